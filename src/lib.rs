@@ -1,0 +1,27 @@
+//! kvet vets kernel patches: a job goes in, a verdict with its evidence comes out.
+//!
+//! Data flows one way through the modules below: `job` says what is asked,
+//! `kernel`, `rootfs` and `cluster` make what a trial needs, `vm` and `guest`
+//! run it, `console` and `detect` read what the kernel said, `verdict` judges,
+//! and `report` tells. `docs/architecture.md` has the picture.
+
+pub mod cli;
+pub mod cluster;
+pub mod console;
+pub mod context;
+pub mod detect;
+pub mod error;
+pub mod event;
+pub mod guest;
+pub mod job;
+pub mod kernel;
+pub mod process;
+pub mod report;
+pub mod rootfs;
+pub mod run;
+pub mod store;
+pub mod verdict;
+pub mod vm;
+
+pub use context::Context;
+pub use error::{Error, Exit, Fault};

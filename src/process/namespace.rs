@@ -1,0 +1,167 @@
+//! A private corner of the host: network, process ids and mounts of its own.
+//!
+//! Everything that belongs to a cluster and its guests runs in one. Its network
+//! has a loopback and nothing else, so neither a daemon nor a guest can reach
+//! the host's network. Its first process holds it open; when that ends (told
+//! to, or because kvet died) the kernel ends every process inside and takes
+//! the mounts and addresses back.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::ChildStdin;
+
+use super::{Command, GRACE, Process, ProcessError};
+
+/// A running namespace. Dropping it ends everything inside.
+#[derive(Debug)]
+pub struct Namespace {
+    holder: Process,
+    /// Held open: its end of file tells the holder that kvet is gone.
+    lifeline: ChildStdin,
+    first: u32,
+    user: bool,
+}
+
+impl Namespace {
+    /// Makes a namespace whose loopback also carries `address`. Uses a user
+    /// namespace where the host allows one, so that no root is needed.
+    pub async fn create(address: Ipv4Addr) -> Result<Self, ProcessError> {
+        // Only a host without user namespaces needs root for this.
+        match Self::enter(address, true).await {
+            Err(_) if rustix::process::geteuid().is_root() => Self::enter(address, false).await,
+            result => result,
+        }
+    }
+
+    async fn enter(address: Ipv4Addr, user: bool) -> Result<Self, ProcessError> {
+        let script = format!(
+            "ip link set lo up && ip addr add {address}/32 dev lo && echo ready && exec cat"
+        );
+        let mut command = Command::new("unshare");
+        if user {
+            command = command.args(["--user", "--map-root-user"]);
+        }
+        let mut holder = command
+            .args(["--net", "--pid", "--mount", "--fork"])
+            .args(["--kill-child=KILL", "--mount-proc", "--", "sh", "-c"])
+            .arg(script)
+            .spawn(true)?;
+        let failed = |said: String| ProcessError::Failed {
+            command: "unshare".to_owned(),
+            status: std::process::ExitStatus::default(),
+            stderr: said,
+        };
+        let (Some(lifeline), Some(stdout), Some(pid)) =
+            (holder.take_stdin(), holder.take_stdout(), holder.id())
+        else {
+            return Err(failed("it ended at once".to_owned()));
+        };
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line).await;
+        if read.is_err() || line.trim() != "ready" {
+            let status = holder.wait().await?;
+            let mut said = Vec::new();
+            if let Some(mut stderr) = holder.take_stderr() {
+                drop(tokio::io::AsyncReadExt::read_to_end(&mut stderr, &mut said).await);
+            }
+            return Err(ProcessError::Failed {
+                command: "unshare (a private network namespace)".to_owned(),
+                status,
+                stderr: String::from_utf8_lossy(&said).into_owned(),
+            });
+        }
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .map_err(|source| ProcessError::Io {
+                program: "unshare".to_owned(),
+                source,
+            })?;
+        let first = children
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(|| failed("its first process is not to be found".to_owned()))?;
+        Ok(Self {
+            holder,
+            lifeline,
+            first,
+            user,
+        })
+    }
+
+    /// The program and leading arguments that run a command inside.
+    pub(super) fn entry(&self) -> (OsString, Vec<OsString>) {
+        let mut args = vec![OsString::from(format!("--target={}", self.first))];
+        if self.user {
+            args.push("--user".into());
+            args.push("--preserve-credentials".into());
+        }
+        args.extend(["--net", "--pid", "--mount", "--"].map(OsString::from));
+        ("nsenter".into(), args)
+    }
+
+    /// Ends everything inside and waits until it is gone.
+    pub async fn close(self) {
+        let Self {
+            mut holder,
+            lifeline,
+            ..
+        } = self;
+        // The first process reads to its end of file; a TERM it would not see.
+        drop(lifeline);
+        drop(tokio::time::timeout(GRACE, holder.wait()).await);
+        holder.stop(Duration::ZERO).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+    #[tokio::test]
+    async fn only_its_own_address_is_there() {
+        let namespace = Namespace::create(ADDRESS).await.unwrap();
+        let finished = Command::new("ip")
+            .args(["-brief", "address"])
+            .inside(&namespace)
+            .run(&CancellationToken::new())
+            .await
+            .unwrap();
+        let text = String::from_utf8(finished.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("10.99.0.1/32"), "{text}");
+        namespace.close().await;
+    }
+
+    #[tokio::test]
+    async fn closing_ends_what_detached_itself() {
+        let namespace = Namespace::create(ADDRESS).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let alive = directory.path().join("alive");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &alive,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        // A daemon in a session of its own that holds the pipe's write end.
+        Command::new("setsid")
+            .args(["--fork", "sh", "-c"])
+            .arg(format!("exec sleep 1000 > {}", alive.display()))
+            .inside(&namespace)
+            .run(&CancellationToken::new())
+            .await
+            .unwrap();
+        let reader = tokio::task::spawn_blocking(move || std::fs::read(alive));
+        namespace.close().await;
+        // End of file comes only when the last writer is gone.
+        assert_eq!(reader.await.unwrap().unwrap(), b"");
+    }
+}

@@ -1,0 +1,1 @@
+//! Sequences the stages of a job.

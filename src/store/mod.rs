@@ -1,0 +1,236 @@
+//! Where kvet keeps things: content-keyed caches under the XDG cache
+//! directory, scratch space that is reclaimed after a crash, and files that
+//! appear whole or not at all.
+
+mod atomic;
+mod lock;
+mod scratch;
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+pub use atomic::{write_atomic, write_json};
+pub use lock::Lock;
+pub use scratch::Scratch;
+
+use crate::error::{Exit, Fault};
+
+/// A place of kvet's own could not be read or written.
+#[derive(Debug, Error, Diagnostic)]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help(
+        "free space there or make it writable; XDG_CACHE_HOME and TMPDIR choose other places"
+    ))]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
+    #[error("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set")]
+    #[diagnostic(help("set XDG_CACHE_HOME to a directory on a disk with some 5 GiB free"))]
+    NoHome,
+}
+
+impl Fault for StoreError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Names the operation and the path of an I/O error.
+pub fn io_error(
+    action: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.into();
+    move |source| StoreError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+/// A key made from everything that decides a cached thing's content.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The key of these parts, in order; any change of any part changes it.
+    pub fn of<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            let part = part.as_ref();
+            // Lengths keep ("ab","c") and ("a","bc") apart.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let mut text = hex::encode(hash.finalize());
+        text.truncate(32);
+        Self(text)
+    }
+
+    /// The key as a file name: 32 hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The root of all caches.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// An entry's directory and whether it had to be made.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The complete entry.
+    pub path: PathBuf,
+    /// It was there already.
+    pub cached: bool,
+}
+
+impl Store {
+    /// The user's cache directory, `$XDG_CACHE_HOME/kvet` or `~/.cache/kvet`.
+    pub fn open() -> Result<Self, StoreError> {
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .ok_or(StoreError::NoHome)?;
+        Self::at(base.join("kvet"))
+    }
+
+    /// A store at a place of one's own choice.
+    pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
+        Ok(Self { root })
+    }
+
+    /// The root directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of one kind of entries (`sources`, `builds`, ...), made
+    /// if need be.
+    pub fn kind(&self, kind: &str) -> Result<PathBuf, StoreError> {
+        let path = self.root.join(kind);
+        std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+        Ok(path)
+    }
+
+    /// A complete entry, if it exists. Entries appear by rename, so one that
+    /// exists is whole.
+    #[must_use]
+    pub fn get(&self, kind: &str, name: &str) -> Option<PathBuf> {
+        let path = self.root.join(kind).join(name);
+        path.is_dir().then_some(path)
+    }
+
+    /// Returns the entry, made by `make` in a temporary directory and renamed
+    /// into place if it was missing. Two processes that want the same entry
+    /// make it once; a failed or interrupted `make` leaves nothing behind.
+    pub async fn fill<E, F, Fut>(&self, kind: &str, name: &str, make: F) -> Result<Entry, E>
+    where
+        E: From<StoreError>,
+        F: FnOnce(PathBuf) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+    {
+        if let Some(path) = self.get(kind, name) {
+            return Ok(Entry { path, cached: true });
+        }
+        let directory = self.kind(kind)?;
+        let _lock = Lock::acquire(&directory.join(format!(".{name}.lock"))).await?;
+        if let Some(path) = self.get(kind, name) {
+            return Ok(Entry { path, cached: true });
+        }
+        // The lock is ours, so a partial directory is a dead process's.
+        let partial = directory.join(format!(".{name}.partial"));
+        remove_tree(&partial)?;
+        std::fs::create_dir(&partial).map_err(io_error("create", &partial))?;
+        let guard = RemoveOnDrop(&partial);
+        make(partial.clone()).await?;
+        let path = directory.join(name);
+        std::fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
+        std::mem::forget(guard);
+        Ok(Entry {
+            path,
+            cached: false,
+        })
+    }
+}
+
+struct RemoveOnDrop<'a>(&'a Path);
+
+impl Drop for RemoveOnDrop<'_> {
+    fn drop(&mut self) {
+        // Reclaimed at the next attempt if it fails now.
+        drop(remove_tree(self.0));
+    }
+}
+
+/// Removes a directory and all below it; one that is not there is fine.
+pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_fill_leaves_nothing_and_a_good_one_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let failed: Result<Entry, StoreError> = store
+            .fill("things", "one", |path| async move {
+                std::fs::write(path.join("half"), "x").unwrap();
+                Err(StoreError::NoHome)
+            })
+            .await;
+        assert!(failed.is_err());
+        assert_eq!(store.get("things", "one"), None);
+        let names: Vec<_> = std::fs::read_dir(home.path().join("things"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [".one.lock"]);
+        for cached in [false, true] {
+            let entry = store
+                .fill::<StoreError, _, _>("things", "one", |path| async move {
+                    std::fs::write(path.join("whole"), "x").unwrap();
+                    Ok(())
+                })
+                .await
+                .unwrap();
+            assert_eq!(entry.cached, cached);
+            assert!(entry.path.join("whole").exists());
+        }
+    }
+
+    #[test]
+    fn keys_depend_on_where_parts_end() {
+        assert_ne!(Key::of(["ab", "c"]), Key::of(["a", "bc"]));
+        assert_eq!(Key::of(["ab", "c"]), Key::of(["ab", "c"]));
+    }
+}
