@@ -1,1 +1,78 @@
-//! (skeleton)
+//! The virtual machine of a trial: which accelerator to trust, QEMU's argument
+//! vector (pure), QMP, and a running machine with its console and its agent's
+//! channel.
+
+mod accelerator;
+mod arguments;
+mod machine;
+mod qmp;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+pub use accelerator::{Acceleration, Accelerator, choose};
+pub use arguments::{Hardware, Sockets, arguments};
+pub use machine::{Boot, End, Machine};
+
+use crate::error::{Exit, Fault};
+use crate::process::ProcessError;
+
+/// The program that is started, and the Debian package it comes from.
+pub const PROGRAMS: &[(&str, &str)] = &[(QEMU, "qemu-system-x86")];
+
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+
+/// A machine could not be started or talked to.
+#[derive(Debug, Error, Diagnostic)]
+pub enum VmError {
+    /// Starting or waiting for QEMU failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(#[from] ProcessError),
+    /// QEMU ended before it had opened its channels.
+    #[error("QEMU ended before the machine started: {said}")]
+    #[diagnostic(help("run the command in the trial's command.txt by hand to see why"))]
+    StartedNot {
+        /// What it said.
+        said: String,
+    },
+    /// QEMU did not open its channels in time.
+    #[error("QEMU did not start within {}", humantime::format_duration(*after))]
+    Silent {
+        /// The deadline.
+        after: Duration,
+    },
+    /// A socket of kvet's own failed.
+    #[error("cannot listen on {}", path.display())]
+    #[diagnostic(help("TMPDIR must be writable and its path shorter than 80 bytes"))]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The control connection broke or said something that is not QMP.
+    #[error("QEMU's control connection failed: {0}")]
+    Qmp(String),
+    /// The job asks for KVM and it does not run guests here.
+    #[error("the job asks for KVM, and {reason}")]
+    #[diagnostic(help("`accel: auto` falls back to emulation"))]
+    NoKvm {
+        /// Why it cannot be used.
+        reason: String,
+    },
+}
+
+impl Fault for VmError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Process(error) => error.exit(),
+            Self::NoKvm { .. } | Self::Socket { .. } => Exit::Usage,
+            Self::StartedNot { .. } | Self::Silent { .. } | Self::Qmp(_) => Exit::Undecided,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! QEMU's argument vector as a pure function of what the machine is made of.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Accelerator;
+
+/// What a job may choose about the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hardware {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory, in MiB.
+    pub memory: u32,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            memory: 1024,
+        }
+    }
+}
+
+/// Unix sockets on which kvet listens and to which QEMU connects, so that
+/// nothing has to wait for a file to appear.
+#[derive(Debug, Clone)]
+pub struct Sockets {
+    /// The first serial port.
+    pub console: PathBuf,
+    /// The agent's virtio-serial port.
+    pub agent: PathBuf,
+    /// The control connection.
+    pub qmp: PathBuf,
+}
+
+impl Sockets {
+    /// The three sockets of a machine, in a directory of its own.
+    #[must_use]
+    pub fn under(directory: &Path) -> Self {
+        Self {
+            console: directory.join("console"),
+            agent: directory.join("agent"),
+            qmp: directory.join("qmp"),
+        }
+    }
+}
+
+/// The name by which the guest finds its agent's port.
+const AGENT_PORT: &str = "kvet.agent";
+
+/// The whole vector, program name excluded.
+#[must_use]
+pub fn arguments(
+    hardware: &Hardware,
+    accelerator: Accelerator,
+    kernel: &Path,
+    initramfs: Option<&Path>,
+    command_line: &str,
+    sockets: &Sockets,
+) -> Vec<OsString> {
+    let mut all: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
+    // Nothing that was not asked for: no display, no default devices, no
+    // configuration files of the host.
+    add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    // A panic ends the machine instead of booting it again.
+    add(&["-no-reboot"]);
+    // A guest that breaks out of the device models may not start programs.
+    add(&["-sandbox", "on,spawn=deny,elevateprivileges=deny"]);
+    add(&["-name", "kvet"]);
+    add(&["-machine", "q35"]);
+    match accelerator {
+        Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+        Accelerator::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    }
+    add(&["-smp", &hardware.cpus.to_string()]);
+    add(&["-m", &format!("{}M", hardware.memory)]);
+    add(&["-chardev", &socket("console", &sockets.console)]);
+    add(&["-serial", "chardev:console"]);
+    add(&["-chardev", &socket("qmp", &sockets.qmp)]);
+    add(&["-mon", "chardev=qmp,mode=control"]);
+    add(&["-device", "virtio-serial-pci"]);
+    add(&["-chardev", &socket("agent", &sockets.agent)]);
+    add(&[
+        "-device",
+        &format!("virtserialport,chardev=agent,name={AGENT_PORT}"),
+    ]);
+    // QEMU's own network stack; the namespace around QEMU decides what it reaches.
+    add(&["-netdev", "user,id=net"]);
+    add(&["-device", "virtio-net-pci,netdev=net,romfile="]);
+    add(&["-append", command_line]);
+    all.extend(["-kernel".into(), kernel.into()]);
+    if let Some(initramfs) = initramfs {
+        all.extend(["-initrd".into(), initramfs.into()]);
+    }
+    all
+}
+
+fn socket(id: &str, path: &Path) -> String {
+    // A comma separates options; two stand for one.
+    let path = path.to_string_lossy().replace(',', ",,");
+    format!("socket,id={id},path={path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(accelerator: Accelerator) -> Vec<String> {
+        arguments(
+            &Hardware::default(),
+            accelerator,
+            Path::new("/k"),
+            Some(Path::new("/i")),
+            "console=ttyS0",
+            &Sockets::under(Path::new("/tmp/a,b")),
+        )
+        .into_iter()
+        .map(|word| word.into_string().unwrap())
+        .collect()
+    }
+
+    #[test]
+    fn each_part_is_where_qemu_expects_it() {
+        let words = words(Accelerator::Tcg);
+        let after = |flag: &str| {
+            let at = words.iter().position(|word| word == flag).unwrap();
+            words[at + 1].as_str()
+        };
+        assert_eq!(after("-accel"), "tcg,thread=multi");
+        assert_eq!(after("-m"), "1024M");
+        assert_eq!(after("-kernel"), "/k");
+        assert_eq!(after("-initrd"), "/i");
+        assert_eq!(after("-append"), "console=ttyS0");
+        assert_eq!(
+            after("-chardev"),
+            "socket,id=console,path=/tmp/a,,b/console"
+        );
+        assert!(words.contains(&"-no-reboot".to_owned()));
+    }
+
+    #[test]
+    fn kvm_runs_the_host_s_cpu() {
+        let words = words(Accelerator::Kvm);
+        assert!(words.windows(2).any(|pair| pair == ["-cpu", "host"]));
+    }
+}

@@ -1,0 +1,185 @@
+//! A running machine: QEMU's process, its console, the agent's channel and the
+//! control connection, from start to end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::qmp::Qmp;
+use super::{Accelerator, Hardware, QEMU, Sockets, VmError, arguments};
+use crate::process::{Command, Namespace, Process};
+
+/// QEMU opens its channels within a fraction of a second on an idle host.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything that decides how a machine comes up.
+#[derive(Debug, Clone)]
+pub struct Boot<'a> {
+    /// CPUs and memory.
+    pub hardware: &'a Hardware,
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// The bzImage.
+    pub kernel: &'a Path,
+    /// The initramfs; a probe has none.
+    pub initramfs: Option<&'a Path>,
+    /// The kernel's command line.
+    pub command_line: &'a str,
+    /// A private directory with a short path, for the sockets.
+    pub directory: PathBuf,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The guest powered itself off.
+    PoweredOff,
+    /// The guest reset itself: a panic (with `panic=-1`) or a triple fault.
+    Reset,
+    /// QEMU itself failed or was killed from outside.
+    Failed {
+        /// Its exit status and what it said.
+        said: String,
+    },
+}
+
+/// A machine whose channels are all open.
+#[derive(Debug)]
+pub struct Machine {
+    process: Process,
+    qmp: Qmp,
+    console_in: OwnedWriteHalf,
+    /// What the kernel says on its first serial port.
+    pub console: OwnedReadHalf,
+    /// QEMU's command line, for the record.
+    pub command: String,
+}
+
+impl Machine {
+    /// Starts QEMU inside the namespace. The agent's channel is returned
+    /// beside the machine, because the agent's protocol is not the machine's.
+    pub async fn start(
+        boot: Boot<'_>,
+        namespace: &Namespace,
+    ) -> Result<(Self, UnixStream), VmError> {
+        let sockets = Sockets::under(&boot.directory);
+        let console = listen(&sockets.console)?;
+        let agent = listen(&sockets.agent)?;
+        let control = listen(&sockets.qmp)?;
+        let mut process = Command::new(QEMU)
+            .args(arguments(
+                boot.hardware,
+                boot.accelerator,
+                boot.kernel,
+                boot.initramfs,
+                boot.command_line,
+                &sockets,
+            ))
+            .inside(namespace)
+            .spawn(false)?;
+        let command = process.display().to_owned();
+        let connect = async {
+            tokio::try_join!(
+                accept(&console, &sockets.console),
+                accept(&agent, &sockets.agent),
+                async { Qmp::open(accept(&control, &sockets.qmp).await?).await },
+            )
+        };
+        let opened = tokio::select! {
+            opened = connect => Some(opened?),
+            _ = process.wait() => None,
+            () = tokio::time::sleep(START_DEADLINE) => {
+                return Err(VmError::Silent { after: START_DEADLINE });
+            }
+        };
+        let Some((console, agent, qmp)) = opened else {
+            let said = said(&mut process).await;
+            return Err(VmError::StartedNot { said });
+        };
+        let (console, console_in) = console.into_split();
+        let machine = Self {
+            process,
+            qmp,
+            console_in,
+            console,
+            command,
+        };
+        Ok((machine, agent))
+    }
+
+    /// Sends a SysRq key through the serial line: works as long as the guest
+    /// takes interrupts, whatever became of its user space.
+    pub async fn sysrq(&mut self, key: char) -> Result<(), VmError> {
+        self.qmp
+            .execute("chardev-send-break", json!({"id": "console"}))
+            .await?;
+        let mut buffer = [0; 4];
+        self.console_in
+            .write_all(key.encode_utf8(&mut buffer).as_bytes())
+            .await
+            .map_err(|error| VmError::Qmp(error.to_string()))
+    }
+
+    /// Waits until QEMU has ended. Safe to race and to call again.
+    pub async fn ended(&mut self) {
+        // A failed wait leaves nothing to wait for either; `end` tells of it.
+        drop(self.process.wait().await);
+    }
+
+    /// Waits until QEMU has ended and tells why.
+    pub async fn end(mut self) -> End {
+        let status = self.process.wait().await;
+        match self.qmp.shutdown_reason().await.as_deref() {
+            Some("guest-shutdown") => End::PoweredOff,
+            Some("guest-reset" | "guest-panic") => End::Reset,
+            reason => {
+                let mut text = match status {
+                    Ok(status) => status.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                if let Some(reason) = reason {
+                    text = format!("{text} ({reason})");
+                }
+                let said = said(&mut self.process).await;
+                if !said.is_empty() {
+                    text = format!("{text}: {said}");
+                }
+                End::Failed { said: text }
+            }
+        }
+    }
+
+    /// Ends the machine at once; its state is worth nothing any more.
+    pub async fn kill(mut self) {
+        self.process.stop(Duration::ZERO).await;
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener, VmError> {
+    UnixListener::bind(path).map_err(|source| VmError::Socket {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+async fn accept(listener: &UnixListener, path: &Path) -> Result<UnixStream, VmError> {
+    let accepted = listener.accept().await;
+    let (stream, _) = accepted.map_err(|source| VmError::Socket {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(stream)
+}
+
+/// The end of what QEMU wrote to standard error.
+async fn said(process: &mut Process) -> String {
+    let mut text = Vec::new();
+    if let Some(stderr) = process.take_stderr() {
+        drop(stderr.take(64 << 10).read_to_end(&mut text).await);
+    }
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
