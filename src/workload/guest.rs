@@ -155,7 +155,7 @@ pub enum GuestStep {
         #[serde(with = "values::size")]
         length: u64,
     },
-    /// Opens a file for reading and asks its size until it is what it should be.
+    /// stat(2) of a file until it has the expected length; the file stays closed.
     WaitSize {
         /// The file.
         path: String,
