@@ -22,6 +22,7 @@ pub mod run;
 pub mod store;
 pub mod verdict;
 pub mod vm;
+pub mod workload;
 
 pub use context::Context;
 pub use error::{Error, Exit, Fault};

@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // In a guest, this same binary is PID 1.
+    if kvet::guest::is_guest() {
+        kvet::guest::main()
+    }
     kvet::cli::main()
 }

@@ -1,1 +1,184 @@
-//! (skeleton)
+//! The guest's root file system: an initramfs that kvet writes itself.
+//!
+//! A recipe (`rootfs/*.yaml`) names programs of the host; each is copied with
+//! its loader and the libraries it needs, cut down to what is loaded. kvet's
+//! own binary is `/init`, and so the guest's PID 1. The result depends on the
+//! content of those files and nothing else, and is cached by it.
+
+pub mod cpio;
+mod elf;
+mod library;
+mod recipe;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+pub use recipe::{ExtraFile, Recipe};
+
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::{Event, Stage};
+use crate::store::{Key, Store, StoreError};
+
+/// The image's name inside its cache entry.
+const IMAGE: &str = "initramfs.cpio";
+
+/// An initramfs, ready for QEMU's `-initrd`.
+#[derive(Debug, Clone)]
+pub struct Rootfs {
+    /// The image.
+    pub path: PathBuf,
+    /// What decided its content.
+    pub key: Key,
+}
+
+/// A root file system could not be made.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RootfsError {
+    /// There is no such recipe.
+    #[error("there is no root file system recipe `{name}`")]
+    #[diagnostic(help(
+        "kvet has {}; a path to a YAML file relative to the job works, too",
+        Recipe::shipped().join(", ")
+    ))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// A recipe's text is not one.
+    #[error("{path}: {message}")]
+    #[diagnostic(help("a recipe has `name`, `about`, `programs` and `files`"))]
+    Recipe {
+        /// The file.
+        path: String,
+        /// What is wrong, with its place.
+        message: String,
+    },
+    /// A program is not on this host.
+    #[error("the recipe `{recipe}` wants the program `{program}`, which this host does not have")]
+    #[diagnostic(help("install it, put its directory on PATH, or leave it out of the recipe"))]
+    NoProgram {
+        /// The recipe.
+        recipe: String,
+        /// The program.
+        program: String,
+    },
+    /// A program names a library that is nowhere.
+    #[error("{} needs the library {library}, which is not to be found", program.display())]
+    #[diagnostic(help("the loader would not find it either: does the program run on this host?"))]
+    NoLibrary {
+        /// Who needs it.
+        program: PathBuf,
+        /// The library.
+        library: String,
+    },
+    /// Two programs need different files of one name.
+    #[error("{} and {} would both be {place} in the guest", one.display(), other.display())]
+    #[diagnostic(help("leave one of the programs out, or make a recipe for each"))]
+    Collision {
+        /// Where in the guest.
+        place: String,
+        /// One file.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cache could not be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// kvet was asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Fault for RootfsError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Makes the image of a recipe with this very program as its agent, or finds
+/// it in the cache.
+pub async fn build(
+    context: &Context,
+    store: &Store,
+    recipe: &Recipe,
+) -> Result<Rootfs, RootfsError> {
+    // The link stays good when the file was replaced since kvet started.
+    build_with(context, store, recipe, Path::new("/proc/self/exe")).await
+}
+
+/// Makes the image of a recipe with another build of kvet as its agent.
+pub async fn build_with(
+    context: &Context,
+    store: &Store,
+    recipe: &Recipe,
+    agent: &Path,
+) -> Result<Rootfs, RootfsError> {
+    let begin = Instant::now();
+    context.emit(Event::Started {
+        stage: Stage::Rootfs,
+        subject: recipe.name.clone(),
+    });
+    let work = make(store, recipe.clone(), agent.to_owned());
+    let (rootfs, cached) = tokio::select! {
+        made = work => made?,
+        () = context.cancel.cancelled() => return Err(RootfsError::Interrupted),
+    };
+    context.emit(Event::Finished {
+        stage: Stage::Rootfs,
+        subject: recipe.name.clone(),
+        cached,
+        elapsed: begin.elapsed(),
+    });
+    Ok(rootfs)
+}
+
+async fn make(store: &Store, recipe: Recipe, agent: PathBuf) -> Result<(Rootfs, bool), RootfsError> {
+    let (tree, key) = blocking(move || {
+        let tree = tree::gather(&recipe, &agent)?;
+        let key = tree.key()?;
+        Ok((tree, key))
+    })
+    .await?;
+    let entry = store
+        .fill("rootfs", key.as_str(), |directory| {
+            blocking(move || tree.write(&directory.join(IMAGE)))
+        })
+        .await?;
+    let rootfs = Rootfs {
+        path: entry.path.join(IMAGE),
+        key,
+    };
+    Ok((rootfs, entry.cached))
+}
+
+/// Hashing and copying take a while: not on the runtime's one thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RootfsError> + Send + 'static,
+) -> Result<T, RootfsError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(RootfsError::Interrupted),
+        },
+    }
+}

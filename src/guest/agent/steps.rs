@@ -1,0 +1,517 @@
+//! Carries out steps. Every function here runs in a step's own thread and may
+//! block for ever, so none holds a lock of the agent's across a system call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::paths::{expand, mount_point, own_directory, resolve};
+use super::{files, system};
+use crate::guest::HELPER;
+use crate::guest::protocol::{FailureKind, StepFailure, StepReport, Welcome};
+use crate::guest::storm;
+use crate::workload::{Caches, GuestStep};
+
+/// The most of a program's or a file's text that a result carries.
+const OUTPUT_LIMIT: usize = 64 << 10;
+
+/// What steps leave behind for later ones.
+#[derive(Default)]
+pub(super) struct Guest {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    welcome: Option<Welcome>,
+    handles: HashMap<String, Arc<File>>,
+    ledgers: HashMap<String, Arc<storm::Ledger>>,
+}
+
+impl Guest {
+    pub(super) fn welcome(&self, welcome: Welcome) {
+        self.state().welcome = Some(welcome);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A step that panicked did so outside of this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn greeting(&self) -> Result<Welcome, StepFailure> {
+        self.state()
+            .welcome
+            .clone()
+            .ok_or_else(|| usage("the host has not said hello yet"))
+    }
+
+    fn path(&self, path: &str) -> Result<PathBuf, StepFailure> {
+        resolve(path, &self.greeting()?.hostname)
+    }
+
+    fn handle(&self, name: &str) -> Result<Arc<File>, StepFailure> {
+        self.state()
+            .handles
+            .get(name)
+            .cloned()
+            .ok_or_else(|| usage(format!("`{name}` is not open")))
+    }
+}
+
+fn usage(message: impl Into<String>) -> StepFailure {
+    StepFailure::other(FailureKind::Usage, message)
+}
+
+/// Does what a step says; `progress` is told counters of long ones.
+pub(super) fn carry_out(
+    guest: &Guest,
+    step: &GuestStep,
+    progress: &dyn Fn(BTreeMap<String, u64>),
+) -> Result<StepReport, StepFailure> {
+    match step {
+        GuestStep::Sysctl(parameters) => {
+            for (name, value) in parameters {
+                let path = system::sysctl_path(name);
+                std::fs::write(path, value).map_err(|error| {
+                    StepFailure::syscall(format!("set {name} to {value}"), error)
+                })?;
+            }
+            Ok(StepReport::default())
+        }
+        GuestStep::Mount { .. } | GuestStep::Umount { .. } => mounts(guest, step),
+        GuestStep::Open { .. }
+        | GuestStep::Write { .. }
+        | GuestStep::Read { .. }
+        | GuestStep::Readahead { .. }
+        | GuestStep::Fsync { .. }
+        | GuestStep::Close { .. } => by_handle(guest, step).map(|()| StepReport::default()),
+        GuestStep::Mkdir { .. }
+        | GuestStep::Truncate { .. }
+        | GuestStep::WaitSize { .. }
+        | GuestStep::Snapshot { .. }
+        | GuestStep::SetXattr { .. } => by_path(guest, step).map(|()| StepReport::default()),
+        GuestStep::Populate { .. }
+        | GuestStep::Compare { .. }
+        | GuestStep::Unlink { .. }
+        | GuestStep::StatMany { .. } => many(guest, step).map(|()| StepReport::default()),
+        GuestStep::DropCaches { what, times } => {
+            for _ in 0..*times {
+                drop_caches(*what).map_err(|error| StepFailure::syscall("drop caches", error))?;
+            }
+            Ok(StepReport::default())
+        }
+        GuestStep::Sync => {
+            rustix::fs::sync();
+            Ok(StepReport::default())
+        }
+        GuestStep::Syncfs { mount } => {
+            let directory = open_directory(&mount_point(mount))?;
+            rustix::fs::syncfs(&directory)
+                .map_err(|error| StepFailure::syscall(format!("syncfs {mount}"), error))?;
+            Ok(StepReport::default())
+        }
+        GuestStep::Storm(storm) => {
+            let greeting = guest.greeting()?;
+            let mounts = storm
+                .mounts
+                .iter()
+                .map(|mount| own_directory(mount, &greeting.hostname))
+                .collect();
+            let (ledger, report) = storm::run(storm, greeting.seed, mounts, progress)?;
+            guest
+                .state()
+                .ledgers
+                .insert(storm.name.clone(), Arc::new(ledger));
+            Ok(report)
+        }
+        GuestStep::Verify { storm, mount } => {
+            let hostname = guest.greeting()?.hostname;
+            let ledger = guest.state().ledgers.get(storm).cloned();
+            let ledger = ledger.ok_or_else(|| usage(format!("there was no storm `{storm}`")))?;
+            ledger.verify(&own_directory(mount, &hostname))
+        }
+        GuestStep::Lkdtm { provoke } => {
+            let mut helper = Command::new("/proc/self/exe");
+            std::os::unix::process::CommandExt::arg0(&mut helper, HELPER);
+            helper.args(["write", "/sys/kernel/debug/provoke-crash/DIRECT", provoke]);
+            program(&mut helper)
+        }
+        GuestStep::Sysrq { letters } => sysrq(letters).map(|()| StepReport::default()),
+        GuestStep::Collect { path } => collect(path),
+        GuestStep::WriteFile { path, text } => {
+            std::fs::write(guest.path(path)?, text)
+                .map_err(|error| StepFailure::syscall(format!("write {path}"), error))?;
+            Ok(StepReport::default())
+        }
+        GuestStep::Exec { program: name, args } => {
+            let mut command = Command::new(name);
+            for arg in args {
+                command.arg(with_paths(arg, guest)?);
+            }
+            program(&mut command)
+        }
+    }
+}
+
+fn mounts(guest: &Guest, step: &GuestStep) -> Result<StepReport, StepFailure> {
+    match step {
+        GuestStep::Mount {
+            name,
+            options,
+            local,
+        } => {
+            let welcome = guest.greeting()?;
+            let target = mount_point(name);
+            std::fs::create_dir_all(&target).map_err(|error| {
+                StepFailure::syscall(format!("make {}", target.display()), error)
+            })?;
+            let mut report = StepReport::default();
+            if *local {
+                rustix::mount::mount("tmpfs", &target, "tmpfs", MountFlags::empty(), None)
+                    .map_err(|error| StepFailure::syscall(format!("mount {name}"), error))?;
+            } else {
+                mount_ceph(&welcome, name, &target, options)?;
+                report.client = client_of(&target);
+            }
+            let own = own_directory(name, &welcome.hostname);
+            std::fs::create_dir_all(&own)
+                .map_err(|error| StepFailure::syscall(format!("make {}", own.display()), error))?;
+            Ok(report)
+        }
+        GuestStep::Umount { name, force, lazy } => {
+            let mut flags = UnmountFlags::empty();
+            flags.set(UnmountFlags::FORCE, *force);
+            flags.set(UnmountFlags::DETACH, *lazy);
+            rustix::mount::unmount(mount_point(name), flags)
+                .map_err(|error| StepFailure::syscall(format!("umount {name}"), error))?;
+            Ok(StepReport::default())
+        }
+        _ => Err(usage("not a step about mounts")),
+    }
+}
+
+fn mount_ceph(
+    welcome: &Welcome,
+    name: &str,
+    target: &Path,
+    options: &[String],
+) -> Result<(), StepFailure> {
+    let access = welcome
+        .file_system
+        .as_ref()
+        .ok_or_else(|| usage("this trial has no cluster to mount from"))?;
+    let mut data = format!("name={},secret={}", access.user, access.secret.reveal());
+    if let Some(file_system) = &access.name {
+        data.push_str(",fs=");
+        data.push_str(file_system);
+    }
+    for option in access.options.iter().chain(options) {
+        data.push(',');
+        data.push_str(option);
+    }
+    // Not the text itself: it has the secret.
+    let data = CString::new(data).map_err(|_| usage("a mount option has a zero byte"))?;
+    let source = format!("{}:/", access.monitors);
+    rustix::mount::mount(&source, target, "ceph", MountFlags::empty(), &*data)
+        .map_err(|error| StepFailure::syscall(format!("mount {name} from {source}"), error))
+}
+
+/// The client's number. The file system tells it as an attribute of every
+/// directory, whether or not mounts share a client.
+fn client_of(target: &Path) -> Option<u64> {
+    let mut buffer = [0u8; 64];
+    let length = rustix::fs::getxattr(target, "ceph.client_id", &mut buffer[..]).ok()?;
+    let text = std::str::from_utf8(&buffer[..length]).ok()?;
+    text.trim_end_matches('\0')
+        .strip_prefix("client")?
+        .parse()
+        .ok()
+}
+
+fn by_handle(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
+    match step {
+        GuestStep::Open {
+            handle,
+            path,
+            flags,
+        } => {
+            let file = files::open(&guest.path(path)?, flags)?;
+            let replaced = guest.state().handles.insert(handle.clone(), Arc::new(file));
+            drop(replaced);
+            Ok(())
+        }
+        GuestStep::Write {
+            handle,
+            offset,
+            length,
+            seed,
+        } => files::write(&*guest.handle(handle)?, *seed, *offset, *length)
+            .map_err(|error| StepFailure::syscall(format!("write {handle}"), error)),
+        GuestStep::Read {
+            handle,
+            offset,
+            length,
+            seed,
+        } => files::read(&*guest.handle(handle)?, handle, *seed, *offset, *length),
+        GuestStep::Readahead {
+            handle,
+            offset,
+            length,
+        } => rustix::fs::fadvise(
+            &*guest.handle(handle)?,
+            *offset,
+            NonZeroU64::new(*length),
+            rustix::fs::Advice::WillNeed,
+        )
+        .map_err(|error| StepFailure::syscall(format!("read {handle} ahead"), error)),
+        GuestStep::Fsync { handle } => guest
+            .handle(handle)?
+            .sync_all()
+            .map_err(|error| StepFailure::syscall(format!("fsync {handle}"), error)),
+        GuestStep::Close { handle } => {
+            // Closed by being dropped, here and not under the lock.
+            let closed = guest.state().handles.remove(handle);
+            closed
+                .map(drop)
+                .ok_or_else(|| usage(format!("`{handle}` is not open")))
+        }
+        _ => Err(usage("not a step about a handle")),
+    }
+}
+
+fn by_path(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
+    match step {
+        GuestStep::Mkdir { path } => std::fs::create_dir_all(guest.path(path)?)
+            .map_err(|error| StepFailure::syscall(format!("make {path}"), error)),
+        GuestStep::Truncate { path, length } => truncate(&guest.path(path)?, *length)
+            .map_err(|error| StepFailure::syscall(format!("truncate {path} to {length}"), error)),
+        GuestStep::WaitSize {
+            path,
+            length,
+            within,
+        } => wait_size(&guest.path(path)?, path, *length, *within),
+        GuestStep::Snapshot { path, name, remove } => {
+            let snapshot = guest.path(path)?.join(".snap").join(name);
+            let done = if *remove {
+                std::fs::remove_dir(&snapshot)
+            } else {
+                std::fs::create_dir(&snapshot)
+            };
+            done.map_err(|error| StepFailure::syscall(format!("snapshot {name} of {path}"), error))
+        }
+        GuestStep::SetXattr { path, name, value } => rustix::fs::setxattr(
+            guest.path(path)?,
+            name.as_str(),
+            value.as_bytes(),
+            rustix::fs::XattrFlags::empty(),
+        )
+        .map_err(|error| StepFailure::syscall(format!("set {name} of {path}"), error)),
+        _ => Err(usage("not a step about a path")),
+    }
+}
+
+fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
+    match step {
+        GuestStep::Populate {
+            path,
+            files,
+            length,
+            seed,
+            fsync,
+        } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                File::create(&name)
+                    .and_then(|file| {
+                        files::write(&file, seed + u64::from(index), 0, *length)?;
+                        if *fsync { file.sync_all() } else { Ok(()) }
+                    })
+                    .map_err(|error| {
+                        StepFailure::syscall(format!("write {}", name.display()), error)
+                    })?;
+            }
+        }
+        GuestStep::Compare {
+            path,
+            files,
+            length,
+            seed,
+        } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                let file = files::open(&name, &[crate::workload::OpenFlag::Read])?;
+                let shown = name.display().to_string();
+                files::read(&file, &shown, Some(seed + u64::from(index)), 0, *length)?;
+                let size = file
+                    .metadata()
+                    .map_err(|error| StepFailure::syscall(format!("stat {shown}"), error))?
+                    .len();
+                if size != *length {
+                    let message = format!("{shown} has {size} bytes instead of {length}");
+                    return Err(StepFailure::other(FailureKind::Data, message));
+                }
+            }
+        }
+        GuestStep::Unlink { path, files } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                std::fs::remove_file(&name).map_err(|error| {
+                    StepFailure::syscall(format!("unlink {}", name.display()), error)
+                })?;
+            }
+        }
+        GuestStep::StatMany { path, files } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                std::fs::metadata(&name).map_err(|error| {
+                    StepFailure::syscall(format!("stat {}", name.display()), error)
+                })?;
+            }
+        }
+        _ => return Err(usage("not a step about many files")),
+    }
+    Ok(())
+}
+
+fn open_directory(path: &Path) -> Result<File, StepFailure> {
+    File::open(path)
+        .map_err(|error| StepFailure::syscall(format!("open {}", path.display()), error))
+}
+
+/// truncate(2): by path, so that no open file of the caller's holds the inode.
+#[expect(unsafe_code, reason = "neither std nor rustix has truncate by path")]
+pub(crate) fn truncate(path: &Path, length: u64) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let length = i64::try_from(length).map_err(std::io::Error::other)?;
+    // SAFETY: the path is a C string that outlives the call.
+    if unsafe { libc::truncate(path.as_ptr(), length) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(), StepFailure> {
+    // Another client's change arrives when the server sends it: there is
+    // nothing local to wait on.
+    const ASK_EVERY: Duration = Duration::from_millis(5);
+    let begin = Instant::now();
+    loop {
+        let size = std::fs::metadata(path)
+            .map_err(|error| StepFailure::syscall(format!("stat {name}"), error))?
+            .len();
+        if size == length {
+            return Ok(());
+        }
+        if begin.elapsed() >= within {
+            let message = format!("{name} still has {size} bytes and not {length}");
+            return Err(StepFailure::other(FailureKind::Timeout, message));
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+/// Drops clean caches; with 4 added, the kernel does not log it.
+pub(crate) fn drop_caches(what: Caches) -> std::io::Result<()> {
+    let number = match what {
+        Caches::Pages => "5",
+        Caches::Inodes => "6",
+        Caches::All => "7",
+    };
+    std::fs::write("/proc/sys/vm/drop_caches", number)
+}
+
+/// Pulls SysRq letters, one write each: the kernel takes the first of a write.
+pub(super) fn sysrq(letters: &str) -> Result<(), StepFailure> {
+    let mut trigger = File::options()
+        .write(true)
+        .open("/proc/sysrq-trigger")
+        .map_err(|error| StepFailure::syscall("open /proc/sysrq-trigger", error))?;
+    for letter in letters.chars().filter(char::is_ascii_alphanumeric) {
+        trigger
+            .write_all(letter.to_string().as_bytes())
+            .map_err(|error| StepFailure::syscall(format!("SysRq {letter}"), error))?;
+    }
+    Ok(())
+}
+
+fn collect(path: &str) -> Result<StepReport, StepFailure> {
+    let found = expand(path);
+    if found.is_empty() {
+        return Err(StepFailure::syscall(
+            format!("read {path}"),
+            rustix::io::Errno::NOENT,
+        ));
+    }
+    let mut output = String::new();
+    for file in found {
+        let bytes = std::fs::read(&file)
+            .map_err(|error| StepFailure::syscall(format!("read {}", file.display()), error))?;
+        if path.contains('*') {
+            output.push_str(&format!("== {}\n", file.display()));
+        }
+        output.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    Ok(StepReport {
+        output: Some(bounded(output)),
+        ..StepReport::default()
+    })
+}
+
+fn with_paths(arg: &str, guest: &Guest) -> Result<String, StepFailure> {
+    let hostname = guest.greeting()?.hostname;
+    let mut text = String::new();
+    let mut rest = arg;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((mount, after)) = after.split_once('}') else {
+            break;
+        };
+        text.push_str(before);
+        text.push_str(&own_directory(mount, &hostname).to_string_lossy());
+        rest = after;
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+fn program(command: &mut Command) -> Result<StepReport, StepFailure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let finished = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| StepFailure::syscall(format!("run {name}"), error))?;
+    let mut output = String::from_utf8_lossy(&finished.stdout).into_owned();
+    output.push_str(&String::from_utf8_lossy(&finished.stderr));
+    let output = bounded(output);
+    if finished.status.success() {
+        return Ok(StepReport {
+            output: Some(output),
+            ..StepReport::default()
+        });
+    }
+    Err(StepFailure::other(
+        FailureKind::Program,
+        format!("{name}: {}\n{output}", finished.status),
+    ))
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > OUTPUT_LIMIT {
+        let end = text.floor_char_boundary(OUTPUT_LIMIT);
+        text.truncate(end);
+    }
+    text
+}

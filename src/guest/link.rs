@@ -1,0 +1,280 @@
+//! The host's end of the line to the agent: JSON lines over the Unix socket
+//! that QEMU connects to the guest's virtio-serial port.
+//!
+//! A guest is hostile until proven otherwise: a line has a greatest length,
+//! anything that is not a message is a typed error, and nothing it says is
+//! taken for a path or a command. Waiting is the caller's: race
+//! [`Link::next`] (it can be dropped and called again) against whatever else
+//! can happen.
+
+use std::io;
+use std::path::Path;
+
+use bytes::{Buf, BufMut, BytesMut};
+use miette::Diagnostic;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::protocol::{GuestMessage, HostMessage, LINE_LIMIT, Ready, VERSION, Welcome};
+use crate::error::{Exit, Fault};
+use crate::workload::GuestStep;
+
+/// The most that is taken off the socket at once, in bytes.
+const READ_LIMIT: usize = 16 << 10;
+
+/// The line to the guest failed, or the guest did not keep to the protocol.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LinkError {
+    /// The other end is gone: QEMU ended.
+    #[error("the guest's line is closed")]
+    #[diagnostic(help("QEMU ended; its log and the console tell why"))]
+    Closed,
+    /// Reading or writing failed.
+    #[error("cannot talk to the guest")]
+    Io {
+        /// Why.
+        #[from]
+        source: io::Error,
+    },
+    /// A line longer than the protocol allows.
+    #[error("the guest sent a line of more than {LINE_LIMIT} bytes")]
+    TooLong,
+    /// A line that is no message.
+    #[error("the guest sent something that is no message: {excerpt}")]
+    Malformed {
+        /// Its beginning, escaped.
+        excerpt: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The first message is not `ready`.
+    #[error("the guest began with {got} and not with `ready`")]
+    NotReady {
+        /// What it said.
+        got: String,
+    },
+    /// The image holds another version of kvet.
+    #[error("the guest's agent speaks version {theirs} of the protocol, not {VERSION}")]
+    #[diagnostic(help("its root file system was made by another kvet; make it again"))]
+    Version {
+        /// The guest's version.
+        theirs: u32,
+    },
+    /// The agent gave up.
+    #[error("the guest's agent gave up: {text}")]
+    Fatal {
+        /// Why, escaped.
+        text: String,
+    },
+}
+
+impl Fault for LinkError {
+    fn exit(&self) -> Exit {
+        Exit::Undecided
+    }
+}
+
+/// The line to one guest.
+#[derive(Debug)]
+pub struct Link {
+    stream: UnixStream,
+    received: BytesMut,
+    /// How much of `received` is known to hold no line end.
+    scanned: usize,
+}
+
+impl Link {
+    /// Connects to the socket that QEMU listens on.
+    pub async fn connect(path: &Path) -> Result<Self, LinkError> {
+        Ok(Self::open(UnixStream::connect(path).await?))
+    }
+
+    /// Takes a connected stream.
+    #[must_use]
+    pub fn open(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            received: BytesMut::new(),
+            scanned: 0,
+        }
+    }
+
+    /// Waits until the agent is up. Safe to drop and call again.
+    pub async fn ready(&mut self) -> Result<Ready, LinkError> {
+        match self.next().await? {
+            GuestMessage::Ready(ready) if ready.protocol == VERSION => Ok(ready),
+            GuestMessage::Ready(ready) => Err(LinkError::Version {
+                theirs: ready.protocol,
+            }),
+            GuestMessage::Fatal { text } => Err(LinkError::Fatal {
+                text: excerpt(text.as_bytes()),
+            }),
+            other => Err(LinkError::NotReady {
+                got: excerpt(format!("{other:?}").as_bytes()),
+            }),
+        }
+    }
+
+    /// Tells the guest who it is; it answers [`GuestMessage::Greeted`].
+    pub async fn hello(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
+        self.send(&HostMessage::Hello(welcome.clone())).await
+    }
+
+    /// Has the guest start a step; it answers [`GuestMessage::Started`] and,
+    /// unless the step gets stuck, [`GuestMessage::Finished`]. Several steps
+    /// can be under way at once.
+    pub async fn start(&mut self, step: u32, action: &GuestStep) -> Result<(), LinkError> {
+        self.send(&HostMessage::Start {
+            step,
+            action: action.clone(),
+        })
+        .await
+    }
+
+    /// Has the agent pull SysRq letters, whatever else is stuck; it answers
+    /// [`GuestMessage::SysrqDone`].
+    pub async fn sysrq(&mut self, letters: &str) -> Result<(), LinkError> {
+        self.send(&HostMessage::Sysrq {
+            letters: letters.to_owned(),
+        })
+        .await
+    }
+
+    /// Has the guest power off at once, without unmounting or syncing.
+    pub async fn power_off(&mut self) -> Result<(), LinkError> {
+        self.send(&HostMessage::PowerOff).await
+    }
+
+    async fn send(&mut self, message: &HostMessage) -> Result<(), LinkError> {
+        let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).await?;
+        Ok(())
+    }
+
+    /// The next message. Safe to drop and call again: nothing gets lost.
+    pub async fn next(&mut self) -> Result<GuestMessage, LinkError> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.received[self.scanned..]) {
+                let line = self.received.split_to(self.scanned + end);
+                self.received.advance(1);
+                self.scanned = 0;
+                if line.len() > LINE_LIMIT {
+                    return Err(LinkError::TooLong);
+                }
+                return serde_json::from_slice(&line).map_err(|source| LinkError::Malformed {
+                    excerpt: excerpt(&line),
+                    source,
+                });
+            }
+            self.scanned = self.received.len();
+            if self.scanned > LINE_LIMIT {
+                return Err(LinkError::TooLong);
+            }
+            // Bounded, or a fast guest would fill whatever the buffer grew to.
+            let mut room = (&mut self.received).limit(READ_LIMIT);
+            if self.stream.read_buf(&mut room).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+}
+
+/// The beginning of what a guest sent, fit for a terminal.
+fn excerpt(bytes: &[u8]) -> String {
+    const MOST: usize = 80;
+    let shown = bytes[..bytes.len().min(MOST)].escape_ascii().to_string();
+    if bytes.len() > MOST {
+        format!("{shown}… ({} bytes)", bytes.len())
+    } else {
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Link::open(ours), theirs)
+    }
+
+    #[tokio::test]
+    async fn messages_come_whole_however_they_are_cut() {
+        let (mut link, mut guest) = pair();
+        guest.write_all(b"\"greeted\"\n{\"started\":").await.unwrap();
+        assert_eq!(link.next().await.unwrap(), GuestMessage::Greeted);
+        // Dropped in the middle of a line, nothing gets lost.
+        {
+            let waiting = link.next();
+            tokio::pin!(waiting);
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+        }
+        guest.write_all(b"{\"step\":7}}\n").await.unwrap();
+        assert_eq!(
+            link.next().await.unwrap(),
+            GuestMessage::Started { step: 7 }
+        );
+        drop(guest);
+        assert!(matches!(link.next().await, Err(LinkError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_an_error_and_does_not_fill_memory() {
+        let (mut link, mut guest) = pair();
+        let flood = async {
+            let block = [b'x'; 65536];
+            while guest.write_all(&block).await.is_ok() {}
+        };
+        tokio::select! {
+            result = link.next() => assert!(matches!(result, Err(LinkError::TooLong))),
+            () = flood => panic!("the link hung up"),
+        }
+        assert!(link.received.len() <= LINE_LIMIT + READ_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn noise_is_shown_escaped_and_cut() {
+        let (mut link, mut guest) = pair();
+        let mut noise = b"\x1b]0;owned\x07".repeat(20);
+        noise.push(b'\n');
+        guest.write_all(&noise).await.unwrap();
+        let error = link.next().await.unwrap_err();
+        let LinkError::Malformed { excerpt, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(excerpt.starts_with("\\x1b]0;owned\\x07"), "{excerpt}");
+        assert!(excerpt.len() < 400, "{excerpt}");
+    }
+
+    #[tokio::test]
+    async fn another_version_and_another_beginning_are_told_apart() {
+        let ready = |protocol: u32| {
+            let mut text = serde_json::to_vec(&GuestMessage::Ready(Ready {
+                protocol,
+                release: "7.3.4".into(),
+                version: "#1 SMP".into(),
+                uptime: 0.9,
+                memory: 1 << 30,
+                processors: 2,
+                sysctls: [].into(),
+                lacks: vec![],
+            }))
+            .unwrap();
+            text.push(b'\n');
+            text
+        };
+        let (mut link, mut guest) = pair();
+        guest.write_all(&ready(VERSION + 1)).await.unwrap();
+        guest.write_all(b"\"greeted\"\n").await.unwrap();
+        guest.write_all(&ready(VERSION)).await.unwrap();
+        assert!(matches!(
+            link.ready().await,
+            Err(LinkError::Version { theirs }) if theirs == VERSION + 1
+        ));
+        assert!(matches!(link.ready().await, Err(LinkError::NotReady { .. })));
+        assert_eq!(link.ready().await.unwrap().release, "7.3.4");
+    }
+}

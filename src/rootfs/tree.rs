@@ -1,0 +1,350 @@
+//! From a recipe to a tree of files: programs, loaders, libraries; then to the
+//! key of its content, and to the image.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::cpio::{Archive, Node};
+use super::library::Search;
+use super::{Recipe, RootfsError, elf};
+use crate::guest::MARKER;
+use crate::store::{Key, io_error};
+
+/// The recipe's name for kvet itself.
+const AGENT: &str = "kvet";
+const AGENT_PLACE: &str = "bin/kvet";
+
+/// Changes whenever the tree's layout does, so that keys do.
+const LAYOUT: &str = "rootfs 1";
+
+/// Directories that exist whether or not anything is in them.
+const DIRECTORIES: &[&str] = &["bin", "dev", "mnt", "proc", "run", "sys", "tmp"];
+
+/// A tree of files by their paths in the guest, without leading slash.
+#[derive(Debug)]
+pub(super) struct Tree {
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Plain(Node),
+    Copy(Source),
+}
+
+/// A file of the host that is copied.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    node: Node,
+    /// For ELF files, how much of it is loaded; the rest is left out.
+    loaded: Option<u64>,
+}
+
+/// Collects everything a recipe asks for.
+pub(super) fn gather(recipe: &Recipe, agent: &Path) -> Result<Tree, RootfsError> {
+    let mut tree = Tree {
+        entries: BTreeMap::new(),
+    };
+    for directory in DIRECTORIES {
+        tree.directory(directory);
+    }
+    // Before devtmpfs is there, the kernel opens this one for PID 1.
+    tree.plain("dev/console", Node::Device(5, 1));
+    tree.plain(MARKER.trim_start_matches('/'), Node::File);
+    tree.plain("init", Node::Link(AGENT_PLACE.to_owned()));
+    let mut programs = vec![(AGENT_PLACE.to_owned(), agent.to_owned())];
+    for name in recipe.programs.iter().filter(|name| *name != AGENT) {
+        let path = on_path(name).ok_or_else(|| RootfsError::NoProgram {
+            recipe: recipe.name.clone(),
+            program: name.clone(),
+        })?;
+        let file_name = Path::new(name).file_name().unwrap_or(name.as_ref());
+        programs.push((format!("bin/{}", file_name.to_string_lossy()), path));
+    }
+    let search = Search::of_host();
+    let mut libraries = BTreeMap::new();
+    for (place, path) in programs {
+        tree.program(&place, &path, &search, &mut libraries)?;
+    }
+    tree.place_libraries(libraries)?;
+    for file in &recipe.files {
+        let source = Source {
+            node: Node::File,
+            loaded: None,
+            path: file.from.clone(),
+        };
+        tree.copy(file.to.trim_start_matches('/'), source)?;
+    }
+    Ok(tree)
+}
+
+impl Tree {
+    fn plain(&mut self, place: &str, node: Node) {
+        self.parents(place);
+        self.entries.insert(place.to_owned(), Entry::Plain(node));
+    }
+
+    fn directory(&mut self, place: &str) {
+        self.plain(place, Node::Directory);
+    }
+
+    fn parents(&mut self, place: &str) {
+        for (at, _) in place.match_indices('/') {
+            self.entries
+                .entry(place[..at].to_owned())
+                .or_insert(Entry::Plain(Node::Directory));
+        }
+    }
+
+    fn copy(&mut self, place: &str, source: Source) -> Result<(), RootfsError> {
+        self.parents(place);
+        if let Some(Entry::Copy(there)) = self.entries.get(place)
+            && there.path != source.path
+        {
+            return Err(RootfsError::Collision {
+                place: format!("/{place}"),
+                one: there.path.clone(),
+                other: source.path,
+            });
+        }
+        self.entries.insert(place.to_owned(), Entry::Copy(source));
+        Ok(())
+    }
+
+    /// Adds a program and its loader, and collects the libraries it and they
+    /// need, by name.
+    fn program(
+        &mut self,
+        place: &str,
+        path: &Path,
+        search: &Search,
+        libraries: &mut BTreeMap<String, PathBuf>,
+    ) -> Result<(), RootfsError> {
+        let image = read_elf(path)?;
+        self.copy(
+            place,
+            Source {
+                path: path.to_owned(),
+                node: Node::Program,
+                loaded: image.as_ref().map(|image| image.loaded),
+            },
+        )?;
+        let Some(image) = image else {
+            return Ok(());
+        };
+        if let Some(loader) = &image.interpreter {
+            let loader_image = read_elf(Path::new(loader))?;
+            let source = Source {
+                path: PathBuf::from(loader),
+                node: Node::Program,
+                loaded: loader_image.map(|image| image.loaded),
+            };
+            self.copy(loader.trim_start_matches('/'), source)?;
+        }
+        let mut open = vec![(path.to_owned(), image)];
+        while let Some((path, image)) = open.pop() {
+            let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            let origin = real.parent().unwrap_or(Path::new("/"));
+            for name in &image.needed {
+                // The loader is there already, under the name programs know.
+                if libraries.contains_key(name) || name.starts_with("ld-linux") {
+                    continue;
+                }
+                let missing = || RootfsError::NoLibrary {
+                    program: path.clone(),
+                    library: name.clone(),
+                };
+                let found = search
+                    .find(name, image.machine, origin, &image.run_path)
+                    .ok_or_else(missing)?;
+                let next = read_elf(&found)?.ok_or_else(missing)?;
+                libraries.insert(name.clone(), found.clone());
+                open.push((found, next));
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest has no loader cache: all libraries go where libc is, which is
+    /// a directory that the loader searches in any case.
+    fn place_libraries(&mut self, libraries: BTreeMap<String, PathBuf>) -> Result<(), RootfsError> {
+        let directory = libraries
+            .get("libc.so.6")
+            .and_then(|path| path.parent())
+            .unwrap_or(Path::new("/lib"))
+            .to_string_lossy()
+            .trim_start_matches('/')
+            .to_owned();
+        for (name, path) in libraries {
+            let place = if name.contains('/') {
+                name.trim_start_matches('/').to_owned()
+            } else {
+                format!("{directory}/{name}")
+            };
+            let loaded = read_elf(&path)?.map(|image| image.loaded);
+            self.copy(
+                &place,
+                Source {
+                    path,
+                    node: Node::Program,
+                    loaded,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A key of every path, kind and content.
+    pub(super) fn key(&self) -> Result<Key, RootfsError> {
+        let mut parts = vec![LAYOUT.as_bytes().to_vec()];
+        for (place, entry) in &self.entries {
+            parts.push(place.as_bytes().to_vec());
+            match entry {
+                Entry::Plain(node) => parts.push(format!("{node:?}").into_bytes()),
+                Entry::Copy(source) => {
+                    let digest = source.digest().map_err(read_error(&source.path))?;
+                    parts.push(format!("{:?}", source.node).into_bytes());
+                    parts.push(digest);
+                }
+            }
+        }
+        Ok(Key::of(parts))
+    }
+
+    /// Writes the image.
+    pub(super) fn write(&self, path: &Path) -> Result<(), RootfsError> {
+        let file = File::create(path).map_err(io_error("create", path))?;
+        let mut archive = Archive::new(BufWriter::new(file));
+        let failed = || io_error("write", path);
+        for (place, entry) in &self.entries {
+            match entry {
+                Entry::Plain(node) => archive.node(place, node).map_err(failed())?,
+                Entry::Copy(source) => {
+                    let (length, content) = source.open().map_err(read_error(&source.path))?;
+                    archive
+                        .file(place, &source.node, length, content)
+                        .map_err(failed())?;
+                }
+            }
+        }
+        let mut out = archive.finish().map_err(failed())?;
+        out.flush().map_err(failed())?;
+        Ok(())
+    }
+}
+
+impl Source {
+    /// A hash of the copy's bytes.
+    fn digest(&self) -> io::Result<Vec<u8>> {
+        let (_, mut content) = self.open()?;
+        let mut hash = Sha256::new();
+        let mut block = vec![0; 64 << 10];
+        loop {
+            let length = content.read(&mut block)?;
+            if length == 0 {
+                return Ok(hash.finalize().to_vec());
+            }
+            hash.update(&block[..length]);
+        }
+    }
+
+    /// How long the copy is, and its bytes.
+    fn open(&self) -> io::Result<(u64, Box<dyn Read>)> {
+        let mut file = File::open(&self.path)?;
+        let Some(loaded) = self.loaded else {
+            return Ok((file.metadata()?.len(), Box::new(file)));
+        };
+        let mut header = [0; 64];
+        file.read_exact(&mut header)?;
+        elf::without_sections(&mut header);
+        let rest = file.take(loaded.saturating_sub(64));
+        Ok((loaded, Box::new(Cursor::new(header).chain(rest))))
+    }
+}
+
+fn read_elf(path: &Path) -> Result<Option<elf::Image>, RootfsError> {
+    File::open(path)
+        .and_then(|file| elf::read(&file))
+        .map_err(read_error(path))
+}
+
+fn read_error(path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
+    let path = path.to_owned();
+    move |source| RootfsError::Read { path, source }
+}
+
+/// Finds a program as a shell would.
+fn on_path(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_file());
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(programs: &[&str]) -> Recipe {
+        Recipe {
+            name: "test".into(),
+            about: "a test's".into(),
+            programs: programs.iter().map(|name| (*name).to_owned()).collect(),
+            files: vec![],
+        }
+    }
+
+    #[test]
+    fn a_program_comes_with_loader_and_libraries() {
+        let tree = gather(&recipe(&["kvet", "sh"]), Path::new("/bin/true")).unwrap();
+        let places: Vec<&str> = tree.entries.keys().map(String::as_str).collect();
+        for place in ["init", "bin/kvet", "bin/sh", "dev/console"] {
+            assert!(places.contains(&place), "{place} in {places:?}");
+        }
+        assert!(places.iter().any(|place| place.contains("ld-linux")));
+        assert!(places.iter().any(|place| place.ends_with("/libc.so.6")));
+        for place in &places {
+            for (at, _) in place.match_indices('/') {
+                assert!(places.contains(&&place[..at]), "{place} has no parent");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = gather(&recipe(&["no-such-program"]), Path::new("/bin/true")).unwrap_err();
+        assert!(error.to_string().contains("`no-such-program`"), "{error}");
+    }
+
+    #[test]
+    fn the_key_follows_content_and_not_paths() {
+        let home = tempfile::tempdir().unwrap();
+        let agent = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            gather(&recipe(&[]), &path).unwrap().key().unwrap()
+        };
+        let key = agent("one", "content");
+        assert_eq!(agent("other", "content"), key);
+        assert_ne!(agent("one", "changed"), key);
+    }
+
+    #[test]
+    fn two_writes_give_the_same_bytes() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = home.path().join(name);
+            let tree = gather(&recipe(&[]), Path::new("/bin/true")).unwrap();
+            tree.write(&path).unwrap();
+            std::fs::read(path).unwrap()
+        };
+        assert_eq!(write("one"), write("two"));
+    }
+}

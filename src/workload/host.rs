@@ -1,0 +1,102 @@
+//! The steps a workload asks of the host: what is done to the cluster while
+//! the guest runs. They only say what; the driver of a trial does it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::values;
+
+/// Something done to the cluster from outside the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HostStep {
+    /// Evicts the MDS session of one of the guest's mounts.
+    EvictClient {
+        /// The mount, as its `mount` step named it.
+        mount: String,
+    },
+    /// Has the MDS drop its cache, and with it recall the clients' caps.
+    MdsCacheDrop {
+        /// How long the MDS waits for clients to give caps back.
+        #[serde(default = "ten_seconds", with = "values::duration")]
+        timeout: Duration,
+    },
+    /// Fails the active MDS, so that a standby (or itself, restarted) takes over.
+    MdsFail {
+        /// The rank.
+        #[serde(default)]
+        rank: u32,
+    },
+    /// Stops a daemon in its tracks (SIGSTOP).
+    StopDaemon {
+        /// Its name: `osd.0`, `mds.a`.
+        daemon: String,
+    },
+    /// Lets a stopped daemon go on (SIGCONT).
+    ContinueDaemon {
+        /// Its name.
+        daemon: String,
+    },
+    /// Sets an option of a running daemon.
+    SetOption {
+        /// Its name.
+        daemon: String,
+        /// The option.
+        option: String,
+        /// Its value.
+        #[serde(deserialize_with = "values::scalar")]
+        value: String,
+    },
+    /// Sends a command to a daemon's admin socket.
+    AdminCommand {
+        /// Its name.
+        daemon: String,
+        /// The `prefix` of the command, such as `session ls`.
+        command: String,
+        /// Further arguments.
+        #[serde(default)]
+        arguments: BTreeMap<String, serde_json::Value>,
+    },
+    /// Lets time pass, where time is what the step is about: a daemon that is
+    /// to be away for longer than a timeout of the client's.
+    Pause(#[serde(with = "values::duration")] Duration),
+    /// Waits until the cluster is healthy again.
+    WaitHealthy,
+}
+
+impl HostStep {
+    /// The step's name as the YAML has it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::EvictClient { .. } => "evict_client",
+            Self::MdsCacheDrop { .. } => "mds_cache_drop",
+            Self::MdsFail { .. } => "mds_fail",
+            Self::StopDaemon { .. } => "stop_daemon",
+            Self::ContinueDaemon { .. } => "continue_daemon",
+            Self::SetOption { .. } => "set_option",
+            Self::AdminCommand { .. } => "admin_command",
+            Self::Pause(_) => "pause",
+            Self::WaitHealthy => "wait_healthy",
+        }
+    }
+
+    /// What it is about, for labels: the mount or the daemon.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::EvictClient { mount } => Some(mount),
+            Self::StopDaemon { daemon }
+            | Self::ContinueDaemon { daemon }
+            | Self::SetOption { daemon, .. }
+            | Self::AdminCommand { daemon, .. } => Some(daemon),
+            Self::MdsCacheDrop { .. } | Self::MdsFail { .. } | Self::Pause(_) | Self::WaitHealthy => None,
+        }
+    }
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
