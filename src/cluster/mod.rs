@@ -1,1 +1,408 @@
-//! (skeleton)
+//! The Ceph cluster that a guest mounts: starting it, knowing when it is
+//! healthy, looking into it, disturbing it, and ending it without a trace.
+//!
+//! A cluster lives in a [`Namespace`] of its own, with an address that only
+//! exists there. Its state, keys and sockets are in a private scratch
+//! directory that goes with it; its logs and its ceph.conf stay in the
+//! directory that the caller names. The daemons come either from the installed
+//! programs (`native`) or from Ceph's own `vstart.sh` (`vstart`); from then on
+//! the two are the same: daemons with admin sockets.
+
+mod admin;
+mod conf;
+mod daemon;
+mod error;
+mod health;
+mod key;
+mod monitor;
+mod native;
+mod programs;
+mod session;
+mod spec;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use daemon::{Daemon, Kind};
+use health::{Missing, Until};
+use monitor::Monitor;
+
+pub use error::ClusterError;
+pub use key::Secret;
+pub use programs::{PROGRAMS, VSTART_PROGRAMS, required_programs};
+pub use session::Session;
+pub use spec::{ClusterSpec, ObjectStore, VstartSpec};
+
+use crate::context::Context;
+use crate::event::{Event, Stage};
+use crate::process::Namespace;
+use crate::store::{Scratch, Store, io_error};
+
+/// How long a daemon may take over a command.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long ended daemons may take to be gone.
+const GONE: Duration = Duration::from_secs(3);
+
+/// What a guest needs to mount the file system.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The monitors' v1 addresses, such as `10.99.0.1:6789`, by commas.
+    pub monitors: String,
+    /// The user's name, without `client.`.
+    pub user: String,
+    /// The user's key.
+    pub secret: Secret,
+    /// The cluster's id.
+    pub fsid: String,
+    /// The file system's name.
+    pub filesystem: String,
+}
+
+/// A daemon that is no longer there.
+#[derive(Debug, Clone)]
+pub struct DaemonEnded {
+    /// Such as `osd.0`.
+    pub name: String,
+    /// How it ended, where that can be known.
+    pub status: Option<ExitStatus>,
+    /// Its log.
+    pub log: PathBuf,
+    /// The last lines of its log.
+    pub tail: String,
+}
+
+impl From<DaemonEnded> for ClusterError {
+    fn from(ended: DaemonEnded) -> Self {
+        let DaemonEnded {
+            name,
+            status,
+            log,
+            tail,
+        } = ended;
+        Self::Died {
+            name,
+            status,
+            log,
+            tail,
+        }
+    }
+}
+
+/// A running, healthy cluster. Dropping it kills it.
+#[derive(Debug)]
+pub struct Cluster {
+    access: Access,
+    monitor: Monitor,
+    ranks: u32,
+    // In this order: the daemons write in the directory.
+    daemons: Daemons,
+    state: Scratch,
+}
+
+/// Makes the private network that a cluster with this address lives in.
+pub async fn private_network(address: Ipv4Addr) -> Result<Namespace, ClusterError> {
+    Namespace::create(address)
+        .await
+        .map_err(|source| ClusterError::Namespace { source })
+}
+
+impl Cluster {
+    /// Starts a cluster in `namespace`, which has `address`, and returns when
+    /// it is healthy. Logs go to `directory`.
+    pub async fn start(
+        context: &Context,
+        _store: &Store,
+        spec: &ClusterSpec,
+        namespace: &Namespace,
+        address: Ipv4Addr,
+        directory: &Path,
+    ) -> Result<Self, ClusterError> {
+        spec.check()?;
+        programs::check(spec)?;
+        let began = Instant::now();
+        context.emit(Event::Started {
+            stage: Stage::Cluster,
+            subject: spec.summary(),
+        });
+        std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
+        let logs = directory
+            .canonicalize()
+            .map_err(io_error("open", directory))?;
+        let state = Scratch::new()?;
+        let mut daemons = Daemons::new(logs.clone());
+        let (access, monitor) = native::start(
+            context,
+            spec,
+            namespace,
+            address,
+            state.path(),
+            &logs,
+            &mut daemons,
+        )
+        .await?;
+        context.emit(Event::Finished {
+            stage: Stage::Cluster,
+            subject: spec.summary(),
+            cached: false,
+            elapsed: began.elapsed(),
+        });
+        Ok(Self {
+            access,
+            monitor,
+            ranks: spec.max_mds,
+            daemons,
+            state,
+        })
+    }
+
+    /// How to mount its file system.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The daemons' names.
+    pub fn daemons(&self) -> impl Iterator<Item = &str> {
+        self.daemons.iter().map(|daemon| daemon.name.as_str())
+    }
+
+    /// Waits until the cluster is healthy again, as after a failover.
+    pub async fn healthy(
+        &mut self,
+        context: &Context,
+        within: Duration,
+    ) -> Result<(), ClusterError> {
+        let until = Until::within(within);
+        health::healthy(context, &mut self.daemons, &self.monitor, self.ranks, until).await
+    }
+
+    /// What keeps the cluster from being healthy, in words; empty if it is.
+    pub async fn complaints(&mut self) -> Result<Vec<String>, ClusterError> {
+        let missing = health::look(&mut self.daemons, &self.monitor, self.ranks).await?;
+        Ok(missing.into_iter().map(|missing| missing.what).collect())
+    }
+
+    /// The sessions that clients have with the active metadata servers.
+    pub async fn sessions(&self) -> Result<Vec<Session>, ClusterError> {
+        let mut all = Vec::new();
+        for server in self.active_servers().await? {
+            let answer = server
+                .ask(&json!({"prefix": "session ls"}), PATIENCE)
+                .await?;
+            all.extend(session::parse(&server.name, &answer));
+        }
+        Ok(session::merge(all))
+    }
+
+    /// Ends a client's sessions with all active metadata servers, and returns
+    /// when they have. Whether the client is also blocklisted is the option
+    /// `mds_session_blocklist_on_evict`.
+    pub async fn evict(&self, id: u64) -> Result<(), ClusterError> {
+        let sessions = self.sessions().await?;
+        let Some(session) = sessions.iter().find(|session| session.id == id) else {
+            let known: Vec<String> = sessions.iter().map(|one| one.id.to_string()).collect();
+            return Err(ClusterError::NoSession {
+                id,
+                known: listed(&known),
+            });
+        };
+        for server in &session.servers {
+            let command = json!({"prefix": "session evict", "filters": [format!("id={id}")]});
+            self.admin(server, command).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a command, `{"prefix": …, …}`, to a daemon's admin socket.
+    pub async fn admin(&self, daemon: &str, command: Value) -> Result<Value, ClusterError> {
+        self.daemon(daemon)?.ask(&command, PATIENCE).await
+    }
+
+    /// Sends a command, `{"prefix": …, …}`, to the monitors.
+    pub async fn mon_command(&self, command: Value) -> Result<Value, ClusterError> {
+        self.monitor.command(&command).await
+    }
+
+    /// Stops a daemon in its tracks (SIGSTOP).
+    pub fn pause(&self, daemon: &str) -> Result<(), ClusterError> {
+        self.daemon(daemon)?.signal(Signal::STOP)
+    }
+
+    /// Lets a paused daemon go on (SIGCONT).
+    pub fn resume(&self, daemon: &str) -> Result<(), ClusterError> {
+        self.daemon(daemon)?.signal(Signal::CONT)
+    }
+
+    /// Takes a rank away from its metadata server. A standby, or else the same
+    /// server begun anew, takes it over; [`Self::healthy`] waits for that.
+    pub async fn fail_mds(&self, rank: u32) -> Result<(), ClusterError> {
+        let role = format!("{}:{rank}", self.access.filesystem);
+        self.mon_command(json!({"prefix": "mds fail", "role_or_gid": role}))
+            .await?;
+        Ok(())
+    }
+
+    /// Returns when a daemon has ended, to be raced against. Safe to call again.
+    pub async fn ended(&mut self) -> DaemonEnded {
+        self.daemons.ended().await
+    }
+
+    /// Ends all daemons and removes all state.
+    pub async fn stop(self) {
+        let Self {
+            monitor,
+            mut daemons,
+            state,
+            ..
+        } = self;
+        monitor.stop().await;
+        daemons.kill();
+        for daemon in daemons.iter_mut() {
+            // KILL can't be ignored; a daemon in the kernel's hands may linger.
+            drop(tokio::time::timeout(GONE, daemon.ended()).await);
+        }
+        drop(daemons);
+        drop(state);
+    }
+
+    fn daemon(&self, name: &str) -> Result<&Daemon, ClusterError> {
+        self.daemons
+            .iter()
+            .find(|daemon| daemon.name == name)
+            .ok_or_else(|| {
+                let known: Vec<String> = self.daemons().map(str::to_owned).collect();
+                ClusterError::NoDaemon {
+                    name: name.to_owned(),
+                    known: listed(&known),
+                }
+            })
+    }
+
+    /// The metadata servers that hold a rank.
+    async fn active_servers(&self) -> Result<Vec<&Daemon>, ClusterError> {
+        let mut active = Vec::new();
+        for daemon in self.daemons.iter().filter(|one| one.kind == Kind::Mds) {
+            let status = daemon.ask(&json!({"prefix": "status"}), PATIENCE).await?;
+            if status["state"] == "up:active" {
+                active.push(daemon);
+            }
+        }
+        Ok(active)
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// All daemons of one cluster, whether it is complete or not.
+#[derive(Debug)]
+struct Daemons {
+    list: Vec<Daemon>,
+    logs: PathBuf,
+}
+
+impl Daemons {
+    fn new(logs: PathBuf) -> Self {
+        Self {
+            list: Vec::new(),
+            logs,
+        }
+    }
+
+    fn push(&mut self, daemon: Daemon) {
+        self.list.push(daemon);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Daemon> {
+        self.list.iter()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Daemon> {
+        self.list.iter_mut()
+    }
+
+    /// The first one to end.
+    async fn ended(&mut self) -> DaemonEnded {
+        let mut waits: FuturesUnordered<_> = self
+            .list
+            .iter_mut()
+            .map(|daemon| async {
+                let status = daemon.ended().await;
+                DaemonEnded {
+                    name: daemon.name.clone(),
+                    status,
+                    log: daemon.log().to_owned(),
+                    tail: daemon.tail(),
+                }
+            })
+            .collect();
+        match waits.next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The error for a cluster that did not become healthy.
+    fn unhealthy(&self, after: Duration, missing: &[Missing]) -> ClusterError {
+        let tail = missing
+            .iter()
+            .find_map(|missing| missing.daemon.as_deref())
+            .and_then(|name| self.list.iter().find(|daemon| daemon.name == name))
+            .map(|daemon| format!("{}:\n{}", daemon.log().display(), daemon.tail()))
+            .unwrap_or_default();
+        ClusterError::Unhealthy {
+            after,
+            missing: missing.iter().map(|one| one.what.clone()).collect(),
+            logs: self.logs.clone(),
+            tail,
+        }
+    }
+
+    fn kill(&self) {
+        for daemon in &self.list {
+            daemon.kill();
+        }
+    }
+}
+
+impl Drop for Daemons {
+    /// Kills what still runs, and waits for it: the scratch directory is
+    /// removed next, and a daemon that still wrote to it would bring it back.
+    fn drop(&mut self) {
+        self.kill();
+        let limit = Instant::now() + GONE;
+        for daemon in &mut self.list {
+            daemon.wait_gone(limit);
+        }
+    }
+}
+
+/// The last lines of a log, at most 2 KiB of them.
+fn log_tail(path: &Path) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+    const MOST: u64 = 2048;
+    let read = || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}

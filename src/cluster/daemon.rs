@@ -1,0 +1,245 @@
+//! One Ceph daemon: its socket, its log, and a hold on the process that stays
+//! right even when its number is given to another.
+//!
+//! Inside a namespace the child that kvet started is `nsenter`, and the daemon
+//! is *its* child; `vstart.sh` leaves daemons that are nobody's children. So
+//! the daemon itself is found through its admin socket, whose peer the kernel
+//! names in this process's own numbers, and is then held by a pidfd.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::{Value, json};
+use tokio::io::unix::AsyncFd;
+
+use super::admin::{self, Answer};
+use super::{ClusterError, log_tail};
+use crate::process::Process;
+
+/// How long a daemon may take over a question of kvet's own.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// How long `nsenter` may take to follow the daemon it waits for.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+/// The four kinds, by Ceph's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Mon,
+    Mgr,
+    Osd,
+    Mds,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mon => "mon",
+            Self::Mgr => "mgr",
+            Self::Osd => "osd",
+            Self::Mds => "mds",
+        }
+    }
+
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::Mon => "ceph-mon",
+            Self::Mgr => "ceph-mgr",
+            Self::Osd => "ceph-osd",
+            Self::Mds => "ceph-mds",
+        }
+    }
+
+    /// The kind a name such as `osd.0` begins with.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        [Self::Mon, Self::Mgr, Self::Osd, Self::Mds]
+            .into_iter()
+            .find(|kind| {
+                name.strip_prefix(kind.name())
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
+    }
+}
+
+/// A daemon that was started.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) kind: Kind,
+    /// Such as `mds.a`.
+    pub(super) name: String,
+    pub(super) socket: PathBuf,
+    pub(super) log: PathBuf,
+    /// The child of kvet's that it runs under, if it is not vstart's.
+    process: Option<Process>,
+    held: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Daemon {
+    pub(super) fn new(
+        kind: Kind,
+        name: String,
+        socket: PathBuf,
+        log: PathBuf,
+        process: Option<Process>,
+    ) -> Self {
+        Self {
+            kind,
+            name,
+            socket,
+            log,
+            process,
+            held: None,
+        }
+    }
+
+    /// Asks its admin socket, and takes hold of the process at the first
+    /// answer.
+    pub(super) async fn probe(&mut self, prefix: &str) -> io::Result<Answer> {
+        let answer = admin::ask(&self.socket, &json!({"prefix": prefix}), PROBE).await?;
+        if self.held.is_none() {
+            self.hold(answer.pid)?;
+        }
+        Ok(answer)
+    }
+
+    fn hold(&mut self, pid: Option<i32>) -> io::Result<()> {
+        let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "its process is out of sight")
+        })?;
+        let handle = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        self.held = Some(register(handle)?);
+        Ok(())
+    }
+
+    /// Sends it any command and makes sense of the answer.
+    pub(super) async fn ask(
+        &self,
+        command: &Value,
+        within: Duration,
+    ) -> Result<Value, ClusterError> {
+        let prefix = command["prefix"].as_str().unwrap_or_default().to_owned();
+        let daemon = self.name.clone();
+        match admin::ask(&self.socket, command, within).await {
+            Ok(answer) => answer.json().map_err(|said| ClusterError::Refused {
+                daemon,
+                command: prefix,
+                said,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClusterError::Silent {
+                daemon,
+                command: prefix,
+                after: within,
+            }),
+            Err(source) => Err(ClusterError::Admin { daemon, source }),
+        }
+    }
+
+    /// Signals the daemon itself. One that has ended needs none.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
+        let sent = match &self.held {
+            Some(held) => pidfd_send_signal(held.get_ref(), signal),
+            None => Ok(()),
+        };
+        match sent {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(errno) => {
+                return Err(ClusterError::Admin {
+                    daemon: self.name.clone(),
+                    source: errno.into(),
+                });
+            }
+        }
+        // nsenter stops itself when its child stops, and must be woken with it.
+        if let (Signal::CONT, Some(process)) = (signal, &self.process) {
+            process.signal(Signal::CONT);
+        }
+        Ok(())
+    }
+
+    /// Returns when it has ended. Safe to race and to call again.
+    pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
+        if let Some(held) = &self.held {
+            // A pidfd that reads as ready stays so.
+            drop(held.readable().await);
+        }
+        let Some(process) = &mut self.process else {
+            if self.held.is_none() {
+                // Nothing is known of it yet, so nothing can be said.
+                std::future::pending::<()>().await;
+            }
+            return None;
+        };
+        if self.held.is_none() {
+            return process.wait().await.ok();
+        }
+        process.signal(Signal::CONT);
+        match tokio::time::timeout(FOLLOW, process.wait()).await {
+            Ok(status) => status.ok(),
+            Err(_) => process.stop(Duration::ZERO).await,
+        }
+    }
+
+    /// Ends it at once. Its state is thrown away with it, so there is nothing
+    /// that a gentler end would save.
+    pub(super) fn kill(&self) {
+        if let Some(held) = &self.held {
+            // The only failure left is that it has ended.
+            let _ = pidfd_send_signal(held.get_ref(), Signal::KILL);
+        }
+        if let Some(process) = &self.process {
+            process.signal(Signal::KILL);
+        }
+    }
+
+    /// The last lines of its log.
+    pub(super) fn tail(&self) -> String {
+        log_tail(&self.log)
+    }
+
+    /// Waits for its end without a runtime, as `Drop` must.
+    pub(super) fn wait_gone(&mut self, limit: Instant) {
+        if let Some(held) = &self.held {
+            let left = limit.saturating_duration_since(Instant::now());
+            let mut polled = [PollFd::new(held.get_ref(), PollFlags::IN)];
+            let timeout = Timespec::try_from(left).ok();
+            // A pidfd becomes readable when its process has ended; if that
+            // fails there is nothing better to wait for.
+            let _ = poll(&mut polled, timeout.as_ref());
+        }
+        if let Some(process) = &mut self.process {
+            while process.ended().is_none() && Instant::now() < limit {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Its log file.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+}
+
+#[expect(unsafe_code, reason = "the safe constructor is deprecated as unsound")]
+fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open, and the same one, for as
+    // long as the `AsyncFd` that owns it lives; nothing here takes it out.
+    Ok(unsafe { AsyncFd::register(handle) }?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_kind() {
+        assert_eq!(Kind::of("osd.12"), Some(Kind::Osd));
+        assert_eq!(Kind::of("mds.a"), Some(Kind::Mds));
+        assert_eq!(Kind::of("mdsx.a"), None);
+        assert_eq!(Kind::of("client.admin"), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Commands to the monitors, through one long-lived helper that speaks librados.
+//!
+//! The helper runs in the namespace, where the monitors are; it reads its key
+//! from the keyring file that ceph.conf names.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::Mutex;
+
+use super::{ClusterError, log_tail, programs};
+use crate::process::{Command, Namespace, Process};
+use crate::store::io_error;
+
+const HELPER: &str = include_str!("monitor.py");
+
+/// `EAGAIN`: the monitor has the request in hand already; asking again is safe.
+const AGAIN: i32 = -11;
+
+/// Attempts at a command that the monitors put off.
+const ATTEMPTS: u32 = 20;
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    process: Process,
+    talk: Mutex<Talk>,
+    log: PathBuf,
+}
+
+#[derive(Debug)]
+struct Talk {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    next: u64,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    id: u64,
+    code: i32,
+    output: String,
+    said: String,
+}
+
+impl Monitor {
+    /// Starts the helper; it connects by itself while others start.
+    pub(super) fn start(
+        namespace: &Namespace,
+        conf: &Path,
+        log: PathBuf,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Self, ClusterError> {
+        let file = std::fs::File::create(&log).map_err(io_error("create", &log))?;
+        let mut command = Command::new(programs::ceph_python())
+            .args(["-c", HELPER])
+            .arg(conf)
+            .stderr_to(file);
+        for (name, value) in environment {
+            command = command.env(name, value);
+        }
+        let mut process = command.inside(namespace).spawn(true)?;
+        let (Some(input), Some(output)) = (process.take_stdin(), process.take_stdout()) else {
+            return Err(ClusterError::Monitors {
+                said: String::new(),
+            });
+        };
+        Ok(Self {
+            process,
+            talk: Mutex::new(Talk {
+                input,
+                output: BufReader::new(output),
+                next: 0,
+            }),
+            log,
+        })
+    }
+
+    /// Runs one command, `{"prefix": …}`, and returns its output as JSON.
+    pub(super) async fn command(&self, command: &Value) -> Result<Value, ClusterError> {
+        let mut command = command.clone();
+        if let Value::Object(fields) = &mut command {
+            fields.entry("format").or_insert_with(|| "json".into());
+        }
+        let mut attempt = 0;
+        loop {
+            let reply = self.exchange(&command).await?;
+            attempt += 1;
+            if reply.code == AGAIN && attempt < ATTEMPTS {
+                continue;
+            }
+            if reply.code < 0 {
+                return Err(ClusterError::Refused {
+                    daemon: "mon".to_owned(),
+                    command: command["prefix"].as_str().unwrap_or_default().to_owned(),
+                    said: format!(
+                        "{} ({})",
+                        reply.said,
+                        std::io::Error::from_raw_os_error(-reply.code)
+                    ),
+                });
+            }
+            let output = reply.output.trim();
+            if output.is_empty() {
+                return Ok(Value::Null);
+            }
+            return Ok(serde_json::from_str(output).unwrap_or_else(|_| Value::from(output)));
+        }
+    }
+
+    async fn exchange(&self, command: &Value) -> Result<Reply, ClusterError> {
+        let mut talk = self.talk.lock().await;
+        let id = talk.next;
+        talk.next += 1;
+        let mut line = json!({"id": id, "command": command}).to_string();
+        line.push('\n');
+        let lost = || ClusterError::Monitors {
+            said: log_tail(&self.log),
+        };
+        talk.input
+            .write_all(line.as_bytes())
+            .await
+            .map_err(|_| lost())?;
+        loop {
+            let mut line = String::new();
+            let count = talk.output.read_line(&mut line).await;
+            if !matches!(count, Ok(1..)) {
+                return Err(lost());
+            }
+            let reply: Reply = serde_json::from_str(&line).map_err(|_| lost())?;
+            // An older answer belongs to someone who no longer waited for it.
+            if reply.id == id {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Ends the helper.
+    pub(super) async fn stop(mut self) {
+        self.process.stop(std::time::Duration::ZERO).await;
+    }
+}

@@ -1,0 +1,312 @@
+//! Starts a cluster from the installed daemons, each in the foreground.
+//!
+//! The monitors' store is made with every key and capability in it, so that
+//! the daemons can start at once instead of one after the other's `auth`
+//! command. Left for a running monitor are the OSDs' numbers, two pools and
+//! the file system.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use super::conf::{self, LOGS};
+use super::daemon::{Daemon, Kind};
+use super::health::{self, Until};
+use super::key::{self, Entity, Secret};
+use super::monitor::Monitor;
+use super::{Access, ClusterError, ClusterSpec, Daemons};
+use crate::context::Context;
+use crate::process::{Command, Namespace};
+use crate::store::io_error;
+
+/// The user that guests mount as.
+const USER: &str = "kvet";
+
+/// The file system's name.
+const FILE_SYSTEM: &str = "cephfs";
+
+/// Placement groups per pool: enough to spread over some OSDs, few to start.
+const GROUPS: u32 = 8;
+
+const ADMIN: &[(&str, &str)] = &[
+    ("mon", "allow *"),
+    ("mgr", "allow *"),
+    ("osd", "allow *"),
+    ("mds", "allow *"),
+];
+const MGR: &[(&str, &str)] = &[
+    ("mon", "allow profile mgr"),
+    ("osd", "allow *"),
+    ("mds", "allow *"),
+];
+const OSD: &[(&str, &str)] = &[
+    ("mon", "allow profile osd"),
+    ("mgr", "allow profile osd"),
+    ("osd", "allow *"),
+];
+const MDS: &[(&str, &str)] = &[
+    ("mon", "allow profile mds"),
+    ("mgr", "allow profile mds"),
+    ("osd", "allow rw tag cephfs *=*"),
+    ("mds", "allow"),
+];
+// `p` for quotas and layouts, `s` for snapshots.
+const GUEST: &[(&str, &str)] = &[
+    ("mon", "allow r"),
+    ("osd", "allow rw tag cephfs data=cephfs"),
+    ("mds", "allow rwps"),
+];
+
+/// What the steps below share.
+struct Launch<'a> {
+    context: &'a Context,
+    spec: &'a ClusterSpec,
+    namespace: &'a Namespace,
+    address: Ipv4Addr,
+    state: &'a Path,
+    logs: &'a Path,
+    fsid: String,
+}
+
+/// Starts everything and waits until it is healthy.
+pub(super) async fn start(
+    context: &Context,
+    spec: &ClusterSpec,
+    namespace: &Namespace,
+    address: Ipv4Addr,
+    state: &Path,
+    logs: &Path,
+    daemons: &mut Daemons,
+) -> Result<(Access, Monitor), ClusterError> {
+    let until = Until::within(spec.deadline);
+    let launch = Launch {
+        context,
+        spec,
+        namespace,
+        address,
+        state,
+        logs,
+        fsid: key::random_uuid().map_err(io_error("read", "/dev/urandom"))?,
+    };
+    let secret = launch.prepare()?;
+    let osds = launch.make_stores().await?;
+    for id in letters(spec.mon) {
+        daemons.push(launch.spawn(Kind::Mon, &id)?);
+    }
+    // A daemon that calls before anyone listens waits seconds to call again.
+    health::quorum(context, daemons, until).await?;
+    let monitor = Monitor::start(
+        namespace,
+        &launch.conf(),
+        logs.join("mon-commands.log"),
+        &[],
+    )?;
+    for id in letters(spec.mgr) {
+        daemons.push(launch.spawn(Kind::Mgr, &id)?);
+    }
+    for id in letters(spec.mds) {
+        daemons.push(launch.spawn(Kind::Mds, &id)?);
+    }
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(ClusterError::Interrupted),
+        ended = daemons.ended() => return Err(ended.into()),
+        made = launch.number_osds(&monitor, &osds) => made?,
+    }
+    for id in 0..spec.osd {
+        daemons.push(launch.spawn(Kind::Osd, &id.to_string())?);
+    }
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(ClusterError::Interrupted),
+        ended = daemons.ended() => return Err(ended.into()),
+        made = launch.make_file_system(&monitor) => made?,
+    }
+    health::healthy(context, daemons, &monitor, spec.max_mds, until).await?;
+    let access = Access {
+        monitors: conf::mount_addresses(address, spec.mon),
+        user: USER.to_owned(),
+        secret,
+        fsid: launch.fsid,
+        filesystem: FILE_SYSTEM.to_owned(),
+    };
+    Ok((access, monitor))
+}
+
+impl Launch<'_> {
+    fn conf(&self) -> PathBuf {
+        self.state.join("ceph.conf")
+    }
+
+    /// Writes configuration and keys; returns the guests' key.
+    fn prepare(&self) -> Result<Secret, ClusterError> {
+        let state = self.state;
+        let link = state.join(LOGS);
+        std::os::unix::fs::symlink(self.logs, &link).map_err(io_error("create", &link))?;
+        let names = letters(self.spec.mon)
+            .map(|id| format!("mon.{id}"))
+            .chain(letters(self.spec.mgr).map(|id| format!("mgr.{id}")))
+            .chain(letters(self.spec.mds).map(|id| format!("mds.{id}")))
+            .chain((0..self.spec.osd).map(|id| format!("osd.{id}")))
+            .chain(["modules".to_owned()]);
+        for name in names {
+            let directory = state.join(name);
+            std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
+        }
+        let text = conf::ceph_conf(self.spec, &self.fsid, self.address, state);
+        for conf in [self.conf(), self.logs.join("ceph.conf")] {
+            std::fs::write(&conf, &text).map_err(io_error("write", &conf))?;
+        }
+        let mut entities = vec![
+            ("mon.".to_owned(), &ADMIN[..1]),
+            ("client.admin".to_owned(), ADMIN),
+            (format!("client.{USER}"), GUEST),
+        ];
+        entities.extend(letters(self.spec.mgr).map(|id| (format!("mgr.{id}"), MGR)));
+        entities.extend(letters(self.spec.mds).map(|id| (format!("mds.{id}"), MDS)));
+        entities.extend((0..self.spec.osd).map(|id| (format!("osd.{id}"), OSD)));
+        let mut keyring = Vec::with_capacity(entities.len());
+        for (name, caps) in entities {
+            keyring.push(Entity {
+                name,
+                secret: Secret::random().map_err(io_error("read", "/dev/urandom"))?,
+                caps,
+            });
+        }
+        let path = state.join("keyring");
+        key::write_keyring(&path, &keyring).map_err(io_error("write", &path))?;
+        // The guests' key is the third, by the order above.
+        Ok(keyring.swap_remove(2).secret)
+    }
+
+    /// Makes the stores of monitors and OSDs; returns the OSDs' UUIDs.
+    async fn make_stores(&self) -> Result<Vec<String>, ClusterError> {
+        let cancel = &self.context.cancel;
+        let monmap = self.state.join("monmap");
+        let mut command = self
+            .tool("monmaptool")
+            .args(["--create", "--fsid", &self.fsid]);
+        for (index, id) in (0..).zip(letters(self.spec.mon)) {
+            let addresses = conf::monitor_addresses(self.address, index);
+            command = command.args(["--addv", &id, &addresses]);
+        }
+        command.arg(&monmap).run(cancel).await?;
+        let uuids = (0..self.spec.osd)
+            .map(|_| key::random_uuid())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(io_error("read", "/dev/urandom"))?;
+        let monitors = letters(self.spec.mon).map(|id| {
+            self.daemon(Kind::Mon, &id)
+                .arg("--mkfs")
+                .arg("--monmap")
+                .arg(&monmap)
+        });
+        let osds = uuids.iter().enumerate().map(|(id, uuid)| {
+            self.daemon(Kind::Osd, &id.to_string())
+                .args(["--mkfs", "--osd-uuid", uuid])
+        });
+        try_join_all(monitors.chain(osds).map(|command| command.run(cancel))).await?;
+        Ok(uuids)
+    }
+
+    async fn number_osds(&self, monitor: &Monitor, uuids: &[String]) -> Result<(), ClusterError> {
+        for (id, uuid) in uuids.iter().enumerate() {
+            let command = json!({"prefix": "osd new", "uuid": uuid, "id": id});
+            monitor.command(&command).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_file_system(&self, monitor: &Monitor) -> Result<(), ClusterError> {
+        let pools = ["metadata", "data"].map(|use_| format!("{FILE_SYSTEM}.{use_}"));
+        for pool in &pools {
+            let create = json!({
+                "prefix": "osd pool create", "pool": pool, "pg_num": GROUPS, "pgp_num": GROUPS,
+            });
+            monitor.command(&create).await?;
+        }
+        let [metadata, data] = &pools;
+        let new = json!({
+            "prefix": "fs new", "fs_name": FILE_SYSTEM, "metadata": metadata, "data": data,
+        });
+        monitor.command(&new).await?;
+        if self.spec.max_mds > 1 {
+            let set = json!({
+                "prefix": "fs set", "fs_name": FILE_SYSTEM, "var": "max_mds",
+                "val": self.spec.max_mds.to_string(),
+            });
+            monitor.command(&set).await?;
+        }
+        Ok(())
+    }
+
+    fn tool(&self, program: &str) -> Command {
+        Command::new(program)
+            // What the user's shell has set is for another cluster.
+            .env("CEPH_ARGS", "")
+            .env("CEPH_CONF", self.conf())
+    }
+
+    /// A daemon's program for one id; the command goes into the namespace
+    /// only with `inside`, which `spawn` adds.
+    fn daemon(&self, kind: Kind, id: &str) -> Command {
+        self.tool(kind.program())
+            .arg("--conf")
+            .arg(self.conf())
+            .args(["--id", id])
+            .arg("--keyring")
+            .arg(self.state.join("keyring"))
+            // The options are in the file; asking the monitors costs a round.
+            .arg("--no-mon-config")
+    }
+
+    fn spawn(&self, kind: Kind, id: &str) -> Result<Daemon, ClusterError> {
+        let name = format!("{}.{id}", kind.name());
+        let log = self.logs.join(format!("{name}.log"));
+        let open = || {
+            std::fs::File::options()
+                .append(true)
+                .create(true)
+                .open(&log)
+                .map_err(io_error("create", &log))
+        };
+        let process = self
+            .daemon(kind, id)
+            .arg("--foreground")
+            .stdout_to(open()?)
+            .stderr_to(open()?)
+            .inside(self.namespace)
+            .spawn(false)?;
+        let socket = self.state.join(format!("{name}.asok"));
+        Ok(Daemon::new(kind, name, socket, log, Some(process)))
+    }
+}
+
+/// The ids Ceph's documentation uses: a, b, …, z, then a1, b1, ….
+fn letters(count: u32) -> impl Iterator<Item = String> {
+    (0..count).map(|index| {
+        let letter = char::from(b'a' + u8::try_from(index % 26).unwrap_or_default());
+        match index / 26 {
+            0 => letter.to_string(),
+            round => format!("{letter}{round}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let ids: Vec<String> = letters(60).collect();
+        assert_eq!(ids[0], "a");
+        assert_eq!(ids[27], "b1");
+        let mut unique = ids.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), ids.len());
+    }
+}
