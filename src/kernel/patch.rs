@@ -1,0 +1,266 @@
+//! Patching: makes the working tree of a source hold exactly an arm's files.
+//!
+//! The patches are applied to copies of the pristine files first, beside the
+//! tree; only when all of them went in does the working tree change, and there
+//! only files whose content differs are replaced. So a patch that does not fit
+//! leaves the tree as it was, and `make` rebuilds only what an arm changes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::diff::{self, FileChange};
+use super::progress::Progress;
+use super::series::{PatchFile, SelectedSeries};
+use super::source::Tree;
+use super::worktree::{Worktree, WorktreeError};
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::{Event, Stage, Unit};
+use crate::process::{Command, ProcessError};
+use crate::store::{Store, StoreError};
+
+/// A working tree that holds an arm's files, and is the caller's until dropped.
+#[derive(Debug)]
+pub struct PatchedTree {
+    /// The source it was made from.
+    pub tree: Tree,
+    /// The patched tree.
+    pub path: PathBuf,
+    /// What was applied.
+    pub series: Vec<SelectedSeries>,
+    /// How many files were rewritten to get here from the arm before.
+    pub rewritten: usize,
+    pub(super) _worktree: Worktree,
+}
+
+/// A working tree could not be brought to an arm's state.
+#[derive(Debug, Error, Diagnostic)]
+pub enum PatchError {
+    /// A patch does not fit.
+    #[error("patch {patch} does not apply to kernel {version}: {}{reason}", place(file, *hunk))]
+    #[diagnostic(help("{help}"))]
+    Refused {
+        /// The patch.
+        patch: String,
+        /// The kernel's version.
+        version: String,
+        /// The file in the tree, where one is to blame.
+        file: Option<PathBuf>,
+        /// The number of the hunk, from 1.
+        hunk: Option<usize>,
+        /// What is wrong, with the lines that were looked for.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// The working tree could not be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Worktree(#[from] WorktreeError),
+    /// A place of kvet's own failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// git could not be run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(#[from] ProcessError),
+}
+
+impl Fault for PatchError {
+    fn exit(&self) -> Exit {
+        match self {
+            // For a bisection a patch that does not fit says nothing about the kernel.
+            Self::Refused { .. } => Exit::Undecided,
+            Self::Worktree(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Process(error) => error.exit(),
+        }
+    }
+}
+
+fn place(file: &Option<PathBuf>, hunk: Option<usize>) -> String {
+    match (file, hunk) {
+        (Some(file), Some(hunk)) => format!("{}, hunk {hunk}: ", file.display()),
+        (Some(file), None) => format!("{}: ", file.display()),
+        _ => String::new(),
+    }
+}
+
+/// Brings the source's working tree to the state that `series` asks for. Waits
+/// while another arm of the same source is being built.
+pub async fn patch(
+    context: &Context,
+    store: &Store,
+    tree: &Tree,
+    series: &[SelectedSeries],
+) -> Result<PatchedTree, PatchError> {
+    let progress = Progress::start(context, Stage::Patch, subject(tree, series));
+    let worktree = Worktree::open(context, store, tree).await?;
+    let overlay = worktree.fresh_overlay()?;
+    let mut touched = BTreeSet::new();
+    let patches: Vec<&PatchFile> = series.iter().flat_map(|one| &one.patches).collect();
+    for (done, patch) in patches.iter().enumerate() {
+        progress.at(done as u64, Some(patches.len() as u64), Unit::Count);
+        let changes = diff::changes(&patch.content).map_err(|reason| PatchError::Refused {
+            patch: patch.name.clone(),
+            version: tree.version.to_string(),
+            file: None,
+            hunk: None,
+            reason,
+            help: "a patch is a unified diff whose paths start with a/ and b/".to_owned(),
+        })?;
+        for path in changes.iter().flat_map(FileChange::paths) {
+            if touched.insert(path.to_owned()) {
+                worktree.copy_to_overlay(path)?;
+            }
+        }
+        apply(context, &overlay, tree, patch, &changes).await?;
+    }
+    let rewritten = worktree.adopt(&touched)?;
+    progress.finish(false);
+    Ok(PatchedTree {
+        tree: tree.clone(),
+        path: worktree.path(),
+        series: series.to_vec(),
+        rewritten,
+        _worktree: worktree,
+    })
+}
+
+/// What an arm is called while it is made: the version and what is on top.
+pub(super) fn subject(tree: &Tree, series: &[SelectedSeries]) -> String {
+    std::iter::once(tree.version.to_string())
+        .chain(series.iter().map(|one| one.name.clone()))
+        .collect::<Vec<_>>()
+        .join(" + ")
+}
+
+/// Applies one patch to the overlay: every line of context must match.
+async fn apply(
+    context: &Context,
+    overlay: &Path,
+    tree: &Tree,
+    patch: &PatchFile,
+    changes: &[FileChange],
+) -> Result<(), PatchError> {
+    let finished = git_apply(overlay, &["--verbose"])
+        .input(patch.content.clone())
+        .status(&context.cancel)
+        .await?;
+    let said = String::from_utf8_lossy(&finished.stderr);
+    if finished.status.success() {
+        for line in said.lines().filter(|line| line.contains("(offset ")) {
+            context.emit(Event::Note(format!("{}: {}", patch.name, line.trim())));
+        }
+        return Ok(());
+    }
+    let (file, hunk, reason) = explain(&said, changes);
+    let already = is_there(&context.cancel, overlay, patch).await?;
+    Err(PatchError::Refused {
+        patch: patch.name.clone(),
+        version: tree.version.to_string(),
+        file,
+        hunk,
+        reason,
+        help: if already {
+            "this kernel holds the change already: drop the patch for it".to_owned()
+        } else {
+            format!(
+                "rebase {} onto this kernel, or choose a kernel that the series serves; \
+                 nothing was changed",
+                patch.path.display()
+            )
+        },
+    })
+}
+
+/// git that knows nothing of any repository or configuration around it: inside
+/// one it would skip, without a word, files outside the current directory.
+fn git_apply(overlay: &Path, options: &[&str]) -> Command {
+    let above = overlay.parent().unwrap_or(overlay);
+    Command::new("git")
+        .env("LC_ALL", "C")
+        .env("GIT_CEILING_DIRECTORIES", above)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .args(["apply", "--whitespace=nowarn", "-p1"])
+        .args(options)
+        .arg("-")
+        .directory(overlay)
+}
+
+async fn is_there(
+    cancel: &CancellationToken,
+    overlay: &Path,
+    patch: &PatchFile,
+) -> Result<bool, PatchError> {
+    let finished = git_apply(overlay, &["--reverse", "--check"])
+        .input(patch.content.clone())
+        .status(cancel)
+        .await?;
+    Ok(finished.status.success())
+}
+
+/// Reads git's complaint: the file, the hunk's number, and the reason.
+fn explain(said: &str, changes: &[FileChange]) -> (Option<PathBuf>, Option<usize>, String) {
+    let errors: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("error: "))
+        .collect();
+    let failed = errors.iter().find_map(|error| {
+        let (file, line) = error.strip_prefix("patch failed: ")?.rsplit_once(':')?;
+        Some((PathBuf::from(file), line.parse::<u64>().ok()?))
+    });
+    if let Some((file, line)) = failed {
+        let hunk = changes
+            .iter()
+            .filter(|change| change.paths().any(|path| path == file))
+            .find_map(|change| change.hunks.iter().position(|&start| start == line))
+            .map(|index| index + 1);
+        let looked_for = looked_for(said);
+        let reason = format!("the kernel does not have these lines near line {line}:{looked_for}");
+        return (Some(file), hunk, reason);
+    }
+    let file = errors.iter().find_map(|error| {
+        let (name, _) = error.split_once(": ")?;
+        changes
+            .iter()
+            .flat_map(FileChange::paths)
+            .find(|path| path.as_os_str() == name)
+            .map(Path::to_owned)
+    });
+    let reason = match (errors.first(), &file) {
+        (Some(error), Some(file)) => error
+            .strip_prefix(&format!("{}: ", file.display()))
+            .unwrap_or(error)
+            .to_owned(),
+        (Some(error), None) => (*error).to_owned(),
+        (None, _) => said.trim().to_owned(),
+    };
+    (file, None, reason)
+}
+
+/// The lines git searched for, indented, at most a dozen.
+fn looked_for(said: &str) -> String {
+    const SHOWN: usize = 12;
+    let block: Vec<&str> = said
+        .lines()
+        .skip_while(|line| !line.starts_with("error: while searching for:"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("error: "))
+        .collect();
+    let mut text: String = block
+        .iter()
+        .take(SHOWN)
+        .map(|line| format!("\n    {line}"))
+        .collect();
+    if block.len() > SHOWN {
+        text.push_str("\n    …");
+    }
+    text
+}

@@ -1,0 +1,422 @@
+//! Patch series: which patches an arm names, and which files those are for
+//! the kernel at hand.
+//!
+//! A topic is a directory with a `series.yaml` that lists, per range of kernel
+//! versions, the patches in order. A name that is no topic may be a loose patch
+//! file, or a directory of them, by its path relative to the job.
+
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::version::KernelVersion;
+use crate::error::{Exit, Fault};
+
+/// No patch file is larger; the largest stable releases are a tenth of it.
+const PATCH_LIMIT: u64 = 64 << 20;
+
+/// The name of a topic's description.
+const DESCRIPTION: &str = "series.yaml";
+
+/// A topic: one change, in as many versions as kernels need.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Series {
+    /// One line: what the patches do.
+    pub title: String,
+    /// Why, and where the idea comes from.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// The SPDX licence of the patches.
+    #[serde(default)]
+    pub license: Option<String>,
+    /// Symbols that must be `y` in the final config, or the patches do nothing.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Which patches serve which kernels.
+    pub ranges: Vec<Range>,
+    /// The topic's directory.
+    #[serde(skip)]
+    directory: PathBuf,
+    /// The topic's name.
+    #[serde(skip)]
+    topic: String,
+}
+
+/// The patches for one range of kernel versions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The first version served.
+    pub from: KernelVersion,
+    /// The first version not served any more; without it all later ones are.
+    #[serde(default)]
+    pub before: Option<KernelVersion>,
+    /// Where the patches are, below the topic.
+    pub directory: PathBuf,
+    /// The patches, in order.
+    pub patches: Vec<String>,
+}
+
+impl Range {
+    fn serves(&self, version: &KernelVersion) -> bool {
+        let at = version.numbers();
+        self.from.numbers() <= at
+            && self
+                .before
+                .as_ref()
+                .is_none_or(|before| at < before.numbers())
+    }
+
+    fn text(&self) -> String {
+        match &self.before {
+            Some(before) => format!("{} to before {before}", self.from),
+            None => format!("{} and later", self.from),
+        }
+    }
+}
+
+/// A patch and its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatchFile {
+    /// Its name in messages and records: `topic/file` or the path as given.
+    pub name: String,
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// What one name of an arm came to for one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectedSeries {
+    /// The name as the arm says it.
+    pub name: String,
+    /// The patches, in order.
+    pub patches: Vec<PatchFile>,
+    /// Symbols that must be `y` in the final config.
+    pub needs: Vec<String>,
+}
+
+/// The patches an arm names are not to be had.
+#[derive(Debug, Error, Diagnostic)]
+pub enum SeriesError {
+    /// Neither a topic nor a file.
+    #[error("there is no patch series or patch file `{name}`")]
+    #[diagnostic(help("{help}"))]
+    Unknown {
+        /// The name as the arm says it.
+        name: String,
+        /// The nearest, or all there are.
+        help: String,
+    },
+    /// A topic has nothing for this kernel.
+    #[error("series `{topic}` has no patches for kernel {version}; it has them for {ranges}")]
+    #[diagnostic(help("choose another kernel, or add a range to {}", description.display()))]
+    NoRange {
+        /// The topic.
+        topic: String,
+        /// The kernel's version.
+        version: String,
+        /// The ranges there are.
+        ranges: String,
+        /// The topic's description.
+        description: PathBuf,
+    },
+    /// A description cannot be read.
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help("{help}"))]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column where known.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// A patch cannot be read.
+    #[error("cannot read the patch {}: {reason}", path.display())]
+    #[diagnostic(help("check the file, or the list that names it"))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Fault for SeriesError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Series {
+    /// Loads the topic in `directory`, whose last part is its name.
+    pub fn load(directory: &Path) -> Result<Self, SeriesError> {
+        let path = directory.join(DESCRIPTION);
+        let wrong = |reason: String, help: &str| SeriesError::Description {
+            path: path.clone(),
+            reason,
+            help: help.to_owned(),
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| wrong(error.to_string(), "check the file"))?;
+        let mut series: Self = serde_yaml::from_str(&text).map_err(|error| {
+            wrong(
+                error.to_string(),
+                "its keys are: title, about, license, needs, ranges; \
+                 a range's: from, before, directory, patches",
+            )
+        })?;
+        for range in &series.ranges {
+            let plain = |path: &Path| {
+                path.components()
+                    .all(|part| matches!(part, std::path::Component::Normal(_)))
+            };
+            if !plain(&range.directory) || !range.patches.iter().all(|name| plain(name.as_ref())) {
+                return Err(wrong(
+                    format!(
+                        "the range from {} names a file outside the topic",
+                        range.from
+                    ),
+                    "name directories and patches relative to the topic, without `..`",
+                ));
+            }
+        }
+        series.directory = directory.to_owned();
+        series.topic = directory
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Ok(series)
+    }
+
+    /// The patches for a kernel of this version.
+    pub fn select(&self, version: &KernelVersion) -> Result<SelectedSeries, SeriesError> {
+        let range = self
+            .ranges
+            .iter()
+            .find(|range| range.serves(version))
+            .ok_or_else(|| SeriesError::NoRange {
+                topic: self.topic.clone(),
+                version: version.to_string(),
+                ranges: self
+                    .ranges
+                    .iter()
+                    .map(Range::text)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+                description: self.directory.join(DESCRIPTION),
+            })?;
+        let patches = range
+            .patches
+            .iter()
+            .map(|file| {
+                let path = self.directory.join(&range.directory).join(file);
+                read_patch(format!("{}/{file}", self.topic), path)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(SelectedSeries {
+            name: self.topic.clone(),
+            patches,
+            needs: self.needs.clone(),
+        })
+    }
+}
+
+/// Finds what an arm names: topics below `topics`, loose patches relative to
+/// `job` (the directory of the job's file).
+pub fn select(
+    topics: &Path,
+    job: &Path,
+    names: &[String],
+    version: &KernelVersion,
+) -> Result<Vec<SelectedSeries>, SeriesError> {
+    names
+        .iter()
+        .map(|name| select_one(topics, job, name, version))
+        .collect()
+}
+
+fn select_one(
+    topics: &Path,
+    job: &Path,
+    name: &str,
+    version: &KernelVersion,
+) -> Result<SelectedSeries, SeriesError> {
+    let topic = topics.join(name);
+    if topic.join(DESCRIPTION).is_file() {
+        return Series::load(&topic)?.select(version);
+    }
+    let loose = job.join(name);
+    let files = if loose.is_dir() {
+        patches_in(&loose)?
+    } else if loose.is_file() {
+        vec![loose]
+    } else {
+        return Err(unknown(topics, name));
+    };
+    let patches = files
+        .into_iter()
+        .map(|path| {
+            let shown = path.strip_prefix(job).unwrap_or(&path);
+            read_patch(shown.display().to_string(), path.clone())
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(SelectedSeries {
+        name: name.to_owned(),
+        patches,
+        needs: Vec::new(),
+    })
+}
+
+/// The patches of a directory in the order of their names, as `git
+/// format-patch` numbers them.
+fn patches_in(directory: &Path) -> Result<Vec<PathBuf>, SeriesError> {
+    let unreadable = |reason: String| SeriesError::Unreadable {
+        path: directory.to_owned(),
+        reason,
+    };
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .map_err(|error| unreadable(error.to_string()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "patch" || extension == "diff")
+        })
+        .collect();
+    if files.is_empty() {
+        return Err(unreadable("it holds no .patch or .diff file".to_owned()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_patch(name: String, path: PathBuf) -> Result<PatchFile, SeriesError> {
+    let unreadable = |reason: String| SeriesError::Unreadable {
+        path: path.clone(),
+        reason,
+    };
+    let size = path
+        .metadata()
+        .map_err(|error| unreadable(error.to_string()))?
+        .len();
+    if size > PATCH_LIMIT {
+        return Err(unreadable(format!("it is larger than {PATCH_LIMIT} bytes")));
+    }
+    let content = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    Ok(PatchFile {
+        name,
+        path,
+        content,
+    })
+}
+
+fn unknown(topics: &Path, name: &str) -> SeriesError {
+    let mut known: Vec<String> = std::fs::read_dir(topics)
+        .map(|entries| {
+            entries
+                .flatten()
+                .filter(|entry| entry.path().join(DESCRIPTION).is_file())
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect()
+        })
+        .unwrap_or_default();
+    known.sort();
+    SeriesError::Unknown {
+        name: name.to_owned(),
+        help: super::nearest(name, &known)
+            .unwrap_or_else(|| format!("{} holds no series at all", topics.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "title: One\nneeds: [CONFIG_DEBUG_VFS]\nranges:\n\
+        - { from: \"6.12\", before: \"6.13\", directory: \"6.12\", patches: [a.patch] }\n\
+        - { from: \"7.3\", before: \"7.4\", directory: \"7.3\", patches: [b.patch, a.patch] }\n";
+
+    fn topics(yaml: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let topic = root.path().join("vfs-sync-owner");
+        for range in ["6.12", "7.3"] {
+            std::fs::create_dir_all(topic.join(range)).unwrap();
+            for file in ["a.patch", "b.patch"] {
+                std::fs::write(topic.join(range).join(file), format!("{range} {file}")).unwrap();
+            }
+        }
+        std::fs::write(topic.join(DESCRIPTION), yaml).unwrap();
+        root
+    }
+
+    fn choose(root: &Path, name: &str, version: &str) -> Result<Vec<SelectedSeries>, SeriesError> {
+        select(root, root, &[name.to_owned()], &version.parse().unwrap())
+    }
+
+    #[test]
+    fn the_range_with_the_version_is_taken_in_order() {
+        let root = topics(YAML);
+        let found = choose(root.path(), "vfs-sync-owner", "7.3.4").unwrap();
+        let contents: Vec<_> = found[0].patches.iter().map(|p| &p.content[..]).collect();
+        assert_eq!(contents, [&b"7.3 b.patch"[..], b"7.3 a.patch"]);
+        assert_eq!(found[0].needs, ["CONFIG_DEBUG_VFS"]);
+    }
+
+    #[test]
+    fn a_version_between_the_ranges_names_them() {
+        let root = topics(YAML);
+        for version in ["6.11.9", "6.13", "7.4-rc1"] {
+            let error = choose(root.path(), "vfs-sync-owner", version).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("6.12 to before 6.13; 7.3 to before 7.4"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        let root = topics(YAML);
+        let SeriesError::Unknown { help, .. } =
+            choose(root.path(), "vfs-sync-onwer", "7.3").unwrap_err()
+        else {
+            panic!("another error");
+        };
+        assert!(help.contains("`vfs-sync-owner`"), "{help}");
+    }
+
+    #[test]
+    fn loose_patches_are_found_beside_the_job() {
+        let root = topics(YAML);
+        let job = root.path().join("vfs-sync-owner");
+        let names = ["7.3".to_owned(), "6.12/a.patch".to_owned()];
+        let found = select(root.path(), &job, &names, &"5.4".parse().unwrap()).unwrap();
+        assert_eq!(found[0].patches.len(), 2);
+        assert_eq!(found[0].patches[0].name, "7.3/a.patch");
+        assert_eq!(found[1].patches[0].content, b"6.12 a.patch");
+    }
+
+    #[test]
+    fn a_description_cannot_reach_outside_its_topic() {
+        let root = topics(&YAML.replace("[a.patch]", "[../../secret]"));
+        let error = choose(root.path(), "vfs-sync-owner", "7.3").unwrap_err();
+        assert!(matches!(error, SeriesError::Description { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let root = topics(&YAML.replace("needs:", "need:"));
+        let text = choose(root.path(), "vfs-sync-owner", "7.3")
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("need") && text.contains("line 2"), "{text}");
+    }
+}

@@ -1,0 +1,453 @@
+//! Sources from Debian's archive: `linux-source-X.Y` packages.
+//!
+//! What the host's own apt lists offer is taken from there. Everything else is
+//! read through lists and caches of kvet's own, from the mirror the host uses,
+//! so the host's set-up stays untouched and needs no root. apt checks every
+//! download against lists that Debian signed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{KIND, SourceError, TREE, Tree, archive, finished, mirror, seal, stored};
+use crate::context::Context;
+use crate::event::Event;
+use crate::kernel::progress::Progress;
+use crate::process::{Command, ProcessError};
+use crate::store::{Key, Lock, Store, io_error, write_atomic, write_json};
+
+/// Signs all of Debian's suites, also those newer than the host.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Suites looked through when the host's own have nothing, besides those.
+const SUITES: &[&str] = &[
+    "bookworm",
+    "bookworm-backports",
+    "trixie",
+    "trixie-backports",
+    "sid",
+];
+
+/// Their like on the security mirror, if the host has one.
+const SECURITY_SUITES: &[&str] = &["bookworm-security", "trixie-security"];
+
+/// How long lists, and the answer to "which is the newest", are good for.
+const FRESH: Duration = Duration::from_secs(24 * 3600);
+
+/// apt itself gives up on a silent server; this ends an apt that does not.
+const APT_DEADLINE: Duration = Duration::from_secs(900);
+
+/// The parts of an archive's index that nobody here reads.
+const UNREAD: &[&str] = &[
+    "Acquire::Languages=none",
+    "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+    "Acquire::IndexTargets::deb::CNF::DefaultEnabled=false",
+    "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
+];
+
+/// The version a package was last resolved to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Resolved {
+    version: String,
+}
+
+/// A version of a package that some archive offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Offer {
+    version: String,
+    place: String,
+}
+
+/// Refuses words that apt would take for something else.
+pub(super) fn check_words(
+    package: &str,
+    version: Option<&str>,
+    suite: Option<&str>,
+) -> Result<(), String> {
+    let fit = |word: &str, also: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    };
+    if !package.starts_with("linux-source") || !fit(package, "+-.") {
+        return Err(format!(
+            "`{package}` is not a source package of a kernel such as `linux-source-7.3`"
+        ));
+    }
+    if let Some(version) = version.filter(|version| !fit(version, "+-.:~")) {
+        return Err(format!("`{version}` is not a version of a Debian package"));
+    }
+    if let Some(suite) = suite.filter(|suite| !fit(suite, "-_./")) {
+        return Err(format!(
+            "`{suite}` is not a suite such as `trixie-backports`"
+        ));
+    }
+    Ok(())
+}
+
+/// Gets the package's tree; the flag says whether it was in the store.
+pub(super) async fn fetch(
+    context: &Context,
+    store: &Store,
+    progress: &Progress,
+    package: &str,
+    version: Option<&str>,
+    suite: Option<&str>,
+) -> Result<(Tree, bool), SourceError> {
+    let home = store.kind("debian")?;
+    let question = [package, version.unwrap_or(""), suite.unwrap_or("")];
+    let answer = home.join(format!("{}.json", Key::of(question).as_str()));
+    let known = recall(&answer);
+    if let Some((resolved, fresh)) = &known
+        && (*fresh || version.is_some())
+        && let Some(tree) = stored(store, &key(package, &resolved.version))
+    {
+        return Ok((tree, true));
+    }
+    let apt = Apt {
+        context,
+        home: home.clone(),
+    };
+    let found = apt.find(package, version, suite).await;
+    let (config, offer) = match (found, known) {
+        (Ok(found), _) => found,
+        // Without a network yesterday's newest still serves.
+        (Err(error), Some((resolved, _)))
+            if !matches!(error, SourceError::Interrupted)
+                && stored(store, &key(package, &resolved.version)).is_some() =>
+        {
+            let tree_key = key(package, &resolved.version);
+            context.emit(Event::Warning(format!(
+                "{error}; going on with {package} {} from the cache",
+                resolved.version
+            )));
+            return Ok((finished(store, &tree_key, package)?, true));
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let key = key(package, &offer.version);
+    let origin = format!(
+        "{package} {} from {} (checked by apt against Debian's signed lists)",
+        offer.version, offer.place
+    );
+    let entry = store
+        .fill(KIND, key.as_str(), async |path: PathBuf| {
+            let download = path.join("download");
+            std::fs::create_dir(&download).map_err(io_error("create", &download))?;
+            let package = apt
+                .download(&config, package, &offer.version, &download)
+                .await?;
+            archive::unpack(&package, &path.join(TREE), progress, &context.cancel).await?;
+            std::fs::remove_dir_all(&download).map_err(io_error("remove", &download))?;
+            seal(&path, &origin)
+        })
+        .await?;
+    write_json(
+        &answer,
+        &Resolved {
+            version: offer.version,
+        },
+    )?;
+    Ok((finished(store, &key, &origin)?, entry.cached))
+}
+
+fn key(package: &str, version: &str) -> Key {
+    Key::of(["debian", package, version])
+}
+
+/// The last answer to this question, and whether it is from today.
+fn recall(path: &Path) -> Option<(Resolved, bool)> {
+    let resolved = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    Some((resolved, is_fresh(path)))
+}
+
+fn is_fresh(path: &Path) -> bool {
+    path.metadata()
+        .and_then(|data| data.modified())
+        .is_ok_and(|time| {
+            SystemTime::now()
+                .duration_since(time)
+                .is_ok_and(|age| age < FRESH)
+        })
+}
+
+struct Apt<'a> {
+    context: &'a Context,
+    home: PathBuf,
+}
+
+impl Apt<'_> {
+    /// Finds the package, first in the host's lists, then in those of the
+    /// wanted or the usual suites. Returns the options that select the lists.
+    async fn find(
+        &self,
+        package: &str,
+        version: Option<&str>,
+        suite: Option<&str>,
+    ) -> Result<(Vec<String>, Offer), SourceError> {
+        let mut seen = Vec::new();
+        if suite.is_none() {
+            let offers = self.offers(&[], package).await?;
+            if let Some(offer) = choose(&offers, version) {
+                return Ok((Vec::new(), offer));
+            }
+            seen.extend(offers);
+        }
+        let mirrors = mirror::configured(Path::new("/etc/apt"));
+        let lines = source_lines(&mirrors, suite)?;
+        let (config, directory) = self.private(&lines)?;
+        let lock = directory.join("kvet.lock");
+        let _lock = tokio::select! {
+            lock = Lock::acquire(&lock) => lock?,
+            () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
+        };
+        let stamp = directory.join("updated");
+        let mut updated = false;
+        loop {
+            if updated || is_fresh(&stamp) {
+                let offers = self.offers(&config, package).await?;
+                if let Some(offer) = choose(&offers, version) {
+                    return Ok((config, offer));
+                }
+                seen.extend(offers);
+            }
+            if updated {
+                return Err(not_found(package, version, &lines, &seen));
+            }
+            self.update(&config).await?;
+            write_atomic(&stamp, b"")?;
+            updated = true;
+        }
+    }
+
+    /// Options that keep apt within a directory of kvet's own.
+    fn private(&self, lines: &[String]) -> Result<(Vec<String>, PathBuf), SourceError> {
+        let text = lines.join("\n") + "\n";
+        let directory = self.home.join(format!("apt-{}", Key::of([&text]).as_str()));
+        for part in ["lists/partial", "cache/archives/partial"] {
+            let part = directory.join(part);
+            std::fs::create_dir_all(&part).map_err(io_error("create", &part))?;
+        }
+        let list = directory.join("sources.list");
+        write_atomic(&list, text.as_bytes())?;
+        let path = |name: &str| directory.join(name).display().to_string();
+        let mut options = vec![
+            format!("Dir::Etc::sourcelist={}", path("sources.list")),
+            "Dir::Etc::sourceparts=-".to_owned(),
+            format!("Dir::State::Lists={}", path("lists")),
+            format!("Dir::Cache={}", path("cache")),
+        ];
+        options.extend(UNREAD.iter().map(|&option| option.to_owned()));
+        Ok((options, directory))
+    }
+
+    fn command(&self, program: &str, config: &[String]) -> Command {
+        let mut command = Command::new(program)
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", "Acquire::Retries=3"])
+            .args(["-o", "Acquire::http::Timeout=30"])
+            .args(["-o", "Acquire::https::Timeout=30"])
+            .deadline(APT_DEADLINE);
+        if rustix::process::geteuid().is_root() {
+            // The unprivileged user apt switches to cannot enter a private cache.
+            command = command.args(["-o", "APT::Sandbox::User=root"]);
+        }
+        for option in config {
+            command = command.args(["-o", option]);
+        }
+        command
+    }
+
+    async fn offers(&self, config: &[String], package: &str) -> Result<Vec<Offer>, SourceError> {
+        let finished = self
+            .command("apt-cache", config)
+            .args(["madison", package])
+            .run(&self.context.cancel)
+            .await;
+        match finished {
+            Ok(finished) => Ok(parse_madison(&String::from_utf8_lossy(&finished.stdout))),
+            // An unknown package is an error to some versions of apt.
+            Err(ProcessError::Failed { .. }) => Ok(Vec::new()),
+            Err(ProcessError::Start { .. }) => Err(SourceError::NoDebian {
+                reason: "there is no apt-cache on this host".to_owned(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn update(&self, config: &[String]) -> Result<(), SourceError> {
+        self.command("apt-get", config)
+            .args(["-q", "update"])
+            .run(&self.context.cancel)
+            .await
+            .map_err(apt_failed("read the suites' package lists"))?;
+        Ok(())
+    }
+
+    async fn download(
+        &self,
+        config: &[String],
+        package: &str,
+        version: &str,
+        directory: &Path,
+    ) -> Result<PathBuf, SourceError> {
+        let wanted = format!("{package}={version}");
+        self.command("apt-get", config)
+            .args(["-q", "download", &wanted])
+            .directory(directory)
+            .run(&self.context.cancel)
+            .await
+            .map_err(apt_failed(&format!("download {wanted}")))?;
+        let entries =
+            std::fs::read_dir(directory).map_err(io_error("read the directory", directory))?;
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .ok_or_else(|| SourceError::NoDebian {
+                reason: format!("apt-get download {wanted} left no package behind"),
+            })
+    }
+}
+
+fn apt_failed(action: &str) -> impl FnOnce(ProcessError) -> SourceError {
+    let action = action.to_owned();
+    move |source| match source {
+        ProcessError::Interrupted => SourceError::Interrupted,
+        source => SourceError::Apt { action, source },
+    }
+}
+
+/// The lines of a sources.list for the wanted suite, or the usual ones.
+fn source_lines(
+    mirrors: &[mirror::Mirror],
+    suite: Option<&str>,
+) -> Result<Vec<String>, SourceError> {
+    let no_debian = |reason: &str| SourceError::NoDebian {
+        reason: reason.to_owned(),
+    };
+    if !Path::new(KEYRING).exists() {
+        return Err(no_debian(&format!(
+            "{KEYRING} is missing (package debian-archive-keyring)"
+        )));
+    }
+    let (main, security) = mirror::debian(mirrors);
+    let main = main.ok_or_else(|| no_debian("no Debian mirror is in the host's apt sources"))?;
+    let line = |uri: &str, suite: &str| format!("deb [signed-by={KEYRING}] {uri} {suite} main");
+    if let Some(suite) = suite {
+        let uri = match security {
+            Some(security) if suite.ends_with("-security") => &security.uri,
+            _ => &main.uri,
+        };
+        return Ok(vec![line(uri, suite)]);
+    }
+    let mut lines: Vec<String> = SUITES.iter().map(|suite| line(&main.uri, suite)).collect();
+    if let Some(security) = security {
+        lines.extend(
+            SECURITY_SUITES
+                .iter()
+                .map(|suite| line(&security.uri, suite)),
+        );
+    }
+    Ok(lines)
+}
+
+/// `package | version | URI suite/component architecture Packages` per line,
+/// newest first.
+fn parse_madison(text: &str) -> Vec<Offer> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split('|').map(str::trim);
+            let (_, version, place) = (fields.next()?, fields.next()?, fields.next()?);
+            let place = place.strip_suffix(" Packages")?;
+            Some(Offer {
+                version: version.to_owned(),
+                place: place.to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn choose(offers: &[Offer], version: Option<&str>) -> Option<Offer> {
+    offers
+        .iter()
+        .find(|offer| version.is_none_or(|version| version == offer.version))
+        .cloned()
+}
+
+fn not_found(
+    package: &str,
+    version: Option<&str>,
+    lines: &[String],
+    seen: &[Offer],
+) -> SourceError {
+    let mut versions: Vec<&str> = seen.iter().map(|offer| offer.version.as_str()).collect();
+    versions.dedup();
+    let help = if versions.is_empty() {
+        "check the package's name; or use another source: `version: \"…\"` (kernel.org), \
+         `url:` with `sha256:`, `git:` or `dir:`"
+            .to_owned()
+    } else {
+        format!("there is: {}", versions.join(", "))
+    };
+    let suites: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.split_whitespace().nth(3))
+        .collect();
+    SourceError::NotInDebian {
+        wanted: match version {
+            Some(version) => format!("{package} {version}"),
+            None => package.to_owned(),
+        },
+        suites: suites.join(", "),
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_are_read_and_chosen() {
+        let text = " linux-source-7.3 | 7.3.4-1~bpo13+1 | http://m.example/debian trixie-backports/main amd64 Packages\n\
+                     linux-source-7.3 | 7.3.3-1 | http://m.example/debian sid/main amd64 Packages\n\
+                     linux | 7.3.4-1 | http://m.example/debian sid/main Sources\n";
+        let offers = parse_madison(text);
+        assert_eq!(offers.len(), 2);
+        assert_eq!(choose(&offers, None).unwrap().version, "7.3.4-1~bpo13+1");
+        assert_eq!(
+            choose(&offers, Some("7.3.3-1")).unwrap().place,
+            "http://m.example/debian sid/main amd64"
+        );
+        assert_eq!(choose(&offers, Some("7.3.9-1")), None);
+    }
+
+    #[test]
+    fn words_that_apt_would_misread_are_refused() {
+        assert!(check_words("linux-source-7.3", Some("7.3.4-1~bpo13+1"), Some("sid")).is_ok());
+        assert!(check_words("bash", None, None).is_err());
+        assert!(check_words("linux-source=1 -o X", None, None).is_err());
+        assert!(check_words("linux-source", Some("-o"), None).is_err());
+        assert!(check_words("linux-source", None, Some("sid main\ndeb x")).is_err());
+    }
+
+    #[test]
+    fn what_there_is_instead_is_named() {
+        let seen = [Offer {
+            version: "7.3.3-1".to_owned(),
+            place: String::new(),
+        }];
+        let lines = ["deb [signed-by=x] http://m.example/debian sid main".to_owned()];
+        let SourceError::NotInDebian { help, suites, .. } =
+            not_found("linux-source-7.3", Some("7.3.9-1"), &lines, &seen)
+        else {
+            panic!("another error");
+        };
+        assert_eq!(help, "there is: 7.3.3-1");
+        assert_eq!(suites, "sid");
+    }
+}

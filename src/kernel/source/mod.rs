@@ -1,0 +1,393 @@
+//! Kernel sources: from a source's description in a job to a pristine tree in
+//! the store. One provider per file; every one that fails names what to try
+//! next.
+
+mod archive;
+mod debian;
+mod mirror;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::progress::Progress;
+use super::version::KernelVersion;
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::Stage;
+use crate::process::ProcessError;
+use crate::store::{Key, Store, StoreError, write_json};
+
+/// Where a kernel comes from, as a job says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawSource", into = "RawSource")]
+pub enum SourceSpec {
+    /// A `linux-source-X.Y` package of Debian's archive.
+    Debian {
+        /// The package.
+        package: String,
+        /// Its version; the newest found if absent.
+        version: Option<String>,
+        /// The suite to take it from; the usual ones in turn if absent.
+        suite: Option<String>,
+    },
+    /// A release on kernel.org.
+    Release {
+        /// Its version.
+        version: KernelVersion,
+    },
+    /// An archive anywhere.
+    Archive {
+        /// Its address, `http` or `https`.
+        url: String,
+        /// The SHA-256 of its content, 64 hexadecimal digits.
+        sha256: String,
+    },
+    /// A commit of a git repository.
+    Git {
+        /// Address or path of the repository.
+        repo: String,
+        /// A branch, a tag or a full commit id.
+        reference: String,
+    },
+    /// A tree on this machine.
+    Directory {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+/// The keys of a source in YAML; which of them are there decides the kind.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    debian: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suite: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    git: Option<RawGit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGit {
+    repo: String,
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+impl TryFrom<RawSource> for SourceSpec {
+    type Error = String;
+
+    fn try_from(raw: RawSource) -> Result<Self, String> {
+        match raw {
+            RawSource {
+                debian: Some(package),
+                version,
+                suite,
+                url: None,
+                sha256: None,
+                git: None,
+                dir: None,
+            } => {
+                debian::check_words(&package, version.as_deref(), suite.as_deref())?;
+                Ok(Self::Debian {
+                    package,
+                    version,
+                    suite,
+                })
+            }
+            RawSource {
+                debian: None,
+                version: Some(version),
+                suite: None,
+                url: None,
+                sha256: None,
+                git: None,
+                dir: None,
+            } => Ok(Self::Release {
+                version: version.parse().map_err(|error| format!("{error}"))?,
+            }),
+            RawSource {
+                debian: None,
+                version: None,
+                suite: None,
+                url: Some(url),
+                sha256: Some(sha256),
+                git: None,
+                dir: None,
+            } => {
+                let sha256 = sha256.to_ascii_lowercase();
+                if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err("`sha256` is 64 hexadecimal digits".to_owned());
+                }
+                Ok(Self::Archive { url, sha256 })
+            }
+            RawSource {
+                debian: None,
+                version: None,
+                suite: None,
+                url: None,
+                sha256: None,
+                git: Some(RawGit { repo, reference }),
+                dir: None,
+            } => Ok(Self::Git { repo, reference }),
+            RawSource {
+                debian: None,
+                version: None,
+                suite: None,
+                url: None,
+                sha256: None,
+                git: None,
+                dir: Some(path),
+            } => Ok(Self::Directory { path }),
+            RawSource {
+                url: Some(_),
+                sha256: None,
+                ..
+            } => Err("`url` needs `sha256`, the digest of what is to arrive".to_owned()),
+            _ => Err(
+                "a kernel source is one of: `debian` (with `version` and `suite` if wanted), \
+                 `version` alone, `url` with `sha256`, `git: {repo, ref}`, or `dir`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl From<SourceSpec> for RawSource {
+    fn from(spec: SourceSpec) -> Self {
+        let raw = Self::default();
+        match spec {
+            SourceSpec::Debian {
+                package,
+                version,
+                suite,
+            } => Self {
+                debian: Some(package),
+                version,
+                suite,
+                ..raw
+            },
+            SourceSpec::Release { version } => Self {
+                version: Some(version.to_string()),
+                ..raw
+            },
+            SourceSpec::Archive { url, sha256 } => Self {
+                url: Some(url),
+                sha256: Some(sha256),
+                ..raw
+            },
+            SourceSpec::Git { repo, reference } => Self {
+                git: Some(RawGit { repo, reference }),
+                ..raw
+            },
+            SourceSpec::Directory { path } => Self {
+                dir: Some(path),
+                ..raw
+            },
+        }
+    }
+}
+
+impl SourceSpec {
+    /// What the source is called in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Debian {
+                package,
+                version: Some(version),
+                ..
+            } => format!("{package} {version}"),
+            Self::Debian { package, .. } => package.clone(),
+            Self::Release { version } => format!("linux-{version}"),
+            Self::Archive { url, .. } => url.clone(),
+            Self::Git { repo, reference } => format!("{repo} {reference}"),
+            Self::Directory { path } => path.display().to_string(),
+        }
+    }
+}
+
+/// A pristine kernel tree in the store.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The tree. Read it; nothing may ever write there: working trees share
+    /// its files.
+    pub path: PathBuf,
+    /// The version its Makefile states.
+    pub version: KernelVersion,
+    /// What decides its content.
+    pub key: Key,
+    /// Where it came from and how that was checked, for people.
+    pub origin: String,
+}
+
+/// A kernel's source could not be had.
+#[derive(Debug, Error, Diagnostic)]
+pub enum SourceError {
+    /// No suite has the package in the version asked for.
+    #[error("no suite has {wanted}; looked in {suites}")]
+    #[diagnostic(help("{help}"))]
+    NotInDebian {
+        /// Package, with version if one was asked for.
+        wanted: String,
+        /// The suites.
+        suites: String,
+        /// What there is instead.
+        help: String,
+    },
+    /// The host has no Debian archive to ask.
+    #[error("cannot read Debian's archive: {reason}")]
+    #[diagnostic(help(
+        "use another source: `version: \"…\"` (kernel.org), `url:` with `sha256:`, `git:` or `dir:`"
+    ))]
+    NoDebian {
+        /// What is missing.
+        reason: String,
+    },
+    /// An apt program failed.
+    #[error("cannot {action}")]
+    #[diagnostic(help(
+        "check the network and the mirror in the host's apt sources; or use another source: \
+         `version: \"…\"` (kernel.org), `url:` with `sha256:`, `git:` or `dir:`"
+    ))]
+    Apt {
+        /// What was attempted.
+        action: String,
+        /// How it failed.
+        source: ProcessError,
+    },
+    /// An archive could not be unpacked.
+    #[error("cannot unpack {}", archive.display())]
+    #[diagnostic(help(
+        "it is fetched again next time; check the free space of the cache (XDG_CACHE_HOME chooses another place)"
+    ))]
+    Unpack {
+        /// The archive.
+        archive: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What arrived is no kernel.
+    #[error("{origin} holds no kernel tree: its top Makefile states no version")]
+    #[diagnostic(help("name the top directory of a Linux tree, or an archive of one"))]
+    NoKernel {
+        /// The source.
+        origin: String,
+    },
+    /// kvet was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A place of kvet's own failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// A program failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(ProcessError),
+}
+
+impl From<ProcessError> for SourceError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Interrupted => Self::Interrupted,
+            other => Self::Process(other),
+        }
+    }
+}
+
+impl Fault for SourceError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// What a source entry of the store remembers beside its tree.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    version: KernelVersion,
+    origin: String,
+}
+
+const RECORD: &str = "source.json";
+const TREE: &str = "tree";
+const KIND: &str = "sources";
+
+/// Gets a kernel's source into the store, if it is not there yet.
+pub async fn fetch(
+    context: &Context,
+    store: &Store,
+    spec: &SourceSpec,
+) -> Result<Tree, SourceError> {
+    let progress = Progress::start(context, Stage::Source, spec.name());
+    let (tree, cached) = match spec {
+        SourceSpec::Debian {
+            package,
+            version,
+            suite,
+        } => {
+            debian::fetch(
+                context,
+                store,
+                &progress,
+                package,
+                version.as_deref(),
+                suite.as_deref(),
+            )
+            .await?
+        }
+        _ => return Err(SourceError::Interrupted),
+    };
+    progress.finish(cached);
+    Ok(tree)
+}
+
+/// A tree of the store, if it is there.
+fn stored(store: &Store, key: &Key) -> Option<Tree> {
+    let entry = store.get(KIND, key.as_str())?;
+    let record: Record = serde_json::from_slice(&std::fs::read(entry.join(RECORD)).ok()?).ok()?;
+    Some(Tree {
+        path: entry.join(TREE),
+        version: record.version,
+        key: key.clone(),
+        origin: record.origin,
+    })
+}
+
+/// Finishes an entry: reads the tree's version and writes the record.
+fn seal(entry: &Path, origin: &str) -> Result<(), SourceError> {
+    let version =
+        KernelVersion::of_tree(&entry.join(TREE)).ok_or_else(|| SourceError::NoKernel {
+            origin: origin.to_owned(),
+        })?;
+    let record = Record {
+        version,
+        origin: origin.to_owned(),
+    };
+    write_json(&entry.join(RECORD), &record)?;
+    Ok(())
+}
+
+/// The tree of a complete entry.
+fn finished(store: &Store, key: &Key, origin: &str) -> Result<Tree, SourceError> {
+    stored(store, key).ok_or_else(|| SourceError::NoKernel {
+        origin: origin.to_owned(),
+    })
+}

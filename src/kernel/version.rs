@@ -1,0 +1,139 @@
+//! A kernel's version as its top Makefile states it, and how versions order.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// VERSION, PATCHLEVEL, SUBLEVEL and EXTRAVERSION of a kernel tree.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KernelVersion {
+    major: u32,
+    minor: u32,
+    sublevel: u32,
+    extra: String,
+}
+
+/// A text that is not a kernel version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kernel version such as 7.3, 6.12.117 or 7.4-rc2")]
+pub struct NotAVersion(String);
+
+impl KernelVersion {
+    /// The numbers without the extra part. Ranges compare these, so a release
+    /// candidate counts as the release it leads to: its code is closer to that
+    /// than to the release before.
+    #[must_use]
+    pub fn numbers(&self) -> (u32, u32, u32) {
+        (self.major, self.minor, self.sublevel)
+    }
+
+    /// The major number, which names the directory on kernel.org.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// Reads the version from the head of a tree's top Makefile.
+    #[must_use]
+    pub fn from_makefile(text: &str) -> Option<Self> {
+        let value = |name: &str| {
+            text.lines().take(20).find_map(|line| {
+                let (key, value) = line.split_once('=')?;
+                (key.trim() == name).then(|| value.trim().to_owned())
+            })
+        };
+        Some(Self {
+            major: value("VERSION")?.parse().ok()?,
+            minor: value("PATCHLEVEL")?.parse().ok()?,
+            sublevel: value("SUBLEVEL")?.parse().ok()?,
+            extra: value("EXTRAVERSION").unwrap_or_default(),
+        })
+    }
+
+    /// Reads the version of the tree at `path`; `None` if that is no kernel tree.
+    #[must_use]
+    pub fn of_tree(path: &Path) -> Option<Self> {
+        Self::from_makefile(&std::fs::read_to_string(path.join("Makefile")).ok()?)
+    }
+}
+
+impl FromStr for KernelVersion {
+    type Err = NotAVersion;
+
+    fn from_str(text: &str) -> Result<Self, NotAVersion> {
+        let wrong = || NotAVersion(text.to_owned());
+        let (numbers, extra) = match text.find('-') {
+            Some(dash) => text.split_at(dash),
+            None => (text, ""),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+~".contains(c);
+        if !extra.chars().all(plain) {
+            return Err(wrong());
+        }
+        let mut parts = numbers.split('.').map(|part| {
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse::<u32>().ok()).flatten()
+        });
+        let mut next = || parts.next().map(|part| part.ok_or_else(wrong)).transpose();
+        let (major, minor, sublevel) = (next()?, next()?, next()?);
+        if parts.next().is_some() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            major: major.ok_or_else(wrong)?,
+            minor: minor.ok_or_else(wrong)?,
+            sublevel: sublevel.unwrap_or(0),
+            extra: extra.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        if self.sublevel != 0 {
+            write!(f, ".{}", self.sublevel)?;
+        }
+        f.write_str(&self.extra)
+    }
+}
+
+impl TryFrom<String> for KernelVersion {
+    type Error = NotAVersion;
+
+    fn try_from(text: String) -> Result<Self, NotAVersion> {
+        text.parse()
+    }
+}
+
+impl From<KernelVersion> for String {
+    fn from(version: KernelVersion) -> Self {
+        version.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_makefile_s_head_is_read() {
+        let text = "# SPDX\nVERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\nNAME = x\n";
+        let version = KernelVersion::from_makefile(text).unwrap();
+        assert_eq!(version.to_string(), "7.3.4");
+        assert_eq!(KernelVersion::from_makefile("all:\n\techo\n"), None);
+    }
+
+    #[test]
+    fn texts_are_read_and_nonsense_is_not() {
+        for text in ["7.3", "6.12.117", "7.4-rc2"] {
+            assert_eq!(text.parse::<KernelVersion>().unwrap().to_string(), text);
+        }
+        for text in ["7", "7.", "7.3.4.5", "v7.3", "7.3/../x", "7.3-a/b", "7.+3"] {
+            assert!(text.parse::<KernelVersion>().is_err(), "{text}");
+        }
+    }
+}
