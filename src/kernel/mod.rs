@@ -2,17 +2,30 @@
 //! Each stage takes the previous one's value: `Tree`, `PatchedTree`,
 //! `Configured`, `KernelImage`.
 
+pub mod build;
+mod build_log;
+pub mod config;
 mod diff;
+pub mod fragment;
+mod kconfig;
+mod object_directory;
 pub mod patch;
+mod prepare;
 mod progress;
 pub mod series;
 pub mod source;
+pub mod toolchain;
 pub mod version;
 mod worktree;
 
+pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
+pub use config::{ConfigError, Configured, configure};
+pub use fragment::{Fragment, FragmentError};
 pub use patch::{PatchError, PatchedTree, patch};
+pub use prepare::{prepare, stored};
 pub use series::{SelectedSeries, Series, SeriesError};
 pub use source::{SourceError, SourceSpec, Tree, fetch};
+pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use version::KernelVersion;
 pub use worktree::WorktreeError;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::version::KernelVersion;
@@ -87,6 +88,14 @@ pub struct PatchFile {
     pub path: PathBuf,
     /// Its content.
     pub content: Vec<u8>,
+}
+
+impl PatchFile {
+    /// The SHA-256 of its content, in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(&self.content))
+    }
 }
 
 /// What one name of an arm came to for one kernel.

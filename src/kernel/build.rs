@@ -1,0 +1,331 @@
+//! Building: make, its progress, and the kernel with all that is kept of it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::build_log::BuildLog;
+use super::config::Configured;
+use super::fragment::Fragment;
+use super::patch::subject;
+use super::progress::Progress;
+use super::series::SelectedSeries;
+use super::source::Tree;
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::{Stage, Unit};
+use crate::process::{Command, Namespace, ProcessError};
+use crate::store::{Key, Store, StoreError, io_error, write_json};
+
+const KIND: &str = "builds";
+const RECORD: &str = "build.json";
+
+/// Part of every build's key; changes when what is built from the same inputs
+/// changes.
+const RECIPE: &str = "kvet build 1";
+
+/// The files kept of a build: their names in the cache and in make's directory.
+const KEPT: &[(&str, &str)] = &[
+    ("bzImage", "arch/x86/boot/bzImage"),
+    ("vmlinux", "vmlinux"),
+    ("config", ".config"),
+    ("System.map", "System.map"),
+    ("build.log", LOG),
+];
+
+const LOG: &str = "kvet-build.log";
+
+/// A built kernel in the store.
+#[derive(Debug, Clone)]
+pub struct KernelImage {
+    /// What QEMU boots.
+    pub bzimage: PathBuf,
+    /// The same with symbols.
+    pub vmlinux: PathBuf,
+    /// The final .config.
+    pub config: PathBuf,
+    /// Addresses and names.
+    pub system_map: PathBuf,
+    /// What make printed.
+    pub log: PathBuf,
+    /// What `uname -r` says.
+    pub release: String,
+    /// What decided its content.
+    pub key: Key,
+    /// It was in the store already.
+    pub cached: bool,
+    /// How it came about.
+    pub record: BuildRecord,
+}
+
+/// What the store remembers of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    /// What `uname -r` says.
+    pub release: String,
+    /// Where the source came from.
+    pub source: String,
+    /// The patches in order, by name and SHA-256.
+    pub patches: Vec<PatchRecord>,
+    /// The fragments' names, in order.
+    pub fragments: Vec<String>,
+    /// The compiler and linker.
+    pub compiler: String,
+    /// Objects that this build had to compile.
+    pub objects_compiled: u64,
+    /// Object files of the whole kernel.
+    pub objects_total: u64,
+    /// Time that make took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// A patch that is in a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchRecord {
+    /// Its name.
+    pub name: String,
+    /// The SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A kernel did not build.
+#[derive(Debug, Error, Diagnostic)]
+pub enum BuildError {
+    /// make failed.
+    #[error("{subject} does not build ({status}):\n{first}")]
+    #[diagnostic(help("the whole log is {}", log.display()))]
+    Failed {
+        /// The arm's source and patches.
+        subject: String,
+        /// How make ended.
+        status: ExitStatus,
+        /// The first error, with its place in the tree.
+        first: String,
+        /// The log.
+        log: PathBuf,
+    },
+    /// The disk is full.
+    #[error("the disk was full while {subject} was being built in {}", directory.display())]
+    #[diagnostic(help(
+        "free about 2 GiB there, `kvet cache prune`, or choose another place with XDG_CACHE_HOME; \
+         the build goes on from where it stopped"
+    ))]
+    NoSpace {
+        /// The arm's source and patches.
+        subject: String,
+        /// Where.
+        directory: PathBuf,
+    },
+    /// A place of kvet's own failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// make could not be run to its end.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(#[from] ProcessError),
+}
+
+impl Fault for BuildError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Failed { .. } => Exit::Undecided,
+            Self::NoSpace { .. } => Exit::Usage,
+            Self::Store(error) => error.exit(),
+            Self::Process(error) => error.exit(),
+        }
+    }
+}
+
+/// The key of the kernel that these inputs make.
+pub(super) fn key(
+    tree: &Tree,
+    series: &[SelectedSeries],
+    fragments: &[Fragment],
+    compiler: &str,
+) -> Key {
+    let mut parts: Vec<&[u8]> = vec![
+        RECIPE.as_bytes(),
+        tree.key.as_str().as_bytes(),
+        compiler.as_bytes(),
+    ];
+    for one in series {
+        parts.push(b"series");
+        parts.extend(one.needs.iter().map(String::as_bytes));
+        for patch in &one.patches {
+            parts.extend([b"patch".as_slice(), &patch.content]);
+        }
+    }
+    for fragment in fragments {
+        parts.extend([b"fragment".as_slice(), fragment.text.as_bytes()]);
+    }
+    Key::of(parts)
+}
+
+/// The kernel of this key, if it was built before.
+pub(super) fn stored(store: &Store, key: &Key) -> Option<KernelImage> {
+    image(&store.get(KIND, key.as_str())?, key, true).ok()
+}
+
+fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError> {
+    let record = path.join(RECORD);
+    let text = std::fs::read(&record).map_err(io_error("read", &record))?;
+    let record: BuildRecord =
+        serde_json::from_slice(&text).map_err(|error| io_error("read", &record)(error.into()))?;
+    Ok(KernelImage {
+        bzimage: path.join("bzImage"),
+        vmlinux: path.join("vmlinux"),
+        config: path.join("config"),
+        system_map: path.join("System.map"),
+        log: path.join("build.log"),
+        release: record.release.clone(),
+        key: key.clone(),
+        cached,
+        record,
+    })
+}
+
+/// Builds the kernel with `jobs` compilers at a time (0: one per processor),
+/// unless the store has it.
+pub async fn build(
+    context: &Context,
+    store: &Store,
+    configured: Configured,
+    fragments: &[Fragment],
+    jobs: usize,
+) -> Result<KernelImage, BuildError> {
+    let patched = &configured.patched;
+    let progress = Progress::start(
+        context,
+        Stage::Build,
+        subject(&patched.tree, &patched.series),
+    );
+    let entry = store
+        .fill(KIND, configured.key.as_str(), async |place: PathBuf| {
+            let (compiled, elapsed) = make(context, &configured, jobs, &progress).await?;
+            let objects = &configured.objects;
+            for (name, made) in KEPT {
+                let from = objects.join(made);
+                std::fs::copy(&from, place.join(name)).map_err(io_error("copy", &from))?;
+            }
+            let record = record(&configured, fragments, compiled, elapsed)?;
+            write_json(&place.join(RECORD), &record)?;
+            Ok::<(), BuildError>(())
+        })
+        .await?;
+    progress.finish(entry.cached);
+    Ok(image(&entry.path, &configured.key, entry.cached)?)
+}
+
+fn record(
+    configured: &Configured,
+    fragments: &[Fragment],
+    compiled: u64,
+    elapsed: Duration,
+) -> Result<BuildRecord, StoreError> {
+    let release = configured.objects.join("include/config/kernel.release");
+    let text = std::fs::read_to_string(&release).map_err(io_error("read", &release))?;
+    let patches = configured
+        .patched
+        .series
+        .iter()
+        .flat_map(|series| &series.patches)
+        .map(|patch| PatchRecord {
+            name: patch.name.clone(),
+            sha256: patch.sha256(),
+        });
+    Ok(BuildRecord {
+        release: text.trim().to_owned(),
+        source: configured.patched.tree.origin.clone(),
+        patches: patches.collect(),
+        fragments: fragments.iter().map(|one| one.name.clone()).collect(),
+        compiler: configured.compiler.clone(),
+        objects_compiled: compiled,
+        objects_total: configured.objects.objects(),
+        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Runs make to its end. Returns how many objects it compiled and the time.
+async fn make(
+    context: &Context,
+    configured: &Configured,
+    jobs: usize,
+    progress: &Progress,
+) -> Result<(u64, Duration), BuildError> {
+    let objects = &configured.objects;
+    let source = &configured.patched.path;
+    let jobs = match jobs {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        jobs => jobs,
+    };
+    let command = objects.make(source).arg(format!("-j{jobs}")).arg("bzImage");
+    let log = objects.join(LOG);
+    let mut file = BufWriter::new(File::create(&log).map_err(io_error("create", &log))?);
+    let mut written = writeln!(file, "$ {}", command.display());
+    let (present, total) = match objects.estimate() {
+        Some((present, total)) => (present, Some(total)),
+        None => (0, None),
+    };
+    let mut reading = BuildLog::new(source);
+    let before = progress.elapsed();
+    objects.mark()?;
+    let status = run(context, command, |line| {
+        if written.is_ok() {
+            written = writeln!(file, "{line}");
+        }
+        if reading.line(line) {
+            let done = present + reading.compiled;
+            progress.at(done, total.map(|total| total.max(done)), Unit::Count);
+        }
+    })
+    .await?;
+    // make came to its own end: what it left is whole.
+    objects.unmark()?;
+    let written = written.and_then(|()| file.flush());
+    let subject = subject(&configured.patched.tree, &configured.patched.series);
+    if !status.success() {
+        if reading.no_space {
+            return Err(BuildError::NoSpace {
+                subject,
+                directory: objects.path().to_owned(),
+            });
+        }
+        return Err(BuildError::Failed {
+            subject,
+            status,
+            first: reading.error(),
+            log,
+        });
+    }
+    written.map_err(io_error("write", &log))?;
+    objects.complete()?;
+    Ok((reading.compiled, progress.elapsed().saturating_sub(before)))
+}
+
+/// Runs make where nothing of it can outlive kvet: in a namespace of its own
+/// if the host allows one. make starts many processes, and a kvet that is
+/// killed can only take its direct children along.
+async fn run(
+    context: &Context,
+    command: Command,
+    mut each: impl FnMut(&str),
+) -> Result<ExitStatus, ProcessError> {
+    let namespace = Namespace::create(Ipv4Addr::new(10, 99, 0, 1)).await.ok();
+    let command = match &namespace {
+        Some(namespace) => command.inside(namespace),
+        None => command,
+    };
+    let status = command.lines(&context.cancel, |_, line| each(line)).await;
+    if let Some(namespace) = namespace {
+        namespace.close().await;
+    }
+    status
+}

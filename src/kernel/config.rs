@@ -1,0 +1,234 @@
+//! Configuring: fragments over `allnoconfig`, and the proof that everything
+//! asked for is in the final .config.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::fragment::{Ask, Fragment, asks};
+use super::kconfig::{Kconfig, Values, values};
+use super::object_directory::ObjectDirectory;
+use super::patch::{PatchedTree, subject};
+use super::progress::Progress;
+use super::toolchain::{self, ToolchainError};
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::Stage;
+use crate::process::ProcessError;
+use crate::store::{Key, Store, StoreError, io_error, write_atomic};
+
+/// A patched tree with its final configuration, ready to build.
+#[derive(Debug)]
+pub struct Configured {
+    /// The tree.
+    pub patched: PatchedTree,
+    /// The final .config.
+    pub config: String,
+    /// The compiler and linker.
+    pub compiler: String,
+    /// What decides the kernel that comes out.
+    pub key: Key,
+    pub(super) objects: ObjectDirectory,
+}
+
+/// A kernel could not be configured as asked.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ConfigError {
+    /// Symbols did not make it into the final config.
+    #[error("kernel {version} cannot be configured as asked:{}", lines(lost))]
+    #[diagnostic(help(
+        "add what is needed to a fragment, drop the symbol, or limit it to other kernels \
+         with `# kvet: from …`"
+    ))]
+    Lost {
+        /// The kernel.
+        version: String,
+        /// One line per symbol.
+        lost: Vec<String>,
+    },
+    /// The kernel's own configuration program failed.
+    #[error("the kernel's configuration failed")]
+    #[diagnostic(help(
+        "the message is the kernel's own; is the tree whole and the patches right?"
+    ))]
+    Make {
+        /// What it said.
+        source: ProcessError,
+    },
+    /// The host cannot build kernels.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// A place of kvet's own failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// kvet was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Fault for ConfigError {
+    fn exit(&self) -> Exit {
+        match self {
+            // For a bisection such a kernel says nothing.
+            Self::Lost { .. } | Self::Make { .. } => Exit::Undecided,
+            Self::Toolchain(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+impl From<ProcessError> for ConfigError {
+    fn from(source: ProcessError) -> Self {
+        match source {
+            ProcessError::Interrupted => Self::Interrupted,
+            source => Self::Make { source },
+        }
+    }
+}
+
+fn lines(lost: &[String]) -> String {
+    lost.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// Makes the final configuration and checks it.
+pub async fn configure(
+    context: &Context,
+    store: &Store,
+    patched: PatchedTree,
+    fragments: &[Fragment],
+) -> Result<Configured, ConfigError> {
+    let compiler = toolchain::compiler(context).await?;
+    let progress = Progress::start(
+        context,
+        Stage::Config,
+        subject(&patched.tree, &patched.series),
+    );
+    let mut kconfig = None;
+    let wanted = asks(fragments, &patched.tree.version, |symbol| {
+        kconfig
+            .get_or_insert_with(|| Kconfig::read(&patched.path))
+            .knows(symbol)
+    });
+    let key = super::build::key(&patched.tree, &patched.series, fragments, &compiler);
+    // By the fragments' text and not by the final config: arms whose patches
+    // bring symbols of their own still share most objects.
+    let place = Key::of(
+        [patched.tree.key.as_str(), &compiler]
+            .into_iter()
+            .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
+    );
+    let objects = ObjectDirectory::open(store, &place)?;
+    let asked = objects.join("kvet-asked.config");
+    write_atomic(&asked, text_of(&wanted).as_bytes())?;
+    for target in ["allnoconfig", "olddefconfig"] {
+        let mut make = objects.make(&patched.path).arg("-s");
+        if target == "allnoconfig" {
+            make = make.env("KCONFIG_ALLCONFIG", &asked);
+        }
+        make.arg(target).run(&context.cancel).await?;
+    }
+    let path = objects.join(".config");
+    let config = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
+    let needs = patched.series.iter().flat_map(|series| {
+        series
+            .needs
+            .iter()
+            .map(|need| Ask::needed(need, &series.name))
+    });
+    let wanted: Vec<Ask> = wanted.into_iter().chain(needs).collect();
+    let lost = lost(&wanted, &values(&config), || {
+        kconfig
+            .take()
+            .unwrap_or_else(|| Kconfig::read(&patched.path))
+    });
+    if !lost.is_empty() {
+        return Err(ConfigError::Lost {
+            version: patched.tree.version.to_string(),
+            lost,
+        });
+    }
+    progress.finish(false);
+    Ok(Configured {
+        patched,
+        config,
+        compiler,
+        key,
+        objects,
+    })
+}
+
+impl Configured {
+    /// Where the final .config is.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.objects.join(".config")
+    }
+}
+
+fn text_of(wanted: &[Ask]) -> String {
+    wanted
+        .iter()
+        .map(|ask| match ask.value.as_str() {
+            "n" => format!("# CONFIG_{} is not set\n", ask.symbol),
+            value => format!("CONFIG_{}={value}\n", ask.symbol),
+        })
+        .collect()
+}
+
+/// One line for every symbol whose final value is not the one asked for.
+fn lost(wanted: &[Ask], values: &Values, kconfig: impl FnOnce() -> Kconfig) -> Vec<String> {
+    let lost: Vec<&Ask> = wanted
+        .iter()
+        .filter(|ask| values.get(&ask.symbol).map_or("n", String::as_str) != ask.value)
+        .collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    let kconfig = kconfig();
+    lost.into_iter()
+        .map(|ask| {
+            let value = values.get(&ask.symbol).map_or("n", String::as_str);
+            let why = if ask.value == "n" {
+                "another symbol selects it".to_owned()
+            } else {
+                kconfig.explain(&ask.symbol, values)
+            };
+            format!(
+                "CONFIG_{}={} ({}) came out as {value}: {why}",
+                ask.symbol,
+                ask.value,
+                ask.origin()
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_symbol_is_named_with_fragment_line_and_reason() {
+        let fragment = Fragment::parse(
+            "ceph",
+            "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_D=7\n",
+        )
+        .unwrap();
+        let mut wanted = asks(&[fragment], &"7.3".parse().unwrap(), |_| true);
+        wanted.push(Ask::needed("CONFIG_E", "vfs-sync-owner"));
+        let values = values("CONFIG_A=y\nCONFIG_C=y\nCONFIG_D=7\n");
+        let lost = lost(&wanted, &values, Kconfig::default);
+        assert_eq!(
+            lost,
+            [
+                "CONFIG_B=y (fragment ceph, line 2) came out as n: this kernel has no such symbol",
+                "CONFIG_C=n (fragment ceph, line 3) came out as y: another symbol selects it",
+                "CONFIG_E=y (needed by series vfs-sync-owner) came out as n: this kernel has no such symbol",
+            ]
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! Config fragments: what a kernel must have, symbol by symbol.
+//!
+//! A fragment is a list of `CONFIG_X=value` and `# CONFIG_X is not set` lines.
+//! `kconfigs/README.md` describes it, with the `# kvet:` lines that limit the
+//! symbols after them to some kernels.
+
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::version::KernelVersion;
+use crate::error::{Exit, Fault};
+
+/// A fragment, read and checked line by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its name in messages: as the job says it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    asks: Vec<ConditionalAsk>,
+}
+
+/// One symbol a fragment asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// The symbol, without `CONFIG_`.
+    pub(super) symbol: String,
+    /// `y`, `m`, `n` or a value; strings with their quotes.
+    pub(super) value: String,
+    origin: Origin,
+}
+
+/// Who asks for a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// A line of a fragment.
+    Fragment { name: String, line: usize },
+    /// A series that does nothing without it.
+    Series { name: String },
+}
+
+impl Ask {
+    /// A symbol that a series needs, with or without `CONFIG_`.
+    pub(super) fn needed(symbol: &str, series: &str) -> Self {
+        Self {
+            symbol: symbol.strip_prefix("CONFIG_").unwrap_or(symbol).to_owned(),
+            value: "y".to_owned(),
+            origin: Origin::Series {
+                name: series.to_owned(),
+            },
+        }
+    }
+
+    /// Who asks, for messages.
+    pub(super) fn origin(&self) -> String {
+        match &self.origin {
+            Origin::Fragment { name, line } => format!("fragment {name}, line {line}"),
+            Origin::Series { name } => format!("needed by series {name}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ConditionalAsk {
+    ask: Ask,
+    condition: Condition,
+}
+
+/// Which kernels a symbol is asked of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Condition {
+    from: Option<KernelVersion>,
+    before: Option<KernelVersion>,
+    where_known: bool,
+}
+
+/// A fragment is not to be had, or not one.
+#[derive(Debug, Error, Diagnostic)]
+pub enum FragmentError {
+    /// There is no such fragment.
+    #[error("there is no config fragment `{name}`")]
+    #[diagnostic(help("{help}"))]
+    Unknown {
+        /// The name as the job says it.
+        name: String,
+        /// The nearest, or all there are.
+        help: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read the config fragment {}: {reason}", path.display())]
+    #[diagnostic(help("check the file"))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A line is none of a fragment's.
+    #[error("fragment {name}, line {line}: {reason}")]
+    #[diagnostic(help(
+        "a line is `CONFIG_X=value`, `# CONFIG_X is not set`, a comment, or \
+         `# kvet: from 6.15, before 7.0, where known`"
+    ))]
+    Line {
+        /// The fragment.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Fault for FragmentError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl Fragment {
+    /// Finds a fragment: `NAME.config` below `fragments`, or a file relative to
+    /// `job` (the directory of the job's file).
+    pub fn find(fragments: &Path, job: &Path, name: &str) -> Result<Self, FragmentError> {
+        let known = fragments.join(format!("{name}.config"));
+        let path = if known.is_file() {
+            known
+        } else {
+            job.join(name)
+        };
+        if !path.is_file() {
+            return Err(unknown(fragments, name));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| FragmentError::Unreadable {
+            path,
+            reason: error.to_string(),
+        })?;
+        Self::parse(name, &text)
+    }
+
+    /// Reads a fragment's text.
+    pub fn parse(name: &str, text: &str) -> Result<Self, FragmentError> {
+        let mut asks = Vec::new();
+        let mut condition = Condition::default();
+        for (index, line) in text.lines().enumerate() {
+            let wrong = |reason: String| FragmentError::Line {
+                name: name.to_owned(),
+                line: index + 1,
+                reason,
+            };
+            let line = line.trim();
+            if line.is_empty() {
+                condition = Condition::default();
+            } else if let Some(text) = line.strip_prefix("# kvet:") {
+                condition = Condition::parse(text).map_err(wrong)?;
+            } else if let Some((symbol, value)) = setting(line).map_err(wrong)? {
+                asks.push(ConditionalAsk {
+                    ask: Ask {
+                        symbol: symbol.to_owned(),
+                        value: value.to_owned(),
+                        origin: Origin::Fragment {
+                            name: name.to_owned(),
+                            line: index + 1,
+                        },
+                    },
+                    condition: condition.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            asks,
+        })
+    }
+}
+
+impl Condition {
+    /// `from VERSION`, `before VERSION`, `where known`, separated by commas.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut condition = Self::default();
+        for clause in text.split(',').map(str::trim) {
+            let version = |text: &str| text.trim().parse().map_err(|error| format!("{error}"));
+            if clause == "where known" {
+                condition.where_known = true;
+            } else if let Some(text) = clause.strip_prefix("from ") {
+                condition.from = Some(version(text)?);
+            } else if let Some(text) = clause.strip_prefix("before ") {
+                condition.before = Some(version(text)?);
+            } else {
+                return Err(format!("`{clause}` is no condition"));
+            }
+        }
+        Ok(condition)
+    }
+
+    fn holds(&self, version: &KernelVersion) -> bool {
+        let at = version.numbers();
+        self.from.as_ref().is_none_or(|from| from.numbers() <= at)
+            && self
+                .before
+                .as_ref()
+                .is_none_or(|before| at < before.numbers())
+    }
+}
+
+/// The symbol and value of a line; `None` for a comment.
+fn setting(line: &str) -> Result<Option<(&str, &str)>, String> {
+    let symbol = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    if let Some(comment) = line.strip_prefix('#') {
+        let unset = comment
+            .trim()
+            .strip_prefix("CONFIG_")
+            .and_then(|rest| rest.strip_suffix(" is not set"));
+        return Ok(unset.filter(|name| symbol(name)).map(|name| (name, "n")));
+    }
+    line.strip_prefix("CONFIG_")
+        .and_then(|rest| rest.split_once('='))
+        .filter(|(name, value)| symbol(name) && !value.is_empty())
+        .map(Some)
+        .ok_or_else(|| format!("`{line}` is no setting"))
+}
+
+/// What the fragments ask of a kernel of this version, the last word on each
+/// symbol, in order. `known` tells whether the kernel has a symbol at all.
+pub(super) fn asks(
+    fragments: &[Fragment],
+    version: &KernelVersion,
+    mut known: impl FnMut(&str) -> bool,
+) -> Vec<Ask> {
+    let mut wanted: Vec<Ask> = Vec::new();
+    for ConditionalAsk { ask, condition } in fragments.iter().flat_map(|one| &one.asks) {
+        if !condition.holds(version) || (condition.where_known && !known(&ask.symbol)) {
+            continue;
+        }
+        wanted.retain(|earlier| earlier.symbol != ask.symbol);
+        wanted.push(ask.clone());
+    }
+    wanted
+}
+
+fn unknown(fragments: &Path, name: &str) -> FragmentError {
+    let mut known: Vec<String> = std::fs::read_dir(fragments)
+        .map(|entries| {
+            entries
+                .flatten()
+                .filter_map(|entry| {
+                    let name = entry.file_name().into_string().ok()?;
+                    name.strip_suffix(".config").map(str::to_owned)
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    known.sort();
+    FragmentError::Unknown {
+        name: name.to_owned(),
+        help: super::nearest(name, &known)
+            .unwrap_or_else(|| format!("{} holds no fragment at all", fragments.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbols(text: &str, version: &str, known: &[&str]) -> Vec<String> {
+        let fragment = Fragment::parse("f", text).unwrap();
+        asks(&[fragment], &version.parse().unwrap(), |symbol| {
+            known.contains(&symbol)
+        })
+        .into_iter()
+        .map(|ask| format!("{}={}", ask.symbol, ask.value))
+        .collect()
+    }
+
+    #[test]
+    fn conditions_hold_up_to_the_next_blank_line() {
+        let text = "CONFIG_A=y\n# kvet: from 6.15, before 7.3\nCONFIG_B=y\n# why\nCONFIG_C=m\n\n\
+                    # CONFIG_D is not set\n# kvet: where known\nCONFIG_E=\"x\"\n";
+        assert_eq!(symbols(text, "6.15.1", &[]), ["A=y", "B=y", "C=m", "D=n"]);
+        assert_eq!(symbols(text, "7.3", &["E"]), ["A=y", "D=n", "E=\"x\""]);
+        assert_eq!(symbols(text, "6.14.9", &[]), ["A=y", "D=n"]);
+    }
+
+    #[test]
+    fn the_last_word_on_a_symbol_counts() {
+        assert_eq!(symbols("CONFIG_A=y\nCONFIG_A=n\n", "7.3", &[]), ["A=n"]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        for (text, line) in [
+            ("CONFIG_A=y\nA=y\n", 2),
+            ("CONFIG_A\n", 1),
+            ("CONFIG_A=\n", 1),
+            ("\n# kvet: since 6.1\n", 2),
+            ("# kvet: from six\n", 1),
+        ] {
+            let FragmentError::Line { line: found, .. } = Fragment::parse("f", text).unwrap_err()
+            else {
+                panic!("another error for {text}");
+            };
+            assert_eq!(found, line, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_suggested() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("debug-vfs.config"), "").unwrap();
+        let FragmentError::Unknown { help, .. } =
+            Fragment::find(root.path(), root.path(), "debug-vsf").unwrap_err()
+        else {
+            panic!("another error");
+        };
+        assert_eq!(help, "did you mean `debug-vfs`?");
+    }
+}

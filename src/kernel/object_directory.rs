@@ -1,0 +1,226 @@
+//! The directory in which make builds: one for each source, set of fragments
+//! and compiler, shared by all arms, so that the next arm compiles only what
+//! differs.
+//!
+//! While make runs a marker lies in it. If the marker is found later, make was
+//! killed: an object may be half written and yet newer than its source.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::process::Command;
+use crate::store::{Key, Store, StoreError, io_error, remove_tree, write_atomic};
+
+const KIND: &str = "objects";
+const MARKER: &str = "kvet-building";
+const COMPLETE: &str = "kvet-complete";
+const TEMPORARY: &str = "kvet-tmp";
+
+/// Objects of a kernel with the project's own fragments, about.
+const USUAL_COUNT: u64 = 1200;
+
+/// A place to build in.
+#[derive(Debug, Clone)]
+pub(super) struct ObjectDirectory {
+    path: PathBuf,
+}
+
+impl ObjectDirectory {
+    /// Opens the directory of this key, made if need be, and mends it if a
+    /// build in it was killed. The caller holds the source's working tree.
+    pub(super) fn open(store: &Store, key: &Key) -> Result<Self, StoreError> {
+        let path = store.kind(KIND)?.join(key.as_str());
+        std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+        let directory = Self { path };
+        directory.fresh_temporary()?;
+        if directory.join(MARKER).exists() {
+            mend(&directory.path).map_err(io_error("mend", &directory.path))?;
+            directory.unmark()?;
+        }
+        Ok(directory)
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path inside.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Says that make is about to write here.
+    pub(super) fn mark(&self) -> Result<(), StoreError> {
+        write_atomic(&self.join(MARKER), b"")
+    }
+
+    /// Says that make ended by itself.
+    pub(super) fn unmark(&self) -> Result<(), StoreError> {
+        let marker = self.join(MARKER);
+        std::fs::remove_file(&marker).map_err(io_error("remove", &marker))
+    }
+
+    /// Remembers that everything was built once.
+    pub(super) fn complete(&self) -> Result<(), StoreError> {
+        write_atomic(&self.join(COMPLETE), b"")
+    }
+
+    /// How many objects are there and how many there will be, before a build
+    /// from nothing or of what an interrupted one left; `None` where everything
+    /// was built once and only make knows what an arm changes.
+    pub(super) fn estimate(&self) -> Option<(u64, u64)> {
+        if self.join(COMPLETE).exists() {
+            return None;
+        }
+        let present = count_objects(&self.path);
+        Some((present, USUAL_COUNT.max(present)))
+    }
+
+    /// How many object files are there.
+    pub(super) fn objects(&self) -> u64 {
+        count_objects(&self.path)
+    }
+
+    fn fresh_temporary(&self) -> Result<(), StoreError> {
+        let temporary = self.join(TEMPORARY);
+        remove_tree(&temporary)?;
+        std::fs::create_dir(&temporary).map_err(io_error("create", &temporary))
+    }
+
+    /// make for the tree at `source`, untouched by the user's environment and
+    /// with everything fixed that would make two builds differ.
+    pub(super) fn make(&self, source: &Path) -> Command {
+        let cleared = [
+            "MAKEFLAGS",
+            "MFLAGS",
+            "KBUILD_OUTPUT",
+            "KBUILD_EXTMOD",
+            "CROSS_COMPILE",
+            "LLVM",
+            "KCFLAGS",
+            "KAFLAGS",
+            "KCPPFLAGS",
+            "HOSTCFLAGS",
+            "HOSTLDFLAGS",
+            "LOCALVERSION",
+        ];
+        cleared
+            .into_iter()
+            .fold(Command::new("make"), |command, name| command.env(name, ""))
+            .env("LC_ALL", "C")
+            .env("TMPDIR", self.join(TEMPORARY))
+            .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970")
+            .env("KBUILD_BUILD_VERSION", "1")
+            .env("KBUILD_BUILD_USER", "kvet")
+            .env("KBUILD_BUILD_HOST", "kvet")
+            .directory(source)
+            .arg(format!("O={}", self.path.display()))
+            .arg("ARCH=x86_64")
+    }
+}
+
+/// Calls `each` for every file below.
+fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), each)?;
+        } else {
+            each(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn count_objects(directory: &Path) -> u64 {
+    let mut count = 0;
+    let counted = walk(directory, &mut |path| {
+        count += u64::from(path.extension().is_some_and(|extension| extension == "o"));
+    });
+    // An estimate: what cannot be read is not counted.
+    drop(counted);
+    count
+}
+
+/// Removes what a killed make may have left half written. kbuild writes a
+/// target's `.cmd` file after the target, so a target that is newer than its
+/// `.cmd` file, or whose `.cmd` file has no end, was not finished.
+fn mend(directory: &Path) -> std::io::Result<()> {
+    let mut doubtful = Vec::new();
+    walk(directory, &mut |path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(target) = name
+            .and_then(|name| name.strip_prefix('.'))
+            .and_then(|name| name.strip_suffix(".cmd"))
+            .map(|target| path.with_file_name(target))
+        else {
+            return;
+        };
+        let newer = matches!((time(&target), time(path)),
+            (Some(target), Some(command)) if target > command);
+        if newer || !ends_with_newline(path).unwrap_or(false) {
+            doubtful.push(path.to_owned());
+            doubtful.push(target);
+        }
+    })?;
+    for path in doubtful {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn time(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+fn ends_with_newline(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == [b'\n'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_what_was_not_finished_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let key = Key::of(["x"]);
+        let directory = ObjectDirectory::open(&store, &key).unwrap();
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let write = |name: &str, content: &str, age: u64| {
+            let path = directory.join(name);
+            std::fs::write(&path, content).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(old + Duration::from_secs(age)).unwrap();
+        };
+        write("done.o", "object", 1);
+        write(".done.o.cmd", "savedcmd\n", 1);
+        write("half.o", "obj", 5);
+        write(".half.o.cmd", "savedcmd\n", 1);
+        write("cut.o", "object", 1);
+        write(".cut.o.cmd", "savedc", 2);
+        directory.mark().unwrap();
+        let directory = ObjectDirectory::open(&store, &key).unwrap();
+        assert!(directory.join("done.o").exists());
+        assert!(!directory.join("half.o").exists());
+        assert!(!directory.join(".half.o.cmd").exists());
+        assert!(!directory.join("cut.o").exists());
+        assert!(!directory.join(MARKER).exists());
+        assert_eq!(directory.estimate(), Some((1, USUAL_COUNT)));
+    }
+}
