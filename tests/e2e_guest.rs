@@ -210,7 +210,7 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
     // A read of the kernel's log that nothing ends.
     let stuck = guest
         .start(&GuestStep::Collect {
-            path: "/dev/kmsg".into(),
+            path: "/proc/kmsg".into(),
         })
         .await;
     assert_eq!(guest.next().await, GuestMessage::Started { step: stuck });
