@@ -151,7 +151,10 @@ pub(super) fn carry_out(
                 .map_err(|error| StepFailure::syscall(format!("write {path}"), error))?;
             Ok(StepReport::default())
         }
-        GuestStep::Exec { program: name, args } => {
+        GuestStep::Exec {
+            program: name,
+            args,
+        } => {
             let mut command = Command::new(name);
             for arg in args {
                 command.arg(with_paths(arg, guest)?);
