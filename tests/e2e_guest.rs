@@ -51,8 +51,21 @@ impl Guest {
         let scratch = Scratch::new().unwrap();
         let socket = scratch.join("agent");
         let qemu = Command::new("qemu-system-x86_64")
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+                "-no-reboot",
+            ])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max",
+            ])
             .args(["-smp", "2", "-m", "1G"])
             .arg("-kernel")
             .arg(kernel())
@@ -62,9 +75,17 @@ impl Guest {
             .arg("-serial")
             .arg(format!("file:{}", scratch.join("console").display()))
             .args(["-device", "virtio-serial-pci", "-chardev"])
-            .arg(format!("socket,id=agent,path={},server=on,wait=off", socket.display()))
+            .arg(format!(
+                "socket,id=agent,path={},server=on,wait=off",
+                socket.display()
+            ))
             .args(["-device", "virtserialport,chardev=agent,name=kvet.agent"])
-            .args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"])
+            .args([
+                "-netdev",
+                "user,id=net",
+                "-device",
+                "virtio-net-pci,netdev=net",
+            ])
             .spawn(false)
             .unwrap();
         let connected = async {
@@ -164,7 +185,9 @@ async fn a_guest_boots_tells_what_it_is_and_obeys() {
     assert_eq!(ready.lacks, Vec::<String>::new());
 
     // Nothing can be mounted before it knows who it is.
-    let early = guest.drive("  - guest: { mount: { name: a, local: true } }\n").await;
+    let early = guest
+        .drive("  - guest: { mount: { name: a, local: true } }\n")
+        .await;
     assert_eq!(early.unwrap_err().1.kind, FailureKind::Usage);
     guest.greet().await;
     let reports = guest
@@ -210,7 +233,7 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
     // A read of the kernel's log that nothing ends.
     let stuck = guest
         .start(&GuestStep::Collect {
-            path: "/dev/kmsg".into(),
+            path: "/proc/kmsg".into(),
         })
         .await;
     assert_eq!(guest.next().await, GuestMessage::Started { step: stuck });
@@ -230,10 +253,59 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
 }
 
 #[tokio::test]
+async fn a_storm_ends_and_its_ledger_holds_and_tells_of_damage() {
+    let (mut guest, _) = Guest::boot("kvet").await;
+    guest.greet().await;
+    let storm = "  - guest: { mount: { name: a, local: true } }
+  - guest: { storm: { name: s, mounts: [a], writers: 3, operations: 200, memory: 32MiB,
+      syncfs_every: 5ms, drop_caches_every: 20ms, mix: { snapshot: 0 } } }
+  - guest: { verify: { storm: s, mount: a } }
+";
+    let reports = guest.drive(storm).await.unwrap();
+    assert_eq!(reports[1].counters["operations"], 600);
+    for kind in [
+        "overwrite",
+        "truncate",
+        "unlink",
+        "rename",
+        "mmap",
+        "direct",
+        "kill",
+        "read",
+    ] {
+        assert!(reports[1].counters[kind] > 0, "no {kind}");
+    }
+    assert!(reports[2].counters["blocks"] > 0);
+
+    // A file that came behind its back is found.
+    let step = GuestStep::WriteFile {
+        path: "a/s/w0/stray".into(),
+        text: "x".into(),
+    };
+    let number = guest.start(&step).await;
+    assert!(matches!(guest.finished(number).await, StepResult::Done(_)));
+    let step = GuestStep::Verify {
+        storm: "s".into(),
+        mount: "a".into(),
+    };
+    let number = guest.start(&step).await;
+    let StepResult::Failed(failure) = guest.finished(number).await else {
+        panic!("the stray file went unnoticed");
+    };
+    assert_eq!(failure.kind, FailureKind::Data);
+    assert!(failure.message.contains("stray"), "{}", failure.message);
+    guest.power_off().await;
+}
+
+#[tokio::test]
 async fn a_program_of_the_host_runs_in_the_guest() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("tools.yaml");
-    std::fs::write(&path, "name: tools\nabout: a test's\nprograms: [kvet, uname, ls]\n").unwrap();
+    std::fs::write(
+        &path,
+        "name: tools\nabout: a test's\nprograms: [kvet, uname, ls]\n",
+    )
+    .unwrap();
     let (mut guest, ready) = Guest::boot(path.to_str().unwrap()).await;
     guest.greet().await;
     let reports = guest

@@ -204,7 +204,10 @@ mod tests {
     #[tokio::test]
     async fn messages_come_whole_however_they_are_cut() {
         let (mut link, mut guest) = pair();
-        guest.write_all(b"\"greeted\"\n{\"started\":").await.unwrap();
+        guest
+            .write_all(b"\"greeted\"\n{\"started\":")
+            .await
+            .unwrap();
         assert_eq!(link.next().await.unwrap(), GuestMessage::Greeted);
         // Dropped in the middle of a line, nothing gets lost.
         {
@@ -274,7 +277,10 @@ mod tests {
             link.ready().await,
             Err(LinkError::Version { theirs }) if theirs == VERSION + 1
         ));
-        assert!(matches!(link.ready().await, Err(LinkError::NotReady { .. })));
+        assert!(matches!(
+            link.ready().await,
+            Err(LinkError::NotReady { .. })
+        ));
         assert_eq!(link.ready().await.unwrap().release, "7.3.4");
     }
 }

@@ -31,7 +31,9 @@ pub fn is_init() -> bool {
 }
 
 fn is_helper() -> bool {
-    std::env::args_os().next().is_some_and(|name| name == HELPER)
+    std::env::args_os()
+        .next()
+        .is_some_and(|name| name == HELPER)
         && std::path::Path::new(MARKER).exists()
 }
 

@@ -181,11 +181,7 @@ mod tests {
     #[test]
     fn a_file_that_shrank_is_an_error() {
         let mut archive = Archive::new(Vec::new());
-        assert!(
-            archive
-                .file("a", &Node::File, 10, &b"short"[..])
-                .is_err()
-        );
+        assert!(archive.file("a", &Node::File, 10, &b"short"[..]).is_err());
     }
 
     #[test]

@@ -48,7 +48,9 @@ fn image<'data, R: ReadRef<'data>>(
     let segments = elf.elf_program_headers();
     let mut dynamic = None;
     for segment in segments {
-        let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
+        let end = segment
+            .p_offset(endian)
+            .saturating_add(segment.p_filesz(endian));
         image.loaded = image.loaded.max(end);
         if let Some(path) = segment.interpreter(endian, data)? {
             image.interpreter = Some(String::from_utf8_lossy(path).into_owned());
@@ -80,7 +82,9 @@ fn image<'data, R: ReadRef<'data>>(
         return Ok(image);
     };
     let text = |offset: u64| {
-        let rest = usize::try_from(offset).ok().and_then(|at| table.get(at..))?;
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|at| table.get(at..))?;
         let end = memchr::memchr(0, rest)?;
         Some(String::from_utf8_lossy(&rest[..end]).into_owned())
     };
@@ -146,6 +150,11 @@ mod tests {
         std::fs::write(&path, &cut).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(cut.len() < original.len());
-        assert!(std::process::Command::new(&path).status().unwrap().success());
+        assert!(
+            std::process::Command::new(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }

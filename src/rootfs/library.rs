@@ -31,7 +31,13 @@ impl Search {
     /// Finds a library for a file in `origin` with this run path, made for
     /// the same processor.
     #[must_use]
-    pub fn find(&self, name: &str, machine: u16, origin: &Path, run_path: &[String]) -> Option<PathBuf> {
+    pub fn find(
+        &self,
+        name: &str,
+        machine: u16,
+        origin: &Path,
+        run_path: &[String],
+    ) -> Option<PathBuf> {
         if name.contains('/') {
             return Some(PathBuf::from(name));
         }
@@ -121,13 +127,19 @@ mod tests {
             std::fs::write(home.path().join(name), text).unwrap();
         };
         std::fs::create_dir(home.path().join("conf.d")).unwrap();
-        write("top", "/first # why\ninclude conf.d/*.conf\nnonsense\n/last\n");
+        write(
+            "top",
+            "/first # why\ninclude conf.d/*.conf\nnonsense\n/last\n",
+        );
         write("conf.d/b.conf", "/b\n");
         write("conf.d/a.conf", "/a\n");
         write("conf.d/c.txt", "/c\n");
         let mut directories = Vec::new();
         include(&home.path().join("top"), &mut directories, 0);
-        let shown: Vec<_> = directories.iter().map(|path| path.to_str().unwrap()).collect();
+        let shown: Vec<_> = directories
+            .iter()
+            .map(|path| path.to_str().unwrap())
+            .collect();
         assert_eq!(shown, ["/first", "/a", "/b", "/last"]);
     }
 

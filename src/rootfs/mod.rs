@@ -151,7 +151,11 @@ pub async fn build_with(
     Ok(rootfs)
 }
 
-async fn make(store: &Store, recipe: Recipe, agent: PathBuf) -> Result<(Rootfs, bool), RootfsError> {
+async fn make(
+    store: &Store,
+    recipe: Recipe,
+    agent: PathBuf,
+) -> Result<(Rootfs, bool), RootfsError> {
     let (tree, key) = blocking(move || {
         let tree = tree::gather(&recipe, &agent)?;
         let key = tree.key()?;

@@ -104,7 +104,12 @@ mod tests {
 
     #[test]
     fn files_go_to_plain_absolute_paths() {
-        for (to, good) in [("/etc/x", true), ("etc/x", false), ("/a/../b", false), ("/", false)] {
+        for (to, good) in [
+            ("/etc/x", true),
+            ("etc/x", false),
+            ("/a/../b", false),
+            ("/", false),
+        ] {
             let text = format!("name: r\nabout: x\nfiles: [{{ from: /x, to: \"{to}\" }}]");
             assert_eq!(Recipe::load("r.yaml", &text).is_ok(), good, "{to}");
         }

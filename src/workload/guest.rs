@@ -186,7 +186,7 @@ pub enum GuestStep {
         #[serde(deserialize_with = "values::scalar")]
         value: String,
     },
-    /// Drops clean caches, without a line in the kernel's log.
+    /// Drops clean caches, without a line in the kernel's log for each time.
     DropCaches {
         /// Which.
         #[serde(default)]

@@ -92,7 +92,10 @@ impl HostStep {
             | Self::ContinueDaemon { daemon }
             | Self::SetOption { daemon, .. }
             | Self::AdminCommand { daemon, .. } => Some(daemon),
-            Self::MdsCacheDrop { .. } | Self::MdsFail { .. } | Self::Pause(_) | Self::WaitHealthy => None,
+            Self::MdsCacheDrop { .. }
+            | Self::MdsFail { .. }
+            | Self::Pause(_)
+            | Self::WaitHealthy => None,
         }
     }
 }

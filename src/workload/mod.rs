@@ -80,7 +80,10 @@ impl Fault for WorkloadError {
 
 fn unknown_help(name: &str) -> String {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    let known = format!("kvet has {}; a path to a YAML file works, too", names.join(", "));
+    let known = format!(
+        "kvet has {}; a path to a YAML file works, too",
+        names.join(", ")
+    );
     match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`? {known}"),
         None => known,
@@ -437,9 +440,15 @@ mod tests {
     #[test]
     fn names_must_exist_before_they_are_used() {
         for (steps, expected) in [
-            ("  - host: { evict_client: { mount: b } }\n", "`b` is mounted"),
+            (
+                "  - host: { evict_client: { mount: b } }\n",
+                "`b` is mounted",
+            ),
             ("  - wait: storm\n", "`storm` runs"),
-            ("  - guest: { verify: { storm: s, mount: a } }\n", "storm `s`"),
+            (
+                "  - guest: { verify: { storm: s, mount: a } }\n",
+                "storm `s`",
+            ),
             ("  - guest: sync\n    background: true\n", "needs a `name`"),
             ("  - { guest: sync, host: wait_healthy }\n", "exactly one"),
             ("  []\n", "needs steps"),

@@ -36,14 +36,26 @@ pub struct Storm {
     #[serde(default)]
     pub mix: Mix,
     /// How often `syncfs` is called on each mount meanwhile; never without.
-    #[serde(default, with = "values::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "values::optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub syncfs_every: Option<Duration>,
     /// How often caches are dropped meanwhile; never without.
-    #[serde(default, with = "values::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "values::optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub drop_caches_every: Option<Duration>,
     /// Memory of all writers together above which the kernel throttles and
     /// reclaims (`memory.high` of a cgroup); no limit without.
-    #[serde(default, with = "values::optional_size", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "values::optional_size",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub memory: Option<u64>,
     /// Kinds of failure a writer survives, such as `EDQUOT` or `EIO`; what it
     /// wrote since the last good fsync is then not expected back.
@@ -133,7 +145,11 @@ impl Storm {
             (u64::from(self.writers), 64, "writers"),
             (u64::from(self.files), 256, "files"),
             (u64::from(self.operations), 1_000_000, "operations"),
-            (self.length / BLOCK, 16384, "blocks of 4096 bytes in `length`"),
+            (
+                self.length / BLOCK,
+                16384,
+                "blocks of 4096 bytes in `length`",
+            ),
         ];
         for (value, most, what) in limits {
             if value == 0 || value > most {

@@ -24,6 +24,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 pub(crate) use failure::name as errno_name;
+pub(crate) use steps::{drop_caches, truncate};
 
 use super::protocol::{
     FailureKind, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport, StepResult,
@@ -168,7 +169,9 @@ impl Agent {
                     .name("kvet-sysrq".to_owned())
                     .spawn(move || {
                         if let Err(error) = steps::sysrq(&letters) {
-                            drop(outbox.send(GuestMessage::Note { text: error.message }));
+                            drop(outbox.send(GuestMessage::Note {
+                                text: error.message,
+                            }));
                         }
                         drop(outbox.send(GuestMessage::SysrqDone { letters }));
                     });

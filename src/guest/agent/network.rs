@@ -67,16 +67,7 @@ fn messages(index: u32) -> [Vec<u8>; 3] {
     attribute(&mut address, IFA_ADDRESS, ADDRESS);
     // struct rtmsg: family, lengths of destination and source, tos, table,
     // protocol, scope (0: universe), type, flags.
-    let mut route = vec![
-        AF_INET,
-        0,
-        0,
-        0,
-        RT_TABLE_MAIN,
-        RTPROT_BOOT,
-        0,
-        RTN_UNICAST,
-    ];
+    let mut route = vec![AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST];
     route.extend(0u32.to_ne_bytes());
     attribute(&mut route, RTA_GATEWAY, GATEWAY);
     [

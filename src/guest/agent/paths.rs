@@ -37,7 +37,10 @@ pub(super) fn resolve(path: &str, hostname: &str) -> Result<PathBuf, StepFailure
         }
         _ => Err(StepFailure::other(
             FailureKind::Usage,
-            format!("`{}` is no path of a step: it is MOUNT/NAME", path.display()),
+            format!(
+                "`{}` is no path of a step: it is MOUNT/NAME",
+                path.display()
+            ),
         )),
     }
 }

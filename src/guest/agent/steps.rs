@@ -8,7 +8,7 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -151,7 +151,10 @@ pub(super) fn carry_out(
                 .map_err(|error| StepFailure::syscall(format!("write {path}"), error))?;
             Ok(StepReport::default())
         }
-        GuestStep::Exec { program: name, args } => {
+        GuestStep::Exec {
+            program: name,
+            args,
+        } => {
             let mut command = Command::new(name);
             for arg in args {
                 command.arg(with_paths(arg, guest)?);
@@ -424,14 +427,18 @@ fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(
     }
 }
 
-/// Drops clean caches; with 4 added, the kernel does not log it.
+/// Drops clean caches.
 pub(crate) fn drop_caches(what: Caches) -> std::io::Result<()> {
+    const FILE: &str = "/proc/sys/vm/drop_caches";
+    static QUIET: Once = Once::new();
     let number = match what {
-        Caches::Pages => "5",
-        Caches::Inodes => "6",
-        Caches::All => "7",
+        Caches::Pages => "1",
+        Caches::Inodes => "2",
+        Caches::All => "3",
     };
-    std::fs::write("/proc/sys/vm/drop_caches", number)
+    // The kernel logs each use until it is told 4, which must stand alone.
+    QUIET.call_once(|| drop(std::fs::write(FILE, "4")));
+    std::fs::write(FILE, number)
 }
 
 /// Pulls SysRq letters, one write each: the kernel takes the first of a write.

@@ -22,13 +22,41 @@ struct Mount {
 
 /// In this order; targets below a mounted file system are made first.
 const MOUNTS: &[Mount] = &[
-    Mount { kind: "proc", target: "/proc", needed: true },
-    Mount { kind: "sysfs", target: "/sys", needed: true },
-    Mount { kind: "devtmpfs", target: "/dev", needed: true },
-    Mount { kind: "tmpfs", target: "/run", needed: false },
-    Mount { kind: "tmpfs", target: "/tmp", needed: false },
-    Mount { kind: "debugfs", target: "/sys/kernel/debug", needed: false },
-    Mount { kind: "cgroup2", target: "/sys/fs/cgroup", needed: false },
+    Mount {
+        kind: "proc",
+        target: "/proc",
+        needed: true,
+    },
+    Mount {
+        kind: "sysfs",
+        target: "/sys",
+        needed: true,
+    },
+    Mount {
+        kind: "devtmpfs",
+        target: "/dev",
+        needed: true,
+    },
+    Mount {
+        kind: "tmpfs",
+        target: "/run",
+        needed: false,
+    },
+    Mount {
+        kind: "tmpfs",
+        target: "/tmp",
+        needed: false,
+    },
+    Mount {
+        kind: "debugfs",
+        target: "/sys/kernel/debug",
+        needed: false,
+    },
+    Mount {
+        kind: "cgroup2",
+        target: "/sys/fs/cgroup",
+        needed: false,
+    },
 ];
 
 /// Kernel parameters the host wants to know: how detectors are set, and what
@@ -55,7 +83,13 @@ pub(super) fn mount_all() -> io::Result<Vec<String>> {
     let mut lacks = Vec::new();
     for entry in MOUNTS {
         drop(std::fs::create_dir_all(entry.target));
-        match mount(entry.kind, entry.target, entry.kind, MountFlags::empty(), None) {
+        match mount(
+            entry.kind,
+            entry.target,
+            entry.kind,
+            MountFlags::empty(),
+            None,
+        ) {
             Ok(()) => {}
             Err(error) if entry.needed => {
                 return Err(io::Error::other(format!(
