@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use daemon::{Daemon, Kind};
@@ -233,17 +232,32 @@ impl Cluster {
 
     /// Stops a daemon in its tracks (SIGSTOP).
     pub fn pause(&self, daemon: &str) -> Result<(), ClusterError> {
-        self.daemon(daemon)?.signal(Signal::STOP)
+        self.daemon(daemon)?.pause()
     }
 
     /// Lets a paused daemon go on (SIGCONT).
     pub fn resume(&self, daemon: &str) -> Result<(), ClusterError> {
-        self.daemon(daemon)?.signal(Signal::CONT)
+        self.daemon(daemon)?.resume()
     }
 
     /// Takes a rank away from its metadata server. A standby, or else the same
     /// server begun anew, takes it over; [`Self::healthy`] waits for that.
     pub async fn fail_mds(&self, rank: u32) -> Result<(), ClusterError> {
+        let servers = health::servers(&self.mon_command(json!({"prefix": "fs dump"})).await?);
+        // Ceph takes a rank that nobody holds for one that has failed already.
+        if !servers
+            .iter()
+            .any(|held| held.rank == Some(u64::from(rank)))
+        {
+            let known: Vec<String> = servers
+                .iter()
+                .filter_map(|held| Some(format!("rank {} ({})", held.rank?, held.name)))
+                .collect();
+            return Err(ClusterError::NoDaemon {
+                name: format!("rank {rank}"),
+                known: listed(&known),
+            });
+        }
         let role = format!("{}:{rank}", self.access.filesystem);
         self.mon_command(json!({"prefix": "mds fail", "role_or_gid": role}))
             .await?;
@@ -390,10 +404,11 @@ impl Drop for Daemons {
     }
 }
 
-/// The last lines of a log, at most 2 KiB of them.
+/// What a log says last, in at most ten lines: a crash from its first line on,
+/// because daemons append thousands of remembered lines to it.
 fn log_tail(path: &Path) -> String {
     use std::io::{Read, Seek, SeekFrom};
-    const MOST: u64 = 2048;
+    const MOST: u64 = 1 << 20;
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(path)?;
         let length = file.metadata()?.len();
@@ -402,7 +417,50 @@ fn log_tail(path: &Path) -> String {
         file.take(MOST).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
+    last_words(&read().unwrap_or_default())
+}
+
+fn last_words(text: &str) -> String {
+    const LINES: usize = 10;
+    let is_crash =
+        |line: &&str| line.contains("*** Caught signal") || line.contains("FAILED ceph_assert");
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let start = lines
+        .iter()
+        .position(is_crash)
+        .unwrap_or(lines.len().saturating_sub(LINES));
+    lines[start..]
+        .iter()
+        .take(LINES)
+        // A line of a log can be a whole map.
+        .map(|line| line.chars().take(300).collect::<String>())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_shown_from_its_first_line() {
+        let mut text = "start\n*** Caught signal (Aborted) **\n 1: abort()\n".to_owned();
+        text.push_str(&"  -1> remembered\n".repeat(1000));
+        let words = last_words(&text);
+        assert!(words.starts_with("*** Caught signal"), "{words}");
+        assert_eq!(words.lines().count(), 10);
+    }
+
+    #[test]
+    fn otherwise_the_last_lines_are_shown() {
+        let text: String = (0..50).fold(String::new(), |text, line| {
+            text + &format!("line {line}\n\n")
+        });
+        let words = last_words(&text);
+        assert!(words.starts_with("line 40\n"), "{words}");
+        assert!(words.ends_with("line 49"), "{words}");
+    }
 }

@@ -118,6 +118,10 @@ pub(super) async fn start(
     for id in 0..spec.osd {
         daemons.push(launch.spawn(Kind::Osd, &id.to_string())?);
     }
+    if spec.osd > 1 {
+        // Groups that find only some of them would have to move.
+        health::osds(context, daemons, &monitor, until).await?;
+    }
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(ClusterError::Interrupted),
