@@ -42,7 +42,8 @@ impl Lab {
 
     async fn start(&self, yaml: &str) -> Result<Cluster, ClusterError> {
         let spec: ClusterSpec = serde_yaml::from_str(yaml).unwrap();
-        let store = Store::at(self.home.path().join("store")).unwrap();
+        // Kept between runs: the source package is large.
+        let store = Store::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/store")).unwrap();
         let began = Instant::now();
         let cluster = Cluster::start(
             &self.context,
@@ -313,6 +314,78 @@ async fn what_a_cluster_lacks_is_named_at_the_deadline() {
     assert!(text.contains("mds.a is up:creating"), "{text}");
     assert!(text.contains("osd.0.log"), "{text}");
     assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn the_real_vstart_script_gives_the_same_cluster() {
+    let lab = Lab::new().await;
+    let mut cluster = lab
+        .start("{vstart: {}, deadline: 180s, options: {mds_session_blocklist_on_evict: 'false'}}")
+        .await
+        .unwrap();
+    assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        cluster.daemons().collect::<Vec<_>>(),
+        ["mds.a", "mgr.x", "mon.a", "osd.0"]
+    );
+    let access = cluster.access().clone();
+    assert_eq!(access.monitors, "10.99.0.1:40001");
+    assert_eq!(access.filesystem, "a");
+    let option = cluster
+        .admin(
+            "mds.a",
+            json!({"prefix": "config get", "var": "mds_session_blocklist_on_evict"}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(option["mds_session_blocklist_on_evict"], "false");
+    assert_eq!(cluster.sessions().await.unwrap(), []);
+
+    let logs = lab.logs();
+    let said = std::fs::read_to_string(logs.join("vstart.log")).unwrap();
+    assert!(said.contains("--key (key) --osd-uuid"), "{said}");
+    assert!(said.contains("vstart cluster complete"), "{said}");
+    let socket = cluster
+        .admin(
+            "mon.a",
+            json!({"prefix": "config get", "var": "admin_socket"}),
+        )
+        .await
+        .unwrap();
+    let socket = Path::new(socket["admin_socket"].as_str().unwrap());
+    let state = socket.ancestors().nth(3).unwrap().to_owned();
+    let pids: Vec<i32> = users_of(&state).into_iter().map(|(pid, _)| pid).collect();
+    assert!(pids.len() >= 4, "{pids:?}");
+
+    let mds = users_of(&state)
+        .into_iter()
+        .find(|(_, line)| line.contains("ceph-mds"))
+        .unwrap();
+    kill_process(Pid::from_raw(mds.0).unwrap(), Signal::KILL).unwrap();
+    let ended = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
+    assert_eq!(ended.name, "mds.a");
+    let began = Instant::now();
+    cluster.stop().await;
+    eprintln!("stop: {:?}", began.elapsed());
+    assert_eq!(users_of(&state), []);
+    assert!(!state.exists());
+    assert!(logs.join("out/mds.a.log").exists());
+}
+
+#[tokio::test]
+async fn a_vstart_script_that_fails_is_shown() {
+    let lab = Lab::new().await;
+    let script = lab.home.path().join("vstart.sh");
+    std::fs::write(&script, "echo no disk; sleep 1000 & exit 4\n").unwrap();
+    let yaml = format!("{{vstart: {{script: {}}}}}", script.display());
+    let error = lab.start(&yaml).await.unwrap_err().to_string();
+    assert!(error.contains("status 4"), "{error}");
+    assert!(error.contains("no disk"), "{error}");
+    assert_eq!(users_of(Path::new("kvet: vstart.sh ended")), []);
+    let error = lab.start("{vstart: {script: /none}}").await.unwrap_err();
+    assert!(error.to_string().contains("/none"), "{error}");
+    let error = lab.start("{vstart: {build: /none}}").await.unwrap_err();
+    assert!(error.to_string().contains("CMakeCache.txt"), "{error}");
 }
 
 #[tokio::test]

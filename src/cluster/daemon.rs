@@ -238,15 +238,20 @@ impl Daemon {
             let _ = poll(&mut polled, timeout.as_ref());
         }
         if let Some(process) = &mut self.process {
-            while process.ended().is_none() && Instant::now() < limit {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            wait_gone(process, limit);
         }
     }
 
     /// Its log file.
     pub(super) fn log(&self) -> &Path {
         &self.log
+    }
+}
+
+/// Waits for a child's end without a runtime.
+pub(super) fn wait_gone(process: &mut Process, limit: Instant) {
+    while process.ended().is_none() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -49,6 +49,11 @@ impl Until {
             after,
         }
     }
+
+    /// Returns at the deadline.
+    pub(super) async fn reached(self) {
+        tokio::time::sleep_until(self.at).await;
+    }
 }
 
 /// Waits for the monitors to form a quorum.

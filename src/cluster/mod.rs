@@ -17,8 +17,10 @@ mod key;
 mod monitor;
 mod native;
 mod programs;
+mod script;
 mod session;
 mod spec;
+mod vstart;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use daemon::{Daemon, Kind};
@@ -41,7 +44,7 @@ pub use spec::{ClusterSpec, ObjectStore, VstartSpec};
 
 use crate::context::Context;
 use crate::event::{Event, Stage};
-use crate::process::Namespace;
+use crate::process::{Namespace, Process};
 use crate::store::{Scratch, Store, io_error};
 
 /// How long a daemon may take over a command.
@@ -49,6 +52,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long ended daemons may take to be gone.
 const GONE: Duration = Duration::from_secs(3);
+
+/// The user that guests mount as.
+const USER: &str = "kvet";
+
+/// What that user may do: `p` is for quotas and layouts, `s` for snapshots.
+fn guest_caps(filesystem: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("mon", "allow r".to_owned()),
+        ("osd", format!("allow rw tag cephfs data={filesystem}")),
+        ("mds", "allow rwps".to_owned()),
+    ]
+}
+
+/// Where and as what a cluster is started; what both launchers are given.
+#[derive(Debug, Clone, Copy)]
+struct Site<'a> {
+    context: &'a Context,
+    spec: &'a ClusterSpec,
+    namespace: &'a Namespace,
+    address: Ipv4Addr,
+    /// State, keys and sockets; gone when the cluster is.
+    state: &'a Path,
+    /// Logs; kept.
+    logs: &'a Path,
+}
 
 /// What a guest needs to mount the file system.
 #[derive(Debug, Clone)]
@@ -118,7 +146,7 @@ impl Cluster {
     /// it is healthy. Logs go to `directory`.
     pub async fn start(
         context: &Context,
-        _store: &Store,
+        store: &Store,
         spec: &ClusterSpec,
         namespace: &Namespace,
         address: Ipv4Addr,
@@ -137,16 +165,18 @@ impl Cluster {
             .map_err(io_error("open", directory))?;
         let state = Scratch::new()?;
         let mut daemons = Daemons::new(logs.clone());
-        let (access, monitor) = native::start(
+        let site = Site {
             context,
             spec,
             namespace,
             address,
-            state.path(),
-            &logs,
-            &mut daemons,
-        )
-        .await?;
+            state: state.path(),
+            logs: &logs,
+        };
+        let (access, monitor) = match &spec.vstart {
+            None => native::start(&site, &mut daemons).await?,
+            Some(script) => vstart::start(&site, store, script, &mut daemons).await?,
+        };
         context.emit(Event::Finished {
             stage: Stage::Cluster,
             subject: spec.summary(),
@@ -283,6 +313,9 @@ impl Cluster {
             // KILL can't be ignored; a daemon in the kernel's hands may linger.
             drop(tokio::time::timeout(GONE, daemon.ended()).await);
         }
+        if let Some(mut holder) = daemons.holder.take() {
+            holder.stop(Duration::ZERO).await;
+        }
         drop(daemons);
         drop(state);
     }
@@ -325,6 +358,8 @@ fn listed(names: &[String]) -> String {
 #[derive(Debug)]
 struct Daemons {
     list: Vec<Daemon>,
+    /// The process that the rest of vstart's live and die with.
+    holder: Option<Process>,
     logs: PathBuf,
 }
 
@@ -332,12 +367,17 @@ impl Daemons {
     fn new(logs: PathBuf) -> Self {
         Self {
             list: Vec::new(),
+            holder: None,
             logs,
         }
     }
 
     fn push(&mut self, daemon: Daemon) {
         self.list.push(daemon);
+    }
+
+    fn hold(&mut self, holder: Process) {
+        self.holder = Some(holder);
     }
 
     fn iter(&self) -> impl Iterator<Item = &Daemon> {
@@ -389,6 +429,9 @@ impl Daemons {
         for daemon in &self.list {
             daemon.kill();
         }
+        if let Some(holder) = &self.holder {
+            holder.signal(Signal::KILL);
+        }
     }
 }
 
@@ -400,6 +443,9 @@ impl Drop for Daemons {
         let limit = Instant::now() + GONE;
         for daemon in &mut self.list {
             daemon.wait_gone(limit);
+        }
+        if let Some(holder) = &mut self.holder {
+            daemon::wait_gone(holder, limit);
         }
     }
 }
