@@ -1,15 +1,24 @@
 //! Real Ceph daemons: started, asked, disturbed and ended.
 #![cfg(feature = "e2e")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kvet::Context;
 use kvet::cluster::{Cluster, ClusterError, ClusterSpec, private_network};
-use kvet::process::Namespace;
+use kvet::process::{Command, Namespace};
 use kvet::store::Store;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
@@ -33,7 +42,8 @@ impl Lab {
 
     async fn start(&self, yaml: &str) -> Result<Cluster, ClusterError> {
         let spec: ClusterSpec = serde_yaml::from_str(yaml).unwrap();
-        let store = Store::at(self.home.path().join("store")).unwrap();
+        // Kept between runs: the source package is large.
+        let store = Store::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/store")).unwrap();
         let began = Instant::now();
         let cluster = Cluster::start(
             &self.context,
@@ -48,35 +58,83 @@ impl Lab {
         cluster
     }
 
-    fn logs(&self) -> std::path::PathBuf {
+    fn logs(&self) -> PathBuf {
         self.home.path().join("logs")
     }
 }
 
-/// Processes whose command line names a path.
-fn users_of(path: &Path) -> Vec<String> {
+/// Process ids of what has a path in its command line, with the command line.
+fn users_of(path: &Path) -> Vec<(i32, String)> {
     let needle = path.to_str().unwrap();
     std::fs::read_dir("/proc")
         .unwrap()
         .flatten()
-        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
-        .filter(|line| line.contains(needle))
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let bytes = std::fs::read(entry.path().join("cmdline")).ok()?;
+            Some((pid, String::from_utf8_lossy(&bytes).replace('\0', " ")))
+        })
+        .filter(|(_, line)| line.contains(needle))
         .collect()
 }
 
-/// The scratch directory, by the socket path in the cluster's own words.
-async fn state_of(cluster: &Cluster) -> std::path::PathBuf {
-    let answer = cluster
-        .admin(
-            "mon.a",
-            json!({"prefix": "config get", "var": "admin_socket"}),
-        )
-        .await
+/// The directory of keys and sockets, as the cluster's own ceph.conf has it.
+fn state_of(lab: &Lab) -> PathBuf {
+    let conf = std::fs::read_to_string(lab.logs().join("ceph.conf")).unwrap();
+    let keyring = conf
+        .lines()
+        .find_map(|line| line.strip_prefix("keyring = "))
         .unwrap();
-    let socket = answer["admin_socket"].as_str().unwrap();
-    Path::new(socket).parent().unwrap().to_owned()
+    Path::new(keyring).parent().unwrap().to_owned()
 }
+
+/// The daemon itself, not the nsenter it runs under.
+fn pid_of(lab: &Lab, program: &str) -> Pid {
+    let pids: Vec<i32> = users_of(&state_of(lab))
+        .into_iter()
+        .filter(|(_, line)| line.starts_with(program))
+        .map(|(pid, _)| pid)
+        .collect();
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    Pid::from_raw(pids[0]).unwrap()
+}
+
+/// Waits until the kernel shows a process in a state, such as `T`.
+async fn in_state(pid: Pid, wanted: &str) {
+    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let reached = async {
+        loop {
+            let stat = std::fs::read_to_string(&path).unwrap();
+            let state = stat.rsplit(')').next().unwrap().split_whitespace().next();
+            if state == Some(wanted) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, reached).await.unwrap();
+}
+
+fn assert_nothing_left(lab: &Lab) {
+    let state = state_of(lab);
+    assert_eq!(users_of(&state), []);
+    assert!(!state.exists(), "{} is left", state.display());
+}
+
+/// A client of the file system in a process of its own. It mounts, writes a
+/// file, says its number, and holds its session until its input ends.
+const CLIENT: &str = r#"
+import cephfs, sys
+fs = cephfs.LibCephFS(conffile=sys.argv[1], auth_id="kvet")
+fs.mount(filesystem_name=b"cephfs")
+fd = fs.open("/file", "w", 0o644)
+fs.write(fd, b"data", 0)
+fs.fsync(fd, 0)
+fs.setxattr("/", "ceph.quota.max_files", b"1000", 0)
+fs.mkdir("/.snap/one", 0o755)
+print(fs.get_instance_id(), flush=True)
+sys.stdin.read()
+"#;
 
 #[tokio::test]
 async fn a_cluster_starts_healthy_and_leaves_nothing() {
@@ -87,12 +145,297 @@ async fn a_cluster_starts_healthy_and_leaves_nothing() {
         cluster.daemons().collect::<Vec<_>>(),
         ["mon.a", "mgr.a", "mds.a", "osd.0"]
     );
-    let state = state_of(&cluster).await;
-    assert!(!users_of(&state).is_empty());
+    assert_eq!(cluster.access().monitors, "10.99.0.1:6789");
+    assert!(!users_of(&state_of(&lab)).is_empty());
     let began = Instant::now();
     cluster.stop().await;
     eprintln!("stop: {:?}", began.elapsed());
-    assert_eq!(users_of(&state), Vec::<String>::new());
-    assert!(!state.exists());
+    assert_nothing_left(&lab);
     assert!(lab.logs().join("mds.a.log").exists());
+}
+
+#[tokio::test]
+async fn no_secret_shows_in_processes_or_logs() {
+    let lab = Lab::new().await;
+    let cluster = lab.start("{}").await.unwrap();
+    let secret = cluster.access().secret.expose().to_owned();
+    let keyring = state_of(&lab).join("keyring");
+    let mode = std::fs::metadata(&keyring).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let keyring = std::fs::read_to_string(keyring).unwrap();
+    let keys: Vec<&str> = keyring
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("key = "))
+        .collect();
+    assert!(keys.contains(&secret.as_str()));
+    let commands = users_of(&state_of(&lab));
+    let mut texts: Vec<String> = commands.into_iter().map(|(_, line)| line).collect();
+    texts.push(format!("{:?}", cluster.access()));
+    cluster.stop().await;
+    for entry in std::fs::read_dir(lab.logs()).unwrap().flatten() {
+        texts.push(String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned());
+    }
+    for text in texts {
+        assert!(!keys.iter().any(|key| text.contains(key)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_shows_as_a_session_and_can_be_evicted() {
+    let lab = Lab::new().await;
+    let mut cluster = lab.start("{}").await.unwrap();
+    assert_eq!(cluster.sessions().await.unwrap(), []);
+    let mut client = Command::new("/usr/bin/python3")
+        .args(["-c", CLIENT])
+        .arg(lab.logs().join("ceph.conf"))
+        .inside(&lab.namespace)
+        .spawn(true)
+        .unwrap();
+    let _input = client.take_stdin().unwrap();
+    let mut line = String::new();
+    BufReader::new(client.take_stdout().unwrap())
+        .read_line(&mut line)
+        .await
+        .unwrap();
+    let id: u64 = line.trim().parse().unwrap();
+    let sessions = cluster.sessions().await.unwrap();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].id, id);
+    assert_eq!(sessions[0].state, "open");
+    let error = cluster.evict(id + 1).await.unwrap_err();
+    assert!(
+        matches!(&error, ClusterError::NoSession { known, .. } if *known == id.to_string()),
+        "{error:?}"
+    );
+    cluster.evict(id).await.unwrap();
+    assert_eq!(cluster.sessions().await.unwrap(), []);
+    assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
+    client.stop(Duration::ZERO).await;
+    cluster.stop().await;
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn a_paused_daemon_goes_on_and_its_end_is_still_noticed() {
+    let lab = Lab::new().await;
+    let mut cluster = lab.start("{}").await.unwrap();
+    let pid = pid_of(&lab, "ceph-osd");
+    for _ in 0..20 {
+        cluster.pause("osd.0").unwrap();
+        in_state(pid, "T").await;
+        cluster.resume("osd.0").unwrap();
+        in_state(pid, "S").await;
+    }
+    // Faster than nsenter can follow.
+    for _ in 0..100 {
+        cluster.pause("osd.0").unwrap();
+        cluster.resume("osd.0").unwrap();
+    }
+    cluster
+        .admin("osd.0", json!({"prefix": "status"}))
+        .await
+        .unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let ended = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
+    assert_eq!(ended.name, "osd.0");
+    let error = ClusterError::from(ended).to_string();
+    assert!(error.contains("osd.0 ended"), "{error}");
+    cluster.stop().await;
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn the_daemon_that_died_is_named_with_its_signal() {
+    let lab = Lab::new().await;
+    let mut cluster = lab.start("{}").await.unwrap();
+    kill_process(pid_of(&lab, "ceph-mds"), Signal::ABORT).unwrap();
+    let ended = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
+    assert_eq!(ended.name, "mds.a");
+    assert!(ended.tail.contains("Aborted"), "{}", ended.tail);
+    assert_eq!(ended.status.unwrap().signal(), Some(libc::SIGABRT));
+    let again = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
+    assert_eq!(again.name, "mds.a");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_rank_that_failed_comes_back() {
+    let lab = Lab::new().await;
+    let mut cluster = lab.start("{mds: 2}").await.unwrap();
+    cluster.fail_mds(0).await.unwrap();
+    cluster.healthy(&lab.context, LONG).await.unwrap();
+    let error = cluster.fail_mds(7).await.unwrap_err().to_string();
+    assert!(error.contains("rank 7"), "{error}");
+    cluster.stop().await;
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn counts_and_bluestore_are_as_asked() {
+    let lab = Lab::new().await;
+    let mut cluster = lab
+        .start("{mon: 3, mgr: 2, osd: 3, mds: 3, max_mds: 2, objectstore: bluestore}")
+        .await
+        .unwrap();
+    assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
+    let map = cluster
+        .mon_command(json!({"prefix": "osd dump"}))
+        .await
+        .unwrap();
+    assert_eq!(map["osds"].as_array().unwrap().len(), 3);
+    let store = cluster
+        .mon_command(json!({"prefix": "osd metadata", "id": 2}))
+        .await
+        .unwrap();
+    assert_eq!(store["osd_objectstore"], "bluestore");
+    let quorum = cluster
+        .mon_command(json!({"prefix": "quorum_status"}))
+        .await
+        .unwrap();
+    assert_eq!(quorum["quorum"].as_array().unwrap().len(), 3);
+    assert_eq!(cluster.access().monitors.split(',').count(), 3);
+    cluster.stop().await;
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn what_a_cluster_lacks_is_named_at_the_deadline() {
+    let lab = Lab::new().await;
+    // One OSD can't hold three copies.
+    let error = lab
+        .start(
+            "{deadline: 3s, options: {osd_pool_default_size: '3', osd_pool_default_min_size: '2'}}",
+        )
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ClusterError::Unhealthy { .. }), "{text}");
+    assert!(text.contains("16 of 16 placement groups"), "{text}");
+    assert!(text.contains("mds.a is up:creating"), "{text}");
+    assert!(text.contains("osd.0.log"), "{text}");
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn the_real_vstart_script_gives_the_same_cluster() {
+    let lab = Lab::new().await;
+    let mut cluster = lab
+        .start("{vstart: {}, deadline: 180s, options: {mds_session_blocklist_on_evict: 'false'}}")
+        .await
+        .unwrap();
+    assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        cluster.daemons().collect::<Vec<_>>(),
+        ["mds.a", "mgr.x", "mon.a", "osd.0"]
+    );
+    let access = cluster.access().clone();
+    assert_eq!(access.monitors, "10.99.0.1:40001");
+    assert_eq!(access.filesystem, "a");
+    let option = cluster
+        .admin(
+            "mds.a",
+            json!({"prefix": "config get", "var": "mds_session_blocklist_on_evict"}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(option["mds_session_blocklist_on_evict"], "false");
+    assert_eq!(cluster.sessions().await.unwrap(), []);
+
+    let logs = lab.logs();
+    let said = std::fs::read_to_string(logs.join("vstart.log")).unwrap();
+    assert!(said.contains("--key (key) --osd-uuid"), "{said}");
+    assert!(said.contains("vstart cluster complete"), "{said}");
+    let socket = cluster
+        .admin(
+            "mon.a",
+            json!({"prefix": "config get", "var": "admin_socket"}),
+        )
+        .await
+        .unwrap();
+    let socket = Path::new(socket["admin_socket"].as_str().unwrap());
+    let state = socket.ancestors().nth(3).unwrap().to_owned();
+    let pids: Vec<i32> = users_of(&state).into_iter().map(|(pid, _)| pid).collect();
+    assert!(pids.len() >= 4, "{pids:?}");
+
+    let mds = users_of(&state)
+        .into_iter()
+        .find(|(_, line)| line.contains("ceph-mds"))
+        .unwrap();
+    kill_process(Pid::from_raw(mds.0).unwrap(), Signal::KILL).unwrap();
+    let ended = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
+    assert_eq!(ended.name, "mds.a");
+    let began = Instant::now();
+    cluster.stop().await;
+    eprintln!("stop: {:?}", began.elapsed());
+    assert_eq!(users_of(&state), []);
+    assert!(!state.exists());
+    assert!(logs.join("out/mds.a.log").exists());
+}
+
+#[tokio::test]
+async fn a_vstart_script_that_fails_is_shown() {
+    let lab = Lab::new().await;
+    let script = lab.home.path().join("vstart.sh");
+    std::fs::write(&script, "echo no disk; sleep 1000 & exit 4\n").unwrap();
+    let yaml = format!("{{vstart: {{script: {}}}}}", script.display());
+    let error = lab.start(&yaml).await.unwrap_err().to_string();
+    assert!(error.contains("status 4"), "{error}");
+    assert!(error.contains("no disk"), "{error}");
+    assert_eq!(users_of(Path::new("kvet: vstart.sh ended")), []);
+    let error = lab.start("{vstart: {script: /none}}").await.unwrap_err();
+    assert!(error.to_string().contains("/none"), "{error}");
+    let error = lab.start("{vstart: {build: /none}}").await.unwrap_err();
+    assert!(error.to_string().contains("CMakeCache.txt"), "{error}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_start_says_why() {
+    let lab = Lab::new().await;
+    let spec = ClusterSpec::default();
+    let store = Store::at(lab.home.path().join("store")).unwrap();
+    // An address that the namespace does not have.
+    let error = Cluster::start(
+        &lab.context,
+        &store,
+        &spec,
+        &lab.namespace,
+        Ipv4Addr::new(10, 99, 0, 2),
+        &lab.logs(),
+    )
+    .await
+    .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(&error, ClusterError::Died { name, .. } if name == "mon.a"),
+        "{text}"
+    );
+    assert!(text.contains("Cannot assign requested address"), "{text}");
+    assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn dropping_and_interrupting_leave_nothing() {
+    let lab = Lab::new().await;
+    let cluster = lab.start("{}").await.unwrap();
+    drop(cluster);
+    assert_nothing_left(&lab);
+
+    // While the stores are made, while the monitors are asked, while all wait.
+    for sign in ["osd.0.log", "mon-commands.log", "mds.a.log"] {
+        let lab = Lab::new().await;
+        let log = lab.logs().join(sign);
+        let watch = async {
+            while !log.exists() {
+                tokio::task::yield_now().await;
+            }
+            lab.context.cancel.cancel();
+        };
+        let (result, ()) = tokio::join!(lab.start("{}"), watch);
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, ClusterError::Interrupted),
+            "{sign}: {error:?}"
+        );
+        assert_nothing_left(&lab);
+    }
 }

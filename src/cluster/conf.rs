@@ -24,11 +24,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("auth_allow_insecure_global_id_reclaim", "false"),
     ("memstore_device_bytes", "4294967296"),
     ("bluestore_block_size", "10737418240"),
-    // The monitors collect changes for a second before they agree on them,
-    // and metadata servers speak up every four: minutes of a day, but most of
-    // the time of a start.
+    // The monitors collect changes for a second before they agree on them, wait
+    // five for one that missed an election, and metadata servers speak up every
+    // four: nothing in a day, but most of the time of a start.
     ("paxos_propose_interval", "0.02"),
     ("paxos_min_wait", "0.01"),
+    ("mon_election_timeout", "1"),
     ("mds_beacon_interval", "0.5"),
     // Errors also go to standard error, which is the same file.
     ("log_to_stderr", "false"),

@@ -13,7 +13,10 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
+    waitid,
+};
 use serde_json::{Value, json};
 use tokio::io::unix::AsyncFd;
 
@@ -22,7 +25,7 @@ use super::{ClusterError, log_tail};
 use crate::process::Process;
 
 /// How long a daemon may take over a question of kvet's own.
-const PROBE: Duration = Duration::from_secs(2);
+pub(super) const PROBE: Duration = Duration::from_secs(2);
 
 /// How long `nsenter` may take to follow the daemon it waits for.
 const FOLLOW: Duration = Duration::from_secs(1);
@@ -140,7 +143,7 @@ impl Daemon {
     }
 
     /// Signals the daemon itself. One that has ended needs none.
-    pub(super) fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
+    fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
         let sent = match &self.held {
             Some(held) => pidfd_send_signal(held.get_ref(), signal),
             None => Ok(()),
@@ -154,11 +157,34 @@ impl Daemon {
                 });
             }
         }
-        // nsenter stops itself when its child stops, and must be woken with it.
-        if let (Signal::CONT, Some(process)) = (signal, &self.process) {
-            process.signal(Signal::CONT);
+        Ok(())
+    }
+
+    /// Stops it in its tracks.
+    pub(super) fn pause(&self) -> Result<(), ClusterError> {
+        // nsenter would see its child stop, stop too, and when woken wake the
+        // child, at a time of its own. So it has to be stopped first.
+        if let Some(pid) = self.parent() {
+            let _ = kill_process(pid, Signal::STOP);
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = waitid(WaitId::Pid(pid), stopped);
+        }
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&self) -> Result<(), ClusterError> {
+        self.signal(Signal::CONT)?;
+        if let Some(pid) = self.parent() {
+            let _ = kill_process(pid, Signal::CONT);
         }
         Ok(())
+    }
+
+    /// The nsenter that it runs under.
+    fn parent(&self) -> Option<Pid> {
+        let id = self.process.as_ref()?.id()?;
+        Pid::from_raw(i32::try_from(id).ok()?)
     }
 
     /// Returns when it has ended. Safe to race and to call again.
@@ -196,7 +222,7 @@ impl Daemon {
         }
     }
 
-    /// The last lines of its log.
+    /// What its log has to say about its state.
     pub(super) fn tail(&self) -> String {
         log_tail(&self.log)
     }
@@ -212,15 +238,20 @@ impl Daemon {
             let _ = poll(&mut polled, timeout.as_ref());
         }
         if let Some(process) = &mut self.process {
-            while process.ended().is_none() && Instant::now() < limit {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            wait_gone(process, limit);
         }
     }
 
     /// Its log file.
     pub(super) fn log(&self) -> &Path {
         &self.log
+    }
+}
+
+/// Waits for a child's end without a runtime.
+pub(super) fn wait_gone(process: &mut Process, limit: Instant) {
+    while process.ended().is_none() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

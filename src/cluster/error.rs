@@ -18,7 +18,7 @@ pub enum ClusterError {
     /// A program failed that is no daemon.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Process(#[from] ProcessError),
+    Process(ProcessError),
     /// A file or directory of kvet's own could not be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -158,6 +158,15 @@ pub enum ClusterError {
     /// kvet was asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<ProcessError> for ClusterError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Interrupted => Self::Interrupted,
+            other => Self::Process(other),
+        }
+    }
 }
 
 impl Fault for ClusterError {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::daemon::{Daemon, Kind};
+use super::daemon::{Daemon, Kind, PROBE};
 use super::monitor::Monitor;
 use super::{ClusterError, Daemons};
 use crate::context::Context;
@@ -20,8 +20,12 @@ use crate::context::Context;
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// A placement group's state machine says so when the group is active+clean.
-const CLEAN: &str = "Started/Primary/Active/Clean";
+/// Where a group's state machine comes to rest. It does so too when there are
+/// not enough OSDs for all copies, so this alone does not mean active+clean.
+const SETTLED: &str = "Started/Primary/Active/Clean";
+
+/// What a healthy group's state begins with; it may also be `+scrubbing`.
+const CLEAN: &str = "active+clean";
 
 /// One thing that stands between a cluster and health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,11 @@ impl Until {
             after,
         }
     }
+
+    /// Returns at the deadline.
+    pub(super) async fn reached(self) {
+        tokio::time::sleep_until(self.at).await;
+    }
 }
 
 /// Waits for the monitors to form a quorum.
@@ -57,6 +66,24 @@ pub(super) async fn quorum(
     loop {
         let answers = ask_all(daemons).await;
         let missing = missing_quorum(&answers);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        rest(context, daemons, until, &missing, &mut pause).await?;
+    }
+}
+
+/// Waits for every OSD to be up in the cluster's map.
+pub(super) async fn osds(
+    context: &Context,
+    daemons: &mut Daemons,
+    monitor: &Monitor,
+    until: Until,
+) -> Result<(), ClusterError> {
+    let mut pause = SHORTEST;
+    loop {
+        let map = monitor.command(&json!({"prefix": "osd dump"})).await?;
+        let missing = missing_osds(&map);
         if missing.is_empty() {
             return Ok(());
         }
@@ -92,9 +119,12 @@ pub(super) async fn look(
     let mut missing = missing_quorum(&answers);
     if missing.is_empty() {
         // Without a quorum this would wait for one.
-        let pools = monitor.command(&json!({"prefix": "osd dump"})).await?;
-        missing.extend(missing_groups(&pools, &answers));
-        missing.extend(missing_ranks(ranks, &answers));
+        let osd_map = monitor.command(&json!({"prefix": "osd dump"})).await?;
+        let fs_map = monitor.command(&json!({"prefix": "fs dump"})).await?;
+        let groups = settled_states(daemons, groups(&answers)).await;
+        missing.extend(missing_osds(&osd_map));
+        missing.extend(missing_groups(&osd_map, &groups));
+        missing.extend(missing_ranks(ranks, &servers(&fs_map)));
     }
     missing.extend(answers.iter().filter_map(unanswered));
     Ok(missing)
@@ -131,9 +161,9 @@ struct Answered {
 fn question(kind: Kind) -> &'static str {
     match kind {
         Kind::Mon => "mon_status",
-        Kind::Mgr => "version",
         Kind::Osd => "dump_pgstate_history",
-        Kind::Mds => "status",
+        // A metadata server would log each question for its status.
+        Kind::Mgr | Kind::Mds => "version",
     }
 }
 
@@ -181,9 +211,56 @@ fn missing_quorum(answers: &[Answered]) -> Vec<Missing> {
         .collect()
 }
 
-/// The groups that the pools have, less those that their primaries call clean.
-fn missing_groups(map: &Value, answers: &[Answered]) -> Vec<Missing> {
-    let mut missing: Vec<Missing> = each(&map["osds"])
+/// A placement group, as its primary OSD sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    id: String,
+    osd: String,
+    state: String,
+}
+
+/// The groups of which some OSD is the primary, with their state machines'
+/// states.
+fn groups(answers: &[Answered]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for answered in answers.iter().filter(|one| one.kind == Kind::Osd) {
+        let Ok(history) = &answered.said else {
+            continue;
+        };
+        for group in each(&history["pgs"]) {
+            let state = group["currently"].as_str().unwrap_or_default();
+            if state.starts_with("Started/Primary") {
+                groups.push(Group {
+                    id: group["pg"].as_str().unwrap_or_default().to_owned(),
+                    osd: answered.name.clone(),
+                    state: state.to_owned(),
+                });
+            }
+        }
+    }
+    groups
+}
+
+/// Replaces the states of those that have settled by what Ceph shows to users.
+async fn settled_states(daemons: &Daemons, mut groups: Vec<Group>) -> Vec<Group> {
+    for group in groups.iter_mut().filter(|group| group.state == SETTLED) {
+        let Some(osd) = daemons.iter().find(|daemon| daemon.name == group.osd) else {
+            continue;
+        };
+        let query = json!({"prefix": "query", "pgid": group.id});
+        // One that does not answer stays what it is, which is not clean.
+        if let Ok(answer) = osd.ask(&query, PROBE).await {
+            answer["state"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut group.state);
+        }
+    }
+    groups
+}
+
+fn missing_osds(map: &Value) -> Vec<Missing> {
+    each(&map["osds"])
         .filter(|osd| osd["up"] != 1)
         .map(|osd| {
             let name = format!("osd.{}", osd["osd"]);
@@ -192,66 +269,75 @@ fn missing_groups(map: &Value, answers: &[Answered]) -> Vec<Missing> {
                 daemon: Some(name),
             }
         })
-        .collect();
-    let total: u64 = each(&map["pools"])
-        .filter_map(|pool| pool["pg_num"].as_u64())
-        .sum();
-    let mut clean = 0;
-    let mut examples = Vec::new();
-    let mut culprit = None;
-    for answered in answers.iter().filter(|one| one.kind == Kind::Osd) {
-        let Ok(history) = &answered.said else {
-            continue;
-        };
-        for group in each(&history["pgs"]) {
-            let state = group["currently"].as_str().unwrap_or("unknown");
-            if state == CLEAN {
-                clean += 1;
-            } else if state.starts_with("Started/Primary") && examples.len() < 3 {
-                examples.push(format!(
-                    "{} on {} in {state}",
-                    group["pg"].as_str().unwrap_or("one"),
-                    answered.name
-                ));
-                culprit.get_or_insert_with(|| answered.name.clone());
-            }
-        }
-    }
-    if clean < total || total == 0 {
-        let examples = if examples.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", examples.join(", "))
-        };
-        missing.push(Missing {
-            daemon: culprit,
-            what: format!(
-                "{} of {total} placement groups are not active+clean{examples}",
-                total.saturating_sub(clean)
-            ),
-        });
-    }
-    missing
+        .collect()
 }
 
-fn missing_ranks(wanted: u32, answers: &[Answered]) -> Vec<Missing> {
-    let mut active = 0;
-    let mut others = Vec::new();
-    for answered in answers.iter().filter(|one| one.kind == Kind::Mds) {
-        let Ok(status) = &answered.said else {
-            continue;
-        };
-        match status["state"].as_str() {
-            Some("up:active") => active += 1,
-            state => others.push((answered.name.clone(), state.unwrap_or("unknown").to_owned())),
-        }
+/// The groups that the pools have, less those that are clean.
+fn missing_groups(map: &Value, groups: &[Group]) -> Option<Missing> {
+    let total = each(&map["pools"])
+        .filter_map(|pool| pool["pg_num"].as_u64())
+        .sum::<u64>();
+    let (clean, others): (Vec<&Group>, Vec<&Group>) = groups
+        .iter()
+        .partition(|group| group.state.starts_with(CLEAN));
+    let clean = clean.len() as u64;
+    if clean >= total && total > 0 {
+        return None;
     }
-    if active >= wanted {
+    let examples: Vec<String> = others
+        .iter()
+        .take(3)
+        .map(|group| format!("{} on {} is {}", group.id, group.osd, group.state))
+        .collect();
+    let examples = if examples.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", examples.join(", "))
+    };
+    Some(Missing {
+        daemon: others.first().map(|group| group.osd.clone()),
+        what: format!(
+            "{} of {total} placement groups are not {CLEAN}{examples}",
+            total.saturating_sub(clean)
+        ),
+    })
+}
+
+/// A metadata server in the file system map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    /// The daemon, such as `mds.a`.
+    pub(super) name: String,
+    /// The rank it holds, if it is no standby.
+    pub(super) rank: Option<u64>,
+    state: String,
+}
+
+/// The metadata servers in the answer to `fs dump`.
+pub(super) fn servers(map: &Value) -> Vec<Server> {
+    each(&map["filesystems"])
+        .filter_map(|filesystem| filesystem["mdsmap"]["info"].as_object())
+        .flat_map(|info| info.values())
+        .chain(each(&map["standbys"]))
+        .map(|server| Server {
+            name: format!("mds.{}", server["name"].as_str().unwrap_or_default()),
+            rank: server["rank"].as_u64(),
+            state: server["state"].as_str().unwrap_or_default().to_owned(),
+        })
+        .collect()
+}
+
+fn missing_ranks(wanted: u32, servers: &[Server]) -> Vec<Missing> {
+    let (active, others): (Vec<&Server>, Vec<&Server>) = servers
+        .iter()
+        .partition(|server| server.state == "up:active");
+    let wanted = wanted as usize;
+    if active.len() >= wanted {
         return Vec::new();
     }
     let states: Vec<String> = others
         .iter()
-        .map(|(name, state)| format!("{name} is {state}"))
+        .map(|other| format!("{} is {}", other.name, other.state))
         .collect();
     let states = if states.is_empty() {
         String::new()
@@ -259,10 +345,10 @@ fn missing_ranks(wanted: u32, answers: &[Answered]) -> Vec<Missing> {
         format!(": {}", states.join(", "))
     };
     vec![Missing {
-        daemon: others.first().map(|(name, _)| name.clone()),
+        daemon: others.first().map(|other| other.name.clone()),
         what: format!(
             "{} of {wanted} ranks have no metadata server that is up:active{states}",
-            wanted - active
+            wanted - active.len()
         ),
     }]
 }
@@ -283,71 +369,95 @@ mod tests {
         }
     }
 
-    fn group(name: &str, state: &str) -> Value {
-        json!({"pg": name, "history": [], "currently": state})
+    fn history(groups: &[(&str, &str)]) -> Value {
+        let groups: Vec<Value> = groups
+            .iter()
+            .map(|(id, state)| json!({"pg": id, "history": [], "currently": state}))
+            .collect();
+        json!({"pgs": groups})
+    }
+
+    fn group(id: &str, osd: &str, state: &str) -> Group {
+        Group {
+            id: id.to_owned(),
+            osd: osd.to_owned(),
+            state: state.to_owned(),
+        }
     }
 
     #[test]
-    fn groups_are_counted_over_all_osds() {
-        let map = json!({"pools": [{"pg_num": 2}, {"pg_num": 1}], "osds": [{"osd": 0, "up": 1}]});
-        let mut answers = vec![
-            answered(
-                "osd.0",
-                Ok(json!({"pgs": [group("1.0", CLEAN), group("1.1", CLEAN)]})),
-            ),
+    fn only_primaries_count() {
+        let answers = [
+            answered("osd.0", Ok(history(&[("1.0", SETTLED)]))),
             answered(
                 "osd.1",
-                Ok(json!({"pgs": [
-                    group("1.0", "Started/ReplicaActive/RepNotRecovering"),
-                    group("2.0", "Started/Primary/Peering/GetInfo"),
-                ]})),
+                Ok(history(&[
+                    ("1.0", "Started/ReplicaActive/RepNotRecovering"),
+                    ("2.0", "Started/Primary/Peering/GetInfo"),
+                ])),
             ),
         ];
-        let missing = missing_groups(&map, &answers);
-        assert_eq!(missing.len(), 1);
-        assert_eq!(missing[0].daemon.as_deref(), Some("osd.1"));
         assert_eq!(
-            missing[0].what,
-            "1 of 3 placement groups are not active+clean: 2.0 on osd.1 in \
-             Started/Primary/Peering/GetInfo"
-        );
-        answers[1].said = Ok(json!({"pgs": [group("2.0", CLEAN)]}));
-        assert_eq!(missing_groups(&map, &answers), []);
-    }
-
-    #[test]
-    fn a_cluster_without_pools_or_with_an_osd_down_is_not_healthy() {
-        let map = json!({"pools": [], "osds": [{"osd": 3, "up": 0}]});
-        let what: Vec<String> = missing_groups(&map, &[])
-            .into_iter()
-            .map(|missing| missing.what)
-            .collect();
-        assert_eq!(
-            what,
+            groups(&answers),
             [
-                "osd.3 is not up in the cluster's map",
-                "0 of 0 placement groups are not active+clean"
+                group("1.0", "osd.0", SETTLED),
+                group("2.0", "osd.1", "Started/Primary/Peering/GetInfo")
             ]
         );
     }
 
     #[test]
-    fn every_rank_needs_an_active_server() {
-        let answers = [
-            answered("mds.a", Ok(json!({"state": "up:active", "whoami": 0}))),
-            answered("mds.b", Ok(json!({"state": "up:standby", "whoami": -1}))),
-            answered("mds.c", Err("Connection refused".to_owned())),
+    fn all_groups_of_all_pools_must_be_clean() {
+        let map = json!({"pools": [{"pg_num": 2}, {"pg_num": 1}]});
+        let mut groups = vec![
+            group("1.0", "osd.0", "active+clean"),
+            group("1.1", "osd.0", "active+clean+scrubbing"),
+            group("2.0", "osd.1", "active+undersized"),
         ];
-        assert_eq!(missing_ranks(1, &answers), []);
-        let missing = missing_ranks(2, &answers);
+        let missing = missing_groups(&map, &groups).unwrap();
+        assert_eq!(missing.daemon.as_deref(), Some("osd.1"));
+        assert_eq!(
+            missing.what,
+            "1 of 3 placement groups are not active+clean: 2.0 on osd.1 is active+undersized"
+        );
+        groups[2].state = "active+clean".to_owned();
+        assert_eq!(missing_groups(&map, &groups), None);
+        groups.pop();
+        assert!(missing_groups(&map, &groups).is_some());
+    }
+
+    #[test]
+    fn a_cluster_without_pools_or_with_an_osd_down_is_not_healthy() {
+        let map = json!({"pools": [], "osds": [{"osd": 3, "up": 0}, {"osd": 4, "up": 1}]});
+        let osds = missing_osds(&map);
+        assert_eq!(osds.len(), 1);
+        assert_eq!(osds[0].what, "osd.3 is not up in the cluster's map");
+        assert!(missing_groups(&map, &[]).is_some());
+    }
+
+    #[test]
+    fn every_rank_needs_an_active_server() {
+        let map = json!({
+            "standbys": [{"name": "b", "rank": -1, "state": "up:standby"}],
+            "filesystems": [{"mdsmap": {"info": {
+                "gid_4097": {"name": "a", "rank": 0, "state": "up:active"},
+            }}}],
+        });
+        let servers = servers(&map);
+        assert_eq!(servers[0].rank, Some(0));
+        assert_eq!(servers[1].rank, None);
+        assert_eq!(missing_ranks(1, &servers), []);
+        let missing = missing_ranks(2, &servers);
         assert_eq!(missing[0].daemon.as_deref(), Some("mds.b"));
         assert!(missing[0].what.contains("mds.b is up:standby"));
-        assert!(
-            unanswered(&answers[2])
-                .unwrap()
-                .what
-                .contains("Connection refused")
-        );
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_missing() {
+        let answered = answered("mds.c", Err("Connection refused".to_owned()));
+        let missing = unanswered(&answered).unwrap();
+        assert_eq!(missing.daemon.as_deref(), Some("mds.c"));
+        assert!(missing.what.contains("Connection refused"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a key that came from elsewhere, such as a keyring.
+    /// Wraps a key that a monitor made.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -83,7 +83,7 @@ pub(super) struct Entity {
     pub(super) name: String,
     pub(super) secret: Secret,
     /// Service and what may be done there.
-    pub(super) caps: &'static [(&'static str, &'static str)],
+    pub(super) caps: Vec<(&'static str, String)>,
 }
 
 /// Writes a keyring that only its owner can read.
@@ -95,24 +95,11 @@ pub(super) fn write_keyring(path: &Path, entities: &[Entity]) -> io::Result<()> 
         .open(path)?;
     for Entity { name, secret, caps } in entities {
         writeln!(file, "[{name}]\n\tkey = {}", secret.expose())?;
-        for (service, may) in *caps {
+        for (service, may) in caps {
             writeln!(file, "\tcaps {service} = \"{may}\"")?;
         }
     }
     Ok(())
-}
-
-/// The key of one entity in a keyring's text.
-pub(super) fn find_key(keyring: &str, entity: &str) -> Option<Secret> {
-    let header = format!("[{entity}]");
-    let mut lines = keyring.lines().map(str::trim);
-    lines.find(|line| *line == header)?;
-    lines
-        .take_while(|line| !line.starts_with('['))
-        .find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            (name.trim() == "key").then(|| Secret::new(value.trim()))
-        })
 }
 
 #[cfg(test)]
@@ -137,17 +124,17 @@ mod tests {
         let entities = ["mon.", "client.kvet"].map(|name| Entity {
             name: name.to_owned(),
             secret: Secret::random().unwrap(),
-            caps: &[("mon", "allow *")],
+            caps: vec![("mon", "allow *".to_owned())],
         });
         write_keyring(&path, &entities).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            find_key(&text, "client.kvet").as_ref(),
-            Some(&entities[1].secret)
+        let section = format!(
+            "[client.kvet]\n\tkey = {}\n\tcaps mon = \"allow *\"\n",
+            entities[1].secret.expose()
         );
-        assert_eq!(find_key(&text, "client.other"), None);
+        assert!(text.ends_with(&section), "{text}");
         assert_ne!(entities[0].secret, entities[1].secret);
     }
 

@@ -17,8 +17,10 @@ mod key;
 mod monitor;
 mod native;
 mod programs;
+mod script;
 mod session;
 mod spec;
+mod vstart;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ pub use spec::{ClusterSpec, ObjectStore, VstartSpec};
 
 use crate::context::Context;
 use crate::event::{Event, Stage};
-use crate::process::Namespace;
+use crate::process::{Namespace, Process};
 use crate::store::{Scratch, Store, io_error};
 
 /// How long a daemon may take over a command.
@@ -50,6 +52,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long ended daemons may take to be gone.
 const GONE: Duration = Duration::from_secs(3);
+
+/// The user that guests mount as.
+const USER: &str = "kvet";
+
+/// What that user may do: `p` is for quotas and layouts, `s` for snapshots.
+fn guest_caps(filesystem: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("mon", "allow r".to_owned()),
+        ("osd", format!("allow rw tag cephfs data={filesystem}")),
+        ("mds", "allow rwps".to_owned()),
+    ]
+}
+
+/// Where and as what a cluster is started; what both launchers are given.
+#[derive(Debug, Clone, Copy)]
+struct Site<'a> {
+    context: &'a Context,
+    spec: &'a ClusterSpec,
+    namespace: &'a Namespace,
+    address: Ipv4Addr,
+    /// State, keys and sockets; gone when the cluster is.
+    state: &'a Path,
+    /// Logs; kept.
+    logs: &'a Path,
+}
 
 /// What a guest needs to mount the file system.
 #[derive(Debug, Clone)]
@@ -119,7 +146,7 @@ impl Cluster {
     /// it is healthy. Logs go to `directory`.
     pub async fn start(
         context: &Context,
-        _store: &Store,
+        store: &Store,
         spec: &ClusterSpec,
         namespace: &Namespace,
         address: Ipv4Addr,
@@ -138,16 +165,18 @@ impl Cluster {
             .map_err(io_error("open", directory))?;
         let state = Scratch::new()?;
         let mut daemons = Daemons::new(logs.clone());
-        let (access, monitor) = native::start(
+        let site = Site {
             context,
             spec,
             namespace,
             address,
-            state.path(),
-            &logs,
-            &mut daemons,
-        )
-        .await?;
+            state: state.path(),
+            logs: &logs,
+        };
+        let (access, monitor) = match &spec.vstart {
+            None => native::start(&site, &mut daemons).await?,
+            Some(script) => vstart::start(&site, store, script, &mut daemons).await?,
+        };
         context.emit(Event::Finished {
             stage: Stage::Cluster,
             subject: spec.summary(),
@@ -233,17 +262,32 @@ impl Cluster {
 
     /// Stops a daemon in its tracks (SIGSTOP).
     pub fn pause(&self, daemon: &str) -> Result<(), ClusterError> {
-        self.daemon(daemon)?.signal(Signal::STOP)
+        self.daemon(daemon)?.pause()
     }
 
     /// Lets a paused daemon go on (SIGCONT).
     pub fn resume(&self, daemon: &str) -> Result<(), ClusterError> {
-        self.daemon(daemon)?.signal(Signal::CONT)
+        self.daemon(daemon)?.resume()
     }
 
     /// Takes a rank away from its metadata server. A standby, or else the same
     /// server begun anew, takes it over; [`Self::healthy`] waits for that.
     pub async fn fail_mds(&self, rank: u32) -> Result<(), ClusterError> {
+        let servers = health::servers(&self.mon_command(json!({"prefix": "fs dump"})).await?);
+        // Ceph takes a rank that nobody holds for one that has failed already.
+        if !servers
+            .iter()
+            .any(|held| held.rank == Some(u64::from(rank)))
+        {
+            let known: Vec<String> = servers
+                .iter()
+                .filter_map(|held| Some(format!("rank {} ({})", held.rank?, held.name)))
+                .collect();
+            return Err(ClusterError::NoDaemon {
+                name: format!("rank {rank}"),
+                known: listed(&known),
+            });
+        }
         let role = format!("{}:{rank}", self.access.filesystem);
         self.mon_command(json!({"prefix": "mds fail", "role_or_gid": role}))
             .await?;
@@ -268,6 +312,9 @@ impl Cluster {
         for daemon in daemons.iter_mut() {
             // KILL can't be ignored; a daemon in the kernel's hands may linger.
             drop(tokio::time::timeout(GONE, daemon.ended()).await);
+        }
+        if let Some(mut holder) = daemons.holder.take() {
+            holder.stop(Duration::ZERO).await;
         }
         drop(daemons);
         drop(state);
@@ -311,6 +358,8 @@ fn listed(names: &[String]) -> String {
 #[derive(Debug)]
 struct Daemons {
     list: Vec<Daemon>,
+    /// The process that the rest of vstart's live and die with.
+    holder: Option<Process>,
     logs: PathBuf,
 }
 
@@ -318,12 +367,17 @@ impl Daemons {
     fn new(logs: PathBuf) -> Self {
         Self {
             list: Vec::new(),
+            holder: None,
             logs,
         }
     }
 
     fn push(&mut self, daemon: Daemon) {
         self.list.push(daemon);
+    }
+
+    fn hold(&mut self, holder: Process) {
+        self.holder = Some(holder);
     }
 
     fn iter(&self) -> impl Iterator<Item = &Daemon> {
@@ -375,6 +429,9 @@ impl Daemons {
         for daemon in &self.list {
             daemon.kill();
         }
+        if let Some(holder) = &self.holder {
+            holder.signal(Signal::KILL);
+        }
     }
 }
 
@@ -387,13 +444,17 @@ impl Drop for Daemons {
         for daemon in &mut self.list {
             daemon.wait_gone(limit);
         }
+        if let Some(holder) = &mut self.holder {
+            daemon::wait_gone(holder, limit);
+        }
     }
 }
 
-/// The last lines of a log, at most 2 KiB of them.
+/// What a log says last, in at most ten lines: a crash from its first line on,
+/// because daemons append thousands of remembered lines to it.
 fn log_tail(path: &Path) -> String {
     use std::io::{Read, Seek, SeekFrom};
-    const MOST: u64 = 2048;
+    const MOST: u64 = 1 << 20;
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(path)?;
         let length = file.metadata()?.len();
@@ -402,7 +463,50 @@ fn log_tail(path: &Path) -> String {
         file.take(MOST).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
+    last_words(&read().unwrap_or_default())
+}
+
+fn last_words(text: &str) -> String {
+    const LINES: usize = 10;
+    let is_crash =
+        |line: &&str| line.contains("*** Caught signal") || line.contains("FAILED ceph_assert");
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let start = lines
+        .iter()
+        .position(is_crash)
+        .unwrap_or(lines.len().saturating_sub(LINES));
+    lines[start..]
+        .iter()
+        .take(LINES)
+        // A line of a log can be a whole map.
+        .map(|line| line.chars().take(300).collect::<String>())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_shown_from_its_first_line() {
+        let mut text = "start\n*** Caught signal (Aborted) **\n 1: abort()\n".to_owned();
+        text.push_str(&"  -1> remembered\n".repeat(1000));
+        let words = last_words(&text);
+        assert!(words.starts_with("*** Caught signal"), "{words}");
+        assert_eq!(words.lines().count(), 10);
+    }
+
+    #[test]
+    fn otherwise_the_last_lines_are_shown() {
+        let text: String = (0..50).fold(String::new(), |text, line| {
+            text + &format!("line {line}\n\n")
+        });
+        let words = last_words(&text);
+        assert!(words.starts_with("line 40\n"), "{words}");
+        assert!(words.ends_with("line 49"), "{words}");
+    }
 }

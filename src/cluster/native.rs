@@ -5,8 +5,7 @@
 //! command. Left for a running monitor are the OSDs' numbers, two pools and
 //! the file system.
 
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -16,13 +15,9 @@ use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::{self, Entity, Secret};
 use super::monitor::Monitor;
-use super::{Access, ClusterError, ClusterSpec, Daemons};
-use crate::context::Context;
-use crate::process::{Command, Namespace};
+use super::{Access, ClusterError, Daemons, Site, USER, guest_caps};
+use crate::process::Command;
 use crate::store::io_error;
-
-/// The user that guests mount as.
-const USER: &str = "kvet";
 
 /// The file system's name.
 const FILE_SYSTEM: &str = "cephfs";
@@ -52,42 +47,21 @@ const MDS: &[(&str, &str)] = &[
     ("osd", "allow rw tag cephfs *=*"),
     ("mds", "allow"),
 ];
-// `p` for quotas and layouts, `s` for snapshots.
-const GUEST: &[(&str, &str)] = &[
-    ("mon", "allow r"),
-    ("osd", "allow rw tag cephfs data=cephfs"),
-    ("mds", "allow rwps"),
-];
-
 /// What the steps below share.
 struct Launch<'a> {
-    context: &'a Context,
-    spec: &'a ClusterSpec,
-    namespace: &'a Namespace,
-    address: Ipv4Addr,
-    state: &'a Path,
-    logs: &'a Path,
+    site: &'a Site<'a>,
     fsid: String,
 }
 
 /// Starts everything and waits until it is healthy.
 pub(super) async fn start(
-    context: &Context,
-    spec: &ClusterSpec,
-    namespace: &Namespace,
-    address: Ipv4Addr,
-    state: &Path,
-    logs: &Path,
+    site: &Site<'_>,
     daemons: &mut Daemons,
 ) -> Result<(Access, Monitor), ClusterError> {
+    let Site { context, spec, .. } = *site;
     let until = Until::within(spec.deadline);
     let launch = Launch {
-        context,
-        spec,
-        namespace,
-        address,
-        state,
-        logs,
+        site,
         fsid: key::random_uuid().map_err(io_error("read", "/dev/urandom"))?,
     };
     let secret = launch.prepare()?;
@@ -98,9 +72,9 @@ pub(super) async fn start(
     // A daemon that calls before anyone listens waits seconds to call again.
     health::quorum(context, daemons, until).await?;
     let monitor = Monitor::start(
-        namespace,
+        site.namespace,
         &launch.conf(),
-        logs.join("mon-commands.log"),
+        site.logs.join("mon-commands.log"),
         &[],
     )?;
     for id in letters(spec.mgr) {
@@ -118,6 +92,10 @@ pub(super) async fn start(
     for id in 0..spec.osd {
         daemons.push(launch.spawn(Kind::Osd, &id.to_string())?);
     }
+    if spec.osd > 1 {
+        // Groups that find only some of them would have to move.
+        health::osds(context, daemons, &monitor, until).await?;
+    }
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(ClusterError::Interrupted),
@@ -126,7 +104,7 @@ pub(super) async fn start(
     }
     health::healthy(context, daemons, &monitor, spec.max_mds, until).await?;
     let access = Access {
-        monitors: conf::mount_addresses(address, spec.mon),
+        monitors: conf::mount_addresses(site.address, spec.mon),
         user: USER.to_owned(),
         secret,
         fsid: launch.fsid,
@@ -137,36 +115,41 @@ pub(super) async fn start(
 
 impl Launch<'_> {
     fn conf(&self) -> PathBuf {
-        self.state.join("ceph.conf")
+        self.site.state.join("ceph.conf")
     }
 
     /// Writes configuration and keys; returns the guests' key.
     fn prepare(&self) -> Result<Secret, ClusterError> {
-        let state = self.state;
+        let Site { spec, state, .. } = *self.site;
         let link = state.join(LOGS);
-        std::os::unix::fs::symlink(self.logs, &link).map_err(io_error("create", &link))?;
-        let names = letters(self.spec.mon)
+        std::os::unix::fs::symlink(self.site.logs, &link).map_err(io_error("create", &link))?;
+        let names = letters(self.site.spec.mon)
             .map(|id| format!("mon.{id}"))
-            .chain(letters(self.spec.mgr).map(|id| format!("mgr.{id}")))
-            .chain(letters(self.spec.mds).map(|id| format!("mds.{id}")))
-            .chain((0..self.spec.osd).map(|id| format!("osd.{id}")))
+            .chain(letters(self.site.spec.mgr).map(|id| format!("mgr.{id}")))
+            .chain(letters(self.site.spec.mds).map(|id| format!("mds.{id}")))
+            .chain((0..self.site.spec.osd).map(|id| format!("osd.{id}")))
             .chain(["modules".to_owned()]);
         for name in names {
             let directory = state.join(name);
             std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
         }
-        let text = conf::ceph_conf(self.spec, &self.fsid, self.address, state);
-        for conf in [self.conf(), self.logs.join("ceph.conf")] {
+        let text = conf::ceph_conf(self.site.spec, &self.fsid, self.site.address, state);
+        for conf in [self.conf(), self.site.logs.join("ceph.conf")] {
             std::fs::write(&conf, &text).map_err(io_error("write", &conf))?;
         }
+        let fixed = |caps: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+            caps.iter()
+                .map(|(to, may)| (*to, (*may).to_owned()))
+                .collect()
+        };
         let mut entities = vec![
-            ("mon.".to_owned(), &ADMIN[..1]),
-            ("client.admin".to_owned(), ADMIN),
-            (format!("client.{USER}"), GUEST),
+            (format!("client.{USER}"), guest_caps(FILE_SYSTEM)),
+            ("mon.".to_owned(), fixed(&ADMIN[..1])),
+            ("client.admin".to_owned(), fixed(ADMIN)),
         ];
-        entities.extend(letters(self.spec.mgr).map(|id| (format!("mgr.{id}"), MGR)));
-        entities.extend(letters(self.spec.mds).map(|id| (format!("mds.{id}"), MDS)));
-        entities.extend((0..self.spec.osd).map(|id| (format!("osd.{id}"), OSD)));
+        entities.extend(letters(spec.mgr).map(|id| (format!("mgr.{id}"), fixed(MGR))));
+        entities.extend(letters(spec.mds).map(|id| (format!("mds.{id}"), fixed(MDS))));
+        entities.extend((0..spec.osd).map(|id| (format!("osd.{id}"), fixed(OSD))));
         let mut keyring = Vec::with_capacity(entities.len());
         for (name, caps) in entities {
             keyring.push(Entity {
@@ -177,27 +160,27 @@ impl Launch<'_> {
         }
         let path = state.join("keyring");
         key::write_keyring(&path, &keyring).map_err(io_error("write", &path))?;
-        // The guests' key is the third, by the order above.
-        Ok(keyring.swap_remove(2).secret)
+        // The guests' key is the first, by the order above.
+        Ok(keyring.swap_remove(0).secret)
     }
 
     /// Makes the stores of monitors and OSDs; returns the OSDs' UUIDs.
     async fn make_stores(&self) -> Result<Vec<String>, ClusterError> {
-        let cancel = &self.context.cancel;
-        let monmap = self.state.join("monmap");
+        let cancel = &self.site.context.cancel;
+        let monmap = self.site.state.join("monmap");
         let mut command = self
             .tool("monmaptool")
             .args(["--create", "--fsid", &self.fsid]);
-        for (index, id) in (0..).zip(letters(self.spec.mon)) {
-            let addresses = conf::monitor_addresses(self.address, index);
+        for (index, id) in (0..).zip(letters(self.site.spec.mon)) {
+            let addresses = conf::monitor_addresses(self.site.address, index);
             command = command.args(["--addv", &id, &addresses]);
         }
         command.arg(&monmap).run(cancel).await?;
-        let uuids = (0..self.spec.osd)
+        let uuids = (0..self.site.spec.osd)
             .map(|_| key::random_uuid())
             .collect::<Result<Vec<_>, _>>()
             .map_err(io_error("read", "/dev/urandom"))?;
-        let monitors = letters(self.spec.mon).map(|id| {
+        let monitors = letters(self.site.spec.mon).map(|id| {
             self.daemon(Kind::Mon, &id)
                 .arg("--mkfs")
                 .arg("--monmap")
@@ -232,10 +215,10 @@ impl Launch<'_> {
             "prefix": "fs new", "fs_name": FILE_SYSTEM, "metadata": metadata, "data": data,
         });
         monitor.command(&new).await?;
-        if self.spec.max_mds > 1 {
+        if self.site.spec.max_mds > 1 {
             let set = json!({
                 "prefix": "fs set", "fs_name": FILE_SYSTEM, "var": "max_mds",
-                "val": self.spec.max_mds.to_string(),
+                "val": self.site.spec.max_mds.to_string(),
             });
             monitor.command(&set).await?;
         }
@@ -257,14 +240,14 @@ impl Launch<'_> {
             .arg(self.conf())
             .args(["--id", id])
             .arg("--keyring")
-            .arg(self.state.join("keyring"))
+            .arg(self.site.state.join("keyring"))
             // The options are in the file; asking the monitors costs a round.
             .arg("--no-mon-config")
     }
 
     fn spawn(&self, kind: Kind, id: &str) -> Result<Daemon, ClusterError> {
         let name = format!("{}.{id}", kind.name());
-        let log = self.logs.join(format!("{name}.log"));
+        let log = self.site.logs.join(format!("{name}.log"));
         let open = || {
             std::fs::File::options()
                 .append(true)
@@ -277,9 +260,9 @@ impl Launch<'_> {
             .arg("--foreground")
             .stdout_to(open()?)
             .stderr_to(open()?)
-            .inside(self.namespace)
+            .inside(self.site.namespace)
             .spawn(false)?;
-        let socket = self.state.join(format!("{name}.asok"));
+        let socket = self.site.state.join(format!("{name}.asok"));
         Ok(Daemon::new(kind, name, socket, log, Some(process)))
     }
 }

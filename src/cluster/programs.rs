@@ -80,6 +80,12 @@ fn find(program: &str, path: &OsString) -> Option<PathBuf> {
         .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
+/// The directory in `PATH` that has a program.
+pub(super) fn directory_of(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Some(find(program, &path)?.parent()?.to_owned())
+}
+
 /// The Python that the `ceph` command runs under: the one that librados has
 /// bindings for, which need not be the first in `PATH`.
 pub(super) fn ceph_python() -> PathBuf {
