@@ -1,16 +1,100 @@
-//! Real kernels from Debian's archive, patched and built for real.
+//! Real kernels from Debian's archive, patched, configured and built for real.
+//!
+//! Uses the user's cache, so that what it fetched and built once is there the
+//! next time; the patched arm alone is always built anew.
 #![cfg(feature = "e2e")]
 
+use std::path::{Path, PathBuf};
+
 use kvet::Context;
-use kvet::kernel::{SourceSpec, fetch};
+use kvet::kernel::{Fragment, SourceSpec, Tree, configure, fetch, patch, prepare, series};
 use kvet::store::Store;
+
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn fragments(names: &[&str]) -> Vec<Fragment> {
+    names
+        .iter()
+        .map(|name| Fragment::find(&project().join("kconfigs"), Path::new("."), name).unwrap())
+        .collect()
+}
+
+async fn tree(store: &Store, yaml: &str) -> Tree {
+    let spec: SourceSpec = serde_yaml::from_str(yaml).unwrap();
+    fetch(&Context::default(), store, &spec).await.unwrap()
+}
 
 #[tokio::test]
 async fn debian_s_newest_arrives_and_is_there_the_second_time() {
     let store = Store::open().unwrap();
-    let spec: SourceSpec = serde_yaml::from_str("{ debian: linux-source-7.3 }").unwrap();
-    let first = fetch(&Context::default(), &store, &spec).await.unwrap();
-    assert_eq!(first.version.to_string(), "7.3.4");
-    let second = fetch(&Context::default(), &store, &spec).await.unwrap();
+    let first = tree(&store, "{ debian: linux-source-7.3 }").await;
+    assert_eq!(first.version.numbers().1, 3);
+    let second = tree(&store, "{ debian: linux-source-7.3 }").await;
     assert_eq!(first.path, second.path);
+}
+
+#[tokio::test]
+async fn the_fragments_serve_old_and_new_kernels() {
+    let store = Store::open().unwrap();
+    for package in ["6.1", "6.12", "7.2", "7.3"] {
+        let tree = tree(&store, &format!("{{ debian: linux-source-{package} }}")).await;
+        let rest = [
+            "ceph-acl",
+            "debug-vfs",
+            "lkdtm",
+            "lockdep",
+            "kasan",
+            "debug-info",
+        ];
+        for more in [&["debug-vfs"][..], &rest] {
+            let names = [&["base", "ceph"], more].concat();
+            let context = Context::default();
+            let patched = patch(&context, &store, &tree, &[]).await.unwrap();
+            if let Err(error) = configure(&context, &store, patched, &fragments(&names)).await {
+                panic!("{package} with {names:?}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_arm_compiles_only_what_its_patch_touches() {
+    let store = Store::open().unwrap();
+    let context = Context::default();
+    let tree = tree(&store, "{ debian: linux-source-7.3 }").await;
+    let fragments = fragments(&["base", "ceph", "debug-vfs"]);
+    let stock = prepare(&context, &store, &tree, &[], &fragments, 0)
+        .await
+        .unwrap();
+    assert!(stock.record.objects_total <= 1260, "{:?}", stock.record);
+
+    // A comment with a number of its own, so that no earlier run built it.
+    let unique = std::process::id();
+    let directory = tempfile::tempdir().unwrap();
+    let source = std::fs::read_to_string(tree.path.join("fs/ceph/strings.c")).unwrap();
+    let first = source.lines().next().unwrap();
+    let patch = format!(
+        "--- a/fs/ceph/strings.c\n+++ b/fs/ceph/strings.c\n@@ -1 +1,2 @@\n {first}\n+/* {unique} */\n"
+    );
+    std::fs::write(directory.path().join("x.patch"), patch).unwrap();
+    let names = ["x.patch".to_owned()];
+    let patches = project().join("patches");
+    let selected = series::select(&patches, directory.path(), &names, &tree.version).unwrap();
+    let patched = prepare(&context, &store, &tree, &selected, &fragments, 0)
+        .await
+        .unwrap();
+    assert!(!patched.cached);
+    assert_eq!(patched.release, stock.release);
+    let log = std::fs::read_to_string(&patched.log).unwrap();
+    assert!(log.contains("fs/ceph/strings.o"), "{log}");
+    // Besides it, only what kbuild makes anew at every link.
+    assert!(patched.record.objects_compiled < 20, "{log}");
+
+    let again = prepare(&context, &store, &tree, &selected, &fragments, 0)
+        .await
+        .unwrap();
+    assert!(again.cached);
+    std::fs::remove_dir_all(patched.bzimage.parent().unwrap()).unwrap();
 }

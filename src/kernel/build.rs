@@ -198,7 +198,6 @@ pub async fn build(
     context: &Context,
     store: &Store,
     configured: Configured,
-    fragments: &[Fragment],
     jobs: usize,
 ) -> Result<KernelImage, BuildError> {
     let patched = &configured.patched;
@@ -215,7 +214,7 @@ pub async fn build(
                 let from = objects.join(made);
                 std::fs::copy(&from, place.join(name)).map_err(io_error("copy", &from))?;
             }
-            let record = record(&configured, fragments, compiled, elapsed)?;
+            let record = record(&configured, compiled, elapsed)?;
             write_json(&place.join(RECORD), &record)?;
             Ok::<(), BuildError>(())
         })
@@ -226,7 +225,6 @@ pub async fn build(
 
 fn record(
     configured: &Configured,
-    fragments: &[Fragment],
     compiled: u64,
     elapsed: Duration,
 ) -> Result<BuildRecord, StoreError> {
@@ -245,7 +243,7 @@ fn record(
         release: text.trim().to_owned(),
         source: configured.patched.tree.origin.clone(),
         patches: patches.collect(),
-        fragments: fragments.iter().map(|one| one.name.clone()).collect(),
+        fragments: configured.fragments.clone(),
         compiler: configured.compiler.clone(),
         objects_compiled: compiled,
         objects_total: configured.objects.objects(),

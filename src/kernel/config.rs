@@ -25,6 +25,8 @@ pub struct Configured {
     pub patched: PatchedTree,
     /// The final .config.
     pub config: String,
+    /// The fragments' names, in order.
+    pub fragments: Vec<String>,
     /// The compiler and linker.
     pub compiler: String,
     /// What decides the kernel that comes out.
@@ -155,6 +157,7 @@ pub async fn configure(
     Ok(Configured {
         patched,
         config,
+        fragments: fragments.iter().map(|one| one.name.clone()).collect(),
         compiler,
         key,
         objects,

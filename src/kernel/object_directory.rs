@@ -116,7 +116,10 @@ impl ObjectDirectory {
             .env("KBUILD_BUILD_VERSION", "1")
             .env("KBUILD_BUILD_USER", "kvet")
             .env("KBUILD_BUILD_HOST", "kvet")
-            .directory(source)
+            // Not the working directory: entering a namespace forgets that.
+            .arg("-C")
+            .arg(source)
+            .arg("--no-print-directory")
             .arg(format!("O={}", self.path.display()))
             .arg("ARCH=x86_64")
     }

@@ -44,5 +44,5 @@ pub async fn prepare(
     }
     let patched = patch(context, store, tree, series).await?;
     let configured = configure(context, store, patched, fragments).await?;
-    Ok(build(context, store, configured, fragments, jobs).await?)
+    Ok(build(context, store, configured, jobs).await?)
 }
