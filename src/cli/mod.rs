@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+pub mod scan;
+
 /// Parses the arguments and runs the subcommand they name.
 #[must_use]
 pub fn main() -> ExitCode {

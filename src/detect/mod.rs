@@ -1,1 +1,41 @@
-//! (skeleton)
+//! Kernel logs to findings: what is wrong in a log, by the names developers
+//! know.
+//!
+//! Input is a log as bytes, whole ([`scan`]) or as it comes ([`Scanner`]);
+//! output is [`Finding`]s. Pure: nothing here does I/O. What the kernel's
+//! messages look like is in the tables of `rules`; `report` gathers a report's
+//! lines and takes them apart, `title` and `signature` name it, `target` holds
+//! what jobs say about findings.
+
+mod assemble;
+mod class;
+mod finding;
+mod frame;
+mod report;
+mod rules;
+mod scanner;
+mod signature;
+mod target;
+mod title;
+
+pub use class::{Class, UnknownClass};
+pub use finding::{Finding, Frame, HeldLock, Sighting};
+pub use scanner::Scanner;
+pub use signature::canonical;
+pub use target::{BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
+
+/// The findings of a whole log.
+#[must_use]
+pub fn scan(bytes: &[u8]) -> Vec<Finding> {
+    let mut scanner = Scanner::new();
+    let early = scanner.push(bytes);
+    let late = scanner.end();
+    early
+        .into_iter()
+        .chain(late)
+        .filter_map(|sighting| match sighting {
+            Sighting::Complete(finding) => Some(*finding),
+            Sighting::Begun { .. } => None,
+        })
+        .collect()
+}

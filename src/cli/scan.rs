@@ -1,0 +1,370 @@
+//! `kvet scan`: findings in any kernel log.
+//!
+//! Reads files or standard input in chunks and prints each finding as soon as
+//! its report is complete; a file that cannot be read is reported and the
+//! others are scanned all the same.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{self, Finding, Scanner, Sighting};
+use crate::error::{Error, Exit, Fault};
+
+/// Bytes read at once.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a file that decide whether it is text.
+const SAMPLE: usize = 4096;
+
+/// Arguments of `kvet scan`.
+#[derive(Debug, Clone, Args)]
+pub struct ScanArgs {
+    /// Kernel logs: console captures, dmesg, journals; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present = "corpus")]
+    pub files: Vec<PathBuf>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Scan the cases (`id`, `log`) of a JSON-lines file and print a line each
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "files")]
+    pub corpus: Option<PathBuf>,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A few lines per finding.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why a log could not be scanned.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ScanError {
+    /// It could not be opened or read.
+    #[error("cannot read {path}: {source}")]
+    #[diagnostic(help("check that the file exists and may be read; the other files were scanned"))]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory.
+    #[error("{path} is a directory, not a log")]
+    #[diagnostic(help("name the files in it: kvet scan {path}/*"))]
+    Directory {
+        /// The directory.
+        path: String,
+    },
+    /// It holds no text.
+    #[error("{path} is not a log: it holds binary data")]
+    #[diagnostic(help("compressed logs can be piped in: zcat {path} | kvet scan -"))]
+    Binary {
+        /// The file.
+        path: String,
+    },
+    /// It became shorter while it was read.
+    #[error("{path} shrank while it was read: {read} of {size} bytes came")]
+    #[diagnostic(help("scan a copy, or pipe the log in while it is written"))]
+    Shrank {
+        /// The file.
+        path: String,
+        /// Bytes read.
+        read: u64,
+        /// Its size when it was opened.
+        size: u64,
+    },
+    /// A line of the corpus is no case.
+    #[error("{path}:{line}: not a case: {source}")]
+    #[diagnostic(help("each line is a JSON object with `id` and `log`"))]
+    Case {
+        /// The corpus.
+        path: String,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Some files could not be scanned; each was reported.
+    #[error("{failed} of {total} files could not be scanned")]
+    #[diagnostic(help("what was found in the others is printed above"))]
+    Some {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// Standard output is gone.
+    #[error("cannot write the findings: {0}")]
+    #[diagnostic(help("the reader of the output may have closed it"))]
+    Write(#[source] io::Error),
+}
+
+impl Fault for ScanError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Scans what the arguments name; findings go to `out`, what is wrong with a
+/// file to `complain` as it is found. Good means no findings, bad some.
+pub fn scan(
+    args: &ScanArgs,
+    out: &mut dyn Write,
+    complain: &mut dyn FnMut(&Error),
+) -> Result<Exit, Error> {
+    if let Some(corpus) = &args.corpus {
+        return scan_corpus(corpus, out).map_err(Error::from);
+    }
+    let mut found = false;
+    let mut failed = Vec::new();
+    for path in &args.files {
+        let result = scan_file(path, &mut |finding| {
+            found = true;
+            print(path, &finding, args.format, out)
+        });
+        match result {
+            Ok(()) => {}
+            Err(error @ ScanError::Write(_)) => return Err(error.into()),
+            Err(error) => failed.push(error),
+        }
+    }
+    let total = args.files.len();
+    match failed.len() {
+        0 => Ok(if found { Exit::Bad } else { Exit::Good }),
+        1 if total == 1 => Err(failed.remove(0).into()),
+        count => {
+            for error in failed {
+                complain(&error.into());
+            }
+            Err(ScanError::Some {
+                failed: count,
+                total,
+            }
+            .into())
+        }
+    }
+}
+
+fn scan_file(
+    path: &Path,
+    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
+) -> Result<(), ScanError> {
+    let name = path.display().to_string();
+    let read = |source| ScanError::Read {
+        path: name.clone(),
+        source,
+    };
+    if path == Path::new("-") {
+        return scan_stream(&mut io::stdin().lock(), &name, found).map(drop);
+    }
+    let mut file = File::open(path).map_err(read)?;
+    let before = file.metadata().map_err(read)?;
+    if before.is_dir() {
+        return Err(ScanError::Directory { path: name });
+    }
+    let count = scan_stream(&mut file, &name, found)?;
+    if before.is_file() && count < before.len() {
+        return Err(ScanError::Shrank {
+            path: name,
+            read: count,
+            size: before.len(),
+        });
+    }
+    Ok(())
+}
+
+/// Reads a log to its end; how many bytes that were.
+fn scan_stream(
+    stream: &mut dyn Read,
+    name: &str,
+    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
+) -> Result<u64, ScanError> {
+    let mut scanner = Scanner::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut count = 0_u64;
+    loop {
+        let length = match stream.read(&mut chunk) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(source) => {
+                complete(scanner.end(), found)?;
+                return Err(ScanError::Read {
+                    path: name.to_owned(),
+                    source,
+                });
+            }
+        };
+        if length == 0 {
+            complete(scanner.end(), found)?;
+            return Ok(count);
+        }
+        if count == 0 && is_binary(&chunk[..length]) {
+            return Err(ScanError::Binary {
+                path: name.to_owned(),
+            });
+        }
+        count += length as u64;
+        complete(scanner.push(&chunk[..length]), found)?;
+    }
+}
+
+fn complete(
+    sightings: Vec<Sighting>,
+    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
+) -> Result<(), ScanError> {
+    for sighting in sightings {
+        if let Sighting::Complete(finding) = sighting {
+            found(*finding)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the beginning of a file is no text. Consoles do print a few bytes
+/// of garbage, so it takes many.
+fn is_binary(beginning: &[u8]) -> bool {
+    let sample = &beginning[..beginning.len().min(SAMPLE)];
+    let strange = sample
+        .iter()
+        .filter(|byte| **byte < b' ' && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b | 0x08 | 0x07))
+        .count();
+    strange * 10 > sample.len()
+}
+
+/// A finding in a file, as it is printed.
+#[derive(Serialize)]
+struct Printed<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+fn print(
+    path: &Path,
+    finding: &Finding,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), ScanError> {
+    let file = path.display().to_string();
+    match format {
+        Format::Json => print_json(
+            &Printed {
+                file: &file,
+                finding,
+            },
+            out,
+        ),
+        Format::Human => human(&file, finding, out)
+            .and_then(|()| out.flush())
+            .map_err(ScanError::Write),
+    }
+}
+
+fn print_json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), ScanError> {
+    serde_json::to_writer(&mut *out, value).map_err(|error| ScanError::Write(error.into()))?;
+    out.write_all(b"\n")
+        .and_then(|()| out.flush())
+        .map_err(ScanError::Write)
+}
+
+fn human(file: &str, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+    let lines = if finding.first_line == finding.last_line {
+        finding.first_line.to_string()
+    } else {
+        format!("{}-{}", finding.first_line, finding.last_line)
+    };
+    let damaged = if finding.damaged { " (damaged report)" } else { "" };
+    writeln!(out, "{file}:{lines}: {}{damaged}", finding.title)?;
+    let mut facts = vec![finding.class.to_string()];
+    if let Some(time) = finding.time {
+        facts.push(format!("at {time:.3} s"));
+    }
+    if let Some(task) = &finding.task {
+        match finding.pid {
+            Some(pid) => facts.push(format!("task {task}:{pid}")),
+            None => facts.push(format!("task {task}")),
+        }
+    }
+    if let Some(cpu) = finding.cpu {
+        facts.push(format!("CPU {cpu}"));
+    }
+    if let Some(workqueue) = &finding.workqueue {
+        facts.push(format!("workqueue {workqueue}"));
+    }
+    writeln!(out, "    {}", facts.join(", "))?;
+    let frames: Vec<&str> = finding
+        .frames
+        .iter()
+        .filter(|frame| frame.reliable)
+        .take(16)
+        .map(|frame| frame.function.as_str())
+        .collect();
+    if !frames.is_empty() {
+        writeln!(out, "    {}", frames.join(" <- "))?;
+    }
+    if !finding.waits_for.is_empty() {
+        writeln!(out, "    waits for {}", finding.waits_for.join(", "))?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    log: String,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    detect: bool,
+    cls: &'a str,
+    title: &'a str,
+    corrupted: bool,
+}
+
+/// Answers each case of a corpus with its first finding.
+fn scan_corpus(path: &Path, out: &mut dyn Write) -> Result<Exit, ScanError> {
+    let name = path.display().to_string();
+    let read = |source| ScanError::Read {
+        path: name.clone(),
+        source,
+    };
+    let file = File::open(path).map_err(read)?;
+    if file.metadata().map_err(read)?.is_dir() {
+        return Err(ScanError::Directory { path: name });
+    }
+    let mut any = false;
+    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.map_err(read)?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let case: Case = serde_json::from_slice(&line).map_err(|source| ScanError::Case {
+            path: name.clone(),
+            line: index as u64 + 1,
+            source,
+        })?;
+        let findings = detect::scan(case.log.as_bytes());
+        let first = findings.iter().min_by_key(|finding| finding.first_line);
+        any |= first.is_some();
+        print_json(
+            &Answer {
+                id: &case.id,
+                detect: first.is_some(),
+                cls: first.map_or("none", |finding| finding.class.name()),
+                title: first.map_or("", |finding| &finding.title),
+                corrupted: first.is_some_and(|finding| finding.damaged),
+            },
+            out,
+        )?;
+    }
+    Ok(if any { Exit::Bad } else { Exit::Good })
+}

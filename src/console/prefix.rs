@@ -1,0 +1,419 @@
+//! One raw line to a [`Line`]: takes off what stands in front of the message.
+//!
+//! The kernel's own prefix is `[    1.234567]` with an optional caller
+//! (`[  T123]`, `[    C0]`) after it. In front of that, or instead of it, may
+//! stand a level (`<6>`, `kern  :info  :`), a syslog or journal prefix ending
+//! in `kernel:`, a capture's own time, a login prompt. A line that another
+//! program than the kernel logged (`host sshd[12]: …`) is marked as such.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr, memmem};
+
+/// Which context printed a line (`CONFIG_PRINTK_CALLER`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Caller {
+    /// A task, by its thread id: `T123`.
+    Task(u32),
+    /// A CPU in interrupt context: `C0`.
+    Cpu(u32),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(id) => write!(f, "T{id}"),
+            Self::Cpu(id) => write!(f, "C{id}"),
+        }
+    }
+}
+
+/// One line of a log, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line<'a> {
+    /// Seconds since boot, if the kernel stamped the line.
+    pub time: Option<f64>,
+    /// The context that printed it, if the kernel says so.
+    pub caller: Option<Caller>,
+    /// The syslog severity, 0 to 7, where it was kept.
+    pub level: Option<u8>,
+    /// Whether a prefix names a program other than the kernel as its source.
+    pub user: bool,
+    /// The message: valid UTF-8, no escapes, no line end.
+    pub body: Cow<'a, str>,
+}
+
+/// Takes one line apart. Never fails: what fits no format is all body.
+#[must_use]
+pub fn parse(raw: &[u8]) -> Line<'_> {
+    let mut end = raw.len();
+    while end > 0 && matches!(raw[end - 1], b'\n' | b'\r') {
+        end -= 1;
+    }
+    let raw = &raw[..end];
+    // A carriage return in mid-line only moves the cursor; what was printed
+    // before it is another message's remains.
+    let raw = match memchr::memrchr(b'\r', raw) {
+        Some(at) if at + 1 < raw.len() => &raw[at + 1..],
+        _ => raw,
+    };
+    let text: Cow<'_, str> = if memchr(0x1b, raw).is_some() {
+        Cow::Owned(String::from_utf8_lossy(&without_escapes(raw)).into_owned())
+    } else {
+        String::from_utf8_lossy(raw)
+    };
+    match text {
+        Cow::Borrowed(text) => {
+            let (head, body) = split(text);
+            head.line(Cow::Borrowed(body))
+        }
+        Cow::Owned(text) => {
+            let (head, body) = split(&text);
+            let body = body.to_owned();
+            head.line(Cow::Owned(body))
+        }
+    }
+}
+
+#[derive(Default)]
+struct Head {
+    time: Option<f64>,
+    caller: Option<Caller>,
+    level: Option<u8>,
+    user: bool,
+}
+
+impl Head {
+    fn line(self, body: Cow<'_, str>) -> Line<'_> {
+        Line {
+            time: self.time,
+            caller: self.caller,
+            level: self.level,
+            user: self.user,
+            body,
+        }
+    }
+}
+
+/// How far into a line the kernel's time stamp is looked for.
+const STAMP_REACH: usize = 160;
+
+fn split(text: &str) -> (Head, &str) {
+    let mut head = Head::default();
+    let mut rest = text;
+    if let Some((start, len, time)) = find_stamp(rest) {
+        head.level = level_in(&rest[..start]);
+        // journalctl prints the program for lines that services wrote.
+        head.user = logged_by_program(&rest[..start]);
+        head.time = Some(time);
+        rest = &rest[start + len..];
+        rest = rest.strip_prefix(' ').unwrap_or(rest);
+        if let Some((caller, len)) = caller_at(rest) {
+            head.caller = Some(caller);
+            rest = &rest[len..];
+            rest = rest.strip_prefix(' ').unwrap_or(rest);
+        }
+        return (head, rest);
+    }
+    rest = strip_level(rest, &mut head);
+    rest = strip_capture_time(rest);
+    rest = strip_level(rest, &mut head);
+    rest = strip_source(rest, &mut head);
+    if let Some((caller, len)) = caller_at(rest) {
+        head.caller = Some(caller);
+        rest = rest[len..].strip_prefix(' ').unwrap_or(&rest[len..]);
+    }
+    (head, rest)
+}
+
+/// Finds `[ 123.456789]`: where it begins, its length, its seconds.
+fn find_stamp(text: &str) -> Option<(usize, usize, f64)> {
+    let bytes = text.as_bytes();
+    let reach = bytes.len().min(STAMP_REACH);
+    let mut from = 0;
+    while let Some(at) = memchr(b'[', &bytes[from..reach]) {
+        let start = from + at;
+        if let Some((len, time)) = stamp_at(&bytes[start..]) {
+            return Some((start, len, time));
+        }
+        from = start + 1;
+    }
+    None
+}
+
+fn stamp_at(bytes: &[u8]) -> Option<(usize, f64)> {
+    let mut at = 1;
+    while bytes.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    let mut seconds: u64 = 0;
+    let digits = at;
+    while let Some(digit) = bytes.get(at).filter(|b| b.is_ascii_digit()) {
+        seconds = seconds
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'));
+        at += 1;
+    }
+    if at == digits || at - digits > 12 || bytes.get(at) != Some(&b'.') {
+        return None;
+    }
+    at += 1;
+    let mut micros: u32 = 0;
+    for _ in 0..6 {
+        let digit = bytes.get(at).filter(|b| b.is_ascii_digit())?;
+        micros = micros * 10 + u32::from(digit - b'0');
+        at += 1;
+    }
+    if bytes.get(at) != Some(&b']') {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "seconds since boot are small")]
+    let time = seconds as f64 + f64::from(micros) / 1e6;
+    Some((at + 1, time))
+}
+
+/// Parses `[  T123]` or `[    C0]` at the beginning.
+fn caller_at(text: &str) -> Option<(Caller, usize)> {
+    let inner = text.strip_prefix('[')?;
+    let end = inner.get(..inner.len().min(14))?.find(']')?;
+    let word = inner[..end].trim_start();
+    let id: u32 = word.get(1..)?.parse().ok()?;
+    let caller = match word.as_bytes().first()? {
+        b'T' => Caller::Task(id),
+        b'C' => Caller::Cpu(id),
+        _ => return None,
+    };
+    Some((caller, end + 2))
+}
+
+fn level_in(before: &str) -> Option<u8> {
+    let start = before.find('<')?;
+    let digits = &before[start + 1..start + before[start..].find('>')?];
+    digits.parse::<u16>().ok().map(severity)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "masked to three bits")]
+fn severity(priority: u16) -> u8 {
+    (priority & 7) as u8
+}
+
+/// Takes off `<6>` or `kern  :info  : `.
+fn strip_level<'a>(text: &'a str, head: &mut Head) -> &'a str {
+    if let Some(inner) = text.strip_prefix('<')
+        && let Some(end) = inner.get(..inner.len().min(5)).and_then(|t| t.find('>'))
+        && let Ok(priority) = inner[..end].parse::<u16>()
+    {
+        head.level = Some(severity(priority));
+        return &inner[end + 1..];
+    }
+    if let Some(inner) = text.strip_prefix("kern") {
+        let inner = inner.trim_start();
+        if let Some(inner) = inner.strip_prefix(':')
+            && let Some(end) = inner.find(": ").or_else(|| inner.find(" :"))
+            && end < 12
+        {
+            return inner[end..].trim_start_matches([':', ' ']);
+        }
+    }
+    text
+}
+
+/// Takes off a time that the capture wrote: ISO 8601 or `dmesg -T`'s.
+fn strip_capture_time(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    // `[Sun Nov 22 14:00:00 2026] ` and `[2026-11-22T14:00:00…] `.
+    if bytes.first() == Some(&b'[')
+        && let Some(end) = memchr(b']', &bytes[..bytes.len().min(48)])
+        && is_clock(&text[1..end])
+    {
+        return text[end + 1..].trim_start_matches(' ');
+    }
+    // `2026-11-22T14:00:00.123Z msg`, `2026/11/22 14:00:00 msg`, `14:00:00.123 msg`.
+    if bytes.first().is_some_and(u8::is_ascii_digit) {
+        let mut end = 0;
+        let mut saw_clock = false;
+        for word in text.split_inclusive(' ').take(2) {
+            let trimmed = word.trim_end();
+            let digit = trimmed.bytes().next().is_some_and(|b| b.is_ascii_digit());
+            if digit && (is_clock(trimmed) || is_date(trimmed)) {
+                saw_clock |= is_clock(trimmed);
+                end += word.len();
+            } else {
+                break;
+            }
+        }
+        if saw_clock {
+            return text[end..].trim_start_matches(' ');
+        }
+    }
+    text
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() >= 8
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'/'))
+}
+
+/// Whether the text holds an `hh:mm:ss`.
+fn is_clock(text: &str) -> bool {
+    text.as_bytes().windows(8).any(|w| {
+        w[2] == b':'
+            && w[5] == b':'
+            && [0, 1, 3, 4, 6, 7].iter().all(|i| w[*i].is_ascii_digit())
+    })
+}
+
+/// Takes off `Nov 22 14:00:00 host kernel: ` and marks other programs' lines.
+fn strip_source<'a>(text: &'a str, head: &mut Head) -> &'a str {
+    let reach = floor(text, STAMP_REACH);
+    if let Some(at) = memmem::find(&text.as_bytes()[..reach], b"kernel: ")
+        && (at == 0 || text.as_bytes()[at - 1] == b' ')
+        && !text[..at].contains(": ")
+    {
+        return &text[at + "kernel: ".len()..];
+    }
+    head.user = logged_by_program(text);
+    text
+}
+
+/// Whether the text begins like a syslog line of a program: `… sshd[123]: `.
+fn logged_by_program(text: &str) -> bool {
+    let reach = floor(text, STAMP_REACH);
+    let Some(at) = memmem::find(&text.as_bytes()[..reach], b"]: ") else {
+        return false;
+    };
+    let Some(open) = text[..at].rfind('[') else {
+        return false;
+    };
+    let name = &text[..open];
+    let pid = &text[open + 1..at];
+    !pid.is_empty()
+        && pid.bytes().all(|b| b.is_ascii_digit())
+        && name
+            .bytes()
+            .next_back()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b')' | b'-' | b'_'))
+}
+
+/// The greatest character boundary of `text` that is at most `at`.
+fn floor(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Removes CSI and other escape sequences.
+fn without_escapes(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        if raw[at] != 0x1b {
+            out.push(raw[at]);
+            at += 1;
+            continue;
+        }
+        at += 1;
+        match raw.get(at) {
+            Some(b'[') => {
+                at += 1;
+                while at < raw.len() && !(0x40..=0x7e).contains(&raw[at]) {
+                    at += 1;
+                }
+                at += 1;
+            }
+            // An operating system command ends at BEL or ESC \.
+            Some(b']') => {
+                while at < raw.len() && raw[at] != 0x07 && raw[at] != 0x1b {
+                    at += 1;
+                }
+                if raw.get(at) == Some(&0x07) {
+                    at += 1;
+                }
+            }
+            Some(b'(' | b')') => at += 2,
+            Some(_) => at += 1,
+            None => {}
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(raw: &str) -> String {
+        parse(raw.as_bytes()).body.into_owned()
+    }
+
+    #[test]
+    fn takes_off_every_known_prefix() {
+        for raw in [
+            "[    1.234567] Booting",
+            "[    1.234567][    T1] Booting",
+            "[    1.234567] [    T1] Booting",
+            "<6>[    1.234567] Booting\r\n",
+            "<6>Booting",
+            "kern  :info  : [    1.234567] Booting",
+            "kern  :info  : Booting",
+            "Nov 22 14:00:00 host kernel: [    1.234567] Booting",
+            "Nov 22 14:00:00 host kernel: Booting",
+            "2026-11-22T14:00:00.123456+00:00 host kernel: Booting",
+            "[Sun Nov 22 14:00:00 2026] Booting",
+            "2026-11-22T14:00:00.123456 [    1.234567] Booting",
+            "2026/11/22 14:00:00 Booting",
+            "login: [    1.234567] Booting",
+            "\u{1b}[32m[    1.234567] \u{1b}[0m\u{1b}[1mBooting\u{1b}[0m",
+            "\u{1b}]0;title\u{7}[    1.234567] Booting",
+        ] {
+            assert_eq!(body(raw), "Booting", "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_indentation_of_the_message() {
+        assert_eq!(body("[    1.234567]  schedule+0x1/0x2"), " schedule+0x1/0x2");
+        assert_eq!(body("[    1.234567][  T12]  ? a+0x1/0x2"), " ? a+0x1/0x2");
+        assert_eq!(body(" schedule+0x1/0x2"), " schedule+0x1/0x2");
+    }
+
+    #[test]
+    fn tells_time_caller_level() {
+        let line = parse(b"<4>[   12.000345][  C11] x");
+        assert_eq!(line.time, Some(12.000_345));
+        assert_eq!(line.caller, Some(Caller::Cpu(11)));
+        assert_eq!(line.level, Some(4));
+        assert_eq!(parse(b"[ 1.000000][T42] x").caller, Some(Caller::Task(42)));
+        assert_eq!(parse(b"[ 1.000000] [U] x").caller, None);
+    }
+
+    #[test]
+    fn knows_what_programs_logged() {
+        assert!(parse(b"Nov 22 14:00:00 host sshd[123]: BUG: x").user);
+        assert!(!parse(b"Nov 22 14:00:00 host kernel: BUG: x").user);
+        assert!(!parse(b"BUG: x").user);
+    }
+
+    #[test]
+    fn a_stack_line_is_not_a_prefix() {
+        assert_eq!(
+            body(" [<ffffffff82d383a9>] dump_stack+0x12e/0x185"),
+            " [<ffffffff82d383a9>] dump_stack+0x12e/0x185"
+        );
+        assert_eq!(body("[<80101a0c>] (__irq_svc) from x"), "[<80101a0c>] (__irq_svc) from x");
+    }
+
+    #[test]
+    fn survives_bytes_that_are_no_text() {
+        assert_eq!(body("[    1.000000] a\u{fffd}"), "a\u{fffd}");
+        assert_eq!(parse(b"[    1.000000] a\xff").body, "a\u{fffd}");
+        for raw in [&b"\x1b"[..], b"\x1b[", b"[", b"<", b"[ 1.", b"\r", b"\r\r\n", b"kern", b"<9999999>"] {
+            let _ = parse(raw);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Sanitizers and the allocators' own checks.
+
+use super::{Choice, ROW, Rule};
+use crate::detect::Class;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "kasan",
+        literal: "BUG: ",
+        pattern: r"^BUG: KASAN: ([a-z][a-z \-]*?) (?:in|on) (?:(?P<function>[^\s+]+)\+0x)?",
+        class: Class::Kasan,
+        title: "KASAN: {1} {A} in {F}",
+        alternative: "bad-access in {F}",
+        examples: &[
+            "BUG: KASAN: slab-use-after-free in evict+0x11c8/0x3730",
+            "BUG: KASAN: double-free or invalid-free in kfree+0x1/0x2",
+            "BUG: KASAN: null-ptr-deref on address 0000000000000008",
+        ],
+        lookalikes: &["KASAN: null-ptr-deref in range [0x0-0x7]"],
+        ..ROW
+    },
+    Rule {
+        name: "kcsan",
+        literal: "BUG: ",
+        pattern: r"^BUG: KCSAN: (?:data-race|assert: race) in (\S+ / \S+|\S+)",
+        class: Class::Kcsan,
+        title: "KCSAN: data-race in {1}",
+        function: Choice::None,
+        stack: false,
+        examples: &[
+            "BUG: KCSAN: data-race in touch_atime / generic_update_time",
+            "BUG: KCSAN: data-race in evict",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "kmsan",
+        literal: "BUG: ",
+        pattern: r"^BUG: KMSAN: ([a-z\-]+) in (?P<function>[^\s+]+)",
+        class: Class::Kmsan,
+        title: "KMSAN: {1} in {F}",
+        alternative: "bad-access in {F}",
+        examples: &["BUG: KMSAN: uninit-value in evict+0x4ff/0x12b0"],
+        ..ROW
+    },
+    Rule {
+        name: "kfence",
+        literal: "BUG: ",
+        pattern: r"^BUG: KFENCE: ([a-z\-]+(?: [a-z\-]+)?) in (?P<function>[^\s+]+)",
+        class: Class::Kfence,
+        title: "KFENCE: {1} in {F}",
+        alternative: "bad-access in {F}",
+        examples: &[
+            "BUG: KFENCE: use-after-free read in evict+0xb3/0x143",
+            "BUG: KFENCE: memory corruption in kfree+0x60/0xd0",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "ubsan",
+        literal: "UBSAN: ",
+        pattern: r"^UBSAN: ([A-Za-z][A-Za-z \-]+?) in (?P<file>[^\s:]+):",
+        class: Class::Ubsan,
+        title: "UBSAN: {1} in {F}",
+        examples: &[
+            "UBSAN: Undefined behaviour in fs/inode.c:1517:25",
+            "UBSAN: array-index-out-of-bounds in fs/inode.c:12:3",
+        ],
+        lookalikes: &["UBSAN: enabled"],
+        ..ROW
+    },
+    Rule {
+        name: "memory-leak",
+        literal: "BUG: ",
+        pattern: r"^BUG: memory leak\s*$",
+        class: Class::Leak,
+        title: "memory leak in {F}",
+        examples: &["BUG: memory leak"],
+        ..ROW
+    },
+    Rule {
+        name: "kmemleak",
+        literal: "kmemleak: ",
+        pattern: r"^kmemleak: \d+ new suspected memory leaks",
+        class: Class::Leak,
+        title: "memory leak",
+        function: Choice::None,
+        stack: false,
+        examples: &["kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"],
+        lookalikes: &["kmemleak: Kernel memory leak detector initialized"],
+        ..ROW
+    },
+    Rule {
+        name: "bad-page",
+        literal: "BUG: ",
+        pattern: r"^BUG: (Bad page (?:map|state|cache)|Bad rss-counter state|non-zero (?:pgtables_bytes|nr_ptes|nr_pmds) on freeing mm|Bad swap (?:file|offset) entry)",
+        class: Class::BugOther,
+        title: "BUG: {1}",
+        function: Choice::None,
+        examples: &[
+            "BUG: Bad page map in process a.out  pte:ffff8801a700ff00 pmd:1a700f067",
+            "BUG: Bad page state in process a.out  pfn:12345",
+            "BUG: Bad rss-counter state mm:0000000000000000 idx:0 val:1",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "slab-object",
+        literal: "BUG ",
+        pattern: r"^BUG \S+ \([^)]*\): ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)\s*$",
+        class: Class::BugOther,
+        title: "BUG: {1}",
+        function: Choice::None,
+        examples: &[
+            "BUG kmalloc-8 (Tainted: G    B         ): Object already free",
+            "BUG ceph_inode_info (Not tainted): Poison overwritten",
+        ],
+        lookalikes: &["BUG UNIX (Not tainted): kasan: bad access detected"],
+        ..ROW
+    },
+];

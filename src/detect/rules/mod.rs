@@ -1,0 +1,370 @@
+//! The table of what is a finding: one row a message, with its class, its title
+//! and an example. Everything that detection knows of the kernel's wording is
+//! in the tables of this directory; the code around them knows only shapes.
+//!
+//! To add a message: add a row with its example and lookalikes. A row whose
+//! pattern does not match its own example fails the tests.
+
+mod generic;
+mod hangs;
+mod locking;
+mod memory;
+mod oopses;
+pub(super) mod refine;
+pub(super) mod skip;
+mod warnings;
+
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex::{Captures, Regex};
+
+use super::Class;
+
+/// How the function in a title is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The title names none.
+    None,
+    /// The innermost function of the stack that is not a helper.
+    Stack,
+    /// The instruction pointer, then the stack.
+    Fault,
+    /// The place where the lock was being taken, then the stack.
+    Lock,
+    /// The outermost function that still tells what was going on: stalls are
+    /// found wherever the timer happens to hit.
+    Outermost,
+    /// The function that sleeps: the innermost outside waiting.
+    Waiting,
+    /// The first line names it (group `function`).
+    Named,
+    /// A later line names it: `last function: F`.
+    LastFunction,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// A name for tests and messages.
+    pub(super) name: &'static str,
+    /// A text that every line of this kind holds; lines without any of the
+    /// table's texts are never looked at.
+    pub(super) literal: &'static str,
+    /// What the message looks like from its beginning.
+    pub(super) pattern: &'static str,
+    /// The class of such findings.
+    pub(super) class: Class,
+    /// The title: `{F}` is the function, `{A}` Read or Write, `{1}` a group of
+    /// the pattern.
+    pub(super) title: &'static str,
+    /// Another accepted title, or nothing.
+    pub(super) alternative: &'static str,
+    /// Where `{F}` comes from.
+    pub(super) function: Choice,
+    /// Whether a report without a stack is damaged.
+    pub(super) stack: bool,
+    /// What the message may do to a report that is already open.
+    pub(super) role: Role,
+    /// Messages of this kind.
+    pub(super) examples: &'static [&'static str],
+    /// Messages that are not.
+    pub(super) lookalikes: &'static [&'static str],
+}
+
+/// How a message relates to the report before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Begins a report.
+    Begins,
+    /// Begins a report, unless one that explains it is still waiting for its
+    /// stack: `invalid opcode` after `kernel BUG at`.
+    Continues,
+    /// A panic: ends what caused it, or stands alone.
+    Panics,
+    /// Begins a report that counts only if a later line confirms it.
+    Tentative(&'static str),
+    /// The kernel's banner: a restart, if something ran before.
+    Banner,
+    /// No report: explains a banner that follows.
+    Restarts,
+}
+
+/// The row that most rows are like.
+const ROW: Rule = Rule {
+    name: "",
+    literal: "",
+    pattern: "",
+    class: Class::Other,
+    title: "",
+    alternative: "",
+    function: Choice::Stack,
+    stack: true,
+    role: Role::Begins,
+    examples: &[],
+    lookalikes: &[],
+};
+
+/// A rule with its pattern compiled.
+pub(super) struct Compiled {
+    pub(super) rule: &'static Rule,
+    pub(super) regex: Regex,
+}
+
+/// The compiled table.
+pub(super) struct Table {
+    pub(super) rules: Vec<Compiled>,
+    /// Finds every literal of the table, and the preludes.
+    literals: AhoCorasick,
+    /// The rules of each literal, in the table's order.
+    of_literal: Vec<Vec<usize>>,
+}
+
+/// Opens the part of a report that stands before its first line.
+pub(super) const PRELUDE: &str = "------------[ cut here ]";
+
+/// The table of the program, compiled once.
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
+
+impl Table {
+    #[expect(clippy::expect_used, reason = "the tests compile every pattern of the table")]
+    fn new() -> Self {
+        let rows = [
+            memory::RULES,
+            oopses::RULES,
+            warnings::RULES,
+            locking::RULES,
+            hangs::RULES,
+            generic::RULES,
+        ];
+        let mut rules = Vec::new();
+        let mut literals: Vec<&str> = vec![PRELUDE];
+        let mut of_literal: Vec<Vec<usize>> = vec![Vec::new()];
+        for rule in rows.into_iter().flatten() {
+            let index = rules.len();
+            match literals.iter().position(|known| *known == rule.literal) {
+                Some(at) => of_literal[at].push(index),
+                None => {
+                    literals.push(rule.literal);
+                    of_literal.push(vec![index]);
+                }
+            }
+            rules.push(Compiled {
+                rule,
+                regex: Regex::new(rule.pattern).expect("a pattern of the table"),
+            });
+        }
+        let literals = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(literals)
+            .expect("the literals of the table");
+        Self {
+            rules,
+            literals,
+            of_literal,
+        }
+    }
+
+    /// Where the next line of interest in `haystack` may be.
+    pub(super) fn next(&self, haystack: &[u8]) -> Option<usize> {
+        self.literals.find(haystack).map(|found| found.start())
+    }
+
+    /// Whether the line may hold the beginning of a report.
+    pub(super) fn may_match(&self, line: &[u8]) -> bool {
+        self.literals.is_match(line)
+    }
+
+    /// The rule that `body`, a message, is of.
+    pub(super) fn find(&self, body: &str) -> Option<Hit> {
+        let message = lead(body);
+        for found in self.literals.find_overlapping_or_all(message) {
+            for index in &self.of_literal[found.pattern] {
+                let compiled = &self.rules[*index];
+                if let Some(captures) = compiled.regex.captures(message) {
+                    return Some(Hit::new(*index, compiled, message, &captures));
+                }
+                // Something else stands in front: a prompt, a capture's name.
+                if found.at > 0
+                    && compiled.rule.pattern[1..].starts_with(compiled.rule.literal)
+                    && is_separate(&message[..found.at])
+                    && let Some(captures) = compiled.regex.captures(&message[found.at..])
+                {
+                    return Some(Hit::new(*index, compiled, &message[found.at..], &captures));
+                }
+            }
+        }
+        None
+    }
+}
+
+struct Found {
+    pattern: usize,
+    at: usize,
+}
+
+trait FindAll {
+    fn find_overlapping_or_all(&self, text: &str) -> Vec<Found>;
+}
+
+impl FindAll for AhoCorasick {
+    fn find_overlapping_or_all(&self, text: &str) -> Vec<Found> {
+        self.find_iter(text)
+            .take(8)
+            .map(|found| Found {
+                pattern: found.pattern().as_usize(),
+                at: found.start(),
+            })
+            .collect()
+    }
+}
+
+/// A line that is of a rule.
+#[derive(Debug, Clone)]
+pub(super) struct Hit {
+    /// Index into the table.
+    pub(super) index: usize,
+    /// The numbered groups, from 1.
+    pub(super) groups: Vec<String>,
+    /// The named groups.
+    pub(super) function: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) task: Option<String>,
+    pub(super) pid: Option<u32>,
+    pub(super) cpu: Option<u32>,
+}
+
+impl Hit {
+    fn new(index: usize, compiled: &Compiled, _message: &str, captures: &Captures<'_>) -> Self {
+        let named = |name: &str| captures.name(name).map(|found| found.as_str().to_owned());
+        let number = |name: &str| captures.name(name).and_then(|n| n.as_str().parse().ok());
+        debug_assert!(compiled.regex.captures_len() == captures.len());
+        Self {
+            index,
+            groups: captures
+                .iter()
+                .skip(1)
+                .map(|group| group.map_or_else(String::new, |g| g.as_str().to_owned()))
+                .collect(),
+            function: named("function"),
+            file: named("file"),
+            task: named("task"),
+            pid: number("pid"),
+            cpu: number("cpu"),
+        }
+    }
+
+    /// The row.
+    pub(super) fn rule(&self) -> &'static Rule {
+        TABLE.rules[self.index].rule
+    }
+}
+
+/// Takes off what subsystems put in front of their messages.
+fn lead(body: &str) -> &str {
+    let mut rest = body;
+    loop {
+        let before = rest;
+        rest = rest.trim_start_matches(['[', ' ', '\t', '*']);
+        for word in ["rcu: ", "NMI watchdog: ", "watchdog: ", "traps: PANIC"] {
+            if let Some(after) = rest.strip_prefix(word) {
+                rest = if word == "traps: PANIC" { &rest[7..] } else { after };
+            }
+        }
+        // Since 6.8 x86 says `Oops: general protection fault, …`.
+        if let Some(after) = rest.strip_prefix("Oops: ")
+            && after.starts_with(|c: char| c.is_ascii_alphabetic())
+        {
+            rest = after;
+        }
+        // Android's vendors put CPU and task in front: `[4:comm: 123] `.
+        if rest.len() < before.len()
+            && let Some(end) = rest.find("] ")
+            && end < 32
+            && rest[..end].contains(':')
+            && rest.as_bytes()[0].is_ascii_digit()
+        {
+            rest = &rest[end + 2..];
+        }
+        if rest.len() == before.len() {
+            return rest;
+        }
+    }
+}
+
+/// Whether what stands in front of a message is a prefix of the capture rather
+/// than part of a sentence or of a command.
+fn is_separate(before: &str) -> bool {
+    let quoted = before.contains(['"', '\'', '`', '=']);
+    let told = ["echo", "grep", "printf", "logger", "print"];
+    let end = before.trim_end();
+    before.len() <= 64
+        && !quoted
+        && !told.iter().any(|word| before.contains(word))
+        && (end.ends_with([']', '|', '>', '#', ':', '$']) || end.is_empty())
+        && !end.ends_with("INFO:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_matches_its_examples_and_none_of_its_lookalikes() {
+        for (index, compiled) in TABLE.rules.iter().enumerate() {
+            let rule = compiled.rule;
+            assert!(!rule.examples.is_empty(), "{} has no example", rule.name);
+            for example in rule.examples {
+                let hit = TABLE.find(example);
+                assert_eq!(
+                    hit.map(|hit| hit.rule().name),
+                    Some(rule.name),
+                    "{} (row {index}): {example}",
+                    rule.name
+                );
+                assert!(
+                    example.contains(rule.literal),
+                    "{}: {example} lacks the literal",
+                    rule.name
+                );
+            }
+            for lookalike in rule.lookalikes {
+                let hit = TABLE.find(lookalike);
+                assert_ne!(
+                    hit.map(|hit| hit.rule().name),
+                    Some(rule.name),
+                    "{}: {lookalike}",
+                    rule.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_patterns_anchored() {
+        let mut seen = std::collections::BTreeSet::new();
+        for compiled in &TABLE.rules {
+            assert!(seen.insert(compiled.rule.name), "{}", compiled.rule.name);
+            assert!(compiled.rule.pattern.starts_with('^'), "{}", compiled.rule.name);
+        }
+    }
+
+    #[test]
+    fn chatter_and_quotations_are_no_findings() {
+        for text in [
+            "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 2.277 msecs",
+            "EXT4-fs (sda1): INFO: recovery required on readonly filesystem",
+            "WARNING: workqueue cpumask: online intersect > possible intersect",
+            "WARNING: the mand mount option is being deprecated",
+            "traps: a.out[3615] general protection fault ip:7feb96eb56a1 sp:20000fd0 error:0",
+            "+ echo \"BUG: soft lockup - CPU#1 stuck for 11s! [a:1]\"",
+            "grep -q 'Kernel panic - not syncing' log",
+            "looking for BUG: KASAN: use-after-free in x",
+            "[Firmware Bug]: TSC_DEADLINE disabled due to Errata",
+            "Future hung task reports are suppressed, see sysctl kernel.hung_task_warnings",
+            "rcu: INFO: rcu_sched detected stall, but suppressed full report due to a stuck CSD-lock.",
+        ] {
+            assert!(TABLE.find(text).is_none(), "{text}: {:?}", TABLE.find(text));
+        }
+    }
+}

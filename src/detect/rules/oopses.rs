@@ -1,0 +1,193 @@
+//! Exceptions the kernel took in its own code, and `BUG()`.
+
+use super::{Choice, ROW, Role, Rule};
+use crate::detect::Class;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "kernel-bug",
+        literal: "kernel BUG at",
+        pattern: r"^kernel BUG at (?:(?P<file>[^\s:]+):\d+|[^!]*)!?",
+        class: Class::KernelBug,
+        title: "kernel BUG in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["kernel BUG at fs/inode.c:1917!"],
+        ..ROW
+    },
+    Rule {
+        name: "kernel-bug-detected",
+        literal: "ernel bug detected",
+        pattern: r"^Kernel bug detected\[#\d+\]",
+        class: Class::KernelBug,
+        title: "kernel BUG in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Kernel bug detected[#1]:"],
+        ..ROW
+    },
+    Rule {
+        name: "general-protection",
+        literal: "general protection fault",
+        pattern: r"^general protection fault(?:: |, |\s*$)",
+        class: Class::Gpf,
+        title: "general protection fault in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "general protection fault: 0000 [#1] SMP KASAN",
+            "Oops: general protection fault, probably for non-canonical address 0xdffffc0000000002: 0000 [#1] SMP",
+        ],
+        lookalikes: &["traps: a.out[12] general protection fault ip:7feb96eb56a1 sp:20000fd0"],
+        ..ROW
+    },
+    Rule {
+        name: "divide-error",
+        literal: "divide",
+        pattern: r"^divide[ _]error: \d{4} ",
+        class: Class::Gpf,
+        title: "divide error in {F}",
+        function: Choice::Fault,
+        examples: &["divide_error: 0000 [#1] PREEMPT SMP", "Oops: divide error: 0000 [#1] SMP"],
+        ..ROW
+    },
+    Rule {
+        name: "exception",
+        literal: ": 0000 [#",
+        pattern: r"^(invalid opcode|invalid_opcode|stack segment|int3|alignment check|double fault|bounds|overflow|segment not present|invalid TSS|control protection|simd exception)(?: fault)?: 0000 \[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &[
+            "invalid opcode: 0000 [#1] SMP",
+            "Oops: invalid opcode: 0000 [#1] SMP",
+            "stack segment: 0000 [#1] SMP",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "double-fault",
+        literal: "PANIC: ",
+        pattern: r"^PANIC: (double fault)",
+        class: Class::Gpf,
+        title: "PANIC: double fault in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "PANIC: double fault, error_code: 0x0",
+            "traps: PANIC: double fault, error_code: 0x0",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "stack-guard",
+        literal: "BUG: ",
+        pattern: r"^BUG: (?:[A-Z#]+ )?stack guard page was hit",
+        class: Class::BugOther,
+        title: "BUG: stack guard page was hit in {F}",
+        alternative: "stack-overflow in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "BUG: stack guard page was hit at ffffc90000277d68 (stack is ffffc90000278000..ffffc9000027ffff)",
+            "BUG: TASK stack guard page was hit at 000000009d5c1a8d (stack is 00000000a..0000b)",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "null-dereference",
+        literal: "NULL pointer dereference",
+        pattern: r"^(?:BUG: |CPU \d+ )?(?:[Uu]nable to handle )?[Kk]ernel NULL pointer dereference",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel NULL pointer dereference in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "BUG: unable to handle kernel NULL pointer dereference at 000000000000001a",
+            "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
+            "BUG: Kernel NULL pointer dereference on read at 0x00000000",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "user-access",
+        literal: "nable to handle",
+        pattern: r"^(?:BUG: )?[Uu]nable to handle kernel access to user memory",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel access to user memory in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "Unable to handle kernel access to user memory without uaccess routines at virtual address 000000000cc6b0d0",
+            "Unable to handle kernel access to user memory outside uaccess routines at virtual address 0000000000000008",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "paging-request",
+        literal: "nable to handle",
+        pattern: r"^(?:BUG: |CPU \d+ )?[Uu]nable to handle (?:kernel|page fault|unknown)",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel paging request in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "BUG: unable to handle kernel paging request at ffff880214d12c00",
+            "BUG: unable to handle page fault for address: ffff8801d386d964",
+            "Unable to handle kernel paging request at virtual address fee00001",
+            "CPU 0 Unable to handle kernel paging request at virtual address 00000004, epc == 80123456",
+            "BUG: Unable to handle kernel data access on read at 0xc00c000000000000",
+        ],
+        lookalikes: &["nfs: unable to handle request"],
+        ..ROW
+    },
+    Rule {
+        name: "internal-error",
+        literal: "Internal error: ",
+        pattern: r"^Internal error: (?P<kind>.+?)(?:: [0-9a-fx]+)? \[#\d+\]",
+        class: Class::Gpf,
+        title: "Internal error in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &[
+            "Internal error: Oops: 96000004 [#1] PREEMPT SMP",
+            "Internal error: synchronous external abort: 0000000096000210 [#1] SMP",
+            "Internal error: Oops - BUG: 00000000f2000800 [#1] SMP",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "unhandled-fault",
+        literal: "Unhandled ",
+        pattern: r"^Unhandled (?:fault: .* at 0x|prefetch abort: .* at 0x|kernel unaligned access)",
+        class: Class::PagingNull,
+        title: "Unhandled fault in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &["Unhandled fault: external abort on non-linefetch (0x1008) at 0xf0b2e000"],
+        ..ROW
+    },
+    Rule {
+        name: "bad-mode",
+        literal: "Bad mode in ",
+        pattern: r"^Bad mode in (?:Error|Synchronous Abort|IRQ|FIQ) handler",
+        class: Class::Gpf,
+        title: "Bad mode in {F}",
+        function: Choice::Fault,
+        examples: &["Bad mode in Error handler detected on CPU0, code 0xbf000002 -- SError"],
+        ..ROW
+    },
+    Rule {
+        name: "oops",
+        literal: "Oops",
+        pattern: r"^Oops(?:: (?:[0-9a-f]{4,16}|Kernel access of bad area.*|Exception in kernel mode.*))?(?: \[#\d+\]|\[#\d+\]:)",
+        class: Class::PagingNull,
+        title: "Oops in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Oops: 0002 [#1] SMP", "Oops [#1]", "Oops[#1]:", "Oops: Oops: 0000 [#1] SMP"],
+        lookalikes: &["Oops, cannot mount"],
+        ..ROW
+    },
+];

@@ -1,0 +1,105 @@
+//! Titles that are finer than their rule's, told by the source file or the
+//! function that complained.
+
+/// One refinement: what the first line must name for the title to apply.
+#[derive(Debug)]
+pub(in crate::detect) struct Refinement {
+    /// The rules it applies to.
+    pub(in crate::detect) rules: &'static [&'static str],
+    /// The end of the source file's path, or nothing.
+    pub(in crate::detect) file: &'static str,
+    /// The function, or nothing.
+    pub(in crate::detect) function: &'static str,
+    /// The title to use instead.
+    pub(in crate::detect) title: &'static str,
+    /// Another class, if it is one.
+    pub(in crate::detect) lockdep: bool,
+}
+
+const WARNINGS: &[&str] = &["warning", "warning-at", "warning-old"];
+const BUGS: &[&str] = &["kernel-bug"];
+
+const fn warning(file: &'static str, function: &'static str, title: &'static str) -> Refinement {
+    Refinement {
+        rules: WARNINGS,
+        file,
+        function,
+        title,
+        lockdep: false,
+    }
+}
+
+/// The refinements, the first that fits wins.
+pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
+    warning("lib/refcount.c", "", "WARNING: refcount bug in {F}"),
+    warning("include/linux/refcount.h", "", "WARNING: refcount bug in {F}"),
+    warning("lib/debugobjects.c", "", "WARNING: ODEBUG bug in {F}"),
+    warning("lib/kobject.c", "", "WARNING: kobject bug in {F}"),
+    warning("fs/proc/generic.c", "", "WARNING: proc registration bug in {F}"),
+    warning("mm/slab_common.c", "kmalloc_slab", "WARNING: kmalloc bug in {F}"),
+    warning("mm/slab_common.c", "kmalloc_fix_flags", "WARNING: kmalloc bug in {F}"),
+    warning("mm/util.c", "kvmalloc_node", "WARNING: kmalloc bug in {F}"),
+    warning("mm/slub.c", "__kvmalloc_node", "WARNING: kmalloc bug in {F}"),
+    warning("mm/vmalloc.c", "__vmalloc_node_range", "WARNING: zero-size vmalloc in {F}"),
+    warning("drivers/usb/core/urb.c", "usb_submit_urb", "WARNING in {F}/usb_submit_urb"),
+    Refinement {
+        rules: WARNINGS,
+        file: "kernel/locking/lockdep.c",
+        function: "",
+        title: "WARNING: locking bug in {F}",
+        lockdep: true,
+    },
+    Refinement {
+        rules: BUGS,
+        file: "lib/list_debug.c",
+        function: "",
+        title: "BUG: corrupted list in {F}",
+        lockdep: false,
+    },
+    Refinement {
+        rules: BUGS,
+        file: "mm/usercopy.c",
+        function: "",
+        title: "BUG: bad usercopy in {F}",
+        lockdep: false,
+    },
+];
+
+/// How panics are named whose message holds more than the name.
+pub(in crate::detect) const PANICS: &[(&str, &str)] = &[
+    (
+        r"^corrupted stack end detected inside scheduler",
+        "kernel panic: corrupted stack end in {F}",
+    ),
+    (
+        r"^stack-protector: Kernel stack is corrupted in: (?P<function>[^\s+]+)",
+        "kernel panic: stack is corrupted in {F}",
+    ),
+    (r"^Couldn't open N_TTY ldisc", "kernel panic: Couldn't open N_TTY ldisc"),
+    (r"^Attempted to kill (?:init|the idle task)!", "kernel panic: {0}"),
+    (r"^VFS: Unable to mount root fs", "kernel panic: {0}"),
+];
+
+/// Panics that are the end of something else: what was reported before, or
+/// elsewhere, is the finding.
+pub(in crate::detect) const CONSEQUENCES: &[&str] = &[
+    "panic_on_warn set",
+    "Fatal exception",
+    "Fatal machine check",
+    "softlockup: hung tasks",
+    "hung_task: blocked tasks",
+    "RCU Stall",
+    "Hard LOCKUP",
+    "Machine halted",
+    "scheduling while atomic",
+    "KASAN: panic_on_warn",
+    "UBSAN: panic_on_warn",
+    "kmsan.panic set",
+    "kcsan",
+    "Oops",
+    "Attempted to kill init!",
+    "Attempted to kill the idle task!",
+    "corrupted stack end detected inside scheduler",
+    "Aiee, killing interrupt handler",
+    "BUG!",
+];

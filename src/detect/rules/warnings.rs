@@ -1,0 +1,114 @@
+//! `WARN()` and messages of the same make.
+
+use super::{Choice, ROW, Rule};
+use crate::detect::Class;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "warning",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: CPU: (?P<cpu>\d+) PID: (?P<pid>\d+) at (?P<file>[^\s:]+)(?::\d+)?(?: (?P<function>[^\s+(]+))?",
+        class: Class::Warning,
+        title: "WARNING in {F}",
+        function: Choice::Fault,
+        role: super::Role::Continues,
+        examples: &[
+            "WARNING: CPU: 0 PID: 24071 at fs/inode.c:73 evict+0x2db/0x380",
+            "WARNING: CPU: 1 PID: 8321 at /linux/kernel/sched/core.c:7301 __might_sleep+0x77/0x80()",
+        ],
+        ..ROW
+    },
+    // Since 6.18.
+    Rule {
+        name: "warning-at",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: (?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)\S*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
+        class: Class::Warning,
+        title: "WARNING in {F}",
+        function: Choice::Fault,
+        role: super::Role::Continues,
+        examples: &[
+            "WARNING: fs/inode.c:73 at evict+0x2db/0x380, CPU#0: a.out/24071",
+            "WARNING: at evict+0x2db/0x380, CPU#0: a.out/24071",
+        ],
+        ..ROW
+    },
+    // Before 3.12.
+    Rule {
+        name: "warning-old",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: at (?P<file>[^\s:]+):\d+ (?P<function>[^\s+(]+)",
+        class: Class::Warning,
+        title: "WARNING in {F}",
+        function: Choice::Fault,
+        role: super::Role::Continues,
+        examples: &["WARNING: at fs/inode.c:73 evict+0x2db/0x380()"],
+        ..ROW
+    },
+    Rule {
+        name: "stack-regs-named",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: kernel stack regs at [0-9a-f]+ in .* has bad ('\w+') value",
+        class: Class::Warning,
+        title: "WARNING: kernel stack regs has bad {1} value",
+        function: Choice::None,
+        stack: false,
+        examples: &[
+            "WARNING: kernel stack regs at ffff8801d100fea8 in a.out:16059 has bad 'bp' value ffff8801d100ff28",
+        ],
+        ..ROW
+    },
+    // With hashed addresses the kind of register tells nothing any more.
+    Rule {
+        name: "stack-regs",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: kernel stack (?:regs|frame pointer) at .* has bad (?:'\w+' )?value",
+        class: Class::Warning,
+        title: "WARNING: kernel stack regs has bad value",
+        function: Choice::None,
+        stack: false,
+        examples: &[
+            "WARNING: kernel stack frame pointer at         (ptrval) in a.out:4492 has bad value         (ptrval)",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "stack-registers",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: can't (?:access|dereference) (?:iret )?registers at .* for ip (?P<function>[^\s+]+)",
+        class: Class::Warning,
+        title: "WARNING: can't access registers at {F}",
+        function: Choice::Named,
+        stack: false,
+        examples: &["WARNING: can't dereference iret registers at 00000000d4f7a2d7 for ip error_entry+0x7d/0xd0"],
+        ..ROW
+    },
+    Rule {
+        name: "vfs-bug",
+        literal: "VFS_BUG_ON",
+        pattern: r"^(VFS_BUG_ON(?:_INODE)?)\((.*)\)",
+        class: Class::VfsBug,
+        title: "{1} in {F}",
+        alternative: "kernel BUG in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "VFS_BUG_ON_INODE(inode->i_sync_owner == current): inode:ffff888004a5c1a0 fs:ceph mode:100644 opflags:0x4 flags:0x0 state:0x80 count:1",
+            "VFS_BUG_ON_INODE(inode->i_state & I_CLEAR) encountered for inode ffff888004a5c1a0",
+            "VFS_BUG_ON(path->mnt == NULL)",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "vfs-warn",
+        literal: "VFS_WARN_ON",
+        pattern: r"^(VFS_WARN_ON(?:_ONCE)?(?:_INODE)?)\((.*)\)",
+        class: Class::VfsWarn,
+        title: "{1} in {F}",
+        alternative: "WARNING in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "VFS_WARN_ON_INODE(!list_empty(&inode->i_io_list)): inode:ffff888004a5c1a0 fs:ceph mode:100644 opflags:0x4 flags:0x0 state:0x0 count:0",
+        ],
+        ..ROW
+    },
+];

@@ -1,0 +1,280 @@
+//! What a job looks for among the findings: its target, and what it mutes.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::signature::canonical;
+use super::{Class, Finding};
+
+/// The finding that a job is about. What is left out matches everything.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The class.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<Class>,
+    /// Functions that the stack holds in this order from the innermost
+    /// outwards, with others in between. `__` in front and suffixes such as
+    /// `.isra.0` are ignored on both sides.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub frames: Vec<String>,
+    /// The title, or an alternative of it: a pattern in which `*` stands for
+    /// anything, or a regular expression between slashes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub title: Option<Pattern>,
+    /// The signature, as a pattern like the title's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signature: Option<Pattern>,
+}
+
+impl Target {
+    /// Whether the finding is the one.
+    #[must_use]
+    pub fn matches(&self, finding: &Finding) -> bool {
+        self.class.is_none_or(|class| class == finding.class)
+            && self.title.as_ref().is_none_or(|title| {
+                title.matches(&finding.title)
+                    || finding.alternatives.iter().any(|other| title.matches(other))
+            })
+            && self
+                .signature
+                .as_ref()
+                .is_none_or(|signature| signature.matches(&finding.signature))
+            && self.frames_match(finding)
+    }
+
+    fn frames_match(&self, finding: &Finding) -> bool {
+        let mut wanted = self.frames.iter().map(|name| canonical(name)).peekable();
+        for frame in finding.frames.iter().filter(|frame| frame.reliable) {
+            if wanted.peek() == Some(&canonical(&frame.function)) {
+                wanted.next();
+            }
+        }
+        wanted.peek().is_none()
+    }
+}
+
+/// A pattern for titles and signatures: `*` stands for anything, `/…/` is a
+/// regular expression.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    regex: Regex,
+}
+
+/// A pattern that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no pattern: {problem}")]
+pub struct BadPattern {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Pattern {
+    /// Whether the text is of the pattern, as a whole for `*` patterns.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl TryFrom<String> for Pattern {
+    type Error = BadPattern;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let inner = text
+            .strip_prefix('/')
+            .and_then(|inner| inner.strip_suffix('/'));
+        let pattern = inner.map_or_else(
+            || {
+                let parts: Vec<String> = text.split('*').map(regex::escape).collect();
+                format!("^{}$", parts.join(".*"))
+            },
+            str::to_owned,
+        );
+        match Regex::new(&pattern) {
+            Ok(regex) => Ok(Self { text, regex }),
+            Err(error) => Err(BadPattern {
+                text,
+                problem: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+/// A known finding that a job does not count.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Mute {
+    /// Which findings.
+    #[serde(flatten)]
+    pub what: Muted,
+    /// Why they may be passed over.
+    pub reason: String,
+    /// The first kernel version it applies to, such as `6.12`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<String>,
+    /// The last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<String>,
+    /// The day (`2027-01-31`) after which it applies no more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expires: Option<jiff::civil::Date>,
+}
+
+/// How a mute names its findings.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Muted {
+    /// By title.
+    Title(Pattern),
+    /// By signature.
+    Signature(Pattern),
+}
+
+impl Mute {
+    /// Whether the finding, of a kernel of this version, is passed over today.
+    #[must_use]
+    pub fn covers(&self, finding: &Finding, kernel: &str, today: jiff::civil::Date) -> bool {
+        let named = match &self.what {
+            Muted::Title(title) => title.matches(&finding.title),
+            Muted::Signature(signature) => signature.matches(&finding.signature),
+        };
+        let kernel = version(kernel);
+        named
+            && self.expires.is_none_or(|expires| today <= expires)
+            && self.since.as_deref().is_none_or(|since| kernel >= version(since))
+            && self.until.as_deref().is_none_or(|until| {
+                // `6.12` as a last version takes in 6.12.117.
+                let until = version(until);
+                kernel.iter().take(until.len()).le(until.iter())
+            })
+    }
+}
+
+/// The numbers at the beginning of a release: `6.12.117-1` is 6, 12, 117.
+fn version(release: &str) -> Vec<u32> {
+    let end = release
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(release.len());
+    release[..end]
+        .split('.')
+        .map_while(|number| number.parse().ok())
+        .collect()
+}
+
+/// A rule that a job adds: a message of its own that is a finding.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ExtraRule {
+    /// The message, as a pattern like a title's.
+    pub message: Pattern,
+    /// The class of such findings; `other` if left out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<Class>,
+    /// The title; the message itself if left out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub title: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::finding::Frame;
+
+    fn finding(names: &[&str]) -> Finding {
+        Finding {
+            class: Class::HungTask,
+            title: "INFO: task hung in evict".to_owned(),
+            alternatives: vec!["hang in evict".to_owned()],
+            signature: "hung_task:inode_wait_for_writeback<evict<ceph_writepages_start".to_owned(),
+            damaged: false,
+            first_line: 1,
+            last_line: 2,
+            frames: names
+                .iter()
+                .map(|name| Frame {
+                    function: (*name).to_owned(),
+                    reliable: !name.starts_with('?'),
+                    ..Frame::default()
+                })
+                .collect(),
+            task: None,
+            pid: None,
+            cpu: None,
+            time: None,
+            workqueue: None,
+            tainted: None,
+            kernel: None,
+            instruction: None,
+            locks: Vec::new(),
+            waits_for: Vec::new(),
+            panic: None,
+        }
+    }
+
+    fn target(yaml: &str) -> Target {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn frames_match_in_order_through_variants() {
+        let stack = finding(&[
+            "schedule",
+            "__inode_wait_for_writeback",
+            "evict",
+            "ceph_writepages_start.isra.0",
+        ]);
+        let wanted = target("{class: hung_task, frames: [inode_wait_for_writeback, ceph_writepages_start]}");
+        assert!(wanted.matches(&stack));
+        let reversed = target("{frames: [ceph_writepages_start, inode_wait_for_writeback]}");
+        assert!(!reversed.matches(&stack));
+        assert!(!target("{class: warning}").matches(&stack));
+        assert!(target("{}").matches(&stack));
+        assert!(!target("{frames: [evict]}").matches(&finding(&["?evict"])));
+    }
+
+    #[test]
+    fn titles_match_by_star_and_by_expression() {
+        let stack = finding(&[]);
+        assert!(target("{title: 'INFO: task hung in *'}").matches(&stack));
+        assert!(target("{title: 'hang in evict'}").matches(&stack));
+        assert!(target("{title: '/hung in (evict|iput)$/'}").matches(&stack));
+        assert!(!target("{title: 'task hung in *'}").matches(&stack));
+        assert!(target("{signature: 'hung_task:*<ceph_*'}").matches(&stack));
+        assert!(serde_yaml::from_str::<Target>("{title: '/(/'}").is_err());
+        assert!(serde_yaml::from_str::<Target>("{titel: x}").is_err());
+    }
+
+    #[test]
+    fn mutes_have_a_range_and_an_end() {
+        let mute: Mute = serde_yaml::from_str(
+            "{title: 'INFO: task hung in *', reason: known, since: '6.12', until: '7.3', expires: 2027-01-31}",
+        )
+        .unwrap();
+        let stack = finding(&[]);
+        let day = jiff::civil::date(2027, 1, 31);
+        assert!(mute.covers(&stack, "6.12.117", day));
+        assert!(mute.covers(&stack, "7.3.4", day));
+        assert!(!mute.covers(&stack, "6.1.192", day));
+        assert!(!mute.covers(&stack, "7.4", day));
+        assert!(!mute.covers(&stack, "7.3.4", jiff::civil::date(2027, 2, 1)));
+    }
+}

@@ -1,0 +1,379 @@
+//! The function a report is named after, and the name.
+
+use super::finding::Frame;
+use super::frame::plain;
+use super::report::{Parts, Report, Section, Stack};
+use super::rules::{Choice, refine, skip};
+use super::Class;
+
+/// What stands for a function that could not be told.
+pub(super) const CORRUPTED: &str = "corrupted";
+
+/// A report's name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Title {
+    pub(super) text: String,
+    pub(super) alternatives: Vec<String>,
+    pub(super) class: Class,
+    pub(super) damaged: bool,
+}
+
+/// Names a report.
+pub(super) fn of(report: &Report, parts: &Parts) -> Title {
+    let rule = report.hit.rule();
+    let mut class = rule.class;
+    let mut pattern = rule.title.to_owned();
+    let mut choice = rule.function;
+    let mut named = None;
+    if let Some(fine) = refinement(report) {
+        fine.title.clone_into(&mut pattern);
+        if fine.lockdep {
+            class = Class::Lockdep;
+        }
+    }
+    if rule.class == Class::Panic {
+        let message = report.hit.groups.first().map_or("", String::as_str);
+        let (title, function) = panic_title(message);
+        pattern = title;
+        if !pattern.contains("{F}") {
+            choice = Choice::None;
+        }
+        named = function;
+    }
+    if rule.name == "internal-error"
+        && report.hit.groups.first().is_some_and(|kind| kind.contains("BUG"))
+    {
+        class = Class::KernelBug;
+        "kernel BUG in {F}".clone_into(&mut pattern);
+    }
+    let wants = pattern.contains("{F}");
+    let mut names = if wants {
+        function(choice, report, parts, named.as_deref())
+    } else {
+        Vec::new()
+    };
+    let mut damaged = parts.interleaved;
+    if wants && names.is_empty() {
+        damaged = true;
+        names.push(CORRUPTED.to_owned());
+    }
+    if rule.stack && !has_stack(choice, parts) {
+        damaged = true;
+    }
+    let text = fill(&pattern, report, parts, names.first().map_or("", String::as_str));
+    let mut alternatives = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            alternatives.push(fill(&pattern, report, parts, name));
+        }
+    }
+    let alternative = alternative(rule.alternative, &text);
+    for name in &names {
+        if !alternative.is_empty() {
+            alternatives.push(fill(alternative, report, parts, name));
+        }
+    }
+    alternatives.retain(|other| *other != text);
+    alternatives.dedup();
+    Title {
+        text,
+        alternatives,
+        class,
+        damaged,
+    }
+}
+
+/// A title before the stack is known.
+pub(super) fn provisional(report: &Report) -> String {
+    let rule = report.hit.rule();
+    let pattern = refinement(report).map_or(rule.title, |fine| fine.title);
+    let pattern = if rule.class == Class::Panic {
+        panic_title(report.hit.groups.first().map_or("", String::as_str)).0
+    } else {
+        pattern.to_owned()
+    };
+    let function = report.hit.function.as_deref().map(plain);
+    match function {
+        Some(function) => fill(&pattern, report, &Parts::default(), function),
+        None => fill(&pattern.replace(" in {F}", ""), report, &Parts::default(), ""),
+    }
+}
+
+fn alternative<'a>(wanted: &'a str, title: &str) -> &'a str {
+    if title.contains("invalid-free") || title.contains("double-free") {
+        "invalid-free in {F}"
+    } else if title.contains("corrupted list") {
+        "bad-access in {F}"
+    } else if title.contains("corrupted stack end") {
+        "stack-overflow in {F}"
+    } else {
+        wanted
+    }
+}
+
+fn refinement(report: &Report) -> Option<&'static refine::Refinement> {
+    let name = report.hit.rule().name;
+    let file = report.hit.file.as_deref().unwrap_or("");
+    let function = report.hit.function.as_deref().map_or("", plain);
+    refine::REFINEMENTS.iter().find(|fine| {
+        fine.rules.contains(&name)
+            && (file.ends_with(fine.file) || fine.file.ends_with(file) && file.len() > 8)
+            && (fine.function.is_empty() || function.starts_with(fine.function))
+    })
+}
+
+fn panic_title(message: &str) -> (String, Option<String>) {
+    for (pattern, title) in refine::PANICS {
+        if let Ok(regex) = regex::Regex::new(pattern)
+            && let Some(found) = regex.captures(message)
+        {
+            let function = found.name("function").map(|f| f.as_str().to_owned());
+            return (title.replace("{0}", &found[0]), function);
+        }
+    }
+    (format!("kernel panic: {}", scrub(message)), None)
+}
+
+/// Replaces what differs from report to report: addresses and numbers.
+fn scrub(message: &str) -> String {
+    let mut words = Vec::new();
+    for word in message.split_whitespace().take(16) {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hex = bare.len() >= 8 && bare.bytes().all(|b| b.is_ascii_hexdigit());
+        let prefixed = bare.starts_with("0x");
+        let number = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit());
+        if hex || prefixed {
+            words.push(word.replace(bare, "ADDR"));
+        } else if number {
+            words.push(word.replace(bare, "NUM"));
+        } else {
+            words.push(word.to_owned());
+        }
+    }
+    let text = words.join(" ");
+    text.trim_end_matches([' ', '.', ':', '-']).to_owned()
+}
+
+fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String {
+    let mut text = pattern.replace("{F}", function);
+    match parts.access {
+        Some(access) => text = text.replace("{A}", access),
+        None => text = text.replace(" {A}", ""),
+    }
+    for (index, group) in report.hit.groups.iter().enumerate() {
+        let key = format!("{{{}}}", index + 1);
+        if text.contains(&key) {
+            let value = match report.hit.rule().class {
+                Class::Ubsan | Class::Kasan => group.trim().to_lowercase().replace(' ', "-"),
+                Class::BugOther if report.hit.rule().name == "bug-other" => scrub(group),
+                _ => group.trim().to_owned(),
+            };
+            let value = match value.as_str() {
+                "double-free-or-invalid-free" => "double-free or invalid-free".to_owned(),
+                _ => value,
+            };
+            text = text.replace(&key, &value);
+        }
+    }
+    text
+}
+
+/// Whether the report has the stack that its rule wants.
+fn has_stack(choice: Choice, parts: &Parts) -> bool {
+    let good = |stack: &Stack| {
+        stack.traced
+            && stack
+                .frames
+                .iter()
+                .any(|frame| frame.reliable && !skip::DUMPERS.contains(&frame.function))
+    };
+    match choice {
+        Choice::Outermost => parts.stacks.iter().any(good),
+        _ => parts
+            .stacks
+            .iter()
+            .any(|stack| stack.section == Section::Main && good(stack)),
+    }
+}
+
+/// The candidates for `{F}`, the best first.
+fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>) -> Vec<String> {
+    if let Some(name) = named {
+        return vec![plain(name).to_owned()];
+    }
+    let first_line = report.hit.function.as_deref().map(plain);
+    let found = match choice {
+        Choice::None => None,
+        Choice::Named => first_line.map(str::to_owned),
+        Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
+        Choice::Stack => innermost(parts, &skip::ALWAYS, true)
+            .or_else(|| first_line.filter(|f| !skip::ALWAYS.contains(f)).map(str::to_owned)),
+        Choice::Waiting => innermost(parts, &skip::HANG, false),
+        Choice::Fault => fault(first_line, parts),
+        Choice::Lock => lock(parts),
+        Choice::Outermost => return outermost(parts),
+    };
+    found.map(|name| spellings(&name)).unwrap_or_default()
+}
+
+fn innermost(parts: &Parts, names: &skip::Names, _dumps: bool) -> Option<String> {
+    let stack = parts.main()?;
+    stack
+        .frames
+        .iter()
+        .filter(|frame| frame.reliable && !names.contains(&frame.function))
+        .map(|frame| plain(&frame.function).to_owned())
+        .next()
+}
+
+fn fault(first_line: Option<&str>, parts: &Parts) -> Option<String> {
+    let names = &skip::FAULT;
+    if let Some(function) = first_line
+        && !names.contains(function)
+    {
+        return Some(function.to_owned());
+    }
+    if let Some(frame) = &parts.instruction
+        && !names.contains(&frame.function)
+    {
+        return Some(plain(&frame.function).to_owned());
+    }
+    innermost(parts, names, true)
+}
+
+fn lock(parts: &Parts) -> Option<String> {
+    if let Some(at) = &parts.lock_at
+        && !skip::LOCKING.contains(at)
+    {
+        return Some(plain(at).to_owned());
+    }
+    innermost(parts, &skip::LOCKING, true)
+}
+
+/// The outermost function that tells what was going on when a timer or an NMI
+/// found the CPU stalled.
+fn outermost(parts: &Parts) -> Vec<String> {
+    let stacks = parts.stacks.iter().filter(|stack| {
+        matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced
+    });
+    for stack in stacks {
+        let found = outermost_of(&stack.frames);
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+fn outermost_of(frames: &[Frame]) -> Vec<String> {
+    let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
+    // What the timer or the NMI put on top.
+    let start = interrupted(&reliable);
+    let below = &reliable[start..];
+    // Work done in interrupt context comes before the task under it.
+    let end = if below.first().is_some_and(|frame| frame.interrupt) {
+        below
+            .iter()
+            .position(|frame| !frame.interrupt)
+            .unwrap_or(below.len())
+    } else {
+        below.len()
+    };
+    let mut call = None;
+    for frame in below[..end].iter().rev() {
+        let name = plain(&frame.function);
+        if let Some(bare) = system_call(name) {
+            if !skip::is_multiplexed(bare) {
+                return spellings(name);
+            }
+            call = call.or(Some(name));
+        } else if !skip::STALL.contains(name) {
+            return spellings(name);
+        }
+    }
+    if let Some(name) = call {
+        return spellings(name);
+    }
+    // Nothing but the idle loop, or only unreliable frames.
+    reliable
+        .iter()
+        .skip(start)
+        .find(|frame| !skip::INTERRUPT.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function))
+        .map(|frame| spellings(plain(&frame.function)))
+        .unwrap_or_default()
+}
+
+/// Index of the first frame below the interrupt that found the stall.
+fn interrupted(frames: &[&Frame]) -> usize {
+    let entry = |name: &str| {
+        matches!(
+            name,
+            "apic_timer_interrupt"
+                | "smp_apic_timer_interrupt"
+                | "asm_sysvec_apic_timer_interrupt"
+                | "asm_exc_nmi"
+                | "asm_sysvec_irq_work"
+                | "asm_sysvec_call_function"
+                | "asm_sysvec_call_function_single"
+                | "asm_sysvec_reschedule_ipi"
+                | "asm_common_interrupt"
+                | "ret_from_intr"
+                | "common_interrupt"
+                | "reschedule_interrupt"
+                | "call_function_interrupt"
+                | "call_function_single_interrupt"
+                | "end_repeat_nmi"
+                | "nmi"
+                | "__irq_svc"
+                | "el1_irq"
+                | "el1h_64_irq"
+                | "el1h_64_fiq"
+                | "decrementer_common"
+                | "decrementer_common_virt"
+                | "ret_from_exception"
+        ) || name.starts_with("smp_apic_timer_interrupt")
+    };
+    // The entry nearest to the top whose frames above are all the timer's.
+    let mut last = 0;
+    for (index, frame) in frames.iter().enumerate() {
+        let name = plain(&frame.function);
+        if entry(name) {
+            last = index + 1;
+        } else if !skip::INTERRUPT.contains(name) && !skip::OUTSIDE.contains(name) {
+            break;
+        }
+    }
+    last
+}
+
+/// The bare name of a system call's entry function.
+fn system_call(name: &str) -> Option<&str> {
+    for start in [
+        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__se_sys_", "__do_sys_", "__ia32_compat_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__x64_compat_sys_", "__do_compat_sys_", "__se_compat_sys_", "__arm64_compat_sys_", "compat_sys_", "compat_SyS_", "ksys_", "SyS_", "SYSC_", "sys_", "__sys_",
+    ] {
+        if let Some(bare) = name.strip_prefix(start) {
+            return Some(bare);
+        }
+    }
+    None
+}
+
+/// A function as titles spell it, then as the stack did: architectures put
+/// prefixes of their own before system calls.
+fn spellings(name: &str) -> Vec<String> {
+    for start in [
+        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__ia32_compat_sys_", "__x64_compat_sys_", "__arm64_compat_sys_",
+    ] {
+        if let Some(bare) = name.strip_prefix(start) {
+            return vec![format!("sys_{bare}"), name.to_owned()];
+        }
+    }
+    for start in ["SyS_", "SYSC_", "ksys_", "compat_SyS_"] {
+        if let Some(bare) = name.strip_prefix(start)
+            && !bare.is_empty()
+        {
+            return vec![bare.to_owned(), name.to_owned()];
+        }
+    }
+    vec![name.to_owned()]
+}
