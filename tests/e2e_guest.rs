@@ -3,6 +3,11 @@
 //! Needs `qemu-system-x86_64` and, in `KVET_TEST_KERNEL`, a bzImage with the
 //! options of `kconfigs/base.config`. No cluster: mounts are `local`.
 #![cfg(feature = "e2e")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -22,8 +22,6 @@ pub fn fill(seed: u64, offset: u64, bytes: &mut [u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
         let word = mix(seed, at / 8).to_le_bytes();
-        // Below 8, so it fits.
-        #[expect(clippy::cast_possible_truncation)]
         let skip = (at % 8) as usize;
         let length = rest.len().min(8 - skip);
         let (now, later) = rest.split_at_mut(length);

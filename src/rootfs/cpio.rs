@@ -80,6 +80,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn header(&mut self, inode: u32, node: &Node, size: u32, path: &str) -> io::Result<()> {
+        use std::fmt::Write as _;
         let (mode, links, device) = match node {
             Node::Directory => (0o040_755, 2, (0, 0)),
             Node::Program => (0o100_755, 1, (0, 0)),
@@ -95,7 +96,7 @@ impl<W: Write> Archive<W> {
         ];
         let mut header = String::from("070701");
         for field in fields {
-            header.push_str(&format!("{field:08x}"));
+            write!(header, "{field:08x}").map_err(io::Error::other)?;
         }
         self.out.write_all(header.as_bytes())?;
         self.out.write_all(path.as_bytes())?;

@@ -10,22 +10,22 @@ use object::read::{ReadCache, ReadRef};
 
 /// What an ELF file says about how to load it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Image {
+pub(super) struct Image {
     /// The dynamic loader, for programs.
-    pub interpreter: Option<String>,
+    pub(super) interpreter: Option<String>,
     /// Names of libraries (`DT_NEEDED`), in order.
-    pub needed: Vec<String>,
+    pub(super) needed: Vec<String>,
     /// Where to look for them first; `$ORIGIN` is the file's own directory.
-    pub run_path: Vec<String>,
+    pub(super) run_path: Vec<String>,
     /// The processor (`e_machine`), which libraries must share.
-    pub machine: u16,
+    pub(super) machine: u16,
     /// How many bytes from the beginning hold everything that is loaded;
     /// after that come symbols and debug information.
-    pub loaded: u64,
+    pub(super) loaded: u64,
 }
 
 /// Reads a file; `Ok(None)` if it is not a 64-bit little-endian ELF file.
-pub fn read(file: &File) -> io::Result<Option<Image>> {
+pub(super) fn read(file: &File) -> io::Result<Option<Image>> {
     let data = ReadCache::new(file);
     let Ok(elf) = ElfFile64::<object::LittleEndian, _>::parse(&data) else {
         return Ok(None);
@@ -110,7 +110,7 @@ fn image<'data, R: ReadRef<'data>>(
 
 /// The beginning of an ELF file as it must be once the rest is cut off: no
 /// table of sections any more.
-pub fn without_sections(header: &mut [u8; 64]) {
+pub(super) fn without_sections(header: &mut [u8; 64]) {
     // e_shoff at 40 (8 bytes); e_shentsize, e_shnum, e_shstrndx from 58.
     header[40..48].fill(0);
     header[58..64].fill(0);

@@ -14,14 +14,14 @@ const CONFIGURATION: &str = "/etc/ld.so.conf";
 
 /// The directories that the loader searches on this host, in order.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub(super) struct Search {
     directories: Vec<PathBuf>,
 }
 
 impl Search {
     /// Reads the host's configuration; one that is missing adds nothing.
     #[must_use]
-    pub fn of_host() -> Self {
+    pub(super) fn of_host() -> Self {
         let mut directories = Vec::new();
         include(Path::new(CONFIGURATION), &mut directories, 0);
         directories.extend(DEFAULT.iter().map(PathBuf::from));
@@ -31,7 +31,7 @@ impl Search {
     /// Finds a library for a file in `origin` with this run path, made for
     /// the same processor.
     #[must_use]
-    pub fn find(
+    pub(super) fn find(
         &self,
         name: &str,
         machine: u16,

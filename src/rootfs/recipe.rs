@@ -50,7 +50,11 @@ impl Recipe {
     /// Finds a recipe: one that comes with kvet, by name, or a file relative
     /// to `base` if `name` looks like a path.
     pub fn find(name: &str, base: &Path) -> Result<Self, RootfsError> {
-        if name.contains('/') || name.ends_with(".yaml") {
+        let is_path = name.contains('/')
+            || Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if is_path {
             let path = base.join(name);
             let text = std::fs::read_to_string(&path).map_err(|source| RootfsError::Read {
                 path: path.clone(),

@@ -12,6 +12,7 @@ pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -62,7 +63,7 @@ pub enum WorkloadError {
         message: String,
         /// The text, named by its file.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// Where in the text.
         #[label("here")]
         place: Option<SourceSpan>,
@@ -274,12 +275,19 @@ impl Workload {
             let place = word.and_then(|word| text.find(&word).map(|at| (at, word.len()).into()));
             WorkloadError::Invalid {
                 message,
-                text: NamedSource::new(name, text.to_owned()),
+                text: Arc::new(NamedSource::new(name, text.to_owned())),
                 place,
                 help: None,
             }
         })?;
         Ok(workload)
+    }
+
+    /// The step that sets the workload's kernel parameters, before all others;
+    /// none if it has no wishes.
+    #[must_use]
+    pub fn preparation(&self) -> Option<GuestStep> {
+        (!self.sysctls.is_empty()).then(|| GuestStep::Sysctl(self.sysctls.clone()))
     }
 
     /// What YAML's shape cannot say: names that are used exist.
@@ -310,10 +318,8 @@ impl Workload {
                     }
                     mounts.insert(name);
                 }
-                Action::Guest(GuestStep::Umount { name, .. }) => {
-                    if !mounts.contains(name) {
-                        return Err((no_mount(name), Some(name.clone())));
-                    }
+                Action::Guest(GuestStep::Umount { name, .. }) if !mounts.contains(name) => {
+                    return Err((no_mount(name), Some(name.clone())));
                 }
                 Action::Guest(GuestStep::Storm(storm)) => {
                     storms.insert(&storm.name);
@@ -357,7 +363,7 @@ fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> WorkloadEr
     WorkloadError::Invalid {
         help: suggestion(&message),
         message,
-        text: NamedSource::new(name, text.to_owned()),
+        text: Arc::new(NamedSource::new(name, text.to_owned())),
         place,
     }
 }

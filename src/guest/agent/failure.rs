@@ -13,7 +13,7 @@ impl StepFailure {
         let error = error.into();
         Self {
             kind: FailureKind::Syscall,
-            errno: error.raw_os_error().map(|code| name(code)),
+            errno: error.raw_os_error().map(name),
             message: format!("{what}: {error}"),
         }
     }

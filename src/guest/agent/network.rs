@@ -96,7 +96,7 @@ fn request(kind: u16, payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// An answer is NLMSG_ERROR with a negative error number, or 0 for success.
+/// An answer is `NLMSG_ERROR` with a negative error number, or 0 for success.
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
     let code = answer
         .get(16..20)

@@ -120,12 +120,12 @@ pub(super) fn carry_out(
         }
         GuestStep::Storm(storm) => {
             let greeting = guest.greeting()?;
-            let mounts = storm
+            let mounts: Vec<PathBuf> = storm
                 .mounts
                 .iter()
                 .map(|mount| own_directory(mount, &greeting.hostname))
                 .collect();
-            let (ledger, report) = storm::run(storm, greeting.seed, mounts, progress)?;
+            let (ledger, report) = storm::run(storm, greeting.seed, &mounts, progress)?;
             guest
                 .state()
                 .ledgers
@@ -468,7 +468,7 @@ fn collect(path: &str) -> Result<StepReport, StepFailure> {
         let bytes = std::fs::read(&file)
             .map_err(|error| StepFailure::syscall(format!("read {}", file.display()), error))?;
         if path.contains('*') {
-            output.push_str(&format!("== {}\n", file.display()));
+            output.extend(["== ", &file.to_string_lossy(), "\n"]);
         }
         output.push_str(&String::from_utf8_lossy(&bytes));
     }
@@ -517,8 +517,8 @@ fn program(command: &mut Command) -> Result<StepReport, StepFailure> {
 
 fn bounded(mut text: String) -> String {
     if text.len() > OUTPUT_LIMIT {
-        let end = text.floor_char_boundary(OUTPUT_LIMIT);
-        text.truncate(end);
+        let end = (0..=OUTPUT_LIMIT).rfind(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
     }
     text
 }

@@ -10,6 +10,7 @@ const MAGIC: u64 = 0x6b76_6574_2073_746d;
 const HEADER: usize = 32;
 
 /// A block's length as the type that slices want.
+#[expect(clippy::cast_possible_truncation, reason = "it is 4096")]
 pub(super) const SIZE: usize = BLOCK as usize;
 
 /// Whose a block is, and where it belongs.

@@ -112,7 +112,7 @@ impl Comparison {
         }
         let mut message = self.differences.join("\n");
         if self.more > 0 {
-            message.push_str(&format!("\nand {} more", self.more));
+            message.extend(["\nand ", &self.more.to_string(), " more"]);
         }
         Err(StepFailure::other(FailureKind::Data, message))
     }
@@ -291,7 +291,9 @@ mod tests {
         assert!(short.contains("has 8192 bytes instead of 12288"), "{short}");
         let gone = told(&|path| std::fs::remove_file(path).unwrap());
         assert!(gone.contains("f0 is missing"), "{gone}");
-        let extra = told(&|path| drop(std::fs::copy(path, path.with_file_name("f1")).unwrap()));
+        let extra = told(&|path| {
+            std::fs::copy(path, path.with_file_name("f1")).unwrap();
+        });
         assert!(extra.contains("f1 should not exist"), "{extra}");
     }
 

@@ -26,7 +26,7 @@ const STDERR_LIMIT: u64 = 4096;
 pub(crate) fn run(
     storm: &Storm,
     trial: u64,
-    mounts: Vec<PathBuf>,
+    mounts: &[PathBuf],
     progress: &dyn Fn(BTreeMap<String, u64>),
 ) -> Result<(Ledger, StepReport), StepFailure> {
     let begin = Instant::now();
@@ -38,7 +38,7 @@ pub(crate) fn run(
         // Dropping an end tells its loop to stop.
         let mut loops = Vec::new();
         if let Some(period) = storm.syncfs_every {
-            for mount in &mounts {
+            for mount in mounts {
                 let directory = File::open(mount).map_err(|error| {
                     StepFailure::syscall(format!("open {}", mount.display()), error)
                 })?;
@@ -47,8 +47,8 @@ pub(crate) fn run(
                 scope.spawn(move || {
                     every(period, &stopped, || {
                         // Its failures show in fsync as well, where they count.
-                        drop(rustix::fs::syncfs(&directory));
-                    })
+                        let _seen_elsewhere = rustix::fs::syncfs(&directory);
+                    });
                 });
             }
         }
@@ -59,7 +59,7 @@ pub(crate) fn run(
         }
         let (events, inbox) = channel();
         for writer in 0..storm.writers * u32::try_from(mounts.len()).unwrap_or_default() {
-            let child = start(storm, trial, &mounts, writer, group.as_ref())?;
+            let child = start(storm, trial, mounts, writer, group.as_ref())?;
             let events = events.clone();
             scope.spawn(move || listen(writer, child, &events));
         }
