@@ -12,10 +12,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kvet::Context;
+use clap::Parser;
+use kvet::cli::cluster::{ClusterArgs, run_at};
 use kvet::cluster::{Cluster, ClusterError, ClusterSpec, private_network};
 use kvet::process::{Command, Namespace};
 use kvet::store::Store;
+use kvet::{Context, Error, Exit};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -438,4 +440,82 @@ async fn dropping_and_interrupting_leave_nothing() {
         );
         assert_nothing_left(&lab);
     }
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: ClusterArgs,
+}
+
+/// One invocation of `kvet cluster`: its standard output and exit code.
+async fn kvet_cluster(
+    home: &Path,
+    context: &Context,
+    words: &[&str],
+) -> (String, Result<Exit, Error>) {
+    let args = Line::try_parse_from([&["kvet"], words].concat()).unwrap();
+    let store = Store::at(home.join("store")).unwrap();
+    let mut out = Vec::new();
+    let exit = run_at(args.args, context, &mut out, &store, &home.join("meeting")).await;
+    (String::from_utf8(out).unwrap(), exit)
+}
+
+#[tokio::test]
+async fn up_status_and_down_work_together() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let context = Context::default();
+    let socket = home.join("meeting/cluster.sock");
+    let secret = home.join("meeting/cluster.secret");
+    let by_others = async {
+        while !secret.exists() {
+            tokio::task::yield_now().await;
+        }
+        let (out, exit) = kvet_cluster(home, &context, &["status", "--format", "json"]).await;
+        assert_eq!(exit.unwrap(), Exit::Good);
+        let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(status["healthy"], true, "{out}");
+        assert_eq!(status["secret_file"], secret.to_str().unwrap());
+        // Ceph's own tool, as the human form tells to run it.
+        let (out, _) = kvet_cluster(home, &context, &["status"]).await;
+        let ceph = out
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("ceph "))
+            .unwrap();
+        let said = Command::new("sh")
+            .args(["-c", ceph])
+            .run(&context.cancel)
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("1/1 daemons up"), "{said}");
+        let (_, again) = kvet_cluster(home, &context, &["up"]).await;
+        let error = again.unwrap_err().to_string();
+        assert!(error.contains("up already"), "{error}");
+        let (out, exit) = kvet_cluster(home, &context, &["down"]).await;
+        assert_eq!(exit.unwrap(), Exit::Good);
+        assert_eq!(out, "");
+    };
+    let ((out, exit), ()) = tokio::join!(kvet_cluster(home, &context, &["up"]), by_others);
+    assert_eq!(exit.unwrap(), Exit::Good);
+    assert!(out.contains("healthy"), "{out}");
+    assert!(
+        out.contains("mount -t ceph 10.99.0.1:6789:/ /mnt -o name=kvet"),
+        "{out}"
+    );
+    assert!(!socket.exists() && !secret.exists());
+
+    let interrupt = async {
+        while !secret.exists() {
+            tokio::task::yield_now().await;
+        }
+        let text = std::fs::read_to_string(&secret).unwrap();
+        context.cancel.cancel();
+        text
+    };
+    let ((out, exit), key) = tokio::join!(kvet_cluster(home, &context, &["up"]), interrupt);
+    assert_eq!(exit.unwrap(), Exit::Interrupted);
+    assert!(key.is_empty() || !out.contains(&key));
+    assert!(!socket.exists() && !secret.exists());
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod cluster;
+
 use std::process::ExitCode;
 
 pub mod scan;

@@ -79,6 +79,7 @@ pub(super) struct Daemon {
     pub(super) log: PathBuf,
     /// The child of kvet's that it runs under, if it is not vstart's.
     process: Option<Process>,
+    pid: Option<Pid>,
     held: Option<AsyncFd<OwnedFd>>,
 }
 
@@ -96,6 +97,7 @@ impl Daemon {
             socket,
             log,
             process,
+            pid: None,
             held: None,
         }
     }
@@ -116,6 +118,7 @@ impl Daemon {
         })?;
         let handle = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         self.held = Some(register(handle)?);
+        self.pid = Some(pid);
         Ok(())
     }
 
@@ -240,6 +243,11 @@ impl Daemon {
         if let Some(process) = &mut self.process {
             wait_gone(process, limit);
         }
+    }
+
+    /// Its process id, as this process sees it.
+    pub(super) fn pid(&self) -> Option<u32> {
+        u32::try_from(self.pid?.as_raw_pid()).ok()
     }
 
     /// Its log file.

@@ -129,6 +129,7 @@ pub struct Cluster {
     access: Access,
     monitor: Monitor,
     ranks: u32,
+    conf: PathBuf,
     // In this order: the daemons write in the directory.
     daemons: Daemons,
     state: Scratch,
@@ -187,6 +188,11 @@ impl Cluster {
             access,
             monitor,
             ranks: spec.max_mds,
+            conf: state.join(if spec.vstart.is_some() {
+                "v/ceph.conf"
+            } else {
+                "ceph.conf"
+            }),
             daemons,
             state,
         })
@@ -201,6 +207,19 @@ impl Cluster {
     /// The daemons' names.
     pub fn daemons(&self) -> impl Iterator<Item = &str> {
         self.daemons.iter().map(|daemon| daemon.name.as_str())
+    }
+
+    /// A daemon's process id, as this process sees it.
+    #[must_use]
+    pub fn process(&self, daemon: &str) -> Option<u32> {
+        self.daemon(daemon).ok()?.pid()
+    }
+
+    /// The ceph.conf that Ceph's own tools can be given, inside the namespace.
+    /// It names a keyring with every right.
+    #[must_use]
+    pub fn conf(&self) -> &Path {
+        &self.conf
     }
 
     /// Waits until the cluster is healthy again, as after a failover.

@@ -1,10 +1,10 @@
 //! The clients that metadata servers know.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A client's session with the metadata servers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The client's number: N of `libceph: clientN fsid …` in the guest's log.
     pub id: u64,
