@@ -4,6 +4,10 @@
 
 mod archive;
 mod debian;
+mod directory;
+mod git;
+mod http;
+mod kernel_org;
 mod mirror;
 
 use std::io;
@@ -12,6 +16,8 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 
 use super::progress::Progress;
 use super::version::KernelVersion;
@@ -143,7 +149,10 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: None,
                 git: Some(RawGit { repo, reference }),
                 dir: None,
-            } => Ok(Self::Git { repo, reference }),
+            } => {
+                git::check_words(&repo, &reference)?;
+                Ok(Self::Git { repo, reference })
+            }
             RawSource {
                 debian: None,
                 version: None,
@@ -281,6 +290,54 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
+    /// No server had the right content.
+    #[error("cannot download {what}:{}", attempts.iter().map(|attempt| format!("\n  {attempt}")).collect::<String>())]
+    #[diagnostic(help(
+        "run it again to go on where it stopped; name other mirrors in KVET_KERNEL_MIRRORS; or use \
+         another source: `debian: linux-source-…`, `url:` with `sha256:`, `git:` or `dir:`"
+    ))]
+    Download {
+        /// What was wanted.
+        what: String,
+        /// Every server with its failure.
+        attempts: Vec<String>,
+    },
+    /// kernel.org has no such release.
+    #[error("{file} is not in {url}")]
+    #[diagnostic(help("{help}"))]
+    NotReleased {
+        /// The archive.
+        file: String,
+        /// The list.
+        url: String,
+        /// What there is.
+        help: String,
+    },
+    /// A commit is not to be had.
+    #[error("cannot get `{reference}` of {repo}")]
+    #[diagnostic(help(
+        "check both with `git ls-remote`; a commit id must be given in full; or use another \
+         source: `debian: linux-source-…`, `version: \"…\"`, `url:` with `sha256:`, or `dir:`"
+    ))]
+    Git {
+        /// The repository.
+        repo: String,
+        /// The branch, tag or commit.
+        reference: String,
+        /// What git said.
+        source: ProcessError,
+    },
+    /// A directory could not be copied.
+    #[error("cannot take a snapshot of {}", path.display())]
+    #[diagnostic(help(
+        "check that it can be read and does not change meanwhile, and the free space of the cache"
+    ))]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// What arrived is no kernel.
     #[error("{origin} holds no kernel tree: its top Makefile states no version")]
     #[diagnostic(help("name the top directory of a Linux tree, or an archive of one"))]
@@ -336,6 +393,16 @@ pub async fn fetch(
     store: &Store,
     spec: &SourceSpec,
 ) -> Result<Tree, SourceError> {
+    fetch_with(context, store, spec, &Network::from_environment()).await
+}
+
+/// The same with a say in how the network is used.
+pub async fn fetch_with(
+    context: &Context,
+    store: &Store,
+    spec: &SourceSpec,
+    network: &Network,
+) -> Result<Tree, SourceError> {
     let progress = Progress::start(context, Stage::Source, spec.name());
     let (tree, cached) = match spec {
         SourceSpec::Debian {
@@ -353,7 +420,14 @@ pub async fn fetch(
             )
             .await?
         }
-        _ => return Err(SourceError::Interrupted),
+        SourceSpec::Release { version } => {
+            kernel_org::release(context, store, &progress, network, version).await?
+        }
+        SourceSpec::Archive { url, sha256 } => {
+            kernel_org::archive(context, store, &progress, network, url, sha256).await?
+        }
+        SourceSpec::Git { repo, reference } => git::fetch(context, store, repo, reference).await?,
+        SourceSpec::Directory { path } => directory::fetch(context, store, path).await?,
     };
     progress.finish(cached);
     Ok(tree)

@@ -1,0 +1,241 @@
+//! Releases from kernel.org or a mirror of it, and archives from anywhere.
+
+use std::path::{Path, PathBuf};
+
+use super::http::{Downloader, KEYRING_VARIABLE, Network};
+use super::{KIND, SourceError, TREE, Tree, archive, finished, seal, stored};
+use crate::context::Context;
+use crate::event::Event;
+use crate::kernel::progress::Progress;
+use crate::kernel::version::KernelVersion;
+use crate::process::Command;
+use crate::store::{Key, Store, io_error, write_atomic};
+
+/// The signed list of digests in every directory of releases.
+const LIST: &str = "sha256sums.asc";
+
+/// Gets a release's tree; the flag says whether it was in the store.
+pub(super) async fn release(
+    context: &Context,
+    store: &Store,
+    progress: &Progress,
+    network: &Network,
+    version: &KernelVersion,
+) -> Result<(Tree, bool), SourceError> {
+    let key = Key::of(["kernel.org", &version.to_string()]);
+    if let Some(tree) = stored(store, &key) {
+        return Ok((tree, true));
+    }
+    let file = format!("linux-{version}.tar.xz");
+    let directory = format!("v{}.x", version.major());
+    let downloader = Downloader::new(context, network, progress)?;
+    let (digest, checked) = listed(context, store, &downloader, network, &directory, &file).await?;
+    let urls: Vec<String> = network
+        .mirrors
+        .iter()
+        .map(|mirror| format!("{mirror}/{directory}/{file}"))
+        .collect();
+    let origin = format!("{file} from kernel.org (SHA-256 as in {LIST}, {checked})");
+    let download = Download {
+        urls,
+        digest,
+        file,
+        origin,
+    };
+    fill(context, store, progress, &downloader, &key, &download).await
+}
+
+/// Gets the tree in an archive of known digest.
+pub(super) async fn archive(
+    context: &Context,
+    store: &Store,
+    progress: &Progress,
+    network: &Network,
+    url: &str,
+    sha256: &str,
+) -> Result<(Tree, bool), SourceError> {
+    let key = Key::of(["archive", sha256]);
+    if let Some(tree) = stored(store, &key) {
+        return Ok((tree, true));
+    }
+    let downloader = Downloader::new(context, network, progress)?;
+    let download = Download {
+        urls: vec![url.to_owned()],
+        digest: sha256.to_owned(),
+        file: format!("{sha256}.archive"),
+        origin: format!("{url} (SHA-256 as the job says)"),
+    };
+    fill(context, store, progress, &downloader, &key, &download).await
+}
+
+struct Download {
+    urls: Vec<String>,
+    digest: String,
+    file: String,
+    origin: String,
+}
+
+async fn fill(
+    context: &Context,
+    store: &Store,
+    progress: &Progress,
+    downloader: &Downloader<'_>,
+    key: &Key,
+    download: &Download,
+) -> Result<(Tree, bool), SourceError> {
+    let entry = store
+        .fill(KIND, key.as_str(), async |path: PathBuf| {
+            // Beside the entry: what arrived survives a failure and is continued.
+            let file = store.kind("downloads")?.join(&download.file);
+            downloader
+                .file(&download.urls, &download.digest, &file)
+                .await?;
+            let unpacked =
+                archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
+            std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
+            unpacked?;
+            seal(&path, &download.origin)
+        })
+        .await?;
+    Ok((finished(store, key, &download.origin)?, entry.cached))
+}
+
+/// The digest of a file as the first mirror with a list has it, and how far
+/// the list itself was checked.
+async fn listed(
+    context: &Context,
+    store: &Store,
+    downloader: &Downloader<'_>,
+    network: &Network,
+    directory: &str,
+    file: &str,
+) -> Result<(String, String), SourceError> {
+    let mut attempts = Vec::new();
+    for mirror in &network.mirrors {
+        let url = format!("{mirror}/{directory}/{LIST}");
+        let text = tokio::select! {
+            text = downloader.text(&url) => text,
+            () = context.cancel.cancelled() => return Err(SourceError::Interrupted),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(reason) => {
+                attempts.push(format!("{url}: {reason}"));
+                continue;
+            }
+        };
+        let signature = match &network.keyring {
+            None => Err("signature not checked: no keyring".to_owned()),
+            Some(keyring) => match signed(context, store, keyring, &text).await? {
+                Ok(()) => Ok("signature checked".to_owned()),
+                Err(reason) => {
+                    attempts.push(format!("{url}: its signature is not good: {reason}"));
+                    continue;
+                }
+            },
+        };
+        let digests = digests(&text);
+        let Some((digest, _)) = digests.iter().find(|(_, name)| *name == file) else {
+            return Err(SourceError::NotReleased {
+                file: file.to_owned(),
+                url,
+                help: newest_like(file, &digests),
+            });
+        };
+        let checked = signature.unwrap_or_else(|why| {
+            context.emit(Event::Warning(format!(
+                "{LIST}: {why}; set {KEYRING_VARIABLE} to one with kernel.org's checksum key"
+            )));
+            why
+        });
+        return Ok(((*digest).to_owned(), checked));
+    }
+    Err(SourceError::Download {
+        what: format!("{LIST} for {file}"),
+        attempts,
+    })
+}
+
+/// Checks the list's signature with gpgv.
+async fn signed(
+    context: &Context,
+    store: &Store,
+    keyring: &Path,
+    text: &str,
+) -> Result<Result<(), String>, SourceError> {
+    let list = store.kind("downloads")?.join(LIST);
+    write_atomic(&list, text.as_bytes())?;
+    let finished = Command::new("gpgv")
+        .env("LC_ALL", "C")
+        .arg("--keyring")
+        .arg(keyring)
+        .arg(&list)
+        .status(&context.cancel)
+        .await?;
+    let said = String::from_utf8_lossy(&finished.stderr);
+    Ok(if finished.status.success() {
+        Ok(())
+    } else {
+        Err(said.lines().last().unwrap_or("gpgv failed").to_owned())
+    })
+}
+
+/// The digests and names inside the signed part of a clear-signed list.
+fn digests(text: &str) -> Vec<(&str, &str)> {
+    text.lines()
+        .skip_while(|line| *line != "-----BEGIN PGP SIGNED MESSAGE-----")
+        .take_while(|line| *line != "-----BEGIN PGP SIGNATURE-----")
+        .filter_map(|line| {
+            let (digest, name) = line.split_once("  ")?;
+            let fit = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            fit.then(|| (digest, name.trim()))
+        })
+        .collect()
+}
+
+/// What to try instead of a release that is not listed.
+fn newest_like(file: &str, digests: &[(&str, &str)]) -> String {
+    let version = |name: &str| -> Option<KernelVersion> {
+        name.strip_prefix("linux-")?
+            .strip_suffix(".tar.xz")?
+            .parse()
+            .ok()
+    };
+    let wanted = version(file).map(|version| version.numbers());
+    let newest = digests
+        .iter()
+        .filter_map(|(_, name)| version(name))
+        .filter(|version| {
+            let (major, minor, _) = version.numbers();
+            wanted.is_some_and(|wanted| (wanted.0, wanted.1) == (major, minor))
+        })
+        .max_by_key(KernelVersion::numbers);
+    match newest {
+        Some(version) => format!("the newest of that series is \"{version}\""),
+        None => {
+            "release candidates are not there: use `git:`; other versions: see the list".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_signed_part_of_a_list_counts() {
+        let digest = "ab".repeat(32);
+        let text = format!(
+            "{digest}  linux-6.17.9.tar.xz\n-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n\
+             {digest}  linux-6.17.3.tar.xz\n{digest}  linux-6.17.10.tar.xz\nnonsense  x\n\
+             -----BEGIN PGP SIGNATURE-----\n{digest}  linux-6.17.8.tar.xz\n"
+        );
+        let found = digests(&text);
+        let names: Vec<&str> = found.iter().map(|(_, name)| *name).collect();
+        assert_eq!(names, ["linux-6.17.3.tar.xz", "linux-6.17.10.tar.xz"]);
+        assert_eq!(
+            newest_like("linux-6.17.11.tar.xz", &found),
+            "the newest of that series is \"6.17.10\""
+        );
+    }
+}

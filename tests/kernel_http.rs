@@ -1,0 +1,478 @@
+//! Downloading kernels from servers that cut, stall, redirect, refuse, lie and
+//! serve the wrong bytes. The server is on loopback and speaks raw HTTP, because
+//! a well-made one could not be made to lie.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kvet::Context;
+use kvet::kernel::source::{Network, fetch_with};
+use kvet::kernel::{SourceError, SourceSpec, Tree};
+use kvet::store::Store;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server does with one request.
+enum Reply {
+    /// Sends these bytes and closes.
+    Send(Vec<u8>),
+    /// Sends these bytes and then nothing, until the client leaves.
+    Stall(Vec<u8>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Request {
+    path: String,
+    /// Where the client wants to go on.
+    start: Option<usize>,
+}
+
+/// A server and what it was asked.
+struct Server {
+    address: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Answers every request with `reply`, which is told its number, from 0.
+    async fn start(reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let request = read_request(&mut stream).await;
+                let number = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(request.clone());
+                    seen.len() - 1
+                };
+                match reply(number, &request) {
+                    Reply::Send(bytes) => drop(stream.write_all(&bytes).await),
+                    Reply::Stall(bytes) => {
+                        tokio::spawn(async move {
+                            drop(stream.write_all(&bytes).await);
+                            drop(stream.read(&mut [0]).await);
+                        });
+                    }
+                }
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    fn starts(&self) -> Vec<Option<usize>> {
+        self.requests().iter().map(|one| one.start).collect()
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Request {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap().to_owned();
+    let start = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let range = value.strip_prefix("bytes=")?.strip_suffix('-')?;
+        (name.eq_ignore_ascii_case("range")).then(|| range.parse().unwrap())
+    });
+    Request { path, start }
+}
+
+fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// An honest answer, also to a request that goes on somewhere.
+fn honest(content: &[u8], request: &Request) -> Vec<u8> {
+    match request.start {
+        Some(start) => {
+            let rest = &content[start..];
+            let (total, last) = (content.len(), content.len() - 1);
+            let headers = format!(
+                "Content-Range: bytes {start}-{last}/{total}\r\nContent-Length: {}\r\n",
+                rest.len()
+            );
+            response("206 Partial Content", &headers, rest)
+        }
+        None => {
+            let headers = format!("Content-Length: {}\r\n", content.len());
+            response("200 OK", &headers, content)
+        }
+    }
+}
+
+/// The first part of an honest answer: its head and `count` bytes of body.
+fn first(answer: &[u8], count: usize) -> Vec<u8> {
+    let head = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap()
+        + 4;
+    answer[..head + count].to_vec()
+}
+
+/// A kernel's archive, small and true.
+fn archive() -> Vec<u8> {
+    let makefile = b"VERSION = 6\nPATCHLEVEL = 17\nSUBLEVEL = 3\nEXTRAVERSION =\n";
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in [
+        ("linux-6.17.3/Makefile", &makefile[..]),
+        ("linux-6.17.3/fs/inode.c", &[b'x'; 100_000]),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn digest(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
+}
+
+fn network(mirrors: &[&Server]) -> Network {
+    Network {
+        mirrors: mirrors.iter().map(|one| one.address.clone()).collect(),
+        keyring: None,
+        stall: Duration::from_millis(300),
+        pause: Duration::from_millis(1),
+    }
+}
+
+async fn fetch_archive(home: &Path, server: &Server, sha256: &str) -> Result<Tree, SourceError> {
+    let spec = SourceSpec::Archive {
+        url: format!("{}/linux.tar", server.address),
+        sha256: sha256.to_owned(),
+    };
+    let store = Store::at(home).unwrap();
+    fetch_with(&Context::default(), &store, &spec, &network(&[])).await
+}
+
+async fn fetch_release(home: &Path, network: &Network) -> Result<Tree, SourceError> {
+    let spec = SourceSpec::Release {
+        version: "6.17.3".parse().unwrap(),
+    };
+    let store = Store::at(home).unwrap();
+    fetch_with(&Context::default(), &store, &spec, network).await
+}
+
+fn assert_is_the_kernel(tree: &Tree) {
+    assert_eq!(tree.version.to_string(), "6.17.3");
+    let inode = std::fs::read(tree.path.join("fs/inode.c")).unwrap();
+    assert_eq!(inode, [b'x'; 100_000]);
+}
+
+/// Nothing of a failed download may look like a source.
+fn assert_no_source(home: &Path) {
+    let names: Vec<_> = std::fs::read_dir(home.join("sources"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".lock"))
+        .collect();
+    assert_eq!(names, Vec::<String>::new());
+}
+
+fn help(error: &SourceError) -> String {
+    miette::Diagnostic::help(error).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_cut_download_goes_on_where_it_stopped() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |number, request| {
+        let answer = honest(&content, request);
+        Reply::Send(match number {
+            0 => first(&answer, 30_000),
+            1 => first(&answer, 20_000),
+            _ => answer,
+        })
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+    assert_eq!(server.starts(), [None, Some(30_000), Some(50_000)]);
+}
+
+#[tokio::test]
+async fn what_a_failed_run_left_is_continued_by_the_next() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |number, request| {
+        let answer = honest(&content, request);
+        Reply::Send(match number {
+            0 => first(&answer, 30_000),
+            1..=3 => response("503 Service Unavailable", "Content-Length: 0\r\n", b""),
+            _ => answer,
+        })
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
+    assert_no_source(home.path());
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+    assert_eq!(server.starts().last(), Some(&Some(30_000)));
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_and_asked_again() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |number, request| {
+        let answer = honest(&content, request);
+        match number {
+            0 => Reply::Stall(Vec::new()),
+            1 => Reply::Stall(first(&answer, 10_000)),
+            _ => Reply::Send(answer),
+        }
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+    assert_eq!(server.starts(), [None, None, Some(10_000)]);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_but_not_for_ever() {
+    let content = archive();
+    let expected = digest(&content);
+    let to = |place: &str| {
+        response(
+            "302 Found",
+            &format!("Location: {place}\r\nContent-Length: 0\r\n"),
+            b"",
+        )
+    };
+    let server = Server::start(move |_, request| {
+        Reply::Send(match request.path.as_str() {
+            "/linux.tar" => to("/real"),
+            _ => honest(&content, request),
+        })
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+
+    let loops = Server::start(move |_, _| Reply::Send(to("/linux.tar"))).await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_archive(home.path(), &loops, &expected)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("redirect"), "{error}");
+    assert!(help(&error).contains("another source"));
+    assert_eq!(loops.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_never_unpacked() {
+    let server = Server::start(|_, request| Reply::Send(honest(&archive(), request))).await;
+    let home = tempfile::tempdir().unwrap();
+    let wanted = "0".repeat(64);
+    let error = fetch_archive(home.path(), &server, &wanted)
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&wanted) && text.contains(&digest(&archive())),
+        "{text}"
+    );
+    assert_no_source(home.path());
+    // Nor kept, to be continued for ever.
+    let left = std::fs::read_dir(home.path().join("downloads"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_length_too_long_does_not_hide_a_whole_file() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |_, _| {
+        let headers = format!("Content-Length: {}\r\n", content.len() + 5);
+        Reply::Send(response("200 OK", &headers, &content))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+}
+
+#[tokio::test]
+async fn a_length_too_short_is_a_wrong_file() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |_, _| {
+        let headers = format!("Content-Length: {}\r\n", content.len() - 5000);
+        Reply::Send(response("200 OK", &headers, &content))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("SHA-256"), "{error}");
+    assert_no_source(home.path());
+}
+
+#[tokio::test]
+async fn a_length_beyond_reason_is_refused_unread() {
+    let server = Server::start(|_, _| {
+        Reply::Stall(response("200 OK", "Content-Length: 99999999999\r\n", b""))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_archive(home.path(), &server, &"0".repeat(64))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("larger than"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_on_elsewhere_is_asked_for_everything() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |number, request| {
+        Reply::Send(match number {
+            0 => first(&honest(&content, request), 30_000),
+            1 => {
+                let wrong = Request {
+                    start: Some(12),
+                    ..request.clone()
+                };
+                honest(&content, &wrong)
+            }
+            _ => honest(&content, request),
+        })
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let tree = fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_is_the_kernel(&tree);
+    assert_eq!(server.starts(), [None, Some(30_000), None]);
+}
+
+/// A mirror with a list that names `sha256` for the release.
+async fn mirror(
+    sha256: String,
+    file: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+) -> Server {
+    let list = format!(
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{sha256}  linux-6.17.3.tar.xz\n\
+         -----BEGIN PGP SIGNATURE-----\n"
+    );
+    Server::start(move |_, request| match request.path.as_str() {
+        "/v6.x/sha256sums.asc" => Reply::Send(honest(list.as_bytes(), request)),
+        "/v6.x/linux-6.17.3.tar.xz" => file(request),
+        path => panic!("asked for {path}"),
+    })
+    .await
+}
+
+fn not_found() -> Vec<u8> {
+    response("404 Not Found", "Content-Length: 0\r\n", b"")
+}
+
+#[tokio::test]
+async fn the_next_mirror_serves_where_one_fails() {
+    let gone = Server::start(|_, _| Reply::Send(not_found())).await;
+    let wrong = mirror(digest(&archive()), |request| {
+        Reply::Send(honest(b"something else", request))
+    })
+    .await;
+    let good = mirror(digest(&archive()), |request| {
+        Reply::Send(honest(&archive(), request))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let network = network(&[&gone, &wrong, &good]);
+    let tree = fetch_release(home.path(), &network).await.unwrap();
+    assert_is_the_kernel(&tree);
+    assert!(
+        tree.origin.contains("signature not checked"),
+        "{}",
+        tree.origin
+    );
+    // The list came from the second, the content from the third.
+    assert_eq!(good.requests().len(), 1);
+    let asked = good.requests().len();
+    fetch_release(home.path(), &network).await.unwrap();
+    assert_eq!(
+        good.requests().len(),
+        asked,
+        "the second time cost a request"
+    );
+}
+
+#[tokio::test]
+async fn when_all_mirrors_fail_each_is_named_with_its_reason() {
+    let gone = Server::start(|_, _| Reply::Send(not_found())).await;
+    let unlisted = mirror(digest(&archive()), |_| Reply::Send(not_found())).await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_release(home.path(), &network(&[&gone, &unlisted]))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    for server in [&gone, &unlisted] {
+        assert!(text.contains(&server.address), "{text}");
+    }
+    assert!(text.contains("404"), "{text}");
+    assert!(help(&error).contains("KVET_KERNEL_MIRRORS"));
+    assert_no_source(home.path());
+}
+
+#[tokio::test]
+async fn a_list_that_nobody_signed_is_refused_where_a_keyring_is_given() {
+    let server = mirror(digest(&archive()), |request| {
+        Reply::Send(honest(&archive(), request))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let keyring = home.path().join("keyring.gpg");
+    std::fs::write(&keyring, "").unwrap();
+    let network = Network {
+        keyring: Some(keyring),
+        ..network(&[&server])
+    };
+    let error = fetch_release(home.path(), &network).await.unwrap_err();
+    assert!(
+        error.to_string().contains("signature is not good"),
+        "{error}"
+    );
+    assert_no_source(home.path());
+}
