@@ -13,6 +13,7 @@ pub mod detect;
 pub mod error;
 pub mod event;
 pub mod guest;
+pub mod host;
 pub mod job;
 pub mod kernel;
 pub mod process;

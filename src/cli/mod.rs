@@ -1,13 +1,153 @@
-//! The command line.
+//! The command line: one file per subcommand, and here what they share: parsing
+//! arguments, the runtime, signals, printing errors, exit codes. Standard
+//! output carries data; everything else goes to standard error.
 
-pub mod cluster;
+mod cluster;
+mod doctor;
+mod judge;
+mod output;
+mod report;
+mod run;
+mod scan;
+mod shell;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-pub mod scan;
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::event::EventSink;
+use crate::report::Progress;
+
+/// Vets kernel patches: builds the kernels of an experiment, boots each in QEMU
+/// against a Ceph cluster, drives a workload, reads what the kernels say, and
+/// answers with evidence.
+#[derive(Debug, Parser)]
+#[command(name = "kvet", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 good, every arm as expected; 1 bad, the kernel misbehaved; \
+125 undecided; 128 usage, job or host error; 130 interrupted. \
+They suit `git bisect run` as they are.";
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Run a job: build its kernels, try them, and give the verdict
+    Run(run::Arguments),
+    /// Give the verdict again from what a run recorded, with today's rules
+    Judge(judge::Arguments),
+    /// Print a run's report in one of several formats
+    Report(report::Arguments),
+    /// Boot an arm's kernel in the same guest, with a shell on the console
+    Shell(shell::Arguments),
+    /// Find findings in any kernel log
+    Scan(scan::ScanArgs),
+    /// Start, watch and stop a job's cluster by hand
+    Cluster(cluster::ClusterArgs),
+    /// Tell what this host lacks, and mend it
+    Doctor(doctor::Arguments),
+}
 
 /// Parses the arguments and runs the subcommand they name.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers; anything else is a usage error.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Good
+            };
+            drop(error.print());
+            return exit.code().into();
+        }
+    };
+    // The parent-death signal of every child follows this one thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let (events, receiver) = EventSink::channel();
+            let context = Context {
+                events,
+                ..Context::default()
+            };
+            let quiet = false;
+            let mut progress = Progress::new(std::io::stderr().is_terminal(), quiet);
+            let telling = async {
+                let mut receiver = receiver;
+                while let Some(event) = receiver.recv().await {
+                    progress.show(event);
+                }
+            };
+            let cancel = context.cancel.clone();
+            let listening = async {
+                if interrupted().await {
+                    cancel.cancel();
+                }
+                std::future::pending::<()>().await;
+            };
+            let working = dispatch(arguments.command, context);
+            tokio::select! {
+                // The sender goes with the context, so telling ends after the
+                // work, with everything told.
+                (result, ()) = async { tokio::join!(working, telling) } => result,
+                () = listening => Ok(Exit::Interrupted),
+            }
+        }),
+        Err(source) => Err(output::RuntimeError { source }.into()),
+    };
+    match result {
+        Ok(exit) => exit.code().into(),
+        Err(error) => {
+            output::complain(&error);
+            error.exit().code().into()
+        }
+    }
+}
+
+async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error> {
+    match command {
+        Subcommands::Run(arguments) => run::run(arguments, &context).await,
+        Subcommands::Judge(arguments) => judge::judge(&arguments),
+        Subcommands::Report(arguments) => report::report(&arguments),
+        Subcommands::Shell(arguments) => shell::shell(arguments, &context).await,
+        Subcommands::Scan(arguments) => scan::scan(
+            &arguments,
+            &mut std::io::stdout().lock(),
+            &mut output::complain,
+        ),
+        Subcommands::Cluster(arguments) => {
+            cluster::run(arguments, &context, &mut std::io::stdout()).await
+        }
+        Subcommands::Doctor(arguments) => doctor::doctor(&arguments, &context).await,
+    }
+}
+
+/// Waits for Ctrl-C or a request to end; `false` if signals cannot be had.
+async fn interrupted() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+        return false;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    true
 }

@@ -213,6 +213,15 @@ impl Daemon {
         }
     }
 
+    /// Returns when the process that answered for it has ended.
+    pub(super) async fn lost(&self) {
+        match &self.held {
+            // A pidfd that reads as ready stays so.
+            Some(held) => drop(held.readable().await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends it at once. Its state is thrown away with it, so there is nothing
     /// that a gentler end would save.
     pub(super) fn kill(&self) {

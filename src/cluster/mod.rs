@@ -318,6 +318,28 @@ impl Cluster {
         self.daemons.ended().await
     }
 
+    /// As [`Self::ended`], for those who share the cluster: how the daemon
+    /// ended is not known then.
+    pub async fn lost(&self) -> DaemonEnded {
+        let mut waits: FuturesUnordered<_> = self
+            .daemons
+            .iter()
+            .map(|daemon| async {
+                daemon.lost().await;
+                DaemonEnded {
+                    name: daemon.name.clone(),
+                    status: None,
+                    log: daemon.log().to_owned(),
+                    tail: daemon.tail(),
+                }
+            })
+            .collect();
+        match waits.next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends all daemons and removes all state.
     pub async fn stop(self) {
         let Self {

@@ -122,6 +122,9 @@ mod tests {
             assert_eq!(json, format!("\"{class}\""));
             assert_eq!(class.name().parse(), Ok(*class));
         }
-        assert_eq!("hang".parse::<Class>(), Err(UnknownClass("hang".to_owned())));
+        assert_eq!(
+            "hang".parse::<Class>(),
+            Err(UnknownClass("hang".to_owned()))
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! The function a report is named after, and the name.
 
+use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
 use super::report::{Parts, Report, Section, Stack};
 use super::rules::{Choice, refine, skip};
-use super::Class;
 
 /// What stands for a function that could not be told.
 pub(super) const CORRUPTED: &str = "corrupted";
@@ -41,7 +41,11 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         named = function;
     }
     if rule.name == "internal-error"
-        && report.hit.groups.first().is_some_and(|kind| kind.contains("BUG"))
+        && report
+            .hit
+            .groups
+            .first()
+            .is_some_and(|kind| kind.contains("BUG"))
     {
         class = Class::KernelBug;
         "kernel BUG in {F}".clone_into(&mut pattern);
@@ -60,7 +64,12 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     if rule.stack && !has_stack(choice, parts) {
         damaged = true;
     }
-    let text = fill(&pattern, report, parts, names.first().map_or("", String::as_str));
+    let text = fill(
+        &pattern,
+        report,
+        parts,
+        names.first().map_or("", String::as_str),
+    );
     let mut alternatives = Vec::new();
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
@@ -95,7 +104,12 @@ pub(super) fn provisional(report: &Report) -> String {
     let function = report.hit.function.as_deref().map(plain);
     match function {
         Some(function) => fill(&pattern, report, &Parts::default(), function),
-        None => fill(&pattern.replace(" in {F}", ""), report, &Parts::default(), ""),
+        None => fill(
+            &pattern.replace(" in {F}", ""),
+            report,
+            &Parts::default(),
+            "",
+        ),
     }
 }
 
@@ -206,8 +220,11 @@ fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>)
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS, true)
-            .or_else(|| first_line.filter(|f| !skip::ALWAYS.contains(f)).map(str::to_owned)),
+        Choice::Stack => innermost(parts, &skip::ALWAYS, true).or_else(|| {
+            first_line
+                .filter(|f| !skip::ALWAYS.contains(f))
+                .map(str::to_owned)
+        }),
         Choice::Waiting => innermost(parts, &skip::HANG, false),
         Choice::Fault => fault(first_line, parts),
         Choice::Lock => lock(parts),
@@ -253,9 +270,10 @@ fn lock(parts: &Parts) -> Option<String> {
 /// The outermost function that tells what was going on when a timer or an NMI
 /// found the CPU stalled.
 fn outermost(parts: &Parts) -> Vec<String> {
-    let stacks = parts.stacks.iter().filter(|stack| {
-        matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced
-    });
+    let stacks = parts
+        .stacks
+        .iter()
+        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced);
     for stack in stacks {
         let found = outermost_of(&stack.frames);
         if !found.is_empty() {
@@ -298,7 +316,9 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     reliable
         .iter()
         .skip(start)
-        .find(|frame| !skip::INTERRUPT.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function))
+        .find(|frame| {
+            !skip::INTERRUPT.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function)
+        })
         .map(|frame| spellings(plain(&frame.function)))
         .unwrap_or_default()
 }
@@ -349,7 +369,26 @@ fn interrupted(frames: &[&Frame]) -> usize {
 /// The bare name of a system call's entry function.
 fn system_call(name: &str) -> Option<&str> {
     for start in [
-        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__se_sys_", "__do_sys_", "__ia32_compat_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__x64_compat_sys_", "__do_compat_sys_", "__se_compat_sys_", "__arm64_compat_sys_", "compat_sys_", "compat_SyS_", "ksys_", "SyS_", "SYSC_", "sys_", "__sys_",
+        "__x64_sys_",
+        "__ia32_sys_",
+        "__arm64_sys_",
+        "__se_sys_",
+        "__do_sys_",
+        "__ia32_compat_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__x64_compat_sys_",
+        "__do_compat_sys_",
+        "__se_compat_sys_",
+        "__arm64_compat_sys_",
+        "compat_sys_",
+        "compat_SyS_",
+        "ksys_",
+        "SyS_",
+        "SYSC_",
+        "sys_",
+        "__sys_",
     ] {
         if let Some(bare) = name.strip_prefix(start) {
             return Some(bare);
@@ -362,7 +401,15 @@ fn system_call(name: &str) -> Option<&str> {
 /// prefixes of their own before system calls.
 fn spellings(name: &str) -> Vec<String> {
     for start in [
-        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__ia32_compat_sys_", "__x64_compat_sys_", "__arm64_compat_sys_",
+        "__x64_sys_",
+        "__ia32_sys_",
+        "__arm64_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__ia32_compat_sys_",
+        "__x64_compat_sys_",
+        "__arm64_compat_sys_",
     ] {
         if let Some(bare) = name.strip_prefix(start) {
             return vec![format!("sys_{bare}"), name.to_owned()];

@@ -1,1 +1,11 @@
-//! (skeleton)
+//! A job: the YAML a user writes ([`Job`]), loaded with errors that point into
+//! the file, and resolved once into a [`Plan`] that the stages work from. No
+//! stage reads YAML.
+
+mod load;
+mod plan;
+mod spec;
+
+pub use load::JobError;
+pub use plan::{Arm, Choice, Plan};
+pub use spec::{ArmSpec, Job, KernelSpec, MachineSpec, WorkloadSpec};

@@ -1,1 +1,13 @@
-//! (skeleton)
+//! What a run tells: one versioned model ([`Report`]), and the reporters that
+//! turn it and the events of a run into text, JSON and `JUnit`. Only this
+//! module's writers and the command line print.
+
+mod junit;
+mod model;
+mod progress;
+mod terminal;
+
+pub use junit::junit;
+pub use model::{ArmReport, HostFacts, KernelFacts, Report};
+pub use progress::Progress;
+pub use terminal::{Style, human, printable, verdict_line};

@@ -151,12 +151,12 @@ async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
         command_line: "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1",
         directory: scratch.path().to_owned(),
     };
-    let (mut machine, _agent) = match Machine::start(boot, namespace).await {
+    let (mut machine, mut channels) = match Machine::start(boot, namespace).await {
         Ok(started) => started,
         Err(error) => return Some(format!("/dev/kvm opens, but {error}")),
     };
     let mut byte = [0];
-    match tokio::time::timeout(PROBE_DEADLINE, machine.console.read(&mut byte)).await {
+    match tokio::time::timeout(PROBE_DEADLINE, channels.console.read(&mut byte)).await {
         Ok(Ok(1)) => {
             machine.kill().await;
             None

@@ -53,19 +53,23 @@ pub struct Machine {
     process: Process,
     qmp: Qmp,
     console_in: OwnedWriteHalf,
-    /// What the kernel says on its first serial port.
-    pub console: OwnedReadHalf,
     /// QEMU's command line, for the record.
     pub command: String,
 }
 
+/// What comes out of a machine, apart from the machine itself: each has its
+/// own reader.
+#[derive(Debug)]
+pub struct Channels {
+    /// What the kernel says on its first serial port.
+    pub console: OwnedReadHalf,
+    /// The line to the agent.
+    pub agent: UnixStream,
+}
+
 impl Machine {
-    /// Starts QEMU inside the namespace. The agent's channel is returned
-    /// beside the machine, because the agent's protocol is not the machine's.
-    pub async fn start(
-        boot: Boot<'_>,
-        namespace: &Namespace,
-    ) -> Result<(Self, UnixStream), VmError> {
+    /// Starts QEMU inside the namespace.
+    pub async fn start(boot: Boot<'_>, namespace: &Namespace) -> Result<(Self, Channels), VmError> {
         let sockets = Sockets::under(&boot.directory);
         let console = listen(&sockets.console)?;
         let agent = listen(&sockets.agent)?;
@@ -105,10 +109,9 @@ impl Machine {
             process,
             qmp,
             console_in,
-            console,
             command,
         };
-        Ok((machine, agent))
+        Ok((machine, Channels { console, agent }))
     }
 
     /// Sends a SysRq key through the serial line: works as long as the guest
@@ -118,10 +121,15 @@ impl Machine {
             .execute("chardev-send-break", json!({"id": "console"}))
             .await?;
         let mut buffer = [0; 4];
+        self.type_in(key.encode_utf8(&mut buffer).as_bytes()).await
+    }
+
+    /// Types on the serial line.
+    pub async fn type_in(&mut self, bytes: &[u8]) -> Result<(), VmError> {
         self.console_in
-            .write_all(key.encode_utf8(&mut buffer).as_bytes())
+            .write_all(bytes)
             .await
-            .map_err(|error| VmError::Qmp(error.to_string()))
+            .map_err(|error| VmError::Console(error.to_string()))
     }
 
     /// Waits until QEMU has ended. Safe to race and to call again.
@@ -131,7 +139,7 @@ impl Machine {
     }
 
     /// Waits until QEMU has ended and tells why.
-    pub async fn end(mut self) -> End {
+    pub async fn end(&mut self) -> End {
         let status = self.process.wait().await;
         match self.qmp.shutdown_reason().await.as_deref() {
             Some("guest-shutdown") => End::PoweredOff,
@@ -154,7 +162,7 @@ impl Machine {
     }
 
     /// Ends the machine at once; its state is worth nothing any more.
-    pub async fn kill(mut self) {
+    pub async fn kill(&mut self) {
         self.process.stop(Duration::ZERO).await;
     }
 }

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use accelerator::{Acceleration, Accelerator, choose};
 pub use arguments::{Hardware, Sockets, arguments};
-pub use machine::{Boot, End, Machine};
+pub use machine::{Boot, Channels, End, Machine};
 
 use crate::error::{Exit, Fault};
 use crate::process::ProcessError;
@@ -58,6 +58,9 @@ pub enum VmError {
     /// The control connection broke or said something that is not QMP.
     #[error("QEMU's control connection failed: {0}")]
     Qmp(String),
+    /// The serial line broke.
+    #[error("QEMU's serial line failed: {0}")]
+    Console(String),
     /// The job asks for KVM and it does not run guests here.
     #[error("the job asks for KVM, and {reason}")]
     #[diagnostic(help("`accel: auto` falls back to emulation"))]
@@ -72,7 +75,9 @@ impl Fault for VmError {
         match self {
             Self::Process(error) => error.exit(),
             Self::NoKvm { .. } | Self::Socket { .. } => Exit::Usage,
-            Self::StartedNot { .. } | Self::Silent { .. } | Self::Qmp(_) => Exit::Undecided,
+            Self::StartedNot { .. } | Self::Silent { .. } | Self::Qmp(_) | Self::Console(_) => {
+                Exit::Undecided
+            }
         }
     }
 }

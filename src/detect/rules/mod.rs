@@ -127,7 +127,10 @@ pub(super) const PRELUDE: &str = "------------[ cut here ]";
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 impl Table {
-    #[expect(clippy::expect_used, reason = "the tests compile every pattern of the table")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the tests compile every pattern of the table"
+    )]
     fn new() -> Self {
         let rows = [
             memory::RULES,
@@ -268,7 +271,11 @@ fn lead(body: &str) -> &str {
         rest = rest.trim_start_matches(['[', ' ', '\t', '*']);
         for word in ["rcu: ", "NMI watchdog: ", "watchdog: ", "traps: PANIC"] {
             if let Some(after) = rest.strip_prefix(word) {
-                rest = if word == "traps: PANIC" { &rest[7..] } else { after };
+                rest = if word == "traps: PANIC" {
+                    &rest[7..]
+                } else {
+                    after
+                };
             }
         }
         // Since 6.8 x86 says `Oops: general protection fault, …`.
@@ -345,7 +352,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for compiled in &TABLE.rules {
             assert!(seen.insert(compiled.rule.name), "{}", compiled.rule.name);
-            assert!(compiled.rule.pattern.starts_with('^'), "{}", compiled.rule.name);
+            assert!(
+                compiled.rule.pattern.starts_with('^'),
+                "{}",
+                compiled.rule.name
+            );
         }
     }
 

@@ -1,0 +1,51 @@
+//! `kvet doctor [--fix]`
+
+use std::fmt::Write;
+
+use clap::Args;
+
+use super::output::print;
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::host::{self, Lack};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Install what is missing
+    #[arg(long)]
+    fix: bool,
+}
+
+pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
+    let store = Store::open()?;
+    let mut checks = host::checks(&store).await;
+    let packages = host::missing_packages(&checks);
+    if arguments.fix && !packages.is_empty() {
+        host::install(context, &packages).await?;
+        checks = host::checks(&store).await;
+    }
+    let mut text = String::new();
+    for check in &checks {
+        let state = match &check.lack {
+            None => "ok".to_owned(),
+            Some(Lack::Package(package)) => format!("missing, comes with {package}"),
+            Some(Lack::Other(advice)) => advice.clone(),
+        };
+        let _ = writeln!(text, "{:44} {state}", check.what);
+    }
+    let packages = host::missing_packages(&checks);
+    if !packages.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nTo mend it:\n    apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        );
+    }
+    print(&text)?;
+    Ok(if checks.iter().all(|check| check.lack.is_none()) {
+        Exit::Good
+    } else {
+        Exit::Usage
+    })
+}

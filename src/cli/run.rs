@@ -1,0 +1,121 @@
+//! `kvet run JOB`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::{Format, print, print_json, style};
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::host::{self, Lack, SetupError};
+use crate::job::{Choice, Plan};
+use crate::report::human;
+use crate::run::{Options, run as carry_out};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The job file
+    job: PathBuf,
+    /// Run only this arm (may be repeated)
+    #[arg(long = "arm", value_name = "NAME")]
+    arms: Vec<String>,
+    /// Trials of each arm, instead of the job's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    trials: Option<u32>,
+    /// Trials at a time [default: the number of CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Install what the host lacks first
+    #[arg(long)]
+    setup: bool,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The run directory [default: kvet-runs/JOB-TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let choice = Choice {
+        arms: arguments.arms,
+        trials: arguments.trials,
+        source: None,
+    };
+    let plan = Plan::load(&arguments.job, &choice)?;
+    if arguments.dry_run {
+        match arguments.format {
+            Format::Human => print(&plan.to_string())?,
+            Format::Json => print_json(&plan)?,
+        }
+        return Ok(Exit::Good);
+    }
+    let store = Store::open()?;
+    prepare_host(context, &store, arguments.setup).await?;
+    let out = arguments.out.unwrap_or_else(|| {
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        PathBuf::from("kvet-runs").join(format!("{}-{now}", plan.name))
+    });
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Options {
+        jobs: arguments.jobs.map_or(cpus, usize::from),
+        out,
+    };
+    let report = carry_out(context, &store, &plan, &options).await?;
+    context.emit(Event::Note(format!(
+        "the run is recorded in {}",
+        options.out.display()
+    )));
+    match arguments.format {
+        Format::Human => print(&human(&report, style()))?,
+        Format::Json => print_json(&report)?,
+    }
+    Ok(report.verdict.kind.exit())
+}
+
+/// Sees that the host has what a run needs, installing it if that was asked.
+async fn prepare_host(context: &Context, store: &Store, setup: bool) -> Result<(), Error> {
+    let mut checks = host::checks(store).await;
+    let packages = host::missing_packages(&checks);
+    if !packages.is_empty() {
+        if !setup {
+            let missing = checks
+                .iter()
+                .filter(|check| matches!(check.lack, Some(Lack::Package(_))))
+                .map(|check| check.what.clone())
+                .collect();
+            return Err(SetupError::Missing {
+                missing,
+                packages: packages.join(" "),
+            }
+            .into());
+        }
+        host::install(context, &packages).await?;
+        checks = host::checks(store).await;
+    }
+    for check in checks {
+        match check.lack {
+            None => {}
+            Some(Lack::Package(package)) => {
+                return Err(SetupError::Unfit {
+                    what: check.what,
+                    advice: format!("still missing although {package} is installed"),
+                }
+                .into());
+            }
+            Some(Lack::Other(advice)) => {
+                return Err(SetupError::Unfit {
+                    what: check.what,
+                    advice,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
+}

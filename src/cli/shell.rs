@@ -1,0 +1,30 @@
+//! `kvet shell JOB`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::job::{Choice, Plan};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The job file
+    job: PathBuf,
+    /// The arm whose kernel to boot [default: the job's only one]
+    #[arg(long, value_name = "NAME")]
+    arm: Option<String>,
+}
+
+pub(super) async fn shell(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let choice = Choice {
+        arms: arguments.arm.into_iter().collect(),
+        ..Choice::default()
+    };
+    let plan = Plan::load(&arguments.job, &choice)?;
+    let store = Store::open()?;
+    crate::run::shell(context, &store, &plan).await?;
+    Ok(Exit::Good)
+}

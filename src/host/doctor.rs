@@ -1,0 +1,222 @@
+//! What a host needs for a run, what it lacks, and the commands that mend it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::event::{Event, Stage};
+use crate::process::{Command, Namespace, ProcessError};
+use crate::store::Store;
+
+/// One thing a run needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is needed, and for what.
+    pub what: String,
+    /// `None`: it is there.
+    pub lack: Option<Lack>,
+}
+
+/// What is missing, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// A Debian package brings it.
+    Package(&'static str),
+    /// Something else; the words say what to do.
+    Other(String),
+}
+
+/// Installing what is missing failed.
+#[derive(Debug, Error, Diagnostic)]
+pub enum SetupError {
+    /// Neither root nor a password-free sudo is there.
+    #[error("packages are missing, and installing them needs root")]
+    #[diagnostic(help(
+        "run this, then try again:\n    sudo apt-get install --no-install-recommends {0}"
+    ))]
+    NeedsRoot(String),
+    /// Something is missing and nobody asked to install it.
+    #[error("this host lacks {}", missing.join(", "))]
+    #[diagnostic(help(
+        "add --setup to let kvet install it, or run:\n    apt-get install --no-install-recommends {packages}"
+    ))]
+    Missing {
+        /// What is missing.
+        missing: Vec<String>,
+        /// The packages that bring it.
+        packages: String,
+    },
+    /// Something is missing that no package brings.
+    #[error("{what}: {advice}")]
+    Unfit {
+        /// What is needed.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// apt-get failed.
+    #[error("installing the missing packages failed")]
+    #[diagnostic(help(
+        "the package lists may be old or the archive out of reach: try `apt-get update` by hand"
+    ))]
+    Install(#[from] ProcessError),
+}
+
+impl Fault for SetupError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Install(ProcessError::Interrupted) => Exit::Interrupted,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Programs that are started here and belong to no stage of their own.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("ip", "iproute2"),
+];
+
+/// Space that sources and builds of one kernel version take.
+const SPACE: u64 = 6 << 30;
+
+/// Checks everything a run needs.
+pub async fn checks(store: &Store) -> Vec<Check> {
+    let tables = [
+        ("the sandbox", PROGRAMS),
+        ("building kernels", crate::kernel::PROGRAMS),
+        ("building kernels", crate::kernel::HEADERS),
+        ("running guests", crate::vm::PROGRAMS),
+        ("the cluster", crate::cluster::PROGRAMS),
+    ];
+    let mut all = Vec::new();
+    for (purpose, table) in tables {
+        for &(thing, package) in table {
+            all.push(Check {
+                what: format!("{thing} (for {purpose})"),
+                lack: (!present(thing)).then_some(Lack::Package(package)),
+            });
+        }
+    }
+    all.push(namespace().await);
+    all.push(space(store.root()));
+    all
+}
+
+/// The packages that would bring what is missing, without repetition.
+#[must_use]
+pub fn missing_packages(checks: &[Check]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = checks
+        .iter()
+        .filter_map(|check| match check.lack {
+            Some(Lack::Package(package)) => Some(package),
+            _ => None,
+        })
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// A program on the PATH (or where administrators' programs are), or a file.
+fn present(thing: &str) -> bool {
+    if thing.contains('/') {
+        return Path::new(thing).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let standard = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(OsStr::new);
+    std::env::split_paths(&path)
+        .chain(standard.map(Into::into))
+        .any(|directory| directory.join(thing).is_file())
+}
+
+async fn namespace() -> Check {
+    let tried = Namespace::create(std::net::Ipv4Addr::new(10, 99, 0, 1)).await;
+    let lack = match tried {
+        Ok(namespace) => {
+            namespace.close().await;
+            None
+        }
+        // Its programs are missing: the tables above say so already.
+        Err(ProcessError::Start { .. }) => None,
+        Err(error) => Some(Lack::Other(format!(
+            "{error}; allow user namespaces (sysctl user.max_user_namespaces, \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) \
+             or run as root"
+        ))),
+    };
+    Check {
+        what: "a private network namespace".to_owned(),
+        lack,
+    }
+}
+
+fn space(root: &Path) -> Check {
+    let free = rustix::fs::statvfs(root).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    Check {
+        what: format!("6 GiB free in {}", root.display()),
+        lack: (free < SPACE).then(|| {
+            Lack::Other(format!(
+                "only {} MiB are free; `kvet cache prune` or another XDG_CACHE_HOME",
+                free >> 20
+            ))
+        }),
+    }
+}
+
+/// Installs packages with apt-get, as root or through a sudo that asks for no
+/// password.
+pub async fn install(context: &Context, packages: &[&str]) -> Result<(), SetupError> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let root = rustix::process::geteuid().is_root();
+    if !root && !sudo_works(context).await {
+        return Err(SetupError::NeedsRoot(packages.join(" ")));
+    }
+    let subject = packages.join(" ");
+    context.emit(Event::Note(format!("installing {subject}")));
+    context.emit(Event::Started {
+        stage: Stage::Setup,
+        subject: subject.clone(),
+    });
+    let began = std::time::Instant::now();
+    let apt = |args: &[&str]| {
+        let command = if root {
+            Command::new("apt-get")
+        } else {
+            Command::new("sudo").args(["--non-interactive", "apt-get"])
+        };
+        command
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .deadline(Duration::from_secs(1800))
+    };
+    apt(&["update"]).run(&context.cancel).await?;
+    let words = ["install", "--yes", "--no-install-recommends"];
+    apt(&[&words, packages].concat())
+        .run(&context.cancel)
+        .await?;
+    context.emit(Event::Finished {
+        stage: Stage::Setup,
+        subject,
+        cached: false,
+        elapsed: began.elapsed(),
+    });
+    Ok(())
+}
+
+async fn sudo_works(context: &Context) -> bool {
+    Command::new("sudo")
+        .args(["--non-interactive", "true"])
+        .deadline(Duration::from_secs(10))
+        .run(&context.cancel)
+        .await
+        .is_ok()
+}

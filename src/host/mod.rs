@@ -1,0 +1,8 @@
+//! The host: what it is, what it lacks, and how to mend that. Used by
+//! `kvet doctor`, `run --setup` and every run's record.
+
+mod doctor;
+mod facts;
+
+pub use doctor::{Check, Lack, SetupError, checks, install, missing_packages};
+pub use facts::facts;

@@ -1,0 +1,198 @@
+//! From a file to a [`Job`], with every error pointing at its place: file,
+//! line, column, the line itself, and the nearest word that would have fitted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
+use thiserror::Error;
+
+use super::spec::Job;
+use crate::error::{Exit, Fault};
+
+/// A job could not be read or does not make sense.
+#[derive(Debug, Error, Diagnostic)]
+pub enum JobError {
+    /// The file could not be read.
+    #[error("cannot read the job {}", path.display())]
+    #[diagnostic(help("a job is a YAML file; jobs/ has the ones kvet comes with"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not YAML, or not a job, at the marked place.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Invalid(Box<Invalid>),
+    /// The workload is not right.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Workload(#[from] crate::workload::WorkloadError),
+    /// Something asked for on the command line is not in the job.
+    #[error("{0}")]
+    Choice(String, #[help] Option<String>),
+}
+
+/// A mistake in a job file and its place.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{}:{line}:{column}: {message}", path.display())]
+pub struct Invalid {
+    path: PathBuf,
+    /// From 1.
+    line: usize,
+    /// From 1.
+    column: usize,
+    message: String,
+    /// The file's text, to show the line.
+    #[source_code]
+    text: NamedSource<String>,
+    #[label("here")]
+    span: SourceSpan,
+    /// What would fit.
+    #[help]
+    help: Option<String>,
+}
+
+impl Fault for JobError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// A job file's text, kept so that later errors can point into it.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    pub(super) path: PathBuf,
+    content: String,
+}
+
+impl Text {
+    pub(super) fn read(path: &Path) -> Result<Self, JobError> {
+        let content = std::fs::read_to_string(path).map_err(|source| JobError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            content,
+        })
+    }
+
+    pub(super) fn parse(&self) -> Result<Job, JobError> {
+        serde_yaml::from_str(&self.content).map_err(|error| {
+            let (line, column) = error
+                .location()
+                .map_or((1, 1), |place| (place.line(), place.column()));
+            let message = message_of(&error.to_string());
+            let help = suggestion(&message);
+            self.at(line, column, message, help)
+        })
+    }
+
+    /// An error at the node that `path` leads to: mapping keys, and list
+    /// positions as numbers.
+    pub(super) fn error(&self, path: &[&str], message: String, help: Option<String>) -> JobError {
+        let (line, column) = locate(&self.content, path).unwrap_or((1, 1));
+        self.at(line, column, message, help)
+    }
+
+    fn at(&self, line: usize, column: usize, message: String, help: Option<String>) -> JobError {
+        let start: usize = self
+            .content
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let text = self
+            .content
+            .lines()
+            .nth(line.saturating_sub(1))
+            .unwrap_or("");
+        let offset: usize = text
+            .chars()
+            .take(column.saturating_sub(1))
+            .map(char::len_utf8)
+            .sum();
+        let word = text[offset..]
+            .find(|c: char| c.is_whitespace() || ":,]}".contains(c))
+            .unwrap_or(text.len() - offset);
+        JobError::Invalid(Box::new(Invalid {
+            path: self.path.clone(),
+            line,
+            column,
+            message,
+            text: NamedSource::new(self.path.display().to_string(), self.content.clone()),
+            span: SourceSpan::new((start + offset).into(), word.max(1)),
+            help,
+        }))
+    }
+}
+
+/// The error without the place at its end, which is shown in front.
+fn message_of(text: &str) -> String {
+    text.rfind(" at line ")
+        .map_or(text, |at| &text[..at])
+        .to_owned()
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": the nearest of them.
+fn suggestion(message: &str) -> Option<String> {
+    let at = message.find("unknown ")?;
+    let mut words = message[at..].split('`').skip(1).step_by(2);
+    let wrong = words.next()?;
+    let known: Vec<&str> = words.collect();
+    nearest(wrong, known.iter().copied())
+}
+
+/// "did you mean …?", if one of the words is near enough.
+pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|word| (strsim::jaro_winkler(wrong, word), word))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| format!("did you mean `{word}`?"))
+}
+
+/// Line and column, from 1, of the node at `path`.
+fn locate(content: &str, path: &[&str]) -> Option<(usize, usize)> {
+    let documents = MarkedYaml::load_from_str(content).ok()?;
+    let mut node = documents.first()?;
+    for step in path {
+        node = match &node.data {
+            YamlData::Mapping(entries) => {
+                entries
+                    .iter()
+                    .find(|(key, _)| key.data.as_str() == Some(step))?
+                    .1
+            }
+            YamlData::Sequence(items) => items.get(step.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    Some((node.span.start.line(), node.span.start.col() + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_suggested() {
+        let message = "arms.a: unknown field `patchs`, expected `control` or `patches`";
+        assert_eq!(
+            suggestion(message).as_deref(),
+            Some("did you mean `patches`?")
+        );
+        assert_eq!(suggestion("unknown field `zzz`, expected `name`"), None);
+    }
+
+    #[test]
+    fn a_place_is_found_by_keys_and_positions() {
+        let text = "a:\n  b: [x, {c: y}]\n";
+        assert_eq!(locate(text, &["a", "b", "1", "c"]), Some((2, 14)));
+        assert_eq!(locate(text, &["a", "z"]), None);
+    }
+}

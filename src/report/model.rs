@@ -1,0 +1,69 @@
+//! The report of a run as data: what `--format json` prints and what every
+//! other format is made from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::{ArmResult, Verdict};
+
+/// A run's report. `version` changes when a field changes its meaning or goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of this shape: 1.
+    pub version: u32,
+    /// The job's name.
+    pub job: String,
+    /// When the run began, RFC 3339 in UTC.
+    pub started: String,
+    /// Wall-clock time of the run, in seconds.
+    pub seconds: f64,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The arms, in the job's order.
+    pub arms: Vec<ArmReport>,
+    /// Where it ran.
+    pub host: HostFacts,
+}
+
+/// One arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArmReport {
+    /// Its trials, judged.
+    #[serde(flatten)]
+    pub result: ArmResult,
+    /// Its kernel, if it could be made.
+    pub kernel: Option<KernelFacts>,
+    /// Each trial's wall-clock time, in seconds.
+    pub seconds: Vec<f64>,
+}
+
+/// What an arm's kernel was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelFacts {
+    /// `uname -r`.
+    pub release: String,
+    /// Where its source came from.
+    pub origin: String,
+    /// The content key of the build.
+    pub key: String,
+    /// Whether it had been built before.
+    pub cached: bool,
+    /// The patches applied, in order: file name and SHA-256.
+    pub patches: Vec<(String, String)>,
+}
+
+/// The machine a run ran on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// `uname -srm`.
+    pub kernel: String,
+    /// Processors available to this process.
+    pub cpus: usize,
+    /// `kvm` or `tcg`, once known.
+    pub accelerator: String,
+    /// QEMU's version line.
+    pub qemu: String,
+    /// Ceph's version line.
+    pub ceph: String,
+    /// kvet's version.
+    pub kvet: String,
+}

@@ -1,0 +1,162 @@
+//! Tells a run's events on standard error: bars on a terminal, a line each
+//! where there is none.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::terminal::printable;
+use crate::event::{Event, Stage, Unit};
+
+/// The listener for one command's events.
+pub struct Progress {
+    bars: MultiProgress,
+    open: HashMap<String, ProgressBar>,
+    terminal: bool,
+    quiet: bool,
+}
+
+impl Progress {
+    /// A listener; on a terminal it draws bars. A quiet one tells warnings only.
+    #[must_use]
+    pub fn new(terminal: bool, quiet: bool) -> Self {
+        let target = if terminal && !quiet {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            bars: MultiProgress::with_draw_target(target),
+            open: HashMap::new(),
+            terminal,
+            quiet,
+        }
+    }
+
+    /// Shows one event.
+    pub fn show(&mut self, event: Event) {
+        match event {
+            Event::Started { stage, subject } => self.started(stage, &subject),
+            Event::Progress {
+                stage,
+                subject,
+                done,
+                total,
+                unit,
+            } => self.progress(stage, &subject, done, total, unit),
+            Event::Finished {
+                stage,
+                subject,
+                cached,
+                elapsed,
+            } => {
+                self.close(&key(stage.name(), &subject));
+                let how = if cached { "there already" } else { "done" };
+                self.line(&format!(
+                    "{:8} {subject}: {how} ({})",
+                    stage.name(),
+                    seconds(elapsed)
+                ));
+            }
+            Event::Note(text) => self.line(&format!("{:8} {text}", "note")),
+            Event::Warning(text) => self.always(&format!("{:8} {text}", "warning")),
+            Event::TrialStarted { arm, trial } => {
+                self.spinner(key(&arm, &trial.to_string()), format!("{arm} #{trial}"));
+            }
+            Event::TrialStep { arm, trial, step } => {
+                if let Some(bar) = self.open.get(&key(&arm, &trial.to_string())) {
+                    bar.set_message(format!("{arm} #{trial}: {}", printable(&step)));
+                }
+            }
+            Event::TrialFinding { arm, trial, title } => {
+                self.line(&format!("{:8} {arm} #{trial}: {title}", "finding"));
+            }
+            Event::TrialFinished {
+                arm,
+                trial,
+                outcome,
+                reason,
+                elapsed,
+            } => {
+                self.close(&key(&arm, &trial.to_string()));
+                let why = if reason.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({reason})")
+                };
+                self.line(&format!(
+                    "{:8} {arm} #{trial}: {}{why} ({})",
+                    "trial",
+                    outcome.name(),
+                    seconds(elapsed)
+                ));
+            }
+        }
+    }
+
+    fn started(&mut self, stage: Stage, subject: &str) {
+        self.spinner(
+            key(stage.name(), subject),
+            format!("{:8} {subject}", stage.name()),
+        );
+    }
+
+    fn progress(&mut self, stage: Stage, subject: &str, done: u64, total: Option<u64>, unit: Unit) {
+        let Some(bar) = self.open.get(&key(stage.name(), subject)) else {
+            return;
+        };
+        if let Some(total) = total
+            && bar.length() != Some(total)
+        {
+            bar.set_length(total);
+            let template = match unit {
+                Unit::Bytes => "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}",
+                Unit::Count => "{msg} [{bar:30}] {pos}/{len} {eta}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+        }
+        bar.set_position(done);
+    }
+
+    fn spinner(&mut self, key: String, message: String) {
+        if !self.terminal || self.quiet {
+            return;
+        }
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        bar.set_message(message);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.open.insert(key, bar);
+    }
+
+    fn close(&mut self, key: &str) {
+        if let Some(bar) = self.open.remove(key) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.quiet {
+            self.always(text);
+        }
+    }
+
+    fn always(&self, text: &str) {
+        let text = printable(text.trim_end());
+        self.bars.suspend(|| {
+            // Nobody left to tell if standard error is gone.
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        });
+    }
+}
+
+fn key(kind: &str, subject: &str) -> String {
+    format!("{kind}\0{subject}")
+}
+
+fn seconds(elapsed: Duration) -> String {
+    format!("{:.1} s", elapsed.as_secs_f64())
+}

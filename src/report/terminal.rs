@@ -1,0 +1,226 @@
+//! The report as text that can be read in ten seconds.
+
+use std::fmt::Write;
+
+use super::model::{ArmReport, Report};
+use crate::verdict::{Outcome, VerdictKind};
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// ANSI colours.
+    Coloured,
+    /// Characters only.
+    Plain,
+}
+
+impl Style {
+    /// Colours on a terminal unless `NO_COLOR` says otherwise.
+    #[must_use]
+    pub fn detect(terminal: bool) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if terminal && !refused {
+            Self::Coloured
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Coloured => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+/// Text that came from a guest, made safe to print: no control characters, so
+/// no escape sequence of a guest reaches a terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// "verdict: fixed   stock 3/3 target (…)   fixed 0/3": the whole run in a line.
+#[must_use]
+pub fn verdict_line(report: &Report, style: Style) -> String {
+    let colour = match report.verdict.kind {
+        VerdictKind::Fixed | VerdictKind::Reproduced => "1;32",
+        VerdictKind::NotFixed | VerdictKind::Regressed => "1;31",
+        VerdictKind::Inconclusive => "1;33",
+    };
+    let mut line = format!(
+        "verdict: {}",
+        style.paint(colour, report.verdict.kind.name())
+    );
+    for arm in &report.arms {
+        let result = &arm.result;
+        let hits = result.count(Outcome::Target);
+        let _ = write!(line, "   {} {hits}/{}", result.name, result.trials.len());
+        if let Some(title) = result.reason(Outcome::Target) {
+            let _ = write!(line, " target ({})", printable(title));
+        }
+    }
+    line
+}
+
+/// The report for a person: the verdict, a line per arm, why, and what was
+/// known and not counted.
+#[must_use]
+pub fn human(report: &Report, style: Style) -> String {
+    let mut text = verdict_line(report, style);
+    text.push_str("\n\n");
+    let width = report
+        .arms
+        .iter()
+        .map(|arm| arm.result.name.len())
+        .max()
+        .unwrap_or(0);
+    for arm in &report.arms {
+        let _ = writeln!(
+            text,
+            "  {:width$}  {}",
+            arm.result.name,
+            arm_line(arm, style)
+        );
+    }
+    text.push('\n');
+    for reason in &report.verdict.reasons {
+        let _ = writeln!(text, "  {}", printable(reason));
+    }
+    if let Some(chance) = report.verdict.chance {
+        let _ = writeln!(
+            text,
+            "  chance of such a difference without any effect of the patches: {}",
+            percent(chance)
+        );
+    }
+    let mut known: Vec<(&str, &str)> = report
+        .arms
+        .iter()
+        .flat_map(|arm| {
+            let trials = arm.result.trials.iter().flat_map(|trial| &trial.known);
+            trials.map(|title| (title.as_str(), arm.result.name.as_str()))
+        })
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    for (title, arm) in known {
+        let _ = writeln!(
+            text,
+            "  known, not counted: {} (in {arm})",
+            printable(title)
+        );
+    }
+    text
+}
+
+fn arm_line(arm: &ArmReport, style: Style) -> String {
+    let result = &arm.result;
+    let role = if result.control { "control" } else { "       " };
+    if let Some(broken) = &result.broken {
+        return format!("{role}  {}", style.paint("33", &printable(broken)));
+    }
+    let mut parts = Vec::new();
+    let outcomes = [
+        (Outcome::Target, "31"),
+        (Outcome::Other, "31"),
+        (Outcome::Clean, "32"),
+        (Outcome::Workload, "33"),
+        (Outcome::Harness, "33"),
+        (Outcome::Timeout, "33"),
+        (Outcome::Unarmed, "33"),
+    ];
+    for (outcome, colour) in outcomes {
+        let count = result.count(outcome);
+        if count == 0 {
+            continue;
+        }
+        let mut part = format!(
+            "{count}/{} {}",
+            result.trials.len(),
+            style.paint(colour, outcome.name())
+        );
+        if let Some(reason) = result.reason(outcome).filter(|reason| !reason.is_empty()) {
+            let _ = write!(part, " ({})", printable(reason));
+        }
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        parts.push(style.paint("33", "no trial ran"));
+    }
+    let mut line = format!("{role}  {}", parts.join(", "));
+    if let Some(kernel) = &arm.kernel {
+        let _ = write!(line, "  [{}]", printable(&kernel.release));
+    }
+    line
+}
+
+fn percent(chance: f64) -> String {
+    if chance < 0.001 {
+        "below 0.1 %".to_owned()
+    } else {
+        format!("{:.1} %", chance * 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::HostFacts;
+    use crate::verdict::{ArmResult, Judged, judge};
+
+    fn report() -> Report {
+        let arm = |name: &str, control, outcome, reason: &str| ArmReport {
+            result: ArmResult {
+                name: name.to_owned(),
+                control,
+                planned: 3,
+                broken: None,
+                trials: vec![
+                    Judged {
+                        outcome,
+                        reason: reason.to_owned(),
+                        known: vec![],
+                    };
+                    3
+                ],
+            },
+            kernel: None,
+            seconds: vec![1.0; 3],
+        };
+        let arms = vec![
+            arm("stock", true, Outcome::Target, "hung \x1b[2J task"),
+            arm("fixed", false, Outcome::Clean, ""),
+        ];
+        let results: Vec<ArmResult> = arms.iter().map(|arm| arm.result.clone()).collect();
+        Report {
+            version: 1,
+            job: "j".to_owned(),
+            started: String::new(),
+            seconds: 1.0,
+            verdict: judge(&results),
+            arms,
+            host: HostFacts::default(),
+        }
+    }
+
+    #[test]
+    fn the_line_has_verdict_counts_and_titles_and_no_escapes_of_a_guest() {
+        assert_eq!(
+            verdict_line(&report(), Style::Plain),
+            "verdict: fixed   stock 3/3 target (hung \u{fffd}[2J task)   fixed 0/3"
+        );
+    }
+
+    #[test]
+    fn the_text_says_why() {
+        let text = human(&report(), Style::Plain);
+        assert!(text.contains("  stock  control  3/3 target"), "{text}");
+        assert!(text.contains("  fixed           3/3 clean"), "{text}");
+        assert!(text.contains("every control shows the target"), "{text}");
+        assert!(text.contains("5.0 %"), "{text}");
+    }
+}

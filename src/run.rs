@@ -1,1 +1,0 @@
-//! Sequences the stages of a job.

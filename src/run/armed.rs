@@ -1,0 +1,66 @@
+//! Whether the detectors a trial's answer rests on were armed: read from the
+//! final config and from what the agent saw. `olddefconfig` drops an unknown
+//! symbol without a word, and silence of a detector that is not there is no
+//! good news.
+
+use std::collections::BTreeSet;
+
+use super::trial::Subject;
+use crate::detect::Class;
+use crate::guest::protocol::Ready;
+use crate::workload::Workload;
+
+/// What is needed and not armed; empty is good.
+pub(super) fn unarmed(
+    subject: &Subject<'_>,
+    workload: &Workload,
+    ready: Option<&Ready>,
+) -> Vec<String> {
+    let config = std::fs::read_to_string(&subject.image.config).unwrap_or_default();
+    let set: BTreeSet<&str> = config
+        .lines()
+        .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")))
+        .filter_map(|line| line.strip_prefix("CONFIG_"))
+        .collect();
+    let class = subject.arm.target.as_ref().and_then(|target| target.class);
+    let mut missing: Vec<String> = workload
+        .kconfig
+        .iter()
+        .map(String::as_str)
+        .chain(class.and_then(symbol))
+        .filter(|symbol| !set.contains(symbol))
+        .map(|symbol| format!("CONFIG_{symbol}"))
+        .collect();
+    if class == Some(Class::HungTask)
+        && let Some(ready) = ready
+    {
+        let name = "kernel.hung_task_timeout_secs";
+        if !ready.sysctls.contains_key(name) {
+            missing.push(name.to_owned());
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+/// The symbol behind a class of findings.
+fn symbol(class: Class) -> Option<&'static str> {
+    Some(match class {
+        Class::HungTask => "DETECT_HUNG_TASK",
+        Class::VfsBug | Class::VfsWarn => "DEBUG_VFS",
+        Class::SoftLockup => "SOFTLOCKUP_DETECTOR",
+        Class::HardLockup => "HARDLOCKUP_DETECTOR",
+        Class::WorkqueueLockup => "WQ_WATCHDOG",
+        Class::Lockdep => "PROVE_LOCKING",
+        Class::AtomicSleep => "DEBUG_ATOMIC_SLEEP",
+        Class::SpinlockDebug => "DEBUG_SPINLOCK",
+        Class::Kasan => "KASAN",
+        Class::Kcsan => "KCSAN",
+        Class::Kmsan => "KMSAN",
+        Class::Kfence => "KFENCE",
+        Class::Ubsan => "UBSAN",
+        Class::Leak => "DEBUG_KMEMLEAK",
+        _ => return None,
+    })
+}

@@ -1,0 +1,54 @@
+//! The files a trial writes while it runs: the console, whole and raw, and
+//! what guest and host did when.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::store::{StoreError, io_error};
+
+/// The open files of one trial.
+pub(super) struct Journal {
+    console: File,
+    steps: File,
+    began: Instant,
+    console_length: u64,
+}
+
+impl Journal {
+    /// Creates the files in a trial's directory.
+    pub(super) fn create(directory: &Path, began: Instant) -> Result<Self, StoreError> {
+        let open = |name: &str| {
+            let path = directory.join(name);
+            File::create(&path).map_err(io_error("create", path))
+        };
+        Ok(Self {
+            console: open("console.log")?,
+            steps: open("steps.jsonl")?,
+            began,
+            console_length: 0,
+        })
+    }
+
+    /// Keeps bytes of the console.
+    pub(super) fn console(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.console_length += bytes.len() as u64;
+        self.console
+            .write_all(bytes)
+            .map_err(io_error("write", "console.log"))
+    }
+
+    /// Bytes of console kept so far.
+    pub(super) fn console_length(&self) -> u64 {
+        self.console_length
+    }
+
+    /// Keeps one entry with its time in seconds from the trial's start.
+    pub(super) fn entry(&mut self, entry: &Value) -> Result<(), StoreError> {
+        let line = json!({"at": self.began.elapsed().as_secs_f64(), "entry": entry});
+        writeln!(self.steps, "{line}").map_err(io_error("write", "steps.jsonl"))
+    }
+}

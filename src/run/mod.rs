@@ -1,0 +1,349 @@
+//! A run: the one place that sequences the stages. Kernels are built one after
+//! the other; as soon as one is there its trials start, several at a time,
+//! while the next is being built. All trials share one cluster.
+
+mod armed;
+mod host_step;
+mod journal;
+mod judge;
+mod record;
+mod shell;
+mod steps;
+mod trial;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jiff::tz::TimeZone;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::host;
+use crate::job::{Arm, Plan};
+use crate::kernel::{self, Fragment, KernelImage};
+use crate::process::{Namespace, ProcessError};
+use crate::report::Report;
+use crate::rootfs::{self, Recipe, Rootfs};
+use crate::store::Store;
+use crate::verdict::{Ending, Trial, decide};
+use crate::vm;
+
+pub use judge::judge_again;
+pub use record::{Beginning, Record, RecordError};
+pub use shell::{ShellError, shell};
+
+/// The address of a cluster inside its namespace.
+pub const CLUSTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// How often a trial that failed for the harness's own fault is repeated.
+const RETRIES: u32 = 1;
+
+/// How a run is carried out; what is carried out is the plan.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Trials at a time.
+    pub jobs: usize,
+    /// The run directory.
+    pub out: PathBuf,
+}
+
+/// An arm whose kernel is there.
+struct Ready {
+    arm: Arm,
+    image: Rc<KernelImage>,
+}
+
+/// Carries out a plan and returns its report, which is in the run directory,
+/// too. When interrupted, what was obtained is judged and kept first.
+pub async fn run(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    options: &Options,
+) -> Result<Report, Error> {
+    let began = Instant::now();
+    let host = host::facts(context).await;
+    let record = Record::create(&options.out, plan, &host)?;
+    let (_, mut beginning) = Record::open(&options.out)?;
+    let (ready, to_try) = mpsc::unbounded_channel();
+    let builds = build_arms(context, store, plan, &record, ready);
+    let trials = run_trials(context, store, plan, &record, options.jobs, to_try);
+    let (building, trying) = tokio::join!(builds, trials);
+    // The record tells what was obtained, whatever failed.
+    if let Ok(Some(accelerator)) = &trying {
+        beginning.host.accelerator = match accelerator {
+            vm::Accelerator::Kvm => "kvm",
+            vm::Accelerator::Tcg => "tcg",
+        }
+        .to_owned();
+    }
+    let report = record.report(&beginning, began.elapsed().as_secs_f64())?;
+    building?;
+    trying?;
+    if context.cancel.is_cancelled() {
+        return Err(ProcessError::Interrupted.into());
+    }
+    Ok(report)
+}
+
+/// Makes each arm's kernel and hands it on. An arm that cannot be made is
+/// recorded as broken; the others go on.
+async fn build_arms(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    record: &Record,
+    ready: mpsc::UnboundedSender<Ready>,
+) -> Result<(), Error> {
+    for arm in &plan.arms {
+        match kernel(context, store, arm).await {
+            Ok(image) => {
+                record.kernel(&arm.name, &image)?;
+                let arm = arm.clone();
+                let image = Rc::new(image);
+                if ready.send(Ready { arm, image }).is_err() {
+                    // The trials ended early; their error says why.
+                    return Ok(());
+                }
+            }
+            Err(error) if error.exit() == Exit::Undecided => {
+                context.emit(Event::Warning(format!(
+                    "{} has no kernel: {}",
+                    arm.name,
+                    error.one_line()
+                )));
+                record.broken(&arm.name, &error.one_line())?;
+            }
+            // A mistake of the job or the host: nothing after it would be right.
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes one arm's kernel, or finds it in the store.
+async fn kernel(context: &Context, store: &Store, arm: &Arm) -> Result<KernelImage, Error> {
+    let tree = kernel::fetch(context, store, &arm.source).await?;
+    let mut series = Vec::new();
+    for path in &arm.patches {
+        let (directory, name) = split(path);
+        series.extend(kernel::select(
+            directory,
+            directory,
+            &[name],
+            &tree.version,
+        )?);
+    }
+    let mut fragments = Vec::new();
+    for path in &arm.fragments {
+        let (directory, name) = split(path);
+        let name = name.strip_suffix(".config").unwrap_or(&name);
+        fragments.push(Fragment::find(directory, directory, name)?);
+    }
+    kernel::prepare(context, store, &tree, &series, &fragments, 0).await
+}
+
+fn split(path: &Path) -> (&Path, String) {
+    let directory = path.parent().unwrap_or(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (directory, name.into_owned())
+}
+
+/// Runs the trials of arms as they become ready.
+async fn run_trials(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    record: &Record,
+    jobs: usize,
+    mut ready: mpsc::UnboundedReceiver<Ready>,
+) -> Result<Option<vm::Accelerator>, Error> {
+    // Nothing is started before there is a kernel to try.
+    let Some(first) = ready.recv().await else {
+        return Ok(None);
+    };
+    let namespace = crate::cluster::private_network(CLUSTER_ADDRESS).await?;
+    let logs = record.path().join("cluster");
+    let result = {
+        let prepared = tokio::try_join!(
+            make_rootfs(context, store),
+            start_cluster(context, store, plan, &namespace, &logs),
+            async {
+                let kernel = &first.image.bzimage;
+                vm::choose(context, store, plan.acceleration, kernel, &namespace)
+                    .await
+                    .map_err(Error::from)
+            }
+        );
+        match prepared {
+            Ok((rootfs, cluster, accelerator)) => {
+                let (down, cluster_down) = watch::channel(None);
+                let bench = trial::Bench {
+                    context,
+                    plan,
+                    initramfs: &rootfs.path,
+                    namespace: &namespace,
+                    accelerator,
+                    cluster: &cluster,
+                    cluster_down,
+                };
+                let all = all_trials(&bench, record, jobs, first, ready);
+                let watching = async {
+                    let ended = cluster.lost().await;
+                    let what = Error::from(ClusterError::from(ended)).one_line();
+                    down.send_replace(Some(what));
+                    // The trials see it and end.
+                    std::future::pending::<()>().await;
+                };
+                let result = tokio::select! {
+                    result = all => result,
+                    () = watching => Ok(()),
+                    () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+                };
+                cluster.stop().await;
+                result.map(|()| Some(accelerator))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    namespace.close().await;
+    result
+}
+
+async fn make_rootfs(context: &Context, store: &Store) -> Result<Rootfs, Error> {
+    Ok(rootfs::build(context, store, &Recipe::find("kvet", Path::new("."))?).await?)
+}
+
+async fn start_cluster(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    namespace: &Namespace,
+    directory: &Path,
+) -> Result<Cluster, Error> {
+    let started = Cluster::start(
+        context,
+        store,
+        &plan.cluster,
+        namespace,
+        CLUSTER_ADDRESS,
+        directory,
+    );
+    Ok(started.await?)
+}
+
+/// Runs every trial of every arm, at most `jobs` at a time, in the arms' order.
+async fn all_trials(
+    bench: &trial::Bench<'_>,
+    record: &Record,
+    jobs: usize,
+    first: Ready,
+    mut ready: mpsc::UnboundedReceiver<Ready>,
+) -> Result<(), Error> {
+    // Tokio's semaphore is fair, so trials start in the order they were pushed.
+    let places = Semaphore::new(jobs.max(1));
+    let mut running = FuturesUnordered::new();
+    let mut serial = 0;
+    let mut next = Some(first);
+    let mut open = true;
+    loop {
+        if let Some(Ready { arm, image }) = next.take() {
+            for number in 1..=arm.trials {
+                serial += 1;
+                let hostname = format!("trial-{serial}");
+                let (arm, image, places) = (arm.clone(), Rc::clone(&image), &places);
+                running.push(async move {
+                    let _place = places.acquire().await;
+                    one_trial(bench, record, &arm, &image, number, &hostname).await
+                });
+            }
+        }
+        tokio::select! {
+            more = ready.recv(), if open => {
+                open = more.is_some();
+                next = more;
+            }
+            Some(result) = running.next(), if !running.is_empty() => result?,
+            else => return Ok(()),
+        }
+    }
+}
+
+/// Runs and records one trial, once more if the harness failed.
+async fn one_trial(
+    bench: &trial::Bench<'_>,
+    record: &Record,
+    arm: &Arm,
+    image: &KernelImage,
+    number: u32,
+    hostname: &str,
+) -> Result<(), Error> {
+    let context = bench.context;
+    context.emit(Event::TrialStarted {
+        arm: arm.name.clone(),
+        trial: number,
+    });
+    let mut trial: Trial;
+    let mut retries = 0;
+    loop {
+        // A name of its own for every attempt: the cluster must not mistake
+        // one guest for another.
+        let hostname = format!("{hostname}-{retries}");
+        let directory = record.begin_trial(&arm.name, number)?;
+        let subject = trial::Subject {
+            arm,
+            image,
+            number,
+            hostname: &hostname,
+            directory: &directory,
+        };
+        trial = trial::run(bench, &subject).await?;
+        trial.retries = retries;
+        let cluster_down = bench.cluster_down.borrow().is_some();
+        if !cluster_down {
+            evict_leftovers(bench, &hostname).await;
+        }
+        let failed = matches!(trial.ending, Ending::Harness { .. });
+        if !failed || cluster_down || retries == RETRIES {
+            break;
+        }
+        retries += 1;
+    }
+    record.end_trial(&trial)?;
+    let day = jiff::Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let judged = decide(&trial, arm.target.as_ref(), &bench.plan.known, day);
+    context.emit(Event::TrialFinished {
+        arm: arm.name.clone(),
+        trial: number,
+        outcome: judged.outcome,
+        reason: judged.reason,
+        elapsed: std::time::Duration::from_secs_f64(trial.seconds),
+    });
+    Ok(())
+}
+
+/// A guest that died leaves sessions behind, whose capabilities others would
+/// wait for until they time out.
+async fn evict_leftovers(bench: &trial::Bench<'_>, hostname: &str) {
+    let sessions = match bench.cluster.sessions().await {
+        Ok(sessions) => sessions,
+        Err(error) => {
+            let text = Error::from(error).one_line();
+            bench.context.emit(Event::Warning(format!(
+                "cannot list the sessions that {hostname} left: {text}"
+            )));
+            return;
+        }
+    };
+    for session in sessions.iter().filter(|s| s.hostname == hostname) {
+        // One that went away meanwhile needs no eviction.
+        drop(bench.cluster.evict(session.id).await);
+    }
+}

@@ -1,0 +1,211 @@
+//! Where a trial stands in its list of steps: which one is in the foreground,
+//! which run in the background, and what comes of one that ended.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::host_step::perform;
+use super::trial::Bench;
+use crate::guest::protocol::{FailureKind, StepResult};
+use crate::verdict::Ending;
+use crate::workload::{Action, GuestStep, Step};
+
+/// A step of the host under way.
+pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
+
+/// What follows from something that happened.
+pub(super) enum Move {
+    /// Go on waiting.
+    Wait,
+    /// Start the next step.
+    Next,
+    /// The trial is over.
+    End(Ending),
+}
+
+/// A step that was just begun.
+pub(super) struct Begun {
+    pub(super) number: u32,
+    pub(super) label: String,
+    /// What the guest has to be told.
+    pub(super) guest: Option<GuestStep>,
+    pub(super) then: Move,
+}
+
+/// The list and the place in it.
+pub(super) struct Steps<'a> {
+    bench: &'a Bench<'a>,
+    hostname: &'a str,
+    steps: Vec<Step>,
+    next: usize,
+    current: Option<usize>,
+    /// The host's step in the foreground.
+    pub(super) host: Option<HostStepFuture<'a>>,
+    /// Background steps that ended before anybody waited for them.
+    ended: HashMap<usize, StepResult>,
+    /// Mounts and the client numbers the guest says they got.
+    clients: HashMap<String, u64>,
+    began: tokio::time::Instant,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(bench: &'a Bench<'a>, hostname: &'a str) -> Self {
+        let workload = &bench.plan.workload;
+        // Everything the kernel says, from here on.
+        let mut sysctls = workload.sysctls.clone();
+        sysctls.insert("kernel.printk".to_owned(), "8".to_owned());
+        let first = Step {
+            name: Some("sysctls".to_owned()),
+            timeout: None,
+            background: false,
+            allow: Vec::new(),
+            action: Action::Guest(GuestStep::Sysctl(sysctls)),
+        };
+        let mut steps = vec![first];
+        steps.extend(workload.steps.iter().cloned());
+        Self {
+            bench,
+            hostname,
+            steps,
+            next: 0,
+            current: None,
+            host: None,
+            ended: HashMap::new(),
+            clients: HashMap::new(),
+            began: tokio::time::Instant::now(),
+        }
+    }
+
+    /// The step in the foreground, by position.
+    pub(super) fn current(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// What the trial is about, for messages.
+    pub(super) fn label(&self) -> String {
+        match self.current.and_then(|at| self.steps.get(at)) {
+            Some(step) => step.label(),
+            None if self.next == 0 => "the boot".to_owned(),
+            None => "the end".to_owned(),
+        }
+    }
+
+    /// How long the step in the foreground may take, before scaling.
+    pub(super) fn timeout(&self) -> Duration {
+        self.current
+            .and_then(|at| self.steps.get(at)?.timeout)
+            .unwrap_or(self.bench.plan.workload.step_timeout)
+    }
+
+    /// When the job wants all steps to be through.
+    pub(super) fn whole_deadline(&self, slowdown: u32) -> Option<tokio::time::Instant> {
+        let timeout = self.bench.plan.timeout?;
+        Some(self.began + timeout * slowdown)
+    }
+
+    /// Takes the next step off the list; `None` at its end.
+    pub(super) fn begin_next(&mut self) -> Option<Begun> {
+        let at = self.next;
+        let step = self.steps.get(at)?.clone();
+        self.next += 1;
+        let mut begun = Begun {
+            number: u32::try_from(at).unwrap_or(u32::MAX),
+            label: step.label(),
+            guest: None,
+            then: Move::Wait,
+        };
+        match step.action {
+            Action::Guest(action) => {
+                begun.guest = Some(action);
+                if step.background {
+                    begun.then = Move::Next;
+                } else {
+                    self.current = Some(at);
+                }
+            }
+            Action::Host(action) => {
+                let (bench, hostname) = (self.bench, self.hostname);
+                let clients = self.clients.clone();
+                self.current = Some(at);
+                self.host = Some(Box::pin(async move {
+                    perform(bench.cluster, &action, hostname, &clients).await
+                }));
+            }
+            Action::Wait(name) => {
+                let named = |step: &Step| step.background && step.name.as_ref() == Some(&name);
+                let awaited = self.steps.iter().position(named);
+                match awaited.and_then(|awaited| Some((awaited, self.ended.remove(&awaited)?))) {
+                    Some((awaited, result)) => begun.then = self.follow(awaited, result),
+                    None => self.current = awaited,
+                }
+            }
+        }
+        Some(begun)
+    }
+
+    /// A step of the guest ended.
+    pub(super) fn guest_ended(&mut self, number: u32, result: StepResult) -> Move {
+        let at = number as usize;
+        if at >= self.next {
+            // A hostile guest: it answers what it was not asked.
+            return Move::Wait;
+        }
+        if self.current == Some(at) {
+            self.current = None;
+            return self.follow(at, result);
+        }
+        if self.steps[at].background {
+            self.ended.insert(at, result);
+        }
+        Move::Wait
+    }
+
+    /// The host's step ended.
+    pub(super) fn host_ended(&mut self, result: Result<(), String>) -> Move {
+        self.host = None;
+        let label = self.label();
+        self.current = None;
+        match result {
+            Ok(()) => Move::Next,
+            Err(what) => Move::End(Ending::Harness {
+                what: format!("{label}: {what}"),
+            }),
+        }
+    }
+
+    /// What follows from a guest step's result.
+    fn follow(&mut self, at: usize, result: StepResult) -> Move {
+        let step = &self.steps[at];
+        match result {
+            StepResult::Done(report) => {
+                if let Action::Guest(GuestStep::Mount { name, .. }) = &step.action
+                    && let Some(client) = report.client
+                {
+                    self.clients.insert(name.clone(), client);
+                }
+                Move::Next
+            }
+            StepResult::Failed(failure) => {
+                let errno = failure.errno.as_deref().unwrap_or("");
+                if step.allow.iter().any(|allowed| allowed == errno) {
+                    return Move::Next;
+                }
+                let label = step.label();
+                match failure.kind {
+                    FailureKind::Agent => Move::End(Ending::Harness {
+                        what: format!("{label}: {}", failure.message),
+                    }),
+                    FailureKind::Timeout => Move::End(Ending::Deadline { step: label }),
+                    FailureKind::Syscall
+                    | FailureKind::Data
+                    | FailureKind::Program
+                    | FailureKind::Usage => Move::End(Ending::StepFailed {
+                        step: label,
+                        error: failure.message,
+                    }),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Whole runs on real kernels and a real cluster: the verdicts a user can get,
+//! and that nothing is left behind, however a run ends.
+#![cfg(feature = "e2e")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A run in a temporary directory of its own, marked so that every process it
+/// starts can be recognised.
+struct Sandbox {
+    directory: TempDir,
+    mark: String,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("tmp")).unwrap();
+        let mark = format!("KVET_TEST_MARK={}", directory.path().display());
+        Self { directory, mark }
+    }
+
+    fn kvet(&self, arguments: &[&str]) -> Command {
+        let (key, value) = self.mark.split_once('=').unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvet"));
+        command
+            .args(arguments)
+            .env(key, value)
+            .env("TMPDIR", self.directory.path().join("tmp"))
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.kvet(arguments).output().unwrap();
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    fn out(&self) -> String {
+        self.directory.path().join("run").display().to_string()
+    }
+
+    /// The processes that carry the mark.
+    fn processes(&self) -> Vec<String> {
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|entry| {
+                let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+                environment
+                    .split(|&byte| byte == 0)
+                    .any(|variable| variable == self.mark.as_bytes())
+            })
+            .map(|entry| fs::read_to_string(entry.path().join("comm")).unwrap_or_default())
+            .collect()
+    }
+
+    fn assert_nothing_left(&self) {
+        assert_eq!(self.processes(), Vec::<String>::new());
+        let left: Vec<_> = fs::read_dir(self.directory.path().join("tmp"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a job and judges its record again: both must say the same.
+fn verdict(job: &str, exit: i32, says: &str) {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", job, "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(exit), "{said}");
+    assert!(said.starts_with(says), "{said}");
+    sandbox.assert_nothing_left();
+    let again = sandbox.run(&["judge", &sandbox.out()]);
+    assert_eq!(again.status.code(), Some(exit));
+    assert_eq!(text(&again.stdout), said);
+}
+
+#[test]
+fn a_fix_that_fixes_nothing_is_not_fixed() {
+    verdict("tests/jobs/not-fixed.yaml", 1, "verdict: not fixed");
+}
+
+#[test]
+fn a_control_that_stays_clean_proves_nothing() {
+    verdict("tests/jobs/inconclusive.yaml", 125, "verdict: inconclusive");
+}
+
+#[test]
+fn a_kernel_that_panics_at_boot_is_recognised_at_once() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "tests/jobs/no-init.yaml", "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert!(said.contains("1/1 other (kernel panic"), "{said}");
+    sandbox.assert_nothing_left();
+}
+
+/// Starts a run and waits until its first trial has begun.
+fn started(sandbox: &Sandbox) -> Child {
+    let mut child = sandbox
+        .kvet(&["run", "tests/jobs/not-fixed.yaml", "--jobs", "1"])
+        .args(["--out", &sandbox.out()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let console = Path::new(&sandbox.out()).join("arms/stock/1/console.log");
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    // The cluster is up when it is told; the trial follows at once.
+    for line in stderr.lines() {
+        if line.unwrap().starts_with("cluster") {
+            break;
+        }
+    }
+    while fs::metadata(&console).map_or(0, |data| data.len()) == 0 {
+        std::thread::yield_now();
+    }
+    child
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let mut child = started(&sandbox);
+    assert!(!sandbox.processes().is_empty());
+    kill_process(pid(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_killed_run_leaves_no_process_and_the_next_reclaims_its_files() {
+    let sandbox = Sandbox::new();
+    let mut child = started(&sandbox);
+    kill_process(pid(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    // The kernel ends the namespace; that takes a moment.
+    while !sandbox.processes().is_empty() {
+        std::thread::yield_now();
+    }
+    let again = sandbox.directory.path().join("again");
+    let again = again.display().to_string();
+    let arguments = [
+        "run",
+        "tests/jobs/not-fixed.yaml",
+        "--arm",
+        "stock",
+        "--out",
+    ];
+    let output = sandbox.run(&[&arguments[..], &[&again]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    sandbox.assert_nothing_left();
+}
