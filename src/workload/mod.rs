@@ -28,8 +28,41 @@ use crate::error::{Exit, Fault};
 /// The workloads that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
     (
+        "caps-recall",
+        include_str!("../../jobs/workloads/caps-recall.yaml"),
+    ),
+    (
         "evict-truncate",
         include_str!("../../jobs/workloads/evict-truncate.yaml"),
+    ),
+    (
+        "flush-ack",
+        include_str!("../../jobs/workloads/flush-ack.yaml"),
+    ),
+    (
+        "mds-failover",
+        include_str!("../../jobs/workloads/mds-failover.yaml"),
+    ),
+    (
+        "memcg-pressure",
+        include_str!("../../jobs/workloads/memcg-pressure.yaml"),
+    ),
+    (
+        "osd-stall",
+        include_str!("../../jobs/workloads/osd-stall.yaml"),
+    ),
+    ("quota", include_str!("../../jobs/workloads/quota.yaml")),
+    (
+        "readahead-close",
+        include_str!("../../jobs/workloads/readahead-close.yaml"),
+    ),
+    (
+        "snap-truncate",
+        include_str!("../../jobs/workloads/snap-truncate.yaml"),
+    ),
+    (
+        "umount-storm",
+        include_str!("../../jobs/workloads/umount-storm.yaml"),
     ),
     (
         "writeback-storm",

@@ -13,6 +13,10 @@ const SNAPSHOTS: usize = 2;
 /// Blocks that one operation writes at most.
 const RUN: u64 = 8;
 
+/// When a truncating child is killed at the latest, in microseconds after it
+/// began: about what a truncation takes that has to ask the server.
+const KILL_WITHIN: u64 = 20_000;
+
 /// One thing a writer does. Files are named by their slot: `f0`, `f1`, …
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -258,7 +262,7 @@ impl Plan {
             7 => Operation::Kill {
                 file,
                 blocks: self.below(self.most),
-                after: self.below(3000),
+                after: self.below(KILL_WITHIN),
             },
             8 => Operation::Fsync { file },
             9 => Operation::Read { file },

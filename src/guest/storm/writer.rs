@@ -77,13 +77,17 @@ pub(crate) fn writer_process() -> Result<(), String> {
     tell(&message).map_err(|error| error.to_string())
 }
 
-/// `kvet-helper truncate`: waits for a byte, so that what is timed from there
-/// is the call and not the start of a process.
+/// `kvet-helper truncate`: says that it is up and waits for a byte, so that what
+/// is timed from there is the call and not the start of a process.
 pub(crate) fn truncate_process(path: &str, length: &str) -> Result<(), String> {
     let length = length.parse().map_err(|error| format!("{error}"))?;
-    io::stdin()
-        .read_exact(&mut [0])
-        .map_err(|error| error.to_string())?;
+    let start = || -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(b".")?;
+        out.flush()?;
+        io::stdin().read_exact(&mut [0])
+    };
+    start().map_err(|error| error.to_string())?;
     truncate(Path::new(path), length).map_err(|error| error.to_string())
 }
 
@@ -216,13 +220,15 @@ impl Writer {
                 direct,
             } => self.overwrite(file, from, count, direct),
             Operation::Store { file, block, sync } => match &self.plan.files.slots[file] {
-                Some(state) => store(
+                // After a write that failed, the block may not be there, and
+                // a store beyond the end is a fault and not an error.
+                Some(state) if !state.damaged => store(
                     &own(file),
                     self.place(state, block),
                     self.plan.version(),
                     sync,
                 ),
-                None => Ok(()),
+                _ => Ok(()),
             },
             Operation::Truncate { file, blocks } => {
                 truncate(&other(file), u64::from(blocks) * BLOCK)
@@ -299,10 +305,11 @@ impl Writer {
             .arg(path)
             .arg(length.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        if let Some(stdin) = &mut child.stdin {
+        if let (Some(stdin), Some(stdout)) = (&mut child.stdin, &mut child.stdout) {
+            stdout.read_exact(&mut [0])?;
             stdin.write_all(b"!")?;
         }
         std::thread::sleep(Duration::from_micros(u64::from(after)));
