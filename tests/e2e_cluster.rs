@@ -356,6 +356,8 @@ async fn the_real_vstart_script_gives_the_same_cluster() {
         .unwrap();
     let socket = Path::new(socket["admin_socket"].as_str().unwrap());
     let state = socket.ancestors().nth(3).unwrap().to_owned();
+    // What it writes into its current directory goes with the rest.
+    assert!(state.join("v/logrotate.conf").exists());
     let pids: Vec<i32> = users_of(&state).into_iter().map(|(pid, _)| pid).collect();
     assert!(pids.len() >= 4, "{pids:?}");
 
@@ -438,7 +440,7 @@ async fn vstart_runs_from_a_build_tree_and_leaves_it_alone() {
     std::fs::write(&core, "").unwrap();
     std::fs::remove_dir_all(lab.logs()).unwrap();
     let yaml = format!(
-        "{{vstart: {{build: {}}}, deadline: 30s, mds: 2, max_mds: 2, objectstore: bluestore}}",
+        "{{vstart: {{build: {}}}, deadline: 180s, mds: 2, max_mds: 2, objectstore: bluestore}}",
         build.display()
     );
     let mut cluster = lab.start(&yaml).await.unwrap();

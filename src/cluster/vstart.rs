@@ -225,7 +225,10 @@ fn spawn(
     home: &Path,
     environment: &[(OsString, OsString)],
 ) -> Result<Process, ClusterError> {
-    let wrapper = format!("bash \"$@\" 2>&1 </dev/null; echo \"{DONE}$?\"; exec cat >/dev/null");
+    // Entering the namespace's mounts leads to its root, whatever the directory
+    // was before.
+    let wrapper =
+        format!("cd \"$0\" && bash \"$@\" 2>&1 </dev/null; echo \"{DONE}$?\"; exec cat >/dev/null");
     let objectstore = match site.spec.objectstore {
         ObjectStore::Memstore => "--memstore",
         ObjectStore::Bluestore => "--bluestore",
@@ -242,7 +245,8 @@ fn spawn(
         command = command.arg(assignment);
     }
     command = command
-        .args(["sh", "-c", &wrapper, "sh"])
+        .args(["sh", "-c", &wrapper])
+        .arg(home)
         .arg(home.join("vstart.sh"))
         .args(["-n", "-i", &site.address.to_string(), objectstore])
         .args(["--without-dashboard", "--no-parallel", "--nolockdep"]);
