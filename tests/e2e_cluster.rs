@@ -356,6 +356,8 @@ async fn the_real_vstart_script_gives_the_same_cluster() {
         .unwrap();
     let socket = Path::new(socket["admin_socket"].as_str().unwrap());
     let state = socket.ancestors().nth(3).unwrap().to_owned();
+    // What it writes into its current directory goes with the rest.
+    assert!(state.join("v/logrotate.conf").exists());
     let pids: Vec<i32> = users_of(&state).into_iter().map(|(pid, _)| pid).collect();
     assert!(pids.len() >= 4, "{pids:?}");
 
@@ -372,6 +374,90 @@ async fn the_real_vstart_script_gives_the_same_cluster() {
     assert_eq!(users_of(&state), []);
     assert!(!state.exists());
     assert!(logs.join("out/mds.a.log").exists());
+}
+
+/// A directory laid out as a Ceph build, from what is installed.
+fn build_tree(home: &Path, script: &Path) -> PathBuf {
+    let link = |to: &Path, at: PathBuf| std::os::unix::fs::symlink(to, at).unwrap();
+    let build = home.join("build");
+    let source = home.join("source");
+    for directory in ["bin", "lib", "external/lib"] {
+        std::fs::create_dir_all(build.join(directory)).unwrap();
+    }
+    std::fs::create_dir_all(source.join("src/pybind")).unwrap();
+    std::fs::copy(script, source.join("src/vstart.sh")).unwrap();
+    link(
+        Path::new("/usr/share/ceph/mgr"),
+        source.join("src/pybind/mgr"),
+    );
+    let cache = format!("ceph_SOURCE_DIR:STATIC={}\n", source.display());
+    std::fs::write(build.join("CMakeCache.txt"), cache).unwrap();
+    for program in [
+        "ceph",
+        "ceph-authtool",
+        "ceph-conf",
+        "ceph-mds",
+        "ceph-mgr",
+        "ceph-mon",
+        "ceph-osd",
+        "crushtool",
+        "monmaptool",
+        "osdmaptool",
+    ] {
+        link(
+            &Path::new("/usr/bin").join(program),
+            build.join("bin").join(program),
+        );
+    }
+    link(Path::new("/bin/true"), build.join("bin/init-ceph"));
+    let multiarch = PathBuf::from(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    for plugins in ["ceph/erasure-code", "rados-classes"] {
+        for entry in std::fs::read_dir(multiarch.join(plugins))
+            .unwrap()
+            .flatten()
+        {
+            link(&entry.path(), build.join("lib").join(entry.file_name()));
+        }
+    }
+    build
+}
+
+#[tokio::test]
+async fn vstart_runs_from_a_build_tree_and_leaves_it_alone() {
+    let lab = Lab::new().await;
+    // Whatever suite it came from.
+    lab.start("{vstart: {suite: trixie}, deadline: 180s}")
+        .await
+        .unwrap()
+        .stop()
+        .await;
+    let store = concat!(
+        env!("CARGO_TARGET_TMPDIR"),
+        "/store/sources/ceph-vstart-trixie"
+    );
+    let build = build_tree(lab.home.path(), &Path::new(store).join("vstart.sh"));
+    let core = build.join("core.dump");
+    std::fs::write(&core, "").unwrap();
+    std::fs::remove_dir_all(lab.logs()).unwrap();
+    let yaml = format!(
+        "{{vstart: {{build: {}}}, deadline: 180s, mds: 2, max_mds: 2, objectstore: bluestore}}",
+        build.display()
+    );
+    let mut cluster = lab.start(&yaml).await.unwrap();
+    assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
+    let running = std::fs::read_link(format!("/proc/{}/cwd", cluster.process("mon.a").unwrap()));
+    assert_ne!(running.unwrap(), build);
+    let said = std::fs::read_to_string(lab.logs().join("vstart.log")).unwrap();
+    let mon = build.join("bin/ceph-mon");
+    assert!(said.contains(mon.to_str().unwrap()), "{said}");
+    cluster.stop().await;
+    assert!(core.exists());
+    assert!(
+        !lab.home
+            .path()
+            .join("source/src/vstart_environment.sh")
+            .exists()
+    );
 }
 
 #[tokio::test]

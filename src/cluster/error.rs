@@ -42,6 +42,18 @@ pub enum ClusterError {
         /// The Debian packages that have them.
         packages: Vec<String>,
     },
+    /// The cluster failed, and there is no space left for its files.
+    #[error("no space left in {}: {cause}", path.display())]
+    #[diagnostic(help(
+        "free some there; a cluster in memory needs about 100 MiB, one with bluestore some GiB. \
+         TMPDIR chooses another place for its state"
+    ))]
+    Full {
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        cause: String,
+    },
     /// The private network could not be made.
     #[error("cannot make a private network for the cluster")]
     #[diagnostic(help(
@@ -176,6 +188,7 @@ impl Fault for ClusterError {
             Self::Store(error) => error.exit(),
             Self::Spec { .. }
             | Self::Missing { .. }
+            | Self::Full { .. }
             | Self::Namespace { .. }
             | Self::NoSession { .. }
             | Self::NoDaemon { .. }

@@ -174,10 +174,12 @@ impl Cluster {
             state: state.path(),
             logs: &logs,
         };
-        let (access, monitor) = match &spec.vstart {
-            None => native::start(&site, &mut daemons).await?,
-            Some(script) => vstart::start(&site, store, script, &mut daemons).await?,
+        let started = match &spec.vstart {
+            None => native::start(&site, &mut daemons).await,
+            Some(script) => vstart::start(&site, store, script, &mut daemons).await,
         };
+        let (access, monitor) =
+            started.map_err(|error| blame_full_disk(error, &[state.path(), &logs]))?;
         context.emit(Event::Finished {
             stage: Stage::Cluster,
             subject: spec.summary(),
@@ -491,6 +493,29 @@ impl Drop for Daemons {
     }
 }
 
+/// Daemons report a full disk in many words and far from the cause. An error
+/// while a disk is full is taken for the disk's.
+fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
+    let full = places.iter().find(|place| {
+        rustix::fs::statvfs(**place)
+            .is_ok_and(|disk| is_full(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
+    });
+    match (full, error) {
+        (_, ClusterError::Interrupted) => ClusterError::Interrupted,
+        (Some(place), cause) => ClusterError::Full {
+            path: (*place).to_owned(),
+            cause: cause.to_string(),
+        },
+        (None, error) => error,
+    }
+}
+
+/// Whether so few bytes are left that monitors give up: none that a store
+/// could grow by, or one in a hundred (`mon_data_avail_crit`).
+fn is_full(left: u64, total: u64) -> bool {
+    left < 8 << 20 || left < total / 100
+}
+
 /// What a log says last, in at most ten lines: a crash from its first line on,
 /// because daemons append thousands of remembered lines to it.
 fn log_tail(path: &Path) -> String {
@@ -539,6 +564,13 @@ mod tests {
         let words = last_words(&text);
         assert!(words.starts_with("*** Caught signal"), "{words}");
         assert_eq!(words.lines().count(), 10);
+    }
+
+    #[test]
+    fn a_disk_counts_as_full_when_monitors_give_up() {
+        assert!(is_full(1 << 20, 64 << 20));
+        assert!(is_full(1 << 30, 200 << 30));
+        assert!(!is_full(3 << 30, 200 << 30));
     }
 
     #[test]

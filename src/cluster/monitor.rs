@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 
-use super::{ClusterError, log_tail, programs};
-use crate::process::{Command, Namespace, Process};
+use super::{ClusterError, Site, log_tail, programs};
+use crate::process::{Command, Process};
 use crate::store::io_error;
 
 const HELPER: &str = include_str!("monitor.py");
@@ -23,6 +23,15 @@ const AGAIN: i32 = -11;
 
 /// Attempts at a command that the monitors put off.
 const ATTEMPTS: u32 = 20;
+
+/// Which librados to use.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    /// The `ceph` command it belongs to, if not the installed one.
+    pub(super) ceph: Option<PathBuf>,
+    /// Variables that lead to it.
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
 
 /// The connection.
 #[derive(Debug)]
@@ -50,20 +59,24 @@ struct Reply {
 impl Monitor {
     /// Starts the helper; it connects by itself while others start.
     pub(super) fn start(
-        namespace: &Namespace,
+        site: &Site<'_>,
         conf: &Path,
-        log: PathBuf,
-        environment: &[(OsString, OsString)],
+        keyring: &Path,
+        bindings: &Bindings,
     ) -> Result<Self, ClusterError> {
+        let log = site.logs.join("mon-commands.log");
         let file = std::fs::File::create(&log).map_err(io_error("create", &log))?;
-        let mut command = Command::new(programs::ceph_python())
+        let mut command = Command::new(programs::python_of(bindings.ceph.as_deref()))
             .args(["-c", HELPER])
             .arg(conf)
+            // What the user's shell has set is for another cluster.
+            .env("CEPH_ARGS", "")
+            .env("CEPH_KEYRING", keyring)
             .stderr_to(file);
-        for (name, value) in environment {
+        for (name, value) in &bindings.environment {
             command = command.env(name, value);
         }
-        let mut process = command.inside(namespace).spawn(true)?;
+        let mut process = command.inside(site.namespace).spawn(true)?;
         let (Some(input), Some(output)) = (process.take_stdin(), process.take_stdout()) else {
             return Err(ClusterError::Monitors {
                 said: String::new(),

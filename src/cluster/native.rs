@@ -14,7 +14,7 @@ use super::conf::{self, LOGS};
 use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::{self, Entity, Secret};
-use super::monitor::Monitor;
+use super::monitor::{Bindings, Monitor};
 use super::{Access, ClusterError, Daemons, Site, USER, guest_caps};
 use crate::process::Command;
 use crate::store::io_error;
@@ -72,10 +72,10 @@ pub(super) async fn start(
     // A daemon that calls before anyone listens waits seconds to call again.
     health::quorum(context, daemons, until).await?;
     let monitor = Monitor::start(
-        site.namespace,
+        site,
         &launch.conf(),
-        site.logs.join("mon-commands.log"),
-        &[],
+        &site.state.join("keyring"),
+        &Bindings::default(),
     )?;
     for id in letters(spec.mgr) {
         daemons.push(launch.spawn(Kind::Mgr, &id)?);

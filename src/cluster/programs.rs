@@ -25,6 +25,7 @@ pub const VSTART_PROGRAMS: &[(&str, &str)] = &[
     ("ceph-authtool", "ceph-common"),
     ("crushtool", "ceph-base"),
     ("hostname", "hostname"),
+    ("pgrep", "procps"),
     ("jq", "jq"),
     ("uuidgen", "uuid-runtime"),
 ];
@@ -86,11 +87,13 @@ pub(super) fn directory_of(program: &str) -> Option<PathBuf> {
     Some(find(program, &path)?.parent()?.to_owned())
 }
 
-/// The Python that the `ceph` command runs under: the one that librados has
-/// bindings for, which need not be the first in `PATH`.
-pub(super) fn ceph_python() -> PathBuf {
+/// The Python that a `ceph` command (the installed one if none is given) runs
+/// under: the one that librados has bindings for, which need not be the first
+/// in `PATH`.
+pub(super) fn python_of(ceph: Option<&Path>) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    find("ceph", &path)
+    ceph.map(Path::to_owned)
+        .or_else(|| find("ceph", &path))
         .and_then(|ceph| interpreter(&ceph))
         .unwrap_or_else(|| PathBuf::from("python3"))
 }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::Secret;
-use super::monitor::Monitor;
+use super::monitor::{Bindings, Monitor};
 use super::{
     Access, ClusterError, Daemons, ObjectStore, Site, USER, VstartSpec, guest_caps, log_tail,
     programs, script,
@@ -81,10 +81,10 @@ pub(super) async fn start(
     }
     health::quorum(site.context, daemons, until).await?;
     let monitor = Monitor::start(
-        site.namespace,
+        site,
         &home.join("ceph.conf"),
-        site.logs.join("mon-commands.log"),
-        &environment,
+        &home.join("keyring"),
+        &libraries(vstart, &environment),
     )?;
     health::healthy(site.context, daemons, &monitor, site.spec.max_mds, until).await?;
     let access = access(site, &monitor).await?;
@@ -128,9 +128,9 @@ fn environment(
         ("FS", "1".into()),
         ("RGW", "0".into()),
         ("NFS", "0".into()),
-        // Of the user's shell, for another cluster.
-        ("CEPH_ARGS", "".into()),
-        ("CEPH_CONF", home.join("ceph.conf").into()),
+        ("HOME", home.into()),
+        ("USER", "kvet".into()),
+        ("PATH", std::env::var_os("PATH").unwrap_or_default()),
     ];
     match &vstart.build {
         Some(build) => {
@@ -161,6 +161,22 @@ fn environment(
         .into_iter()
         .map(|(name, value)| (name.into(), value))
         .collect())
+}
+
+/// What librados's bindings of a build tree need, and the `ceph` whose Python
+/// they are for.
+fn libraries(vstart: &VstartSpec, environment: &[(OsString, OsString)]) -> Bindings {
+    let Some(build) = &vstart.build else {
+        return Bindings::default();
+    };
+    Bindings {
+        ceph: Some(build.join("bin/ceph")),
+        environment: environment
+            .iter()
+            .filter(|(name, _)| name == "PYTHONPATH" || name == "LD_LIBRARY_PATH")
+            .cloned()
+            .collect(),
+    }
 }
 
 /// Where a distribution's packages put what a build tree has in bin and lib.
@@ -209,14 +225,28 @@ fn spawn(
     home: &Path,
     environment: &[(OsString, OsString)],
 ) -> Result<Process, ClusterError> {
-    let wrapper = format!("bash \"$@\" 2>&1 </dev/null; echo \"{DONE}$?\"; exec cat >/dev/null");
+    // Entering the namespace's mounts leads to its root, whatever the directory
+    // was before.
+    let wrapper =
+        format!("cd \"$0\" && bash \"$@\" 2>&1 </dev/null; echo \"{DONE}$?\"; exec cat >/dev/null");
     let objectstore = match site.spec.objectstore {
         ObjectStore::Memstore => "--memstore",
         ObjectStore::Bluestore => "--bluestore",
     };
+    // The script obeys many variables, which the user's shell may have set for
+    // another cluster: only those below reach it.
     let mut command = Command::new("unshare")
         .args(["--pid", "--mount", "--fork", "--kill-child=KILL"])
-        .args(["--mount-proc", "--", "sh", "-c", &wrapper, "sh"])
+        .args(["--mount-proc", "--", "env", "-i"]);
+    for (name, value) in environment {
+        let mut assignment = name.clone();
+        assignment.push("=");
+        assignment.push(value);
+        command = command.arg(assignment);
+    }
+    command = command
+        .args(["sh", "-c", &wrapper])
+        .arg(home)
         .arg(home.join("vstart.sh"))
         .args(["-n", "-i", &site.address.to_string(), objectstore])
         .args(["--without-dashboard", "--no-parallel", "--nolockdep"]);
@@ -228,9 +258,6 @@ fn spawn(
     }
     for (name, value) in &site.spec.options {
         command = command.arg("-o").arg(format!("{name} = {value}"));
-    }
-    for (name, value) in environment {
-        command = command.env(name, value);
     }
     // Its input stays open for as long as kvet lives; that is what `cat` waits for.
     let process = command.directory(home).inside(site.namespace).spawn(true)?;
