@@ -74,9 +74,10 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
     let unique = std::process::id();
     let directory = tempfile::tempdir().unwrap();
     let source = std::fs::read_to_string(tree.path.join("fs/ceph/strings.c")).unwrap();
-    let first = source.lines().next().unwrap();
+    let head: Vec<&str> = source.lines().take(3).collect();
     let patch = format!(
-        "--- a/fs/ceph/strings.c\n+++ b/fs/ceph/strings.c\n@@ -1 +1,2 @@\n {first}\n+/* {unique} */\n"
+        "--- a/fs/ceph/strings.c\n+++ b/fs/ceph/strings.c\n@@ -1,3 +1,4 @@\n {}\n+/* {unique} */\n {}\n {}\n",
+        head[0], head[1], head[2]
     );
     std::fs::write(directory.path().join("x.patch"), patch).unwrap();
     let names = ["x.patch".to_owned()];
