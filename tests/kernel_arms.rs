@@ -1,6 +1,10 @@
 //! From a source to a built kernel on a tree of a few files, whose Makefile
 //! answers the targets that kvet asks of the kernel's: what is rebuilt, what is
 //! refused, and what an interruption leaves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod cache;
+
 use std::process::ExitCode;
 
 /// Parses the arguments and runs the subcommand they name.

@@ -43,7 +43,7 @@ pub(super) async fn fetch(
 ) -> Result<(Tree, bool), SourceError> {
     let home = store.kind("git")?;
     let name = Key::of([repo]);
-    let lock = home.join(format!(".{}.lock", name.as_str()));
+    let lock = home.join(format!(".{}.git.lock", name.as_str()));
     let _lock = tokio::select! {
         lock = Lock::acquire(&lock) => lock?,
         () = context.cancel.cancelled() => return Err(SourceError::Interrupted),
