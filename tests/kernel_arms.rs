@@ -8,14 +8,17 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kvet::event::{Event, EventSink, Stage};
 use kvet::kernel::{Fragment, KernelImage, SourceSpec, Tree, fetch, patch, prepare, series};
+use kvet::process::Command;
 use kvet::store::Store;
 use kvet::{Context, Error, Exit};
 
 /// `conf` drops symbols named LOST, as the kernel's drops unknown ones.
 const MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n\
+.DELETE_ON_ERROR:\n\
 allnoconfig:\n\t@grep -v LOST $(KCONFIG_ALLCONFIG) > $(O)/.config\n\
 olddefconfig:\n\t@true\n\
 bzImage: $(O)/inode.o $(O)/super.o\n\
@@ -26,6 +29,7 @@ bzImage: $(O)/inode.o $(O)/super.o\n\
 \t@echo 7.3.4-tiny > $(O)/include/config/kernel.release\n\
 $(O)/%.o: fs/%.c\n\
 \t@echo '  CC      $*.o'\n\
+\t@if grep -q HUGE $<; then head -c 4000000 /dev/zero > $@; fi\n\
 \t@if grep -q SLOW $<; then sleep 1000; fi\n\
 \t@if grep -q WRONG $<; then echo \"$(CURDIR)/$<:1:5: error: WRONG is wrong\"; exit 1; fi\n\
 \t@cp $< $@; printf 'savedcmd\\n' > $(O)/.$*.o.cmd\n";
@@ -327,7 +331,7 @@ async fn a_commit_of_a_repository_is_a_source_too() {
     let lab = Lab::new().await;
     let source = lab.home.path().join("linux");
     let git = async |args: &[&str]| {
-        kvet::process::Command::new("git")
+        Command::new("git")
             .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
             .args(args)
             .directory(&source)
@@ -359,4 +363,74 @@ async fn a_commit_of_a_repository_is_a_source_too() {
     };
     let error = Error::from(fetch(&lab.context, &lab.store, &spec).await.unwrap_err());
     assert!(error.one_line().contains("cannot get `v9`"), "{error}");
+}
+
+/// Runs one of the ignored tests below where `$TMPDIR` is a disk of 1 MiB.
+async fn on_a_small_disk(test: &str) {
+    let disk = tempfile::tempdir().unwrap();
+    let script =
+        "mount -t tmpfs -o size=1m none \"$TMPDIR\" && exec \"$0\" --exact \"$1\" --ignored";
+    let finished = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env("TMPDIR", disk.path())
+        .deadline(Duration::from_secs(60))
+        .status(&Context::default().cancel)
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_leaves_no_kernel() {
+    on_a_small_disk("inside_a_full_disk").await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside `a_full_disk_is_named_and_leaves_no_kernel`"]
+async fn inside_a_full_disk() {
+    let lab = Lab::new().await;
+    lab.patch("huge.patch", "fs/super.c", SUPER, "alpha", "HUGE");
+    let error = lab.build(&["huge.patch"], CONFIG).await.unwrap_err();
+    let said = error.one_line();
+    assert!(said.contains("the disk was full"), "{said}");
+    assert_eq!(error.exit(), Exit::Usage);
+    assert_eq!(lab.entries("builds").len(), 0);
+    // What make wrote in vain is gone, and with room again it goes on.
+    let image = lab.build(&[], CONFIG).await.unwrap();
+    assert_eq!(text(&image.bzimage), "one\ntwo\nthree\nalpha\nbeta\n");
+}
+
+#[tokio::test]
+async fn a_read_only_cache_still_serves_what_it_has() {
+    on_a_small_disk("inside_a_read_only_cache").await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside `a_read_only_cache_still_serves_what_it_has`"]
+async fn inside_a_read_only_cache() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.build(&[], CONFIG).await.unwrap();
+    Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(std::env::temp_dir())
+        .run(&lab.context.cancel)
+        .await
+        .unwrap();
+    assert!(lab.build(&[], CONFIG).await.unwrap().cached);
+    let error = lab.build(&["a.patch"], CONFIG).await.unwrap_err();
+    let help = error.diagnostic().help().unwrap().to_string();
+    assert!(help.contains("XDG_CACHE_HOME"), "{error}: {help}");
+    assert_eq!(error.exit(), Exit::Usage);
+    // Or the temporary directory's removal would fail.
+    Command::new("mount")
+        .args(["-o", "remount,rw"])
+        .arg(std::env::temp_dir())
+        .run(&lab.context.cancel)
+        .await
+        .unwrap();
 }
