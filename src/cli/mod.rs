@@ -2,6 +2,7 @@
 //! arguments, the runtime, signals, printing errors, exit codes. Standard
 //! output carries data; everything else goes to standard error.
 
+mod cache;
 mod cluster;
 mod doctor;
 mod judge;
@@ -50,6 +51,8 @@ enum Subcommands {
     Scan(scan::ScanArgs),
     /// Start, watch and stop a job's cluster by hand
     Cluster(cluster::ClusterArgs),
+    /// List or prune what kvet keeps between runs
+    Cache(cache::CacheArgs),
     /// Tell what this host lacks, and mend it
     Doctor(doctor::Arguments),
 }
@@ -129,6 +132,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Cluster(arguments) => {
             cluster::run(arguments, &context, &mut std::io::stdout()).await
         }
+        Subcommands::Cache(arguments) => cache::run(&arguments),
         Subcommands::Doctor(arguments) => doctor::doctor(&arguments, &context).await,
     }
 }

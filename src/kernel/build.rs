@@ -18,6 +18,7 @@ use super::patch::subject;
 use super::progress::Progress;
 use super::series::SelectedSeries;
 use super::source::Tree;
+use super::used;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Stage, Unit};
@@ -171,7 +172,9 @@ pub(super) fn key(
 
 /// The kernel of this key, if it was built before.
 pub(super) fn stored(store: &Store, key: &Key) -> Option<KernelImage> {
-    image(&store.get(KIND, key.as_str())?, key, true).ok()
+    let path = store.get(KIND, key.as_str())?;
+    used(&path.join(RECORD));
+    image(&path, key, true).ok()
 }
 
 fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError> {

@@ -43,9 +43,8 @@ impl BuildLog {
             Some(kept) if kept.len() < EXCERPT && !line.starts_with("make") => {
                 kept.push(line.clone());
             }
-            Some(_) => {}
             None if is_error(&line) => self.first = Some(vec![line.clone()]),
-            None => {}
+            _ => {}
         }
         if self.tail.len() == TAIL {
             self.tail.remove(0);

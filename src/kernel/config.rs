@@ -38,7 +38,10 @@ pub struct Configured {
 #[derive(Debug, Error, Diagnostic)]
 pub enum ConfigError {
     /// Symbols did not make it into the final config.
-    #[error("kernel {version} cannot be configured as asked:{}", lines(lost))]
+    #[error(
+        "kernel {version} cannot be configured as asked:{}",
+        super::indented(lost)
+    )]
     #[diagnostic(help(
         "add what is needed to a fragment, drop the symbol, or limit it to other kernels \
          with `# kvet: from …`"
@@ -92,10 +95,6 @@ impl From<ProcessError> for ConfigError {
     }
 }
 
-fn lines(lost: &[String]) -> String {
-    lost.iter().map(|line| format!("\n  {line}")).collect()
-}
-
 /// Makes the final configuration and checks it.
 pub async fn configure(
     context: &Context,
@@ -123,7 +122,7 @@ pub async fn configure(
             .into_iter()
             .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
     );
-    let objects = ObjectDirectory::open(store, &place)?;
+    let objects = ObjectDirectory::open(store, &place).await?;
     let asked = objects.join("kvet-asked.config");
     write_atomic(&asked, text_of(&wanted).as_bytes())?;
     for target in ["allnoconfig", "olddefconfig"] {

@@ -29,6 +29,22 @@ pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use version::KernelVersion;
 pub use worktree::WorktreeError;
 
+/// Gives an entry's record the present time, for `kvet cache prune`. A cache
+/// that cannot be written serves as well without.
+fn used(record: &std::path::Path) {
+    let touched = std::fs::File::open(record)
+        .and_then(|file| file.set_modified(std::time::SystemTime::now()));
+    drop(touched);
+}
+
+/// Lines below a message, each indented.
+fn indented(lines: &[impl AsRef<str>]) -> String {
+    lines
+        .iter()
+        .flat_map(|line| ["\n  ", line.as_ref()])
+        .collect()
+}
+
 /// Suggests what was probably meant: the nearest of `known`, or all of them.
 /// `None` if there are none.
 fn nearest(name: &str, known: &[String]) -> Option<String> {

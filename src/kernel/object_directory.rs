@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::process::Command;
-use crate::store::{Key, Store, StoreError, io_error, remove_tree, write_atomic};
+use crate::store::{Key, Lock, Store, StoreError, io_error, remove_tree, write_atomic};
 
 const KIND: &str = "objects";
 const MARKER: &str = "kvet-building";
@@ -21,19 +21,23 @@ const TEMPORARY: &str = "kvet-tmp";
 /// Objects of a kernel with the project's own fragments, about.
 const USUAL_COUNT: u64 = 1200;
 
-/// A place to build in.
-#[derive(Debug, Clone)]
+/// A place to build in, the caller's until dropped.
+#[derive(Debug)]
 pub(super) struct ObjectDirectory {
     path: PathBuf,
+    _lock: Lock,
 }
 
 impl ObjectDirectory {
     /// Opens the directory of this key, made if need be, and mends it if a
     /// build in it was killed. The caller holds the source's working tree.
-    pub(super) fn open(store: &Store, key: &Key) -> Result<Self, StoreError> {
-        let path = store.kind(KIND)?.join(key.as_str());
+    pub(super) async fn open(store: &Store, key: &Key) -> Result<Self, StoreError> {
+        let home = store.kind(KIND)?;
+        // Held against `kvet cache prune`; nobody keeps it for long.
+        let lock = Lock::acquire(&home.join(format!(".{}.lock", key.as_str()))).await?;
+        let path = home.join(key.as_str());
         std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
-        let directory = Self { path };
+        let directory = Self { path, _lock: lock };
         directory.fresh_temporary()?;
         if directory.join(MARKER).exists() {
             mend(&directory.path).map_err(io_error("mend", &directory.path))?;
@@ -198,12 +202,12 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    #[test]
-    fn only_what_was_not_finished_is_removed() {
+    #[tokio::test]
+    async fn only_what_was_not_finished_is_removed() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path()).unwrap();
         let key = Key::of(["x"]);
-        let directory = ObjectDirectory::open(&store, &key).unwrap();
+        let directory = ObjectDirectory::open(&store, &key).await.unwrap();
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let write = |name: &str, content: &str, age: u64| {
             let path = directory.join(name);
@@ -218,7 +222,8 @@ mod tests {
         write("cut.o", "object", 1);
         write(".cut.o.cmd", "savedc", 2);
         directory.mark().unwrap();
-        let directory = ObjectDirectory::open(&store, &key).unwrap();
+        drop(directory);
+        let directory = ObjectDirectory::open(&store, &key).await.unwrap();
         assert!(directory.join("done.o").exists());
         assert!(!directory.join("half.o").exists());
         assert!(!directory.join(".half.o.cmd").exists());

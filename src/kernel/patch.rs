@@ -41,7 +41,7 @@ pub struct PatchedTree {
 #[derive(Debug, Error, Diagnostic)]
 pub enum PatchError {
     /// A patch does not fit.
-    #[error("patch {patch} does not apply to kernel {version}: {}{reason}", place(file, *hunk))]
+    #[error("patch {patch} does not apply to kernel {version}: {}{reason}", place(file.as_deref(), *hunk))]
     #[diagnostic(help("{help}"))]
     Refused {
         /// The patch.
@@ -83,7 +83,7 @@ impl Fault for PatchError {
     }
 }
 
-fn place(file: &Option<PathBuf>, hunk: Option<usize>) -> String {
+fn place(file: Option<&Path>, hunk: Option<usize>) -> String {
     match (file, hunk) {
         (Some(file), Some(hunk)) => format!("{}, hunk {hunk}: ", file.display()),
         (Some(file), None) => format!("{}: ", file.display()),
@@ -254,11 +254,8 @@ fn looked_for(said: &str) -> String {
         .skip(1)
         .take_while(|line| !line.starts_with("error: "))
         .collect();
-    let mut text: String = block
-        .iter()
-        .take(SHOWN)
-        .map(|line| format!("\n    {line}"))
-        .collect();
+    let shown = &block[..block.len().min(SHOWN)];
+    let mut text: String = shown.iter().flat_map(|line| ["\n    ", line]).collect();
     if block.len() > SHOWN {
         text.push_str("\n    …");
     }

@@ -195,7 +195,7 @@ impl Series {
                 ));
             }
         }
-        series.directory = directory.to_owned();
+        directory.clone_into(&mut series.directory);
         series.topic = directory
             .file_name()
             .unwrap_or_default()

@@ -126,7 +126,7 @@ fn data_member<R: Read>(mut reader: R) -> io::Result<io::Take<R>> {
 }
 
 /// The kernel's own archive inside a `linux-source` package.
-fn inner_archive<'a, R: Read>(package: &'a mut tar::Archive<R>) -> io::Result<tar::Entry<'a, R>> {
+fn inner_archive<R: Read>(package: &mut tar::Archive<R>) -> io::Result<tar::Entry<'_, R>> {
     for entry in package.entries()? {
         let entry = entry?;
         let path = entry.path()?;

@@ -197,8 +197,7 @@ impl Apt<'_> {
         }
         let mirrors = mirror::configured(Path::new("/etc/apt"));
         let lines = source_lines(&mirrors, suite)?;
-        let (config, directory) = self.private(&lines)?;
-        let lock = directory.join("kvet.lock");
+        let (config, directory, lock) = self.private(&lines)?;
         let _lock = tokio::select! {
             lock = Lock::acquire(&lock) => lock?,
             () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
@@ -222,10 +221,15 @@ impl Apt<'_> {
         }
     }
 
-    /// Options that keep apt within a directory of kvet's own.
-    fn private(&self, lines: &[String]) -> Result<(Vec<String>, PathBuf), SourceError> {
+    /// Options that keep apt within a directory of kvet's own, the directory,
+    /// and its lock.
+    fn private(&self, lines: &[String]) -> Result<(Vec<String>, PathBuf, PathBuf), SourceError> {
         let text = lines.join("\n") + "\n";
-        let directory = self.home.join(format!("apt-{}", Key::of([&text]).as_str()));
+        let name = format!("apt-{}", Key::of([&text]).as_str());
+        let (directory, lock) = (
+            self.home.join(&name),
+            self.home.join(format!(".{name}.lock")),
+        );
         for part in ["lists/partial", "cache/archives/partial"] {
             let part = directory.join(part);
             std::fs::create_dir_all(&part).map_err(io_error("create", &part))?;
@@ -240,30 +244,11 @@ impl Apt<'_> {
             format!("Dir::Cache={}", path("cache")),
         ];
         options.extend(UNREAD.iter().map(|&option| option.to_owned()));
-        Ok((options, directory))
-    }
-
-    fn command(&self, program: &str, config: &[String]) -> Command {
-        let mut command = Command::new(program)
-            .env("LC_ALL", "C")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-o", "Acquire::Retries=3"])
-            .args(["-o", "Acquire::http::Timeout=30"])
-            .args(["-o", "Acquire::https::Timeout=30"])
-            .deadline(APT_DEADLINE);
-        if rustix::process::geteuid().is_root() {
-            // The unprivileged user apt switches to cannot enter a private cache.
-            command = command.args(["-o", "APT::Sandbox::User=root"]);
-        }
-        for option in config {
-            command = command.args(["-o", option]);
-        }
-        command
+        Ok((options, directory, lock))
     }
 
     async fn offers(&self, config: &[String], package: &str) -> Result<Vec<Offer>, SourceError> {
-        let finished = self
-            .command("apt-cache", config)
+        let finished = command("apt-cache", config)
             .args(["madison", package])
             .run(&self.context.cancel)
             .await;
@@ -279,7 +264,7 @@ impl Apt<'_> {
     }
 
     async fn update(&self, config: &[String]) -> Result<(), SourceError> {
-        self.command("apt-get", config)
+        command("apt-get", config)
             .args(["-q", "update"])
             .run(&self.context.cancel)
             .await
@@ -295,7 +280,7 @@ impl Apt<'_> {
         directory: &Path,
     ) -> Result<PathBuf, SourceError> {
         let wanted = format!("{package}={version}");
-        self.command("apt-get", config)
+        command("apt-get", config)
             .args(["-q", "download", &wanted])
             .directory(directory)
             .run(&self.context.cancel)
@@ -311,6 +296,25 @@ impl Apt<'_> {
                 reason: format!("apt-get download {wanted} left no package behind"),
             })
     }
+}
+
+/// An apt program with options that hold for all of them.
+fn command(program: &str, config: &[String]) -> Command {
+    let mut command = Command::new(program)
+        .env("LC_ALL", "C")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-o", "Acquire::Retries=3"])
+        .args(["-o", "Acquire::http::Timeout=30"])
+        .args(["-o", "Acquire::https::Timeout=30"])
+        .deadline(APT_DEADLINE);
+    if rustix::process::geteuid().is_root() {
+        // The unprivileged user apt switches to cannot enter a private cache.
+        command = command.args(["-o", "APT::Sandbox::User=root"]);
+    }
+    for option in config {
+        command = command.args(["-o", option]);
+    }
+    command
 }
 
 fn apt_failed(action: &str) -> impl FnOnce(ProcessError) -> SourceError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{KIND, SourceError, TREE, Tree, finished, seal, stored};
 use crate::context::Context;
 use crate::process::{Command, ProcessError};
-use crate::store::{Key, Lock, Store};
+use crate::store::{Key, Lock, Store, io_error};
 
 /// A kernel's whole history takes a while; a dead server must not take for ever.
 const FETCH_DEADLINE: Duration = Duration::from_secs(3600);
@@ -43,7 +43,7 @@ pub(super) async fn fetch(
 ) -> Result<(Tree, bool), SourceError> {
     let home = store.kind("git")?;
     let name = Key::of([repo]);
-    let lock = home.join(format!(".{}.lock", name.as_str()));
+    let lock = home.join(format!(".{}.git.lock", name.as_str()));
     let _lock = tokio::select! {
         lock = Lock::acquire(&lock) => lock?,
         () = context.cancel.cancelled() => return Err(SourceError::Interrupted),
@@ -151,11 +151,17 @@ impl Git<'_> {
 
     /// Writes the commit's files below `entry`, by an index of their own.
     async fn write_out(&self, commit: &str, entry: &Path) -> Result<(), SourceError> {
-        let index = entry.join("index");
-        let command = || self.command().env("GIT_INDEX_FILE", &index);
+        let (index, tree) = (entry.join("index"), entry.join(TREE));
+        std::fs::create_dir(&tree).map_err(io_error("create", &tree))?;
+        let command = || {
+            self.command()
+                .env("GIT_INDEX_FILE", &index)
+                .arg("--work-tree")
+                .arg(&tree)
+                .directory(&tree)
+        };
         self.run(command().args(["read-tree", commit])).await?;
-        let prefix = format!("--prefix={}/", entry.join(TREE).display());
-        let checkout = command().args(["checkout-index", "--all", "--force", &prefix]);
+        let checkout = command().args(["checkout-index", "--all", "--force"]);
         self.run(checkout).await?;
         drop(std::fs::remove_file(&index));
         Ok(())

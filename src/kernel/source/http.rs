@@ -22,7 +22,7 @@ use crate::store::io_error;
 /// spaces, tried in order.
 pub const MIRRORS_VARIABLE: &str = "KVET_KERNEL_MIRRORS";
 
-/// Environment variable: a GnuPG keyring with the key that signs kernel.org's
+/// Environment variable: a keyring for gpgv with the key that signs kernel.org's
 /// lists of digests.
 pub const KEYRING_VARIABLE: &str = "KVET_KERNEL_KEYRING";
 
@@ -166,7 +166,7 @@ impl<'a> Downloader<'a> {
         let part = destination.with_extension("part");
         let mut attempts = Vec::new();
         for url in urls {
-            match self.from_mirror(url, sha256, &part).await? {
+            match self.one_mirror(url, sha256, &part).await? {
                 Ok(()) => {
                     std::fs::rename(&part, destination).map_err(io_error("rename", &part))?;
                     return Ok(());
@@ -180,7 +180,7 @@ impl<'a> Downloader<'a> {
         })
     }
 
-    async fn from_mirror(
+    async fn one_mirror(
         &self,
         url: &str,
         sha256: &str,

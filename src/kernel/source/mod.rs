@@ -20,6 +20,7 @@ use thiserror::Error;
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 
 use super::progress::Progress;
+use super::used;
 use super::version::KernelVersion;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
@@ -291,7 +292,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// No server had the right content.
-    #[error("cannot download {what}:{}", attempts.iter().map(|attempt| format!("\n  {attempt}")).collect::<String>())]
+    #[error("cannot download {what}:{}", crate::kernel::indented(attempts))]
     #[diagnostic(help(
         "run it again to go on where it stopped; name other mirrors in KVET_KERNEL_MIRRORS; or use \
          another source: `debian: linux-source-…`, `url:` with `sha256:`, `git:` or `dir:`"
@@ -436,6 +437,7 @@ pub async fn fetch_with(
 /// A tree of the store, if it is there.
 fn stored(store: &Store, key: &Key) -> Option<Tree> {
     let entry = store.get(KIND, key.as_str())?;
+    used(&entry.join(RECORD));
     let record: Record = serde_json::from_slice(&std::fs::read(entry.join(RECORD)).ok()?).ok()?;
     Some(Tree {
         path: entry.join(TREE),

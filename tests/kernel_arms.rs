@@ -1,0 +1,436 @@
+//! From a source to a built kernel on a tree of a few files, whose Makefile
+//! answers the targets that kvet asks of the kernel's: what is rebuilt, what is
+//! refused, and what an interruption leaves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kvet::event::{Event, EventSink, Stage};
+use kvet::kernel::{Fragment, KernelImage, SourceSpec, Tree, fetch, patch, prepare, series};
+use kvet::process::Command;
+use kvet::store::Store;
+use kvet::{Context, Error, Exit};
+
+/// `conf` drops symbols named LOST, as the kernel's drops unknown ones.
+const MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n\
+.DELETE_ON_ERROR:\n\
+allnoconfig:\n\t@grep -v LOST $(KCONFIG_ALLCONFIG) > $(O)/.config\n\
+olddefconfig:\n\t@true\n\
+bzImage: $(O)/inode.o $(O)/super.o\n\
+\t@mkdir -p $(O)/arch/x86/boot $(O)/include/config\n\
+\t@cat $^ > $(O)/arch/x86/boot/bzImage\n\
+\t@cp $(O)/arch/x86/boot/bzImage $(O)/vmlinux\n\
+\t@cp $(O)/arch/x86/boot/bzImage $(O)/System.map\n\
+\t@echo 7.3.4-tiny > $(O)/include/config/kernel.release\n\
+$(O)/%.o: fs/%.c\n\
+\t@echo '  CC      $*.o'\n\
+\t@if grep -q HUGE $<; then head -c 4000000 /dev/zero > $@; fi\n\
+\t@if grep -q SLOW $<; then sleep 1000; fi\n\
+\t@if grep -q WRONG $<; then echo \"$(CURDIR)/$<:1:5: error: WRONG is wrong\"; exit 1; fi\n\
+\t@cp $< $@; printf 'savedcmd\\n' > $(O)/.$*.o.cmd\n";
+
+const KCONFIG: &str =
+    "config CEPH\n\tbool \"Ceph\"\n\nconfig LOST\n\tbool \"Lost\"\n\tdepends on CEPH && MISSING\n";
+
+const INODE: &[&str] = &["one", "two", "three"];
+const SUPER: &[&str] = &["alpha", "beta"];
+
+struct Lab {
+    home: tempfile::TempDir,
+    store: Store,
+    context: Context,
+    tree: Tree,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let source = home.path().join("linux");
+        std::fs::create_dir_all(source.join("fs")).unwrap();
+        std::fs::create_dir(home.path().join("patches")).unwrap();
+        for (name, text) in [
+            ("Makefile", MAKEFILE),
+            ("Kconfig", KCONFIG),
+            ("fs/inode.c", &(INODE.join("\n") + "\n")),
+            ("fs/super.c", &(SUPER.join("\n") + "\n")),
+        ] {
+            std::fs::write(source.join(name), text).unwrap();
+        }
+        let store = Store::at(home.path().join("cache")).unwrap();
+        let context = Context::default();
+        let spec = SourceSpec::Directory { path: source };
+        let tree = fetch(&context, &store, &spec).await.unwrap();
+        Self {
+            home,
+            store,
+            context,
+            tree,
+        }
+    }
+
+    /// Writes a patch for a file of these lines that replaces one of them.
+    fn patch(&self, name: &str, file: &str, lines: &[&str], old: &str, new: &str) {
+        let mut text = format!("--- a/{file}\n+++ b/{file}\n");
+        writeln!(text, "@@ -1,{0} +1,{0} @@", lines.len()).unwrap();
+        for line in lines {
+            if *line == old {
+                writeln!(text, "-{old}\n+{new}").unwrap();
+            } else {
+                writeln!(text, " {line}").unwrap();
+            }
+        }
+        std::fs::write(self.home.path().join("patches").join(name), text).unwrap();
+    }
+
+    fn series(&self, names: &[&str]) -> Vec<kvet::kernel::SelectedSeries> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let patches = self.home.path().join("patches");
+        series::select(Path::new("none"), &patches, &names, &self.tree.version).unwrap()
+    }
+
+    async fn build(&self, patches: &[&str], config: &str) -> Result<KernelImage, Error> {
+        let fragment = Fragment::parse("tiny", config).unwrap();
+        prepare(
+            &self.context,
+            &self.store,
+            &self.tree,
+            &self.series(patches),
+            &[fragment],
+            1,
+        )
+        .await
+    }
+
+    /// Files below a kind of the store, without locks.
+    fn entries(&self, kind: &str) -> Vec<PathBuf> {
+        std::fs::read_dir(self.store.root().join(kind))
+            .map(|entries| {
+                entries
+                    .map(|entry| entry.unwrap().path())
+                    .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// The text of a file in the source's working tree.
+    fn working(&self, file: &str) -> String {
+        let tree = self.entries("worktrees").remove(0).join("tree");
+        std::fs::read_to_string(tree.join(file)).unwrap()
+    }
+}
+
+const CONFIG: &str = "CONFIG_CEPH=y\n";
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[tokio::test]
+async fn each_arm_compiles_what_differs_and_nothing_the_second_time() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.patch("b.patch", "fs/super.c", SUPER, "alpha", "ALPHA");
+    let stock = lab.build(&[], CONFIG).await.unwrap();
+    assert_eq!(stock.record.objects_compiled, 2);
+    assert_eq!(stock.release, "7.3.4-tiny");
+    assert_eq!(text(&stock.config), CONFIG);
+
+    let first = lab.build(&["a.patch"], CONFIG).await.unwrap();
+    assert_eq!(text(&first.bzimage), "one\nTWO\nthree\nalpha\nbeta\n");
+    assert_eq!(first.record.objects_compiled, 1);
+
+    // The first arm's file goes back, the second's comes.
+    let second = lab.build(&["b.patch"], CONFIG).await.unwrap();
+    assert_eq!(text(&second.bzimage), "one\ntwo\nthree\nALPHA\nbeta\n");
+    assert_eq!(second.record.objects_compiled, 2);
+
+    for (arm, before) in [(&[][..], &stock), (&["a.patch"], &first)] {
+        let again = lab.build(arm, CONFIG).await.unwrap();
+        assert!(again.cached);
+        assert_eq!(again.bzimage, before.bzimage);
+    }
+    // Which cost nothing: the working tree is still the last arm's.
+    assert_eq!(lab.working("fs/super.c"), "ALPHA\nbeta\n");
+    let pristine = text(&lab.tree.path.join("fs/super.c"));
+    assert_eq!(
+        pristine, "alpha\nbeta\n",
+        "a working tree wrote to its source"
+    );
+}
+
+#[tokio::test]
+async fn patches_build_on_each_other() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.patch(
+        "b.patch",
+        "fs/inode.c",
+        &["one", "TWO", "three"],
+        "TWO",
+        "Two",
+    );
+    let image = lab.build(&["a.patch", "b.patch"], CONFIG).await.unwrap();
+    assert_eq!(text(&image.bzimage), "one\nTwo\nthree\nalpha\nbeta\n");
+    let names: Vec<_> = image.record.patches.iter().map(|one| &one.name).collect();
+    assert_eq!(names, ["a.patch", "b.patch"]);
+}
+
+#[tokio::test]
+async fn new_deleted_and_renamed_files_come_and_go() {
+    let lab = Lab::new().await;
+    let patch_text = "diff --git a/fs/new.c b/fs/new.c\nnew file mode 100755\n--- /dev/null\n+++ b/fs/new.c\n\
+        @@ -0,0 +1 @@\n+new\n\
+        diff --git a/Kconfig b/doc/Kconfig\nsimilarity index 100%\nrename from Kconfig\nrename to doc/Kconfig\n";
+    std::fs::write(lab.home.path().join("patches/n.patch"), patch_text).unwrap();
+    let series = lab.series(&["n.patch"]);
+    let patched = patch(&lab.context, &lab.store, &lab.tree, &series)
+        .await
+        .unwrap();
+    assert_eq!(patched.rewritten, 3);
+    assert_eq!(text(&patched.path.join("fs/new.c")), "new\n");
+    assert_eq!(text(&patched.path.join("doc/Kconfig")), KCONFIG);
+    assert!(!patched.path.join("Kconfig").exists());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &patched
+            .path
+            .join("fs/new.c")
+            .metadata()
+            .unwrap()
+            .permissions(),
+    );
+    assert_eq!(mode & 0o111, 0o111);
+    drop(patched);
+    let stock = patch(&lab.context, &lab.store, &lab.tree, &[])
+        .await
+        .unwrap();
+    assert!(stock.path.join("Kconfig").exists());
+    assert!(!stock.path.join("fs/new.c").exists());
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_is_refused_with_its_place_and_changes_nothing() {
+    let lab = Lab::new().await;
+    lab.patch("good.patch", "fs/super.c", SUPER, "alpha", "ALPHA");
+    std::fs::write(
+        lab.home.path().join("patches/bad.patch"),
+        "--- a/fs/inode.c\n+++ b/fs/inode.c\n@@ -1,2 +1,2 @@\n-one\n+ONE\n two\n@@ -3,1 +3,1 @@\n-tree\n+TREE\n",
+    )
+    .unwrap();
+    lab.build(&[], CONFIG).await.unwrap();
+    let error = lab
+        .build(&["good.patch", "bad.patch"], CONFIG)
+        .await
+        .unwrap_err();
+    let said = error.one_line();
+    assert!(
+        said.contains("patch bad.patch does not apply to kernel 7.3.4"),
+        "{said}"
+    );
+    assert!(said.contains("fs/inode.c, hunk 2"), "{said}");
+    assert!(said.contains("\n    tree"), "{said}");
+    assert_eq!(error.exit(), Exit::Undecided);
+    assert_eq!(lab.working("fs/super.c"), "alpha\nbeta\n");
+    assert_eq!(lab.entries("builds").len(), 1);
+}
+
+#[tokio::test]
+async fn context_is_never_guessed() {
+    let lab = Lab::new().await;
+    // One line of context is wrong; patch(1) would take it with fuzz.
+    std::fs::write(
+        lab.home.path().join("patches/fuzzy.patch"),
+        "--- a/fs/inode.c\n+++ b/fs/inode.c\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n other\n",
+    )
+    .unwrap();
+    assert!(lab.build(&["fuzzy.patch"], CONFIG).await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_that_is_there_already_is_recognised() {
+    let lab = Lab::new().await;
+    lab.patch(
+        "a.patch",
+        "fs/inode.c",
+        &["one", "zwei", "three"],
+        "zwei",
+        "two",
+    );
+    let error = lab.build(&["a.patch"], CONFIG).await.unwrap_err();
+    let help = error.diagnostic().help().unwrap().to_string();
+    assert!(help.contains("holds the change already"), "{help}");
+}
+
+#[tokio::test]
+async fn a_lost_symbol_stops_the_arm_with_its_dependencies() {
+    let lab = Lab::new().await;
+    let error = lab
+        .build(&[], "CONFIG_CEPH=y\nCONFIG_LOST=y\n")
+        .await
+        .unwrap_err();
+    let said = error.one_line();
+    assert!(
+        said.contains("CONFIG_LOST=y (fragment tiny, line 2) came out as n: it needs MISSING"),
+        "{said}"
+    );
+    assert_eq!(lab.entries("builds").len(), 0);
+}
+
+#[tokio::test]
+async fn the_first_compiler_error_is_shown_with_its_place() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "WRONG");
+    let error = lab.build(&["a.patch"], CONFIG).await.unwrap_err();
+    let said = error.one_line();
+    assert!(
+        said.contains("fs/inode.c:1:5: error: WRONG is wrong"),
+        "{said}"
+    );
+    assert!(!said.contains("worktrees"), "{said}");
+    assert_eq!(error.exit(), Exit::Undecided);
+    assert_eq!(lab.entries("builds").len(), 0);
+    // The next arm is none the worse.
+    lab.build(&[], CONFIG).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_build_leaves_no_kernel_and_is_gone_on_with() {
+    let mut lab = Lab::new().await;
+    lab.patch("slow.patch", "fs/super.c", SUPER, "alpha", "SLOW");
+    let (events, mut receiver) = EventSink::channel();
+    lab.context.events = events;
+    let cancel = lab.context.cancel.clone();
+    let result = {
+        let mut build = std::pin::pin!(lab.build(&["slow.patch"], CONFIG));
+        loop {
+            tokio::select! {
+                result = &mut build => break result,
+                Some(event) = receiver.recv() => {
+                    // The second object's announcement: the first is done, this one sleeps.
+                    if let Event::Progress { stage: Stage::Build, done: 2, .. } = event {
+                        cancel.cancel();
+                    }
+                }
+            }
+        }
+    };
+    assert_eq!(result.unwrap_err().exit(), Exit::Interrupted);
+    assert_eq!(lab.entries("builds").len(), 0);
+    lab.context = Context::default();
+    let image = lab.build(&[], CONFIG).await.unwrap();
+    assert_eq!(image.record.objects_compiled, 1, "{}", text(&image.log));
+}
+
+#[tokio::test]
+async fn a_commit_of_a_repository_is_a_source_too() {
+    let lab = Lab::new().await;
+    let source = lab.home.path().join("linux");
+    let git = async |args: &[&str]| {
+        Command::new("git")
+            .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
+            .args(args)
+            .directory(&source)
+            .run(&lab.context.cancel)
+            .await
+            .unwrap()
+    };
+    git(&["init", "--quiet"]).await;
+    git(&["add", "."]).await;
+    git(&["commit", "--quiet", "-m", "one"]).await;
+    git(&["tag", "v1"]).await;
+    std::fs::write(source.join("fs/inode.c"), "newer\n").unwrap();
+    git(&["commit", "--quiet", "-a", "-m", "two"]).await;
+    std::fs::write(source.join("fs/inode.c"), "not committed\n").unwrap();
+    let id = git(&["rev-parse", "HEAD"]).await.stdout;
+    let id = String::from_utf8(id).unwrap().trim().to_owned();
+    for (reference, expected) in [("v1", "one\ntwo\nthree\n"), (id.as_str(), "newer\n")] {
+        let spec = SourceSpec::Git {
+            repo: source.display().to_string(),
+            reference: reference.to_owned(),
+        };
+        let tree = fetch(&lab.context, &lab.store, &spec).await.unwrap();
+        assert_eq!(text(&tree.path.join("fs/inode.c")), expected);
+        assert_eq!(tree.version.to_string(), "7.3.4");
+    }
+    let spec = SourceSpec::Git {
+        repo: source.display().to_string(),
+        reference: "v9".to_owned(),
+    };
+    let error = Error::from(fetch(&lab.context, &lab.store, &spec).await.unwrap_err());
+    assert!(error.one_line().contains("cannot get `v9`"), "{error}");
+}
+
+/// Runs one of the ignored tests below where `$TMPDIR` is a disk of 1 MiB.
+async fn on_a_small_disk(test: &str) {
+    let disk = tempfile::tempdir().unwrap();
+    let script =
+        "mount -t tmpfs -o size=1m none \"$TMPDIR\" && exec \"$0\" --exact \"$1\" --ignored";
+    let finished = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env("TMPDIR", disk.path())
+        .deadline(Duration::from_secs(60))
+        .status(&Context::default().cancel)
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_leaves_no_kernel() {
+    on_a_small_disk("inside_a_full_disk").await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside `a_full_disk_is_named_and_leaves_no_kernel`"]
+async fn inside_a_full_disk() {
+    let lab = Lab::new().await;
+    lab.patch("huge.patch", "fs/super.c", SUPER, "alpha", "HUGE");
+    let error = lab.build(&["huge.patch"], CONFIG).await.unwrap_err();
+    let said = error.one_line();
+    assert!(said.contains("the disk was full"), "{said}");
+    assert_eq!(error.exit(), Exit::Usage);
+    assert_eq!(lab.entries("builds").len(), 0);
+    // What make wrote in vain is gone, and with room again it goes on.
+    let image = lab.build(&[], CONFIG).await.unwrap();
+    assert_eq!(text(&image.bzimage), "one\ntwo\nthree\nalpha\nbeta\n");
+}
+
+#[tokio::test]
+async fn a_read_only_cache_still_serves_what_it_has() {
+    on_a_small_disk("inside_a_read_only_cache").await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside `a_read_only_cache_still_serves_what_it_has`"]
+async fn inside_a_read_only_cache() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.build(&[], CONFIG).await.unwrap();
+    Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(std::env::temp_dir())
+        .run(&lab.context.cancel)
+        .await
+        .unwrap();
+    assert!(lab.build(&[], CONFIG).await.unwrap().cached);
+    let error = lab.build(&["a.patch"], CONFIG).await.unwrap_err();
+    let help = error.diagnostic().help().unwrap().to_string();
+    assert!(help.contains("XDG_CACHE_HOME"), "{error}: {help}");
+    assert_eq!(error.exit(), Exit::Usage);
+    // Or the temporary directory's removal would fail.
+    Command::new("mount")
+        .args(["-o", "remount,rw"])
+        .arg(std::env::temp_dir())
+        .run(&lab.context.cancel)
+        .await
+        .unwrap();
+}
