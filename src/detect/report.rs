@@ -3,6 +3,7 @@
 
 use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
+use super::Class;
 use super::rules::{Hit, Role};
 use crate::console::{Caller, Line};
 
@@ -46,6 +47,10 @@ pub(super) struct Report {
     pub(super) reset: bool,
     /// Lines since the last one that belongs to a report.
     pub(super) strangers: u32,
+    /// Whether the last line was a stack's.
+    in_stack: bool,
+    /// The last line of a stack.
+    last_stack_line: String,
     /// Stack lines so far.
     pub(super) stack_lines: u32,
     text: String,
@@ -68,6 +73,8 @@ impl Report {
             panic: None,
             reset: false,
             strangers: 0,
+            in_stack: false,
+            last_stack_line: String::new(),
             stack_lines: 0,
             text: String::new(),
             lines: Vec::new(),
@@ -105,6 +112,18 @@ impl Report {
         if body.starts_with("---[ end trace") {
             self.ended = true;
         }
+        // The sanitizers frame their reports.
+        if self.hit.rule().literal == "BUG: "
+            && body.len() > 40
+            && body.bytes().all(|byte| byte == b'=')
+        {
+            self.ended = true;
+        }
+        if kind == Belongs::Stack {
+            self.last_stack_line.clear();
+            self.last_stack_line.push_str(body);
+        }
+        self.in_stack = kind == Belongs::Stack;
         kind != Belongs::No
     }
 
@@ -118,11 +137,36 @@ impl Report {
         !self.ended && self.stack_lines == 0
     }
 
+    /// Whether a report that begins now breaks into this one: before its
+    /// stack, or in the middle of it.
+    pub(super) fn is_cut(&self) -> bool {
+        if self.ended || !self.hit.rule().stack {
+            return false;
+        }
+        if self.stack_lines == 0 || is_framed(self.hit.rule().class) {
+            return true;
+        }
+        let outside = match frame::parse(&self.last_stack_line) {
+            Some(StackLine::Frame { frame, caller, .. }) => {
+                let outer = caller.unwrap_or(frame);
+                super::rules::skip::OUTSIDE.contains(&outer.function)
+            }
+            // Registers and the like come after the stack.
+            _ => true,
+        };
+        self.in_stack && !outside
+    }
+
     pub(super) fn messages(&self) -> impl Iterator<Item = (u64, &str)> {
         self.lines
             .iter()
             .map(|line| (line.number, &self.text[line.start..line.end]))
     }
+}
+
+/// Whether reports of the class end with a line of their own.
+fn is_framed(class: Class) -> bool {
+    matches!(class, Class::Kasan | Class::Kmsan)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +206,8 @@ pub(super) enum Section {
     OtherCpu,
     /// Where memory was allocated, freed, stored; where a lock was taken.
     History,
+    /// That of the thread that should have ended the grace period.
+    Waker,
     /// What the panic printed after the report.
     Panic,
     /// After the end of the report.
@@ -359,14 +405,17 @@ impl Reader<'_> {
     /// Lines that begin another stack or another part.
     fn section(&mut self, text: &str) -> bool {
         const HISTORY: &[&str] = &[
-            "Allocated by", "Freed by", "Last potentially related", "Last call_rcu", "Second to last", "Uninit was", "Local variable", "the existing dependency", "-> #", "allocated by task", "freed by task", "which ", "{", "... which became", "... acquired at", "last enabled", "Memory state", "page last", "page_owner", "value changed", "Reported by", "read to ", "write to ", "Previous ", "Showing all locks", "Bytes ", "INFO: lockdep",
+            "Allocated by", "Freed by", "Last potentially related", "Last call_rcu", "Second to last", "Uninit was", "Local variable", "the existing dependency", "-> #", "allocated by task", "freed by task", "which ", "{", "... which became", "... acquired at", "last enabled", "Memory state", "page last", "page_owner", "value changed", "Reported by", "read to ", "write to ", "Previous ", "Showing all locks", "Bytes ", "Preemption disabled at",
         ];
         const ANNOUNCED: &[&str] = &[
             "Call Trace", "Call trace", "call trace", "Backtrace:", "stack backtrace", "backtrace:", "backtrace (crc",
         ];
         if ANNOUNCED.iter().any(|start| text.starts_with(start)) {
             self.parts.announced = true;
-            if text.starts_with("stack backtrace") && self.section == Section::History {
+            // What was told of the past is over, if the report's own stack is
+            // still to come.
+            let own = self.parts.main().is_some_and(|stack| stack.traced);
+            if self.section == Section::History && !own {
                 self.section = Section::Main;
                 self.fresh = true;
             }
@@ -407,7 +456,7 @@ impl Reader<'_> {
             || text.starts_with("RCU grace-period kthread")
             || text.starts_with("Stack dump where RCU GP")
         {
-            self.section = Section::After;
+            self.section = Section::Waker;
             self.fresh = true;
             return true;
         }
@@ -439,8 +488,9 @@ impl Reader<'_> {
             self.access(text, "Read");
         } else if text.starts_with("Write of size") || text.starts_with("Write at addr") {
             self.access(text, "Write");
-        } else if text.starts_with("FAULT_INJECTION: forcing a failure") {
-            self.parts.interleaved |= main;
+        } else if OTHER_DUMPS.iter().any(|other| text.contains(other)) {
+            // Another CPU prints a stack of its own into this one.
+            self.parts.interleaved |= self.section == Section::Main;
         } else if text.contains("likely owned by task ") || text.contains("last held by task ") {
             if let Some((_, owner)) = text.rsplit_once(" task ") {
                 let owner = owner.trim_end_matches('.');
@@ -478,6 +528,10 @@ impl Reader<'_> {
             return;
         }
         self.headers += 1;
+        if self.section == Section::History && self.parts.main().is_none() {
+            self.section = Section::Main;
+            self.fresh = true;
+        }
         let pid = number_after(rest, "PID: ");
         if self.headers == 1 {
             self.parts.interleaved |= self.early_frames > 0
@@ -579,6 +633,7 @@ impl Reader<'_> {
         if text.contains("is trying to acquire lock")
             || text.contains("is trying to lock")
             || text.contains("is trying to release lock")
+            || text.contains("with a lock still held there")
             || text.contains("takes:")
         {
             self.expect_lock = true;
@@ -596,6 +651,14 @@ impl Reader<'_> {
         self.parts
     }
 }
+
+/// Messages that come with a stack and are no findings.
+const OTHER_DUMPS: &[&str] = &[
+    "FAULT_INJECTION: forcing a failure",
+    "allocation failure: ",
+    "allocation failure, ",
+    "page allocation stalls",
+];
 
 fn number_after(text: &str, word: &str) -> Option<u32> {
     let rest = &text[text.find(word)? + word.len()..];

@@ -211,7 +211,7 @@ impl State {
     fn begin(&mut self, hit: Hit, line: &Line<'_>, own: Option<usize>) {
         if let Some(own) = own {
             let mut before = self.open.remove(own);
-            before.broken |= is_cut(&before);
+            before.broken |= before.is_cut();
             let check = hit.rule().class == Class::HungTask
                 && before.hit.rule().class == Class::HungTask;
             if check {
@@ -429,11 +429,6 @@ fn is_consequence(message: &str) -> bool {
     refine::CONSEQUENCES
         .iter()
         .any(|known| message.contains(known))
-}
-
-/// Whether a report was still to come to its stack when another broke in.
-fn is_cut(report: &Report) -> bool {
-    report.hit.rule().stack && report.stack_lines == 0 && !report.ended
 }
 
 /// Whether text before the first banner shows a running system: the kernel's

@@ -25,8 +25,10 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     let mut pattern = rule.title.to_owned();
     let mut choice = rule.function;
     let mut named = None;
+    let mut complaining = "";
     if let Some(fine) = refinement(report) {
         fine.title.clone_into(&mut pattern);
+        complaining = fine.function;
         if fine.lockdep {
             class = Class::Lockdep;
         }
@@ -35,9 +37,11 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         let message = report.hit.groups.first().map_or("", String::as_str);
         let (title, function) = panic_title(message);
         pattern = title;
-        if !pattern.contains("{F}") {
-            choice = Choice::None;
-        }
+        choice = if pattern.contains("corrupted stack end") {
+            Choice::Outermost
+        } else {
+            Choice::None
+        };
         named = function;
     }
     if rule.name == "internal-error"
@@ -48,7 +52,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     }
     let wants = pattern.contains("{F}");
     let mut names = if wants {
-        function(choice, report, parts, named.as_deref())
+        function(choice, report, parts, named.as_deref(), complaining)
     } else {
         Vec::new()
     };
@@ -57,10 +61,13 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         damaged = true;
         names.push(CORRUPTED.to_owned());
     }
-    if rule.stack && !has_stack(choice, parts) {
+    if rule.stack && !has_stack(rule.function, parts) {
         damaged = true;
     }
     let text = fill(&pattern, report, parts, names.first().map_or("", String::as_str));
+    // A cut line leaves the name without its end.
+    damaged |= text.ends_with(' ');
+    let text = text.trim_end().to_owned();
     let mut alternatives = Vec::new();
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
@@ -182,6 +189,8 @@ fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String
 fn has_stack(choice: Choice, parts: &Parts) -> bool {
     let good = |stack: &Stack| {
         stack.traced
+            // Without a heading a single line may be anything.
+            && (parts.announced || stack.frames.len() > 2)
             && stack
                 .frames
                 .iter()
@@ -197,7 +206,16 @@ fn has_stack(choice: Choice, parts: &Parts) -> bool {
 }
 
 /// The candidates for `{F}`, the best first.
-fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>) -> Vec<String> {
+///
+/// A function that complains on behalf of its callers is `complaining`: the
+/// title is about them.
+fn function(
+    choice: Choice,
+    report: &Report,
+    parts: &Parts,
+    named: Option<&str>,
+    complaining: &str,
+) -> Vec<String> {
     if let Some(name) = named {
         return vec![plain(name).to_owned()];
     }
@@ -206,48 +224,44 @@ fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>)
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS, true)
+        Choice::Stack => innermost(parts, &skip::ALWAYS)
             .or_else(|| first_line.filter(|f| !skip::ALWAYS.contains(f)).map(str::to_owned)),
-        Choice::Waiting => innermost(parts, &skip::HANG, false),
-        Choice::Fault => fault(first_line, parts),
-        Choice::Lock => lock(parts),
+        Choice::Waiting => innermost(parts, &skip::HANG),
+        Choice::Fault => fault(first_line, parts, complaining),
+        Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
+        Choice::Locking => innermost(parts, &skip::LOCKING).or_else(|| lock(parts)),
         Choice::Outermost => return outermost(parts),
     };
     found.map(|name| spellings(&name)).unwrap_or_default()
 }
 
-fn innermost(parts: &Parts, names: &skip::Names, _dumps: bool) -> Option<String> {
+fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
     let stack = parts.main()?;
     stack
         .frames
         .iter()
-        .filter(|frame| frame.reliable && !names.contains(&frame.function))
+        .find(|frame| frame.reliable && !names.contains(&frame.function))
         .map(|frame| plain(&frame.function).to_owned())
-        .next()
 }
 
-fn fault(first_line: Option<&str>, parts: &Parts) -> Option<String> {
-    let names = &skip::FAULT;
-    if let Some(function) = first_line
-        && !names.contains(function)
-    {
-        return Some(function.to_owned());
-    }
-    if let Some(frame) = &parts.instruction
-        && !names.contains(&frame.function)
-    {
-        return Some(plain(&frame.function).to_owned());
-    }
-    innermost(parts, names, true)
+fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
+    let stack = parts.main().map_or(&[][..], |stack| &stack.frames);
+    let frames = stack.iter().filter(|frame| frame.reliable);
+    let instruction = parts.instruction.iter().map(|frame| frame.function.as_str());
+    first_line
+        .into_iter()
+        .chain(instruction)
+        .chain(frames.map(|frame| frame.function.as_str()))
+        .map(plain)
+        .find(|name| {
+            !skip::FAULT.contains(name) && (complaining.is_empty() || !name.starts_with(complaining))
+        })
+        .map(str::to_owned)
 }
 
 fn lock(parts: &Parts) -> Option<String> {
-    if let Some(at) = &parts.lock_at
-        && !skip::LOCKING.contains(at)
-    {
-        return Some(plain(at).to_owned());
-    }
-    innermost(parts, &skip::LOCKING, true)
+    let at = parts.lock_at.as_deref()?;
+    (!skip::LOCKING.contains(at)).then(|| plain(at).to_owned())
 }
 
 /// The outermost function that tells what was going on when a timer or an NMI
@@ -268,39 +282,48 @@ fn outermost(parts: &Parts) -> Vec<String> {
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
     // What the timer or the NMI put on top.
-    let start = interrupted(&reliable);
-    let below = &reliable[start..];
-    // Work done in interrupt context comes before the task under it.
-    let end = if below.first().is_some_and(|frame| frame.interrupt) {
-        below
-            .iter()
-            .position(|frame| !frame.interrupt)
-            .unwrap_or(below.len())
-    } else {
-        below.len()
-    };
+    let below = &reliable[interrupted(&reliable)..];
+    // A packet that is being received is an operation of its own, whoever's
+    // back it is carried on.
+    if let Some(at) = below.iter().position(|frame| {
+        let name = plain(&frame.function);
+        name.starts_with("__netif_receive_skb_core") || name.starts_with("__netif_receive_skb_one")
+    }) && at > 0
+    {
+        return spellings(plain(&below[at - 1].function));
+    }
+    // The task's own work first: what a tick does on top of it is short.
+    let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
+        below.iter().copied().partition(|frame| frame.interrupt);
+    for part in [&task, &interrupt] {
+        let found = operation(part);
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    below
+        .iter()
+        .find(|frame| !skip::IDLE.contains(&frame.function))
+        .map(|frame| spellings(plain(&frame.function)))
+        .unwrap_or_default()
+}
+
+/// The outermost function that is neither dispatch nor a system call that says
+/// nothing; failing that, such a call.
+fn operation(frames: &[&Frame]) -> Vec<String> {
     let mut call = None;
-    for frame in below[..end].iter().rev() {
+    for frame in frames.iter().rev() {
         let name = plain(&frame.function);
         if let Some(bare) = system_call(name) {
             if !skip::is_multiplexed(bare) {
                 return spellings(name);
             }
             call = call.or(Some(name));
-        } else if !skip::STALL.contains(name) {
+        } else if !skip::STALL.contains(name) && !name.contains("_compat_") {
             return spellings(name);
         }
     }
-    if let Some(name) = call {
-        return spellings(name);
-    }
-    // Nothing but the idle loop, or only unreliable frames.
-    reliable
-        .iter()
-        .skip(start)
-        .find(|frame| !skip::INTERRUPT.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function))
-        .map(|frame| spellings(plain(&frame.function)))
-        .unwrap_or_default()
+    call.map(spellings).unwrap_or_default()
 }
 
 /// Index of the first frame below the interrupt that found the stall.
