@@ -184,6 +184,12 @@ fn belongs(body: &str) -> Belongs {
     let Some(first) = bytes.first() else {
         return Belongs::No;
     };
+    const REGISTERS: &[&str] = &[
+        "RIP", "IP:", "EIP", "PC", "LR", "pc ", "lr ", "NIP", "epc", "ra ", "Krnl", "last function",
+    ];
+    if REGISTERS.iter().any(|start| text.starts_with(start)) {
+        return Belongs::Yes;
+    }
     if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {
         return Belongs::Stack;
     }

@@ -227,6 +227,7 @@ fn function(
         Choice::Stack => innermost(parts, &skip::ALWAYS)
             .or_else(|| first_line.filter(|f| !skip::ALWAYS.contains(f)).map(str::to_owned)),
         Choice::Waiting => innermost(parts, &skip::HANG),
+        Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
         Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
         Choice::Locking => innermost(parts, &skip::LOCKING).or_else(|| lock(parts)),
@@ -295,7 +296,16 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     // The task's own work first: what a tick does on top of it is short.
     let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
         below.iter().copied().partition(|frame| frame.interrupt);
-    for part in [&task, &interrupt] {
+    // A fault of user space is short as well: then it is the interrupt.
+    let faulted = task.iter().any(|frame| {
+        matches!(plain(&frame.function), "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault")
+    }) && !task.iter().any(|frame| system_call(plain(&frame.function)).is_some());
+    let order = if faulted {
+        [&interrupt, &task]
+    } else {
+        [&task, &interrupt]
+    };
+    for part in order {
         let found = operation(part);
         if !found.is_empty() {
             return found;

@@ -39,6 +39,8 @@ pub(super) enum Choice {
     Outermost,
     /// The function that sleeps: the innermost outside waiting.
     Waiting,
+    /// The function that allocated: the innermost outside allocation.
+    Allocating,
     /// The first line names it (group `function`).
     Named,
     /// A later line names it: `last function: F`.
@@ -198,7 +200,7 @@ impl Table {
         candidates.iter().find_map(|(index, at)| {
             let compiled = &self.rules[*index];
             if let Some(captures) = compiled.regex.captures(message) {
-                return Some(Hit::new(*index, compiled, &captures));
+                return Some(Hit::new(*index, &captures));
             }
             // Something else stands in front: a prompt, a capture's name.
             let literal_first = compiled.rule.pattern[1..].starts_with(compiled.rule.literal);
@@ -206,7 +208,7 @@ impl Table {
                 return None;
             }
             let captures = compiled.regex.captures(&message[*at..])?;
-            Some(Hit::new(*index, compiled, &captures))
+            Some(Hit::new(*index, &captures))
         })
     }
 }
@@ -230,7 +232,7 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    fn new(index: usize, compiled: &Compiled, captures: &Captures<'_>) -> Self {
+    fn new(index: usize, captures: &Captures<'_>) -> Self {
         let named = |name: &str| captures.name(name).map(|found| found.as_str().to_owned());
         let number = |name: &str| captures.name(name).and_then(|n| n.as_str().parse().ok());
         Self {

@@ -74,6 +74,11 @@ const TEARDOWN: &[&str] = &[
     "kfree_skb*", "__kfree_skb*", "consume_skb", "skb_release_*", "kfree_skbmem", "sk_skb_reason_drop", "__sk_skb_reason_drop", "skb_unref", "skb_queue_purge*", "__skb_queue_purge*", "dev_kfree_skb*", "__dev_kfree_skb*", "napi_consume_skb", "put_device", "get_device*", "device_release", "device_del", "device_unregister", "device_destroy", "cdev_device_*", "cdev_del", "device_add", "device_register", "device_create*", "device_initialize", "unregister_netdev*", "rollback_registered*", "unregister_netdevice_*", "dev_close*", "cleanup_glue_dir", "sysfs_remove_*", "sysfs_create_*", "internal_create_*", "kernfs_remove", "kernfs_remove_by_name*", "add_uevent_var", "destroy_inode", "device_pm_*",
 ];
 
+/// Allocation of what every subsystem passes around.
+const CONSTRUCTION: &[&str] = &[
+    "__alloc_skb*", "alloc_skb*", "dev_alloc_skb*", "__dev_alloc_skb*", "netdev_alloc_skb*", "__netdev_alloc_skb*", "napi_alloc_skb*", "skb_clone", "skb_copy*", "pskb_copy*", "sock_alloc_send_*", "kmem_*", "mempool_*", "post_alloc_hook", "create_object", "kmemleak_*", "dup_iter", "alloc_workqueue*", "kobject_set_name*", "dev_set_name", "bio_alloc*", "sg_alloc*", "sgl_alloc*",
+];
+
 /// Where the kernel is entered and work is dispatched: too far out to name.
 const ENTRY: &[&str] = &[
     "entry_*", "do_syscall_*", "__do_syscall_*", "do_fast_syscall*", "__do_fast_syscall*", "do_SYSENTER*", "do_int80*", "x64_sys_call", "ia32_sys_call", "ret_fast_syscall", "ret_from_*", "el0_*", "el0t_*", "do_el0_*", "__el0_*", "invoke_syscall*", "el1_irq", "__sys_trace*", "system_call*", "sysenter_*", "ret_slow_syscall", "syscall_*", "handle_sys*", "start_kernel", "rest_init", "x86_64_start_*", "secondary_startup*", "start_secondary", "cpu_startup_entry", "do_idle", "kthread", "kthread_worker_fn", "worker_thread", "process_one_work", "process_scheduled_works", "rescuer_thread", "ret_from_fork*", "kernel_init", "kernel_init_freeable", "do_one_initcall", "do_initcall*", "do_basic_setup", "__do_softirq", "_stext", "handle_softirqs", "do_softirq*", "____do_softirq", "call_on_*", "irq_exit*", "__irq_exit*", "invoke_softirq", "run_ksoftirqd", "smpboot_thread_fn", "__local_bh_enable_ip", "do_work_pending", "sysvec_*", "asm_sysvec_*", "smp_apic_timer_interrupt", "apic_timer_interrupt", "ret_to_user", "work_pending", "0x*",
@@ -159,6 +164,9 @@ pub(in crate::detect) static OUTSIDE: LazyLock<Names> =
 pub(in crate::detect) static BLOCKING: LazyLock<Names> =
     LazyLock::new(|| Names::new(&[REPORTING, WAITING, HELPERS]));
 
+/// Not in the title of a leak.
+pub(in crate::detect) static LEAK: LazyLock<Names> =
+    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ALLOCATION, ENTRY, CONSTRUCTION]));
 /// The entry, the timer and the idle loop: no work at all.
 pub(in crate::detect) static IDLE: LazyLock<Names> =
     LazyLock::new(|| Names::new(&[REPORTING, ENTRY, TIMER]));
