@@ -38,20 +38,19 @@ const REPORTING: &[&str] = &[
     "debug_dma_*", "check_unmap", "check_sync", "err_printk", "fortify_panic", "__fortify_panic", "__fortify_report", "usercopy_abort", "check_heap_object*", "__check_object_size*", "__check_heap_object*",
     "should_fail*", "should_failslab", "fail_*", "__stack_chk_fail", "stack_overflow*", "handle_stack_overflow", "df_debug", "do_double_fault", "double_fault",
     "trace_hardirqs_*", "trace_irq_*", "__trace_hardirqs*", "irqentry_*", "nmi_cpu_backtrace*", "nmi_trigger_*", "arch_trigger_*", "trigger_all_*", "trigger_single_*", "printk*", "vprintk*", "_printk",
-    "console_*", "check_panic_on_warn", "instrumentation_*", "object_err", "slab_err", "slab_bug*", "print_trailer", "object_is_*", "set_track*", "track_*", "kmemleak_*", "create_object*", "__create_object*",
+    "check_panic_on_warn", "instrumentation_*", "object_err", "slab_err", "slab_bug*", "print_trailer", "object_is_*", "set_track*", "track_slab*", "kmemleak_*", "create_object*", "__create_object*",
     "bust_spinlocks", "crash_*", "__crash_*", "kunit_*", "cfi_*", "__cfi_*", "do_breakpoint", "exception_*", "check_bug_trap", "do_bp", "handle_bp*", "ex_handler_*", "fixup_exception", "_copy_trace",
 ];
 
-/// Locks, reference counts, bits: what every subsystem calls.
+/// The locks' own functions, and what takes one on a caller's behalf.
+const LOCKS: &[&str] = &[
+    "_atomic_*", "iput", "lockref_*", "reiserfs_write_lock*", "_raw_*", "__raw_*", "raw_spin_*", "do_raw_*", "spin_*", "read_lock*", "write_lock*", "queued_*", "native_queued_*", "pv_queued_*", "__pv_queued_*", "pv_wait*", "kvm_wait*", "virt_spin_lock", "osq_lock", "mcs_*", "mutex_*", "__mutex_*", "ww_mutex_*", "down_*", "__down*", "up_*", "__up*", "rwsem_*", "call_rwsem_*", "rt_mutex_*", "rt_spin_*", "rtlock_*", "rwbase_*", "percpu_down_*", "percpu_up_*", "__percpu_down*", "percpu_rwsem_*", "__percpu_rwsem*", "seqcount_*", "down", "up",
+];
+
+/// Reference counts, bits, lists, strings: what every subsystem calls.
 const HELPERS: &[&str] = &[
-    "strn*", "strpbrk", "strsep", "strspn", "strim", "skip_spaces", "finish_wait", "prepare_to_wait*", "timer_is_static_object", "del_timer*", "mod_timer*", "add_timer*", "__mod_timer", "timer_delete*", "timer_shutdown*", "try_to_del_timer*", "detach_if_pending", "try_to_grab_pending", "__cancel_work*", "cancel_work*", "cancel_delayed_work*", "flush_work*", "__flush_work*", "flush_delayed_work", "__queue_work", "queue_work_on", "__queue_delayed_work", "queue_delayed_work_on", "mod_delayed_work_on", "insert_work", "get_work_pool", "work_grab_pending", "hrtimer_active", "hrtimer_try_to_cancel", "hrtimer_cancel", "kthread_stop*", "__kobject_*", "kobj*", "_atomic_*", "crc*", "iput", "dput", "dput_*", "fast_dput", "lockref_*", "folio_unlock", "unlock_page", "reiserfs_write_lock*", "rcu_segcblist_*", "call_rcu*", "__call_rcu*", "debug_check_*", "sort_r", "sort", "cmp_ex_*",
-    "_raw_*", "__raw_*", "raw_spin_*", "do_raw_*", "spin_lock*", "spin_unlock*", "spin_*", "read_lock*", "write_lock*", "queued_*", "native_queued_*", "pv_queued_*", "__pv_queued_*", "pv_wait*", "kvm_wait*", "virt_spin_lock", "osq_lock", "mcs_*",
-    "mutex_*", "__mutex_*", "ww_mutex_*", "down", "down_*", "__down*", "up", "up_*", "__up*", "rwsem_*", "call_rwsem_*", "rt_mutex_*", "rt_spin_*", "rtlock_*", "rwbase_*", "percpu_down_*", "percpu_up_*", "__percpu_down*", "percpu_rwsem_*", "__percpu_rwsem*", "local_bh_*", "__local_bh_*", "seqcount_*",
-    "atomic_*", "atomic64_*", "arch_atomic*", "raw_atomic*", "__atomic_*", "instrument_*", "test_bit", "set_bit", "clear_bit", "test_and_*", "__test_and_*", "variable_test_bit", "constant_test_bit", "arch_test_*", "arch_set_bit", "arch_clear_bit", "_test_bit*", "generic_test_bit", "__read_once_*", "__write_once_*", "read_word_*", "__xchg*", "cmpxchg*", "try_cmpxchg*",
-    "list_*", "__list_*", "hlist_*", "__hlist_*", "___hlist*", "llist_*", "rb_*", "__rb_*", "rht_*", "rhashtable_*", "__rhashtable_*", "rhltable_*", "plist_*", "kobject_*", "kset_*", "kref_*", "klist_*", "kobj_*", "idr_*", "ida_*", "radix_tree_*", "__radix_tree_*", "xas_*", "xa_*", "__xa_*", "mas_*", "mtree_*", "mt_*",
-    "memcpy*", "__memcpy*", "memset*", "__memset*", "memmove*", "__memmove*", "memcmp*", "memchr*", "memscan", "strlen*", "strnlen*", "strcmp*", "strncmp*", "strcpy*", "strncpy*", "strlcpy*", "strscpy*", "strchr*", "strstr*", "strcat*", "sized_str*", "string*", "vsnprintf", "snprintf", "sprintf", "vsprintf", "number", "pointer", "__arch_copy_*", "rep_movs*", "rep_stos*", "clear_page*", "copy_page*", "csum_*", "__csum_*", "do_csum", "jhash*", "crc32*", "bcmp", "_find_*", "find_next_*", "find_first_*", "find_held_lock",
-    "copy_to_user*", "copy_from_user*", "_copy_to_user*", "_copy_from_user*", "__copy_to_user*", "__copy_from_user*", "raw_copy_*", "copy_user_*", "_copy_to_iter*", "_copy_from_iter*", "copy_to_iter*", "copy_from_iter*", "copyout*", "copyin*", "copy_page_to_iter*", "copy_page_from_iter*", "iterate_*", "get_user*", "put_user*", "__get_user*", "__put_user*", "clear_user", "__clear_user", "strnlen_user", "strncpy_from_user", "fault_in_*", "put_user_*", "copy_*_iter*",
-    "native_read_msr*", "native_write_msr*", "rcu_is_watching", "rcu_dynticks*", "debug_*_disabled", "bitmap_*", "__bitmap_*", "refcount_*", "percpu_ref_*", "percpu_counter_*", "__percpu_counter_*", "get_page*", "put_page*", "folio_get*", "folio_put*", "__folio_put*", "page_ref_*", "kthread_data", "rcu_read_*", "srcu_*", "__srcu_*", "preempt_*", "wake_up*", "__wake_up*", "try_to_wake_up", "default_wake_function", "autoremove_wake_function", "complete", "complete_all", "swake_*", "ttwu_*",
+    "wake_up*", "__wake_up", "__wake_up_common_lock", "__wake_up_sync*", "__wake_up_locked*", "rb_erase*", "rb_insert*", "__rb_erase*", "__rb_insert*",
+    "strn*", "strpbrk", "strsep", "strspn", "strim", "skip_spaces", "finish_wait", "prepare_to_wait*", "timer_is_static_object", "del_timer*", "mod_timer*", "add_timer*", "__mod_timer", "timer_delete*", "timer_shutdown*", "try_to_del_timer*", "detach_if_pending", "try_to_grab_pending", "__cancel_work*", "cancel_work*", "cancel_delayed_work*", "flush_work*", "__flush_work*", "flush_delayed_work", "work_grab_pending", "hrtimer_active", "hrtimer_try_to_cancel", "hrtimer_cancel", "kthread_stop*", "__kobject_*", "kobj*", "crc*", "dput", "dput_*", "fast_dput", "folio_unlock", "unlock_page", "rcu_segcblist_*", "debug_check_*", "cmp_ex_*", "atomic_*", "atomic64_*", "arch_atomic*", "raw_atomic*", "__atomic_*", "instrument_*", "test_bit", "set_bit", "clear_bit", "test_and_*", "__test_and_*", "variable_test_bit", "constant_test_bit", "arch_test_*", "arch_set_bit", "arch_clear_bit", "_test_bit*", "generic_test_bit", "__read_once_*", "__write_once_*", "read_word_*", "__xchg*", "cmpxchg*", "try_cmpxchg*", "list_*", "__list_*", "hlist_*", "__hlist_*", "___hlist*", "llist_*", "kobject_*", "kset_*", "kref_*", "klist_*", "kobj_*", "memcpy*", "__memcpy*", "memset*", "__memset*", "memmove*", "__memmove*", "memcmp*", "memchr*", "memscan", "strlen*", "strnlen*", "strcmp*", "strncmp*", "strcpy*", "strncpy*", "strlcpy*", "strscpy*", "strchr*", "strstr*", "strcat*", "sized_str*", "vsnprintf", "snprintf", "sprintf", "vsprintf", "number", "pointer", "__arch_copy_*", "rep_movs*", "rep_stos*", "csum_*", "__csum_*", "do_csum", "jhash*", "crc32*", "bcmp", "_find_*", "find_next_*", "find_first_*", "find_held_lock", "copy_to_user*", "copy_from_user*", "_copy_to_user*", "_copy_from_user*", "__copy_to_user*", "__copy_from_user*", "raw_copy_*", "copy_user_*", "_copy_to_iter*", "_copy_from_iter*", "copy_to_iter*", "copy_from_iter*", "copyout*", "copyin*", "copy_page_to_iter*", "copy_page_from_iter*", "clear_user", "__clear_user", "strnlen_user", "strncpy_from_user", "fault_in_*", "put_user_*", "copy_*_iter*", "native_read_msr*", "native_write_msr*", "rcu_is_watching", "rcu_dynticks*", "debug_*_disabled", "bitmap_*", "__bitmap_*", "refcount_*", "percpu_ref_*", "percpu_counter_*", "__percpu_counter_*", "get_page*", "put_page*", "folio_get*", "folio_put*", "__folio_put*", "page_ref_*", "kthread_data", "rcu_read_*", "srcu_*", "__srcu_*", "preempt_*", "get_user", "put_user", "__get_user_nocheck*", "__get_user_1", "__get_user_2", "__get_user_4", "__get_user_8", "__put_user_*", "copy_page", "copy_page_regs", "clear_page", "clear_page_erms", "clear_page_rep", "clear_page_orig", "string", "string_nocheck",
 ];
 
 /// Allocation and freeing.
@@ -70,8 +69,8 @@ const WAITING: &[&str] = &[
 
 /// Reference drops and teardown that many subsystems go through.
 const TEARDOWN: &[&str] = &[
-    "tty_unregister_device", "tty_register_device*", "release_sock", "sk_free*", "__sk_free", "sk_destruct", "__sk_destruct", "sock_put", "sock_wfree",
-    "kfree_skb*", "__kfree_skb*", "consume_skb", "skb_release_*", "kfree_skbmem", "sk_skb_reason_drop", "__sk_skb_reason_drop", "skb_unref", "skb_queue_purge*", "__skb_queue_purge*", "dev_kfree_skb*", "__dev_kfree_skb*", "napi_consume_skb", "put_device", "get_device*", "device_release", "device_del", "device_unregister", "device_destroy", "cdev_device_*", "cdev_del", "device_add", "device_register", "device_create*", "device_initialize", "unregister_netdev*", "rollback_registered*", "unregister_netdevice_*", "dev_close*", "cleanup_glue_dir", "sysfs_remove_*", "sysfs_create_*", "internal_create_*", "kernfs_remove", "kernfs_remove_by_name*", "add_uevent_var", "destroy_inode", "device_pm_*",
+    "tty_unregister_device", "tty_register_device*",
+    "kfree_skb*", "__kfree_skb*", "consume_skb", "kfree_skbmem", "sk_skb_reason_drop", "__sk_skb_reason_drop", "skb_unref", "skb_queue_purge*", "__skb_queue_purge*", "dev_kfree_skb*", "__dev_kfree_skb*", "napi_consume_skb", "put_device", "get_device*", "device_release", "device_del", "device_unregister", "device_destroy", "cdev_device_*", "cdev_del", "device_add", "device_register", "device_create*", "device_initialize", "unregister_netdev*", "rollback_registered*", "unregister_netdevice_*", "dev_close*", "cleanup_glue_dir", "sysfs_remove_*", "sysfs_create_*", "internal_create_*", "kernfs_remove", "kernfs_remove_by_name*", "add_uevent_var", "destroy_inode", "device_pm_*",
 ];
 
 /// Allocation of what every subsystem passes around.
@@ -144,16 +143,16 @@ impl Names {
 
 /// Never in a title.
 pub(in crate::detect) static ALWAYS: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ALLOCATION, TEARDOWN, ENTRY]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ALLOCATION, TEARDOWN, ENTRY]));
 /// Not in the title of a bad access: there the allocator may be the place.
 pub(in crate::detect) static FAULT: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ALLOCATION, TEARDOWN, ENTRY]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ALLOCATION, TEARDOWN, ENTRY]));
 /// Not in the title of a hang.
 pub(in crate::detect) static HANG: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ALLOCATION, ENTRY, WAITING]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ALLOCATION, ENTRY, WAITING]));
 /// Not in the title of a stall, seen from outside.
 pub(in crate::detect) static STALL: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ENTRY, TIMER, DISPATCH]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ENTRY, TIMER, DISPATCH]));
 /// The timer and what it runs, on top of what it interrupted.
 pub(in crate::detect) static INTERRUPT: LazyLock<Names> =
     LazyLock::new(|| Names::new(&[TIMER, REPORTING]));
@@ -162,11 +161,11 @@ pub(in crate::detect) static OUTSIDE: LazyLock<Names> =
     LazyLock::new(|| Names::new(&[ENTRY]));
 /// Waiting and locking: on top of the frame that blocks.
 pub(in crate::detect) static BLOCKING: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, WAITING, HELPERS]));
+    LazyLock::new(|| Names::new(&[REPORTING, WAITING, LOCKS, HELPERS]));
 
 /// Not in the title of a leak.
 pub(in crate::detect) static LEAK: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ALLOCATION, ENTRY, CONSTRUCTION]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ALLOCATION, ENTRY, CONSTRUCTION]));
 /// The entry, the timer and the idle loop: no work at all.
 pub(in crate::detect) static IDLE: LazyLock<Names> =
     LazyLock::new(|| Names::new(&[REPORTING, ENTRY, TIMER]));
@@ -174,7 +173,7 @@ pub(in crate::detect) static IDLE: LazyLock<Names> =
 pub(in crate::detect) static DUMPERS: LazyLock<Names> = LazyLock::new(|| Names::new(&[REPORTING]));
 /// Not in the title of a complaint about locks.
 pub(in crate::detect) static LOCKING: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, HELPERS, ENTRY]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, ENTRY]));
 
 /// Whether a system call's name tells nothing about the operation.
 pub(in crate::detect) fn is_multiplexed(call: &str) -> bool {
@@ -196,7 +195,7 @@ mod tests {
 
     #[test]
     fn only_the_end_of_a_name_is_a_wildcard() {
-        for family in [REPORTING, HELPERS, ALLOCATION, WAITING, TEARDOWN, ENTRY, TIMER, DISPATCH] {
+        for family in [REPORTING, LOCKS, HELPERS, CONSTRUCTION, MULTIPLEXED, ALLOCATION, WAITING, TEARDOWN, ENTRY, TIMER, DISPATCH] {
             for name in family {
                 assert!(!name.is_empty());
                 assert_ne!(*name, "*");
