@@ -3,6 +3,8 @@
 
 use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
+use std::sync::LazyLock;
+
 use super::Class;
 use super::rules::{Hit, Role};
 use crate::console::{Caller, Line};
@@ -176,6 +178,20 @@ enum Belongs {
     No,
 }
 
+/// How lines of reports begin that are no stack lines.
+const STARTS: &[&str] = &[
+    "Call ", "call ", "CPU: ", "CPU ", "PID: ", "Comm: ", "Hardware name", "Workqueue: ", "Modules linked", "Code: ", "RIP", "RSP", "RAX", "RBX", "RDX", "RBP", "RDI", "RSI", "R08", "R09", "R10", "R11", "R12", "R13", "R14", "R15", "ORIG_RAX", "FS:", "GS:", "CS:", "CR2", "CR0", "CR3", "DR0", "DR3", "DR6", "PKRU", "EAX", "ESI", "EDI", "ESP", "EIP", "<", "pc :", "lr :", "sp :", "x0", "x1", "x2", "x3", "x5", "x6", "x8", "x9", "x4", "x7", "pstate", "Internal error", "Oops", "Dumping ftrace", "(ftrace", "---[", "=====", "-----", "#", "stack backtrace", "backtrace:", "Backtrace:", "Stack:", "The buggy", "Allocated by", "Freed by", "Memory state", "page:", "flags:", "raw:", "page dumped", "Write of", "Read of", "Write at", "Read at", "which ", "other info", "Possible unsafe", "Showing all locks", "INFO: lockdep", "irq event", "hardirqs last", "softirqs last", "task:", "Not tainted", "Tainted:", "\"echo 0 >", "Exception stack", "->", "the existing", "Sending NMI", "NMI backtrace", "Tasks blocked", "All QSes", "(detected by", "(t=", "rcu", "Kernel panic", "Kernel Offset", "Rebooting", "PGD", "IP:", "Mem abort", "ESR =", "EC =", "FnV", "SET =", "user pgtable", "swapper pgtable", "[0", "Uninit was", "*** DEADLOCK", "lock(", "Chain exists", "May be due", "1 lock", "no locks", "and this task", "but task is", "but new lock", "but there are", "is trying", "stack dump", "comm \"", "unreferenced", "hex dump", "KASAN:", "general protection", "invalid opcode", "SMP", "PREEMPT", "INFO: task", "Register", "kworker", "last function", "status:", "gp :", "ra :", "t0 :", "a0 :", "epc", "s1 :", ">", "Mem-Info", "Node ", "DMA", "Normal", "Tasks state", "oom-kill", "Out of memory", "Swap ", "Total swap", "Free swap", "Bytes ", "object ", "Object ", "RSVD",
+];
+
+/// The same by their first byte.
+static BEGINNINGS: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+    let mut all = vec![Vec::new(); 256];
+    for start in STARTS {
+        all[usize::from(start.as_bytes()[0])].push(*start);
+    }
+    all
+});
+
 /// Whether a message looks like a part of a report. Cheap: it decides only how
 /// long a report stays open.
 fn belongs(body: &str) -> Belongs {
@@ -193,10 +209,9 @@ fn belongs(body: &str) -> Belongs {
     if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {
         return Belongs::Stack;
     }
-    const STARTS: &[&str] = &[
-        "Call ", "call ", "CPU: ", "CPU ", "PID: ", "Comm: ", "Hardware name", "Workqueue: ", "Modules linked", "Code: ", "RIP", "RSP", "RAX", "RBX", "RDX", "RBP", "RDI", "RSI", "R08", "R09", "R10", "R11", "R12", "R13", "R14", "R15", "ORIG_RAX", "FS:", "GS:", "CS:", "CR2", "CR0", "CR3", "DR0", "DR3", "DR6", "PKRU", "EAX", "ESI", "EDI", "ESP", "EIP", "<", "pc :", "lr :", "sp :", "x0", "x1", "x2", "x3", "x5", "x6", "x8", "x9", "x4", "x7", "pstate", "Internal error", "Oops", "Dumping ftrace", "(ftrace", "---[", "=====", "-----", "#", "stack backtrace", "backtrace:", "Backtrace:", "Stack:", "The buggy", "Allocated by", "Freed by", "Memory state", "page:", "flags:", "raw:", "page dumped", "Write of", "Read of", "Write at", "Read at", "which ", "other info", "Possible unsafe", "Showing all locks", "INFO: lockdep", "irq event", "hardirqs last", "softirqs last", "task:", "Not tainted", "Tainted:", "\"echo 0 >", "Exception stack", "->", "the existing", "Sending NMI", "NMI backtrace", "Tasks blocked", "All QSes", "(detected by", "(t=", "rcu", "Kernel panic", "Kernel Offset", "Rebooting", "PGD", "IP:", "Mem abort", "ESR =", "EC =", "FnV", "SET =", "user pgtable", "swapper pgtable", "[0", "Uninit was", "*** DEADLOCK", "lock(", "Chain exists", "May be due", "1 lock", "no locks", "and this task", "but task is", "but new lock", "but there are", "is trying", "stack dump", "comm \"", "unreferenced", "hex dump", "KASAN:", "general protection", "invalid opcode", "SMP", "PREEMPT", "INFO: task", "Register", "kworker", "last function", "status:", "gp :", "ra :", "t0 :", "a0 :", "epc", "s1 :", ">", "Mem-Info", "Node ", "DMA", "Normal", "Tasks state", "oom-kill", "Out of memory", "Swap ", "Total swap", "Free swap", "Bytes ", "object ", "Object ", "RSVD",
-    ];
-    let known = STARTS.iter().any(|start| text.starts_with(start))
+    let known = BEGINNINGS[usize::from(*first)]
+        .iter()
+        .any(|start| text.starts_with(start))
         || text.contains(" held by ")
         || text.contains(" is trying to ")
         || text.contains("depends on");

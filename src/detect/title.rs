@@ -1,5 +1,9 @@
 //! The function a report is named after, and the name.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::finding::Frame;
 use super::frame::plain;
 use super::report::{Parts, Report, Section, Stack};
@@ -129,11 +133,16 @@ fn refinement(report: &Report) -> Option<&'static refine::Refinement> {
     })
 }
 
+static PANICS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    refine::PANICS
+        .iter()
+        .filter_map(|(pattern, title)| Some((Regex::new(pattern).ok()?, *title)))
+        .collect()
+});
+
 fn panic_title(message: &str) -> (String, Option<String>) {
-    for (pattern, title) in refine::PANICS {
-        if let Ok(regex) = regex::Regex::new(pattern)
-            && let Some(found) = regex.captures(message)
-        {
+    for (regex, title) in PANICS.iter() {
+        if let Some(found) = regex.captures(message) {
             let function = found.name("function").map(|f| f.as_str().to_owned());
             return (title.replace("{0}", &found[0]), function);
         }
