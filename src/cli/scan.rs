@@ -233,7 +233,9 @@ fn is_binary(beginning: &[u8]) -> bool {
     let sample = &beginning[..beginning.len().min(SAMPLE)];
     let strange = sample
         .iter()
-        .filter(|byte| **byte < b' ' && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b | 0x08 | 0x07))
+        .filter(|byte| {
+            **byte < b' ' && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b | 0x08 | 0x07)
+        })
         .count();
     strange * 10 > sample.len()
 }
@@ -280,7 +282,11 @@ fn human(file: &str, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     } else {
         format!("{}-{}", finding.first_line, finding.last_line)
     };
-    let damaged = if finding.damaged { " (damaged report)" } else { "" };
+    let damaged = if finding.damaged {
+        " (damaged report)"
+    } else {
+        ""
+    };
     writeln!(out, "{file}:{lines}: {}{damaged}", finding.title)?;
     let mut facts = vec![finding.class.to_string()];
     if let Some(time) = finding.time {

@@ -193,7 +193,6 @@ fn level_in(before: &str) -> Option<u8> {
     digits.parse::<u16>().ok().map(severity)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to three bits")]
 fn severity(priority: u16) -> u8 {
     (priority & 7) as u8
 }
@@ -260,9 +259,7 @@ fn is_date(text: &str) -> bool {
 /// Whether the text holds an `hh:mm:ss`.
 fn is_clock(text: &str) -> bool {
     text.as_bytes().windows(8).any(|w| {
-        w[2] == b':'
-            && w[5] == b':'
-            && [0, 1, 3, 4, 6, 7].iter().all(|i| w[*i].is_ascii_digit())
+        w[2] == b':' && w[5] == b':' && [0, 1, 3, 4, 6, 7].iter().all(|i| w[*i].is_ascii_digit())
     })
 }
 
@@ -377,7 +374,10 @@ mod tests {
 
     #[test]
     fn keeps_the_indentation_of_the_message() {
-        assert_eq!(body("[    1.234567]  schedule+0x1/0x2"), " schedule+0x1/0x2");
+        assert_eq!(
+            body("[    1.234567]  schedule+0x1/0x2"),
+            " schedule+0x1/0x2"
+        );
         assert_eq!(body("[    1.234567][  T12]  ? a+0x1/0x2"), " ? a+0x1/0x2");
         assert_eq!(body(" schedule+0x1/0x2"), " schedule+0x1/0x2");
     }
@@ -405,14 +405,27 @@ mod tests {
             body(" [<ffffffff82d383a9>] dump_stack+0x12e/0x185"),
             " [<ffffffff82d383a9>] dump_stack+0x12e/0x185"
         );
-        assert_eq!(body("[<80101a0c>] (__irq_svc) from x"), "[<80101a0c>] (__irq_svc) from x");
+        assert_eq!(
+            body("[<80101a0c>] (__irq_svc) from x"),
+            "[<80101a0c>] (__irq_svc) from x"
+        );
     }
 
     #[test]
     fn survives_bytes_that_are_no_text() {
         assert_eq!(body("[    1.000000] a\u{fffd}"), "a\u{fffd}");
         assert_eq!(parse(b"[    1.000000] a\xff").body, "a\u{fffd}");
-        for raw in [&b"\x1b"[..], b"\x1b[", b"[", b"<", b"[ 1.", b"\r", b"\r\r\n", b"kern", b"<9999999>"] {
+        for raw in [
+            &b"\x1b"[..],
+            b"\x1b[",
+            b"[",
+            b"<",
+            b"[ 1.",
+            b"\r",
+            b"\r\r\n",
+            b"kern",
+            b"<9999999>",
+        ] {
             let _ = parse(raw);
         }
     }

@@ -94,7 +94,10 @@ fn waits_for(
     let mut found = parts.owners.clone();
     if let Some(wanted) = locks.last().filter(|lock| lock.address.is_some()) {
         for holder in holders {
-            let has = holder.locks.iter().any(|lock| lock.address == wanted.address);
+            let has = holder
+                .locks
+                .iter()
+                .any(|lock| lock.address == wanted.address);
             // Waiting last in its own list as well, it may be a waiter too.
             let only_waits = holder
                 .locks

@@ -34,9 +34,9 @@ macro_rules! classes {
 classes! {
     /// A task blocked for too long.
     HungTask = "hung_task",
-    /// `VFS_BUG_ON` of CONFIG_DEBUG_VFS.
+    /// `VFS_BUG_ON` of `CONFIG_DEBUG_VFS`.
     VfsBug = "vfs_bug",
-    /// `VFS_WARN_ON` of CONFIG_DEBUG_VFS.
+    /// `VFS_WARN_ON` of `CONFIG_DEBUG_VFS`.
     VfsWarn = "vfs_warn",
     /// `BUG()`.
     KernelBug = "kernel_bug",
@@ -122,6 +122,9 @@ mod tests {
             assert_eq!(json, format!("\"{class}\""));
             assert_eq!(class.name().parse(), Ok(*class));
         }
-        assert_eq!("hang".parse::<Class>(), Err(UnknownClass("hang".to_owned())));
+        assert_eq!(
+            "hang".parse::<Class>(),
+            Err(UnknownClass("hang".to_owned()))
+        );
     }
 }

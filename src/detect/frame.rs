@@ -11,7 +11,7 @@ pub(super) enum StackLine {
     Frame {
         frame: Frame,
         mark: Option<Mark>,
-        caller: Option<Frame>,
+        caller: Option<Box<Frame>>,
     },
     /// Only a mark.
     Mark(Mark),
@@ -55,7 +55,7 @@ pub(super) fn parse(body: &str) -> Option<StackLine> {
         return Some(StackLine::Frame {
             frame,
             mark,
-            caller: Some(caller),
+            caller: Some(Box::new(caller)),
         });
     }
     inlined_frame(rest, reliable).map(|frame| StackLine::Frame {
@@ -222,7 +222,17 @@ pub(super) fn instruction(body: &str) -> Option<Instruction> {
         return x86_instruction(rest.trim_start());
     }
     for name in [
-        "IP:", "EIP is at ", "PC is at ", "pc : ", "pc: ", "epc : ", "epc: ", "epc   : ", "NIP ", "PC:", "Krnl PSW : ",
+        "IP:",
+        "EIP is at ",
+        "PC is at ",
+        "pc : ",
+        "pc: ",
+        "epc : ",
+        "epc: ",
+        "epc   : ",
+        "NIP ",
+        "PC:",
+        "Krnl PSW : ",
     ] {
         if let Some(rest) = text.strip_prefix(name) {
             let rest = rest.trim_start();
@@ -297,7 +307,10 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(one(" evict+0x1a/0x30 [ceph]").module.as_deref(), Some("ceph"));
+        assert_eq!(
+            one(" evict+0x1a/0x30 [ceph]").module.as_deref(),
+            Some("ceph")
+        );
         assert!(!one("  ? evict+0x1a/0x30").reliable);
         assert!(!one(" [<ffffffff81234567>] ? evict+0x1a/0x30").reliable);
         assert!(!one("[c0000000] [c0000001] evict+0x1a/0x30 (unreliable)").reliable);
@@ -319,7 +332,10 @@ mod tests {
         };
         assert_eq!(frame.function, "unwind_backtrace");
         assert_eq!(caller.unwrap().function, "show_stack");
-        assert_eq!(one(" kzalloc include/linux/slab.h:12 [inline]").function, "kzalloc");
+        assert_eq!(
+            one(" kzalloc include/linux/slab.h:12 [inline]").function,
+            "kzalloc"
+        );
     }
 
     #[test]

@@ -21,6 +21,10 @@ struct Kept {
 }
 
 /// A report whose lines are being gathered.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the report"
+)]
 #[derive(Debug, Clone)]
 pub(super) struct Report {
     /// What its first line matched.
@@ -150,7 +154,7 @@ impl Report {
         }
         let outside = match frame::parse(&self.last_stack_line) {
             Some(StackLine::Frame { frame, caller, .. }) => {
-                let outer = caller.unwrap_or(frame);
+                let outer = caller.map_or(frame, |caller| *caller);
                 super::rules::skip::OUTSIDE.contains(&outer.function)
             }
             // Registers and the like come after the stack.
@@ -178,9 +182,187 @@ enum Belongs {
     No,
 }
 
-/// How lines of reports begin that are no stack lines.
+/// How lines begin that name functions and are no stack lines.
+const REGISTERS: &[&str] = &[
+    "RIP",
+    "IP:",
+    "EIP",
+    "PC",
+    "LR",
+    "pc ",
+    "lr ",
+    "NIP",
+    "epc",
+    "ra ",
+    "Krnl",
+    "last function",
+];
+
+/// How other lines of reports begin.
 const STARTS: &[&str] = &[
-    "Call ", "call ", "CPU: ", "CPU ", "PID: ", "Comm: ", "Hardware name", "Workqueue: ", "Modules linked", "Code: ", "RIP", "RSP", "RAX", "RBX", "RDX", "RBP", "RDI", "RSI", "R08", "R09", "R10", "R11", "R12", "R13", "R14", "R15", "ORIG_RAX", "FS:", "GS:", "CS:", "CR2", "CR0", "CR3", "DR0", "DR3", "DR6", "PKRU", "EAX", "ESI", "EDI", "ESP", "EIP", "<", "pc :", "lr :", "sp :", "x0", "x1", "x2", "x3", "x5", "x6", "x8", "x9", "x4", "x7", "pstate", "Internal error", "Oops", "Dumping ftrace", "(ftrace", "---[", "=====", "-----", "#", "stack backtrace", "backtrace:", "Backtrace:", "Stack:", "The buggy", "Allocated by", "Freed by", "Memory state", "page:", "flags:", "raw:", "page dumped", "Write of", "Read of", "Write at", "Read at", "which ", "other info", "Possible unsafe", "Showing all locks", "INFO: lockdep", "irq event", "hardirqs last", "softirqs last", "task:", "Not tainted", "Tainted:", "\"echo 0 >", "Exception stack", "->", "the existing", "Sending NMI", "NMI backtrace", "Tasks blocked", "All QSes", "(detected by", "(t=", "rcu", "Kernel panic", "Kernel Offset", "Rebooting", "PGD", "IP:", "Mem abort", "ESR =", "EC =", "FnV", "SET =", "user pgtable", "swapper pgtable", "[0", "Uninit was", "*** DEADLOCK", "lock(", "Chain exists", "May be due", "1 lock", "no locks", "and this task", "but task is", "but new lock", "but there are", "is trying", "stack dump", "comm \"", "unreferenced", "hex dump", "KASAN:", "general protection", "invalid opcode", "SMP", "PREEMPT", "INFO: task", "Register", "kworker", "last function", "status:", "gp :", "ra :", "t0 :", "a0 :", "epc", "s1 :", ">", "Mem-Info", "Node ", "DMA", "Normal", "Tasks state", "oom-kill", "Out of memory", "Swap ", "Total swap", "Free swap", "Bytes ", "object ", "Object ", "RSVD",
+    "Call ",
+    "call ",
+    "CPU: ",
+    "CPU ",
+    "PID: ",
+    "Comm: ",
+    "Hardware name",
+    "Workqueue: ",
+    "Modules linked",
+    "Code: ",
+    "RIP",
+    "RSP",
+    "RAX",
+    "RBX",
+    "RDX",
+    "RBP",
+    "RDI",
+    "RSI",
+    "R08",
+    "R09",
+    "R10",
+    "R11",
+    "R12",
+    "R13",
+    "R14",
+    "R15",
+    "ORIG_RAX",
+    "FS:",
+    "GS:",
+    "CS:",
+    "CR2",
+    "CR0",
+    "CR3",
+    "DR0",
+    "DR3",
+    "DR6",
+    "PKRU",
+    "EAX",
+    "ESI",
+    "EDI",
+    "ESP",
+    "EIP",
+    "<",
+    "pc :",
+    "lr :",
+    "sp :",
+    "x0",
+    "x1",
+    "x2",
+    "x3",
+    "x5",
+    "x6",
+    "x8",
+    "x9",
+    "x4",
+    "x7",
+    "pstate",
+    "Internal error",
+    "Oops",
+    "Dumping ftrace",
+    "(ftrace",
+    "---[",
+    "=====",
+    "-----",
+    "#",
+    "stack backtrace",
+    "backtrace:",
+    "Backtrace:",
+    "Stack:",
+    "The buggy",
+    "Allocated by",
+    "Freed by",
+    "Memory state",
+    "page:",
+    "flags:",
+    "raw:",
+    "page dumped",
+    "Write of",
+    "Read of",
+    "Write at",
+    "Read at",
+    "which ",
+    "other info",
+    "Possible unsafe",
+    "Showing all locks",
+    "INFO: lockdep",
+    "irq event",
+    "hardirqs last",
+    "softirqs last",
+    "task:",
+    "Not tainted",
+    "Tainted:",
+    "\"echo 0 >",
+    "Exception stack",
+    "->",
+    "the existing",
+    "Sending NMI",
+    "NMI backtrace",
+    "Tasks blocked",
+    "All QSes",
+    "(detected by",
+    "(t=",
+    "rcu",
+    "Kernel panic",
+    "Kernel Offset",
+    "Rebooting",
+    "PGD",
+    "IP:",
+    "Mem abort",
+    "ESR =",
+    "EC =",
+    "FnV",
+    "SET =",
+    "user pgtable",
+    "swapper pgtable",
+    "[0",
+    "Uninit was",
+    "*** DEADLOCK",
+    "lock(",
+    "Chain exists",
+    "May be due",
+    "1 lock",
+    "no locks",
+    "and this task",
+    "but task is",
+    "but new lock",
+    "but there are",
+    "is trying",
+    "stack dump",
+    "comm \"",
+    "unreferenced",
+    "hex dump",
+    "KASAN:",
+    "general protection",
+    "invalid opcode",
+    "SMP",
+    "PREEMPT",
+    "INFO: task",
+    "Register",
+    "kworker",
+    "last function",
+    "status:",
+    "gp :",
+    "ra :",
+    "t0 :",
+    "a0 :",
+    "epc",
+    "s1 :",
+    ">",
+    "Mem-Info",
+    "Node ",
+    "DMA",
+    "Normal",
+    "Tasks state",
+    "oom-kill",
+    "Out of memory",
+    "Swap ",
+    "Total swap",
+    "Free swap",
+    "Bytes ",
+    "object ",
+    "Object ",
+    "RSVD",
 ];
 
 /// The same by their first byte.
@@ -200,9 +382,6 @@ fn belongs(body: &str) -> Belongs {
     let Some(first) = bytes.first() else {
         return Belongs::No;
     };
-    const REGISTERS: &[&str] = &[
-        "RIP", "IP:", "EIP", "PC", "LR", "pc ", "lr ", "NIP", "epc", "ra ", "Krnl", "last function",
-    ];
     if REGISTERS.iter().any(|start| text.starts_with(start)) {
         return Belongs::Yes;
     }
@@ -388,7 +567,7 @@ impl Reader<'_> {
                 }
                 if let Some(mut caller) = caller {
                     caller.interrupt = self.interrupt;
-                    self.arm_caller = Some(caller);
+                    self.arm_caller = Some(*caller);
                 }
                 if self.section == Section::Main && self.headers == 0 {
                     self.early_frames += 1;
@@ -426,10 +605,42 @@ impl Reader<'_> {
     /// Lines that begin another stack or another part.
     fn section(&mut self, text: &str) -> bool {
         const HISTORY: &[&str] = &[
-            "Allocated by", "Freed by", "Last potentially related", "Last call_rcu", "Second to last", "Uninit was", "Local variable", "the existing dependency", "-> #", "allocated by task", "freed by task", "which ", "{", "... which became", "... acquired at", "last enabled", "Memory state", "page last", "page_owner", "value changed", "Reported by", "read to ", "write to ", "Previous ", "Showing all locks", "Bytes ", "Preemption disabled at",
+            "Allocated by",
+            "Freed by",
+            "Last potentially related",
+            "Last call_rcu",
+            "Second to last",
+            "Uninit was",
+            "Local variable",
+            "the existing dependency",
+            "-> #",
+            "allocated by task",
+            "freed by task",
+            "which ",
+            "{",
+            "... which became",
+            "... acquired at",
+            "last enabled",
+            "Memory state",
+            "page last",
+            "page_owner",
+            "value changed",
+            "Reported by",
+            "read to ",
+            "write to ",
+            "Previous ",
+            "Showing all locks",
+            "Bytes ",
+            "Preemption disabled at",
         ];
         const ANNOUNCED: &[&str] = &[
-            "Call Trace", "Call trace", "call trace", "Backtrace:", "stack backtrace", "backtrace:", "backtrace (crc",
+            "Call Trace",
+            "Call trace",
+            "call trace",
+            "Backtrace:",
+            "stack backtrace",
+            "backtrace:",
+            "backtrace (crc",
         ];
         if ANNOUNCED.iter().any(|start| text.starts_with(start)) {
             self.parts.announced = true;
@@ -658,7 +869,11 @@ impl Reader<'_> {
             || text.contains("takes:")
         {
             self.expect_lock = true;
-            if let Some((task, rest)) = text.split_once(' ').map_or((text, ""), |s| s).0.rsplit_once('/')
+            if let Some((task, rest)) = text
+                .split_once(' ')
+                .map_or((text, ""), |s| s)
+                .0
+                .rsplit_once('/')
             {
                 self.parts.task.get_or_insert_with(|| task.to_owned());
                 self.parts.pid = self.parts.pid.or_else(|| rest.parse().ok());

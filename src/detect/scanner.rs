@@ -10,12 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::Class;
 use super::assemble;
 use super::finding::{Finding, Sighting};
 use super::report::Report;
 use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
 use super::title;
-use super::Class;
 use crate::console::{self, Caller, Line, Splitter};
 
 /// Lines of a context that belong to no report before its report is closed.
@@ -212,8 +212,8 @@ impl State {
         if let Some(own) = own {
             let mut before = self.open.remove(own);
             before.broken |= before.is_cut();
-            let check = hit.rule().class == Class::HungTask
-                && before.hit.rule().class == Class::HungTask;
+            let check =
+                hit.rule().class == Class::HungTask && before.hit.rule().class == Class::HungTask;
             if check {
                 self.group.push(before);
             } else {
@@ -250,9 +250,8 @@ impl State {
             let report = &self.open[*own];
             consequence || (!report.ended && report.strangers < 8)
         });
-        let target = fresh.or_else(|| {
-            (consequence && !self.open.is_empty()).then(|| self.open.len() - 1)
-        });
+        let target =
+            fresh.or_else(|| (consequence && !self.open.is_empty()).then(|| self.open.len() - 1));
         if let Some(target) = target {
             let report = &mut self.open[target];
             report.panic.get_or_insert(message);
@@ -277,7 +276,11 @@ impl State {
         // it there is no telling what ran before.
         report.reset = again;
         self.out.push(Sighting::Begun {
-            class: if again { Class::TripleFault } else { Class::Other },
+            class: if again {
+                Class::TripleFault
+            } else {
+                Class::Other
+            },
             title: title::provisional(&report),
             line: report.first_line,
         });
@@ -330,7 +333,9 @@ impl State {
         while index < self.open.len() {
             let report = &self.open[index];
             let late = match (line.time, report.last_time) {
-                (Some(now), Some(last)) => now - last > SILENT_SECONDS || now + 1.0 < last && now < 1.0,
+                (Some(now), Some(last)) => {
+                    now - last > SILENT_SECONDS || now + 1.0 < last && now < 1.0
+                }
                 _ => false,
             };
             if late || self.lines - report.last_line > SILENCE {
@@ -347,7 +352,7 @@ impl State {
             self.close(report);
         }
         let group = std::mem::take(&mut self.group);
-        self.emit(group);
+        self.emit(&group);
         self.prelude = None;
     }
 
@@ -361,14 +366,14 @@ impl State {
             return;
         }
         reports.push(report);
-        self.emit(reports);
+        self.emit(&reports);
     }
 
-    fn emit(&mut self, reports: Vec<Report>) {
+    fn emit(&mut self, reports: &[Report]) {
         if reports.is_empty() {
             return;
         }
-        for finding in assemble::findings(&reports) {
+        for finding in assemble::findings(reports) {
             self.last_finding = Some(finding.last_line);
             self.out.push(Sighting::Complete(Box::new(finding)));
         }
@@ -438,17 +443,21 @@ fn ran_before(run: &[u8]) -> bool {
     let Some(end) = memrchr(b'\n', &run[..end]) else {
         return false;
     };
-    run[..end].split(|byte| *byte == b'\n').take(512).any(|raw| {
-        let line = console::parse(raw);
-        let traced = line
-            .body
-            .split_once('(')
-            .is_some_and(|(name, rest)| {
+    run[..end]
+        .split(|byte| *byte == b'\n')
+        .take(512)
+        .any(|raw| {
+            let line = console::parse(raw);
+            let traced = line.body.split_once('(').is_some_and(|(name, rest)| {
                 !name.is_empty()
-                    && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'$' | b'='| b' '))
+                    && name.bytes().all(|b| {
+                        b.is_ascii_lowercase()
+                            || b.is_ascii_digit()
+                            || matches!(b, b'_' | b'$' | b'=' | b' ')
+                    })
                     && rest.contains("0x")
                     && rest.ends_with(')')
             });
-        line.time.is_some_and(|time| time > 0.0) || traced
-    })
+            line.time.is_some_and(|time| time > 0.0) || traced
+        })
 }

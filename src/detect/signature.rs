@@ -5,18 +5,33 @@
 //! the subsystem was entered do not. A signature is these landmarks:
 //! `hung_task:inode_wait_for_writeback<evict<ceph_writepages_start`.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
 use super::rules::skip;
 
 /// First words of names that belong to no subsystem in particular.
-const GENERIC: &[&str] = &[
-    "do", "vfs", "generic", "wb", "writeback", "filemap", "folio", "sys", "ksys", "iput", "evict", "dput", "mm", "page", "pages", "truncate", "invalidate", "inode", "super", "sb", "file", "path", "kthread", "worker", "process", "wait", "set", "get", "put", "free", "alloc", "read", "write", "sync", "ret", "try", "shrink", "balance", "x64", "ia32", "arm64", "se", "prune", "dispose", "deactivate", "kill", "cleanup", "task", "exit", "mmput", "new", "call", "iterate", "drop", "lookup", "open", "release", "fput", "filp", "close", "user", "kernel", "block", "bio", "submit", "blk", "dentry", "d", "lru", "mark", "handle", "unmap", "map", "lock", "unlock", "test", "run", "start", "rcu", "cgroup", "mem", "try_to", "super_cache", "clear", "remove", "add", "copy", "list", "prepare", "finish", "queue", "kblockd", "umount", "mount", "path_umount", "security", "current", "fs", "fsync", "fdatasync", "iterator", "umount_tree", "notify",
-];
+const GENERIC: &str = "
+    do vfs generic wb writeback filemap folio sys ksys iput evict dput mm page pages
+    truncate invalidate inode super sb file path kthread worker process wait set get put
+    free alloc read write sync ret try shrink balance x64 ia32 arm64 se prune dispose
+    deactivate kill cleanup task exit mmput new call iterate drop lookup open release fput
+    filp close user kernel block bio submit blk dentry d lru mark handle unmap map lock
+    unlock test run start rcu cgroup mem try_to super_cache clear remove add copy list
+    prepare finish queue kblockd umount mount path_umount security current fs fsync
+    fdatasync iterator umount_tree notify
+";
 
 /// Functions that mark what was going on wherever they appear.
-const LANDMARKS: &[&str] = &["evict", "generic_shutdown_super", "shrink_slab", "truncate_inode_pages_final"];
+const LANDMARKS: &[&str] = &[
+    "evict",
+    "generic_shutdown_super",
+    "shrink_slab",
+    "truncate_inode_pages_final",
+];
 
 /// A function's name as signatures spell it.
 #[must_use]
@@ -80,7 +95,12 @@ pub(super) fn of(class: Class, frames: &[Frame], title: &str) -> String {
 fn subsystem(frame: &Frame) -> Option<&str> {
     let name = canonical(&frame.function);
     let word = name.split('_').next().unwrap_or(name);
-    (name.len() > word.len() && word.len() > 1 && !GENERIC.contains(&word)).then_some(word)
+    (name.len() > word.len() && word.len() > 1 && !is_generic(word)).then_some(word)
+}
+
+fn is_generic(word: &str) -> bool {
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| GENERIC.split_whitespace().collect());
+    WORDS.contains(word)
 }
 
 #[cfg(test)]
@@ -101,27 +121,77 @@ mod tests {
     #[test]
     fn one_bug_has_one_signature_in_every_version() {
         let v73 = frames(&[
-            "__schedule", "schedule", "inode_wait_for_writeback", "evict", "ceph_put_wrbuffer_cap_refs", "ceph_invalidate_folio", "folio_invalidate", "ceph_check_page_before_write", "ceph_process_folio_batch", "ceph_writepages_start", "do_writepages", "__writeback_single_inode", "writeback_sb_inodes", "wb_writeback", "wb_workfn", "process_one_work", "worker_thread",
+            "__schedule",
+            "schedule",
+            "inode_wait_for_writeback",
+            "evict",
+            "ceph_put_wrbuffer_cap_refs",
+            "ceph_invalidate_folio",
+            "folio_invalidate",
+            "ceph_check_page_before_write",
+            "ceph_process_folio_batch",
+            "ceph_writepages_start",
+            "do_writepages",
+            "__writeback_single_inode",
+            "writeback_sb_inodes",
+            "wb_writeback",
+            "wb_workfn",
+            "process_one_work",
+            "worker_thread",
         ]);
         let v61 = frames(&[
-            "__schedule", "schedule", "bit_wait", "__wait_on_bit", "__inode_wait_for_writeback", "inode_wait_for_writeback", "evict", "iput", "ceph_put_wrbuffer_cap_refs.cold", "ceph_invalidate_folio", "ceph_writepages_start.isra.0", "do_writepages", "wb_workfn", "process_one_work",
+            "__schedule",
+            "schedule",
+            "bit_wait",
+            "__wait_on_bit",
+            "__inode_wait_for_writeback",
+            "inode_wait_for_writeback",
+            "evict",
+            "iput",
+            "ceph_put_wrbuffer_cap_refs.cold",
+            "ceph_invalidate_folio",
+            "ceph_writepages_start.isra.0",
+            "do_writepages",
+            "wb_workfn",
+            "process_one_work",
         ]);
         let one = of(Class::HungTask, &v73, "");
-        assert_eq!(one, "hung_task:inode_wait_for_writeback<evict<ceph_writepages_start");
+        assert_eq!(
+            one,
+            "hung_task:inode_wait_for_writeback<evict<ceph_writepages_start"
+        );
         assert_eq!(one, of(Class::HungTask, &v61, ""));
     }
 
     #[test]
     fn neighbours_differ() {
         let ext4 = frames(&[
-            "__schedule", "schedule", "inode_wait_for_writeback", "evict", "ext4_put_ea", "ext4_writepages", "do_writepages", "wb_workfn", "kthread",
+            "__schedule",
+            "schedule",
+            "inode_wait_for_writeback",
+            "evict",
+            "ext4_put_ea",
+            "ext4_writepages",
+            "do_writepages",
+            "wb_workfn",
+            "kthread",
         ]);
         assert_eq!(
             of(Class::HungTask, &ext4, ""),
             "hung_task:inode_wait_for_writeback<evict<ext4_writepages"
         );
-        let netfs = frames(&["schedule", "netfs_wait_for_outstanding_io", "ceph_evict_inode", "evict", "ceph_con_workfn", "process_one_work"]);
+        let netfs = frames(&[
+            "schedule",
+            "netfs_wait_for_outstanding_io",
+            "ceph_evict_inode",
+            "evict",
+            "ceph_con_workfn",
+            "process_one_work",
+        ]);
         assert!(of(Class::HungTask, &netfs, "").starts_with("hung_task:netfs_wait"));
-        assert_eq!(of(Class::Panic, &[], "kernel panic: x"), "panic:kernel_panic:_x");
+        assert_eq!(
+            of(Class::Panic, &[], "kernel panic: x"),
+            "panic:kernel_panic:_x"
+        );
     }
 }

@@ -34,7 +34,10 @@ impl Target {
         self.class.is_none_or(|class| class == finding.class)
             && self.title.as_ref().is_none_or(|title| {
                 title.matches(&finding.title)
-                    || finding.alternatives.iter().any(|other| title.matches(other))
+                    || finding
+                        .alternatives
+                        .iter()
+                        .any(|other| title.matches(other))
             })
             && self
                 .signature
@@ -160,7 +163,10 @@ impl Mute {
         let kernel = version(kernel);
         named
             && self.expires.is_none_or(|expires| today <= expires)
-            && self.since.as_deref().is_none_or(|since| kernel >= version(since))
+            && self
+                .since
+                .as_deref()
+                .is_none_or(|since| kernel >= version(since))
             && self.until.as_deref().is_none_or(|until| {
                 // `6.12` as a last version takes in 6.12.117.
                 let until = version(until);
@@ -242,7 +248,8 @@ mod tests {
             "evict",
             "ceph_writepages_start.isra.0",
         ]);
-        let wanted = target("{class: hung_task, frames: [inode_wait_for_writeback, ceph_writepages_start]}");
+        let wanted =
+            target("{class: hung_task, frames: [inode_wait_for_writeback, ceph_writepages_start]}");
         assert!(wanted.matches(&stack));
         let reversed = target("{frames: [ceph_writepages_start, inode_wait_for_writeback]}");
         assert!(!reversed.matches(&stack));

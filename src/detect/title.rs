@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
 use super::report::{Parts, Report, Section, Stack};
 use super::rules::{Choice, refine, skip};
-use super::Class;
 
 /// What stands for a function that could not be told.
 pub(super) const CORRUPTED: &str = "corrupted";
@@ -28,7 +28,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     let mut class = rule.class;
     let mut pattern = rule.title.to_owned();
     let mut choice = rule.function;
-    let mut named = None;
+    let mut panicked_in = None;
     let mut complaining = "";
     if let Some(fine) = refinement(report) {
         fine.title.clone_into(&mut pattern);
@@ -46,40 +46,49 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         } else {
             Choice::None
         };
-        named = function;
+        panicked_in = function;
     }
     if rule.name == "internal-error"
-        && report.hit.groups.first().is_some_and(|kind| kind.contains("BUG"))
+        && report
+            .hit
+            .groups
+            .first()
+            .is_some_and(|kind| kind.contains("BUG"))
     {
         class = Class::KernelBug;
         "kernel BUG in {F}".clone_into(&mut pattern);
     }
     let wants = pattern.contains("{F}");
-    let mut names = if wants {
-        function(choice, report, parts, named.as_deref(), complaining)
+    let mut functions = if wants {
+        function(choice, report, parts, panicked_in.as_deref(), complaining)
     } else {
         Vec::new()
     };
     let mut damaged = parts.interleaved;
-    if wants && names.is_empty() {
+    if wants && functions.is_empty() {
         damaged = true;
-        names.push(CORRUPTED.to_owned());
+        functions.push(CORRUPTED.to_owned());
     }
     if rule.stack && !has_stack(rule.function, parts) {
         damaged = true;
     }
-    let text = fill(&pattern, report, parts, names.first().map_or("", String::as_str));
+    let text = fill(
+        &pattern,
+        report,
+        parts,
+        functions.first().map_or("", String::as_str),
+    );
     // A cut line leaves the name without its end.
     damaged |= text.ends_with(' ');
     let text = text.trim_end().to_owned();
     let mut alternatives = Vec::new();
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in functions.iter().enumerate() {
         if index > 0 {
             alternatives.push(fill(&pattern, report, parts, name));
         }
     }
     let alternative = alternative(rule.alternative, &text);
-    for name in &names {
+    for name in &functions {
         if !alternative.is_empty() {
             alternatives.push(fill(alternative, report, parts, name));
         }
@@ -106,7 +115,12 @@ pub(super) fn provisional(report: &Report) -> String {
     let function = report.hit.function.as_deref().map(plain);
     match function {
         Some(function) => fill(&pattern, report, &Parts::default(), function),
-        None => fill(&pattern.replace(" in {F}", ""), report, &Parts::default(), ""),
+        None => fill(
+            &pattern.replace(" in {F}", ""),
+            report,
+            &Parts::default(),
+            "",
+        ),
     }
 }
 
@@ -233,9 +247,21 @@ fn function(
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS)
-            .or_else(|| first_line.filter(|f| !skip::ALWAYS.contains(f)).map(str::to_owned)),
-        Choice::Waiting => innermost(parts, &skip::HANG),
+        Choice::Stack => innermost(parts, &skip::ALWAYS).or_else(|| {
+            first_line
+                .filter(|f| !skip::ALWAYS.contains(f))
+                .map(str::to_owned)
+        }),
+        Choice::Waiting => {
+            // What it waits in is finer than what titles are made of.
+            let mut found = innermost(parts, &skip::HANG).map(|name| spellings(&name));
+            if let (Some(names), Some(wait)) = (&mut found, innermost(parts, &skip::BLOCKING))
+                && !names.contains(&wait)
+            {
+                names.push(wait);
+            }
+            return found.unwrap_or_default();
+        }
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
         Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
@@ -257,14 +283,18 @@ fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
 fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
     let stack = parts.main().map_or(&[][..], |stack| &stack.frames);
     let frames = stack.iter().filter(|frame| frame.reliable);
-    let instruction = parts.instruction.iter().map(|frame| frame.function.as_str());
+    let instruction = parts
+        .instruction
+        .iter()
+        .map(|frame| frame.function.as_str());
     first_line
         .into_iter()
         .chain(instruction)
         .chain(frames.map(|frame| frame.function.as_str()))
         .map(plain)
         .find(|name| {
-            !skip::FAULT.contains(name) && (complaining.is_empty() || !name.starts_with(complaining))
+            !skip::FAULT.contains(name)
+                && (complaining.is_empty() || !name.starts_with(complaining))
         })
         .map(str::to_owned)
 }
@@ -277,9 +307,10 @@ fn lock(parts: &Parts) -> Option<String> {
 /// The outermost function that tells what was going on when a timer or an NMI
 /// found the CPU stalled.
 fn outermost(parts: &Parts) -> Vec<String> {
-    let stacks = parts.stacks.iter().filter(|stack| {
-        matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced
-    });
+    let stacks = parts
+        .stacks
+        .iter()
+        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced);
     for stack in stacks {
         let found = outermost_of(&stack.frames);
         if !found.is_empty() {
@@ -307,8 +338,13 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
         below.iter().copied().partition(|frame| frame.interrupt);
     // A fault of user space is short as well: then it is the interrupt.
     let faulted = task.iter().any(|frame| {
-        matches!(plain(&frame.function), "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault")
-    }) && !task.iter().any(|frame| system_call(plain(&frame.function)).is_some());
+        matches!(
+            plain(&frame.function),
+            "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
+        )
+    }) && !task
+        .iter()
+        .any(|frame| system_call(plain(&frame.function)).is_some());
     let order = if faulted {
         [&interrupt, &task]
     } else {
@@ -391,7 +427,26 @@ fn interrupted(frames: &[&Frame]) -> usize {
 /// The bare name of a system call's entry function.
 fn system_call(name: &str) -> Option<&str> {
     for start in [
-        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__se_sys_", "__do_sys_", "__ia32_compat_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__x64_compat_sys_", "__do_compat_sys_", "__se_compat_sys_", "__arm64_compat_sys_", "compat_sys_", "compat_SyS_", "ksys_", "SyS_", "SYSC_", "sys_", "__sys_",
+        "__x64_sys_",
+        "__ia32_sys_",
+        "__arm64_sys_",
+        "__se_sys_",
+        "__do_sys_",
+        "__ia32_compat_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__x64_compat_sys_",
+        "__do_compat_sys_",
+        "__se_compat_sys_",
+        "__arm64_compat_sys_",
+        "compat_sys_",
+        "compat_SyS_",
+        "ksys_",
+        "SyS_",
+        "SYSC_",
+        "sys_",
+        "__sys_",
     ] {
         if let Some(bare) = name.strip_prefix(start) {
             return Some(bare);
@@ -404,7 +459,15 @@ fn system_call(name: &str) -> Option<&str> {
 /// prefixes of their own before system calls.
 fn spellings(name: &str) -> Vec<String> {
     for start in [
-        "__x64_sys_", "__ia32_sys_", "__arm64_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_", "__ia32_compat_sys_", "__x64_compat_sys_", "__arm64_compat_sys_",
+        "__x64_sys_",
+        "__ia32_sys_",
+        "__arm64_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__ia32_compat_sys_",
+        "__x64_compat_sys_",
+        "__arm64_compat_sys_",
     ] {
         if let Some(bare) = name.strip_prefix(start) {
             return vec![format!("sys_{bare}"), name.to_owned()];

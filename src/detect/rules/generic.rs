@@ -108,7 +108,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: Dentry still in use",
         function: Choice::None,
         stack: false,
-        examples: &["BUG: Dentry ffff888004a5c1a0{i=1,n=a}  still in use (1) [unmount of ceph ceph]"],
+        examples: &[
+            "BUG: Dentry ffff888004a5c1a0{i=1,n=a}  still in use (1) [unmount of ceph ceph]",
+        ],
         ..ROW
     },
     // A dirty folio that is invalidated stays counted in mdsc->dirty_folios,

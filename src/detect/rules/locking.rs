@@ -35,7 +35,10 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Lockdep,
         title: "inconsistent lock state in {F}",
         function: Choice::Locking,
-        examples: &["WARNING: inconsistent lock state", "[ INFO: inconsistent lock state ]"],
+        examples: &[
+            "WARNING: inconsistent lock state",
+            "[ INFO: inconsistent lock state ]",
+        ],
         ..ROW
     },
     Rule {
@@ -44,7 +47,10 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|INFO): suspicious RCU usage",
         class: Class::Lockdep,
         title: "{1}: suspicious RCU usage in {F}",
-        examples: &["WARNING: suspicious RCU usage", "[ INFO: suspicious RCU usage. ]"],
+        examples: &[
+            "WARNING: suspicious RCU usage",
+            "[ INFO: suspicious RCU usage. ]",
+        ],
         ..ROW
     },
     Rule {
@@ -54,7 +60,10 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Lockdep,
         title: "{1}: bad unlock balance in {F}",
         function: Choice::Lock,
-        examples: &["[ BUG: bad unlock balance detected! ]", "WARNING: bad unlock balance detected!"],
+        examples: &[
+            "[ BUG: bad unlock balance detected! ]",
+            "WARNING: bad unlock balance detected!",
+        ],
         ..ROW
     },
     Rule {

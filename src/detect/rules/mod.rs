@@ -71,10 +71,16 @@ pub(super) struct Rule {
     /// What the message may do to a report that is already open.
     pub(super) role: Role,
     /// Messages of this kind.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests prove each row with them"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests prove each row with them")
+    )]
     pub(super) examples: &'static [&'static str],
     /// Messages that are not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests prove each row with them"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests prove each row with them")
+    )]
     pub(super) lookalikes: &'static [&'static str],
 }
 
@@ -134,7 +140,10 @@ pub(super) const PRELUDE: &str = "------------[ cut here ]";
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 impl Table {
-    #[expect(clippy::expect_used, reason = "the tests compile every pattern of the table")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the tests compile every pattern of the table"
+    )]
     fn new() -> Self {
         let rows = [
             memory::RULES,
@@ -149,12 +158,11 @@ impl Table {
         let mut of_literal: Vec<Vec<usize>> = vec![Vec::new()];
         for rule in rows.into_iter().flatten() {
             let index = rules.len();
-            match literals.iter().position(|known| *known == rule.literal) {
-                Some(at) => of_literal[at].push(index),
-                None => {
-                    literals.push(rule.literal);
-                    of_literal.push(vec![index]);
-                }
+            if let Some(at) = literals.iter().position(|known| *known == rule.literal) {
+                of_literal[at].push(index);
+            } else {
+                literals.push(rule.literal);
+                of_literal.push(vec![index]);
             }
             rules.push(Compiled {
                 rule,
@@ -264,7 +272,11 @@ fn lead(body: &str) -> &str {
         rest = rest.trim_start_matches(['[', ' ', '\t', '*']);
         for word in ["rcu: ", "NMI watchdog: ", "watchdog: ", "traps: PANIC"] {
             if let Some(after) = rest.strip_prefix(word) {
-                rest = if word == "traps: PANIC" { &rest[7..] } else { after };
+                rest = if word == "traps: PANIC" {
+                    &rest[7..]
+                } else {
+                    after
+                };
             }
         }
         // Since 6.8 x86 says `Oops: general protection fault, …`.
@@ -341,7 +353,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for compiled in &TABLE.rules {
             assert!(seen.insert(compiled.rule.name), "{}", compiled.rule.name);
-            assert!(compiled.rule.pattern.starts_with('^'), "{}", compiled.rule.name);
+            assert!(
+                compiled.rule.pattern.starts_with('^'),
+                "{}",
+                compiled.rule.name
+            );
         }
     }
 

@@ -48,7 +48,10 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Gpf,
         title: "divide error in {F}",
         function: Choice::Fault,
-        examples: &["divide_error: 0000 [#1] PREEMPT SMP", "Oops: divide error: 0000 [#1] SMP"],
+        examples: &[
+            "divide_error: 0000 [#1] PREEMPT SMP",
+            "Oops: divide error: 0000 [#1] SMP",
+        ],
         ..ROW
     },
     Rule {
@@ -186,7 +189,12 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "bad-access in {F}",
         function: Choice::Fault,
         role: Role::Continues,
-        examples: &["Oops: 0002 [#1] SMP", "Oops [#1]", "Oops[#1]:", "Oops: Oops: 0000 [#1] SMP"],
+        examples: &[
+            "Oops: 0002 [#1] SMP",
+            "Oops [#1]",
+            "Oops[#1]:",
+            "Oops: Oops: 0000 [#1] SMP",
+        ],
         lookalikes: &["Oops, cannot mount"],
         ..ROW
     },

@@ -32,16 +32,44 @@ const fn warning(file: &'static str, function: &'static str, title: &'static str
 /// The refinements, the first that fits wins.
 pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
     warning("lib/refcount.c", "", "WARNING: refcount bug in {F}"),
-    warning("include/linux/refcount.h", "", "WARNING: refcount bug in {F}"),
+    warning(
+        "include/linux/refcount.h",
+        "",
+        "WARNING: refcount bug in {F}",
+    ),
     warning("lib/debugobjects.c", "", "WARNING: ODEBUG bug in {F}"),
     warning("lib/kobject.c", "", "WARNING: kobject bug in {F}"),
-    warning("fs/proc/generic.c", "", "WARNING: proc registration bug in {F}"),
-    warning("mm/slab_common.c", "kmalloc_slab", "WARNING: kmalloc bug in {F}"),
-    warning("mm/slab_common.c", "kmalloc_fix_flags", "WARNING: kmalloc bug in {F}"),
+    warning(
+        "fs/proc/generic.c",
+        "",
+        "WARNING: proc registration bug in {F}",
+    ),
+    warning(
+        "mm/slab_common.c",
+        "kmalloc_slab",
+        "WARNING: kmalloc bug in {F}",
+    ),
+    warning(
+        "mm/slab_common.c",
+        "kmalloc_fix_flags",
+        "WARNING: kmalloc bug in {F}",
+    ),
     warning("mm/util.c", "kvmalloc_node", "WARNING: kmalloc bug in {F}"),
-    warning("mm/slub.c", "__kvmalloc_node", "WARNING: kmalloc bug in {F}"),
-    warning("mm/vmalloc.c", "__vmalloc_node_range", "WARNING: zero-size vmalloc in {F}"),
-    warning("drivers/usb/core/urb.c", "usb_submit_urb", "WARNING in {F}/usb_submit_urb"),
+    warning(
+        "mm/slub.c",
+        "__kvmalloc_node",
+        "WARNING: kmalloc bug in {F}",
+    ),
+    warning(
+        "mm/vmalloc.c",
+        "__vmalloc_node_range",
+        "WARNING: zero-size vmalloc in {F}",
+    ),
+    warning(
+        "drivers/usb/core/urb.c",
+        "usb_submit_urb",
+        "WARNING in {F}/usb_submit_urb",
+    ),
     Refinement {
         rules: WARNINGS,
         file: "kernel/locking/lockdep.c",
@@ -75,8 +103,14 @@ pub(in crate::detect) const PANICS: &[(&str, &str)] = &[
         r"^stack-protector: Kernel stack is corrupted in: (?P<function>[^\s+]+)",
         "kernel panic: stack is corrupted in {F}",
     ),
-    (r"^Couldn't open N_TTY ldisc", "kernel panic: Couldn't open N_TTY ldisc"),
-    (r"^Attempted to kill (?:init|the idle task)!", "kernel panic: {0}"),
+    (
+        r"^Couldn't open N_TTY ldisc",
+        "kernel panic: Couldn't open N_TTY ldisc",
+    ),
+    (
+        r"^Attempted to kill (?:init|the idle task)!",
+        "kernel panic: {0}",
+    ),
     (r"^VFS: Unable to mount root fs", "kernel panic: {0}"),
 ];
 

@@ -80,7 +80,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "WARNING: can't access registers at {F}",
         function: Choice::Named,
         stack: false,
-        examples: &["WARNING: can't dereference iret registers at 00000000d4f7a2d7 for ip error_entry+0x7d/0xd0"],
+        examples: &[
+            "WARNING: can't dereference iret registers at 00000000d4f7a2d7 for ip error_entry+0x7d/0xd0",
+        ],
         ..ROW
     },
     Rule {
