@@ -193,7 +193,6 @@ fn level_in(before: &str) -> Option<u8> {
     digits.parse::<u16>().ok().map(severity)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to three bits")]
 fn severity(priority: u16) -> u8 {
     (priority & 7) as u8
 }

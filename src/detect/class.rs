@@ -34,9 +34,9 @@ macro_rules! classes {
 classes! {
     /// A task blocked for too long.
     HungTask = "hung_task",
-    /// `VFS_BUG_ON` of CONFIG_DEBUG_VFS.
+    /// `VFS_BUG_ON` of `CONFIG_DEBUG_VFS`.
     VfsBug = "vfs_bug",
-    /// `VFS_WARN_ON` of CONFIG_DEBUG_VFS.
+    /// `VFS_WARN_ON` of `CONFIG_DEBUG_VFS`.
     VfsWarn = "vfs_warn",
     /// `BUG()`.
     KernelBug = "kernel_bug",

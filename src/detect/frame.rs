@@ -11,7 +11,7 @@ pub(super) enum StackLine {
     Frame {
         frame: Frame,
         mark: Option<Mark>,
-        caller: Option<Frame>,
+        caller: Option<Box<Frame>>,
     },
     /// Only a mark.
     Mark(Mark),
@@ -55,7 +55,7 @@ pub(super) fn parse(body: &str) -> Option<StackLine> {
         return Some(StackLine::Frame {
             frame,
             mark,
-            caller: Some(caller),
+            caller: Some(Box::new(caller)),
         });
     }
     inlined_frame(rest, reliable).map(|frame| StackLine::Frame {

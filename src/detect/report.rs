@@ -3,6 +3,9 @@
 
 use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
+use std::sync::LazyLock;
+
+use super::Class;
 use super::rules::{Hit, Role};
 use crate::console::{Caller, Line};
 
@@ -18,6 +21,10 @@ struct Kept {
 }
 
 /// A report whose lines are being gathered.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the report"
+)]
 #[derive(Debug, Clone)]
 pub(super) struct Report {
     /// What its first line matched.
@@ -46,6 +53,10 @@ pub(super) struct Report {
     pub(super) reset: bool,
     /// Lines since the last one that belongs to a report.
     pub(super) strangers: u32,
+    /// Whether the last line was a stack's.
+    in_stack: bool,
+    /// The last line of a stack.
+    last_stack_line: String,
     /// Stack lines so far.
     pub(super) stack_lines: u32,
     text: String,
@@ -68,6 +79,8 @@ impl Report {
             panic: None,
             reset: false,
             strangers: 0,
+            in_stack: false,
+            last_stack_line: String::new(),
             stack_lines: 0,
             text: String::new(),
             lines: Vec::new(),
@@ -105,6 +118,18 @@ impl Report {
         if body.starts_with("---[ end trace") {
             self.ended = true;
         }
+        // The sanitizers frame their reports.
+        if self.hit.rule().literal == "BUG: "
+            && body.len() > 40
+            && body.bytes().all(|byte| byte == b'=')
+        {
+            self.ended = true;
+        }
+        if kind == Belongs::Stack {
+            self.last_stack_line.clear();
+            self.last_stack_line.push_str(body);
+        }
+        self.in_stack = kind == Belongs::Stack;
         kind != Belongs::No
     }
 
@@ -118,11 +143,36 @@ impl Report {
         !self.ended && self.stack_lines == 0
     }
 
+    /// Whether a report that begins now breaks into this one: before its
+    /// stack, or in the middle of it.
+    pub(super) fn is_cut(&self) -> bool {
+        if self.ended || !self.hit.rule().stack {
+            return false;
+        }
+        if self.stack_lines == 0 || is_framed(self.hit.rule().class) {
+            return true;
+        }
+        let outside = match frame::parse(&self.last_stack_line) {
+            Some(StackLine::Frame { frame, caller, .. }) => {
+                let outer = caller.map_or(frame, |caller| *caller);
+                super::rules::skip::OUTSIDE.contains(&outer.function)
+            }
+            // Registers and the like come after the stack.
+            _ => true,
+        };
+        self.in_stack && !outside
+    }
+
     pub(super) fn messages(&self) -> impl Iterator<Item = (u64, &str)> {
         self.lines
             .iter()
             .map(|line| (line.number, &self.text[line.start..line.end]))
     }
+}
+
+/// Whether reports of the class end with a line of their own.
+fn is_framed(class: Class) -> bool {
+    matches!(class, Class::Kasan | Class::Kmsan)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +182,198 @@ enum Belongs {
     No,
 }
 
+/// How lines begin that name functions and are no stack lines.
+const REGISTERS: &[&str] = &[
+    "RIP",
+    "IP:",
+    "EIP",
+    "PC",
+    "LR",
+    "pc ",
+    "lr ",
+    "NIP",
+    "epc",
+    "ra ",
+    "Krnl",
+    "last function",
+];
+
+/// How other lines of reports begin.
+const STARTS: &[&str] = &[
+    "Call ",
+    "call ",
+    "CPU: ",
+    "CPU ",
+    "PID: ",
+    "Comm: ",
+    "Hardware name",
+    "Workqueue: ",
+    "Modules linked",
+    "Code: ",
+    "RIP",
+    "RSP",
+    "RAX",
+    "RBX",
+    "RDX",
+    "RBP",
+    "RDI",
+    "RSI",
+    "R08",
+    "R09",
+    "R10",
+    "R11",
+    "R12",
+    "R13",
+    "R14",
+    "R15",
+    "ORIG_RAX",
+    "FS:",
+    "GS:",
+    "CS:",
+    "CR2",
+    "CR0",
+    "CR3",
+    "DR0",
+    "DR3",
+    "DR6",
+    "PKRU",
+    "EAX",
+    "ESI",
+    "EDI",
+    "ESP",
+    "EIP",
+    "<",
+    "pc :",
+    "lr :",
+    "sp :",
+    "x0",
+    "x1",
+    "x2",
+    "x3",
+    "x5",
+    "x6",
+    "x8",
+    "x9",
+    "x4",
+    "x7",
+    "pstate",
+    "Internal error",
+    "Oops",
+    "Dumping ftrace",
+    "(ftrace",
+    "---[",
+    "=====",
+    "-----",
+    "#",
+    "stack backtrace",
+    "backtrace:",
+    "Backtrace:",
+    "Stack:",
+    "The buggy",
+    "Allocated by",
+    "Freed by",
+    "Memory state",
+    "page:",
+    "flags:",
+    "raw:",
+    "page dumped",
+    "Write of",
+    "Read of",
+    "Write at",
+    "Read at",
+    "which ",
+    "other info",
+    "Possible unsafe",
+    "Showing all locks",
+    "INFO: lockdep",
+    "irq event",
+    "hardirqs last",
+    "softirqs last",
+    "task:",
+    "Not tainted",
+    "Tainted:",
+    "\"echo 0 >",
+    "Exception stack",
+    "->",
+    "the existing",
+    "Sending NMI",
+    "NMI backtrace",
+    "Tasks blocked",
+    "All QSes",
+    "(detected by",
+    "(t=",
+    "rcu",
+    "Kernel panic",
+    "Kernel Offset",
+    "Rebooting",
+    "PGD",
+    "IP:",
+    "Mem abort",
+    "ESR =",
+    "EC =",
+    "FnV",
+    "SET =",
+    "user pgtable",
+    "swapper pgtable",
+    "[0",
+    "Uninit was",
+    "*** DEADLOCK",
+    "lock(",
+    "Chain exists",
+    "May be due",
+    "1 lock",
+    "no locks",
+    "and this task",
+    "but task is",
+    "but new lock",
+    "but there are",
+    "is trying",
+    "stack dump",
+    "comm \"",
+    "unreferenced",
+    "hex dump",
+    "KASAN:",
+    "general protection",
+    "invalid opcode",
+    "SMP",
+    "PREEMPT",
+    "INFO: task",
+    "Register",
+    "kworker",
+    "last function",
+    "status:",
+    "gp :",
+    "ra :",
+    "t0 :",
+    "a0 :",
+    "epc",
+    "s1 :",
+    ">",
+    "Mem-Info",
+    "Node ",
+    "DMA",
+    "Normal",
+    "Tasks state",
+    "oom-kill",
+    "Out of memory",
+    "Swap ",
+    "Total swap",
+    "Free swap",
+    "Bytes ",
+    "object ",
+    "Object ",
+    "RSVD",
+];
+
+/// The same by their first byte.
+static BEGINNINGS: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+    let mut all = vec![Vec::new(); 256];
+    for start in STARTS {
+        all[usize::from(start.as_bytes()[0])].push(*start);
+    }
+    all
+});
+
 /// Whether a message looks like a part of a report. Cheap: it decides only how
 /// long a report stays open.
 fn belongs(body: &str) -> Belongs {
@@ -140,175 +382,15 @@ fn belongs(body: &str) -> Belongs {
     let Some(first) = bytes.first() else {
         return Belongs::No;
     };
+    if REGISTERS.iter().any(|start| text.starts_with(start)) {
+        return Belongs::Yes;
+    }
     if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {
         return Belongs::Stack;
     }
-    const STARTS: &[&str] = &[
-        "Call ",
-        "call ",
-        "CPU: ",
-        "CPU ",
-        "PID: ",
-        "Comm: ",
-        "Hardware name",
-        "Workqueue: ",
-        "Modules linked",
-        "Code: ",
-        "RIP",
-        "RSP",
-        "RAX",
-        "RBX",
-        "RDX",
-        "RBP",
-        "RDI",
-        "RSI",
-        "R08",
-        "R09",
-        "R10",
-        "R11",
-        "R12",
-        "R13",
-        "R14",
-        "R15",
-        "ORIG_RAX",
-        "FS:",
-        "GS:",
-        "CS:",
-        "CR2",
-        "CR0",
-        "CR3",
-        "DR0",
-        "DR3",
-        "DR6",
-        "PKRU",
-        "EAX",
-        "ESI",
-        "EDI",
-        "ESP",
-        "EIP",
-        "<",
-        "pc :",
-        "lr :",
-        "sp :",
-        "x0",
-        "x1",
-        "x2",
-        "x3",
-        "x5",
-        "x6",
-        "x8",
-        "x9",
-        "x4",
-        "x7",
-        "pstate",
-        "Internal error",
-        "Oops",
-        "Dumping ftrace",
-        "(ftrace",
-        "---[",
-        "=====",
-        "-----",
-        "#",
-        "stack backtrace",
-        "backtrace:",
-        "Backtrace:",
-        "Stack:",
-        "The buggy",
-        "Allocated by",
-        "Freed by",
-        "Memory state",
-        "page:",
-        "flags:",
-        "raw:",
-        "page dumped",
-        "Write of",
-        "Read of",
-        "Write at",
-        "Read at",
-        "which ",
-        "other info",
-        "Possible unsafe",
-        "Showing all locks",
-        "INFO: lockdep",
-        "irq event",
-        "hardirqs last",
-        "softirqs last",
-        "task:",
-        "Not tainted",
-        "Tainted:",
-        "\"echo 0 >",
-        "Exception stack",
-        "->",
-        "the existing",
-        "Sending NMI",
-        "NMI backtrace",
-        "Tasks blocked",
-        "All QSes",
-        "(detected by",
-        "(t=",
-        "rcu",
-        "Kernel panic",
-        "Kernel Offset",
-        "Rebooting",
-        "PGD",
-        "IP:",
-        "Mem abort",
-        "ESR =",
-        "EC =",
-        "FnV",
-        "SET =",
-        "user pgtable",
-        "swapper pgtable",
-        "[0",
-        "Uninit was",
-        "*** DEADLOCK",
-        "lock(",
-        "Chain exists",
-        "May be due",
-        "1 lock",
-        "no locks",
-        "and this task",
-        "but task is",
-        "but new lock",
-        "but there are",
-        "is trying",
-        "stack dump",
-        "comm \"",
-        "unreferenced",
-        "hex dump",
-        "KASAN:",
-        "general protection",
-        "invalid opcode",
-        "SMP",
-        "PREEMPT",
-        "INFO: task",
-        "Register",
-        "kworker",
-        "last function",
-        "status:",
-        "gp :",
-        "ra :",
-        "t0 :",
-        "a0 :",
-        "epc",
-        "s1 :",
-        ">",
-        "Mem-Info",
-        "Node ",
-        "DMA",
-        "Normal",
-        "Tasks state",
-        "oom-kill",
-        "Out of memory",
-        "Swap ",
-        "Total swap",
-        "Free swap",
-        "Bytes ",
-        "object ",
-        "Object ",
-        "RSVD",
-    ];
-    let known = STARTS.iter().any(|start| text.starts_with(start))
+    let known = BEGINNINGS[usize::from(*first)]
+        .iter()
+        .any(|start| text.starts_with(start))
         || text.contains(" held by ")
         || text.contains(" is trying to ")
         || text.contains("depends on");
@@ -324,6 +406,8 @@ pub(super) enum Section {
     OtherCpu,
     /// Where memory was allocated, freed, stored; where a lock was taken.
     History,
+    /// That of the thread that should have ended the grace period.
+    Waker,
     /// What the panic printed after the report.
     Panic,
     /// After the end of the report.
@@ -483,7 +567,7 @@ impl Reader<'_> {
                 }
                 if let Some(mut caller) = caller {
                     caller.interrupt = self.interrupt;
-                    self.arm_caller = Some(caller);
+                    self.arm_caller = Some(*caller);
                 }
                 if self.section == Section::Main && self.headers == 0 {
                     self.early_frames += 1;
@@ -547,7 +631,7 @@ impl Reader<'_> {
             "Previous ",
             "Showing all locks",
             "Bytes ",
-            "INFO: lockdep",
+            "Preemption disabled at",
         ];
         const ANNOUNCED: &[&str] = &[
             "Call Trace",
@@ -560,7 +644,10 @@ impl Reader<'_> {
         ];
         if ANNOUNCED.iter().any(|start| text.starts_with(start)) {
             self.parts.announced = true;
-            if text.starts_with("stack backtrace") && self.section == Section::History {
+            // What was told of the past is over, if the report's own stack is
+            // still to come.
+            let own = self.parts.main().is_some_and(|stack| stack.traced);
+            if self.section == Section::History && !own {
                 self.section = Section::Main;
                 self.fresh = true;
             }
@@ -601,7 +688,7 @@ impl Reader<'_> {
             || text.starts_with("RCU grace-period kthread")
             || text.starts_with("Stack dump where RCU GP")
         {
-            self.section = Section::After;
+            self.section = Section::Waker;
             self.fresh = true;
             return true;
         }
@@ -633,8 +720,9 @@ impl Reader<'_> {
             self.access(text, "Read");
         } else if text.starts_with("Write of size") || text.starts_with("Write at addr") {
             self.access(text, "Write");
-        } else if text.starts_with("FAULT_INJECTION: forcing a failure") {
-            self.parts.interleaved |= main;
+        } else if OTHER_DUMPS.iter().any(|other| text.contains(other)) {
+            // Another CPU prints a stack of its own into this one.
+            self.parts.interleaved |= self.section == Section::Main;
         } else if text.contains("likely owned by task ") || text.contains("last held by task ") {
             if let Some((_, owner)) = text.rsplit_once(" task ") {
                 let owner = owner.trim_end_matches('.');
@@ -672,6 +760,10 @@ impl Reader<'_> {
             return;
         }
         self.headers += 1;
+        if self.section == Section::History && self.parts.main().is_none() {
+            self.section = Section::Main;
+            self.fresh = true;
+        }
         let pid = number_after(rest, "PID: ");
         if self.headers == 1 {
             self.parts.interleaved |= self.early_frames > 0
@@ -773,6 +865,7 @@ impl Reader<'_> {
         if text.contains("is trying to acquire lock")
             || text.contains("is trying to lock")
             || text.contains("is trying to release lock")
+            || text.contains("with a lock still held there")
             || text.contains("takes:")
         {
             self.expect_lock = true;
@@ -794,6 +887,14 @@ impl Reader<'_> {
         self.parts
     }
 }
+
+/// Messages that come with a stack and are no findings.
+const OTHER_DUMPS: &[&str] = &[
+    "FAULT_INJECTION: forcing a failure",
+    "allocation failure: ",
+    "allocation failure, ",
+    "page allocation stalls",
+];
 
 fn number_after(text: &str, word: &str) -> Option<u32> {
     let rest = &text[text.find(word)? + word.len()..];

@@ -211,7 +211,7 @@ impl State {
     fn begin(&mut self, hit: Hit, line: &Line<'_>, own: Option<usize>) {
         if let Some(own) = own {
             let mut before = self.open.remove(own);
-            before.broken |= is_cut(&before);
+            before.broken |= before.is_cut();
             let check =
                 hit.rule().class == Class::HungTask && before.hit.rule().class == Class::HungTask;
             if check {
@@ -352,7 +352,7 @@ impl State {
             self.close(report);
         }
         let group = std::mem::take(&mut self.group);
-        self.emit(group);
+        self.emit(&group);
         self.prelude = None;
     }
 
@@ -366,14 +366,14 @@ impl State {
             return;
         }
         reports.push(report);
-        self.emit(reports);
+        self.emit(&reports);
     }
 
-    fn emit(&mut self, reports: Vec<Report>) {
+    fn emit(&mut self, reports: &[Report]) {
         if reports.is_empty() {
             return;
         }
-        for finding in assemble::findings(&reports) {
+        for finding in assemble::findings(reports) {
             self.last_finding = Some(finding.last_line);
             self.out.push(Sighting::Complete(Box::new(finding)));
         }
@@ -434,11 +434,6 @@ fn is_consequence(message: &str) -> bool {
     refine::CONSEQUENCES
         .iter()
         .any(|known| message.contains(known))
-}
-
-/// Whether a report was still to come to its stack when another broke in.
-fn is_cut(report: &Report) -> bool {
-    report.hit.rule().stack && report.stack_lines == 0 && !report.ended
 }
 
 /// Whether text before the first banner shows a running system: the kernel's

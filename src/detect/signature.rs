@@ -5,117 +5,25 @@
 //! the subsystem was entered do not. A signature is these landmarks:
 //! `hung_task:inode_wait_for_writeback<evict<ceph_writepages_start`.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
 use super::rules::skip;
 
 /// First words of names that belong to no subsystem in particular.
-const GENERIC: &[&str] = &[
-    "do",
-    "vfs",
-    "generic",
-    "wb",
-    "writeback",
-    "filemap",
-    "folio",
-    "sys",
-    "ksys",
-    "iput",
-    "evict",
-    "dput",
-    "mm",
-    "page",
-    "pages",
-    "truncate",
-    "invalidate",
-    "inode",
-    "super",
-    "sb",
-    "file",
-    "path",
-    "kthread",
-    "worker",
-    "process",
-    "wait",
-    "set",
-    "get",
-    "put",
-    "free",
-    "alloc",
-    "read",
-    "write",
-    "sync",
-    "ret",
-    "try",
-    "shrink",
-    "balance",
-    "x64",
-    "ia32",
-    "arm64",
-    "se",
-    "prune",
-    "dispose",
-    "deactivate",
-    "kill",
-    "cleanup",
-    "task",
-    "exit",
-    "mmput",
-    "new",
-    "call",
-    "iterate",
-    "drop",
-    "lookup",
-    "open",
-    "release",
-    "fput",
-    "filp",
-    "close",
-    "user",
-    "kernel",
-    "block",
-    "bio",
-    "submit",
-    "blk",
-    "dentry",
-    "d",
-    "lru",
-    "mark",
-    "handle",
-    "unmap",
-    "map",
-    "lock",
-    "unlock",
-    "test",
-    "run",
-    "start",
-    "rcu",
-    "cgroup",
-    "mem",
-    "try_to",
-    "super_cache",
-    "clear",
-    "remove",
-    "add",
-    "copy",
-    "list",
-    "prepare",
-    "finish",
-    "queue",
-    "kblockd",
-    "umount",
-    "mount",
-    "path_umount",
-    "security",
-    "current",
-    "fs",
-    "fsync",
-    "fdatasync",
-    "iterator",
-    "umount_tree",
-    "notify",
-];
+const GENERIC: &str = "
+    do vfs generic wb writeback filemap folio sys ksys iput evict dput mm page pages
+    truncate invalidate inode super sb file path kthread worker process wait set get put
+    free alloc read write sync ret try shrink balance x64 ia32 arm64 se prune dispose
+    deactivate kill cleanup task exit mmput new call iterate drop lookup open release fput
+    filp close user kernel block bio submit blk dentry d lru mark handle unmap map lock
+    unlock test run start rcu cgroup mem try_to super_cache clear remove add copy list
+    prepare finish queue kblockd umount mount path_umount security current fs fsync
+    fdatasync iterator umount_tree notify
+";
 
 /// Functions that mark what was going on wherever they appear.
 const LANDMARKS: &[&str] = &[
@@ -187,7 +95,12 @@ pub(super) fn of(class: Class, frames: &[Frame], title: &str) -> String {
 fn subsystem(frame: &Frame) -> Option<&str> {
     let name = canonical(&frame.function);
     let word = name.split('_').next().unwrap_or(name);
-    (name.len() > word.len() && word.len() > 1 && !GENERIC.contains(&word)).then_some(word)
+    (name.len() > word.len() && word.len() > 1 && !is_generic(word)).then_some(word)
+}
+
+fn is_generic(word: &str) -> bool {
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| GENERIC.split_whitespace().collect());
+    WORDS.contains(word)
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The function a report is named after, and the name.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
@@ -24,9 +28,11 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     let mut class = rule.class;
     let mut pattern = rule.title.to_owned();
     let mut choice = rule.function;
-    let mut named = None;
+    let mut panicked_in = None;
+    let mut complaining = "";
     if let Some(fine) = refinement(report) {
         fine.title.clone_into(&mut pattern);
+        complaining = fine.function;
         if fine.lockdep {
             class = Class::Lockdep;
         }
@@ -35,10 +41,12 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         let message = report.hit.groups.first().map_or("", String::as_str);
         let (title, function) = panic_title(message);
         pattern = title;
-        if !pattern.contains("{F}") {
-            choice = Choice::None;
-        }
-        named = function;
+        choice = if pattern.contains("corrupted stack end") {
+            Choice::Outermost
+        } else {
+            Choice::None
+        };
+        panicked_in = function;
     }
     if rule.name == "internal-error"
         && report
@@ -51,33 +59,36 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         "kernel BUG in {F}".clone_into(&mut pattern);
     }
     let wants = pattern.contains("{F}");
-    let mut names = if wants {
-        function(choice, report, parts, named.as_deref())
+    let mut functions = if wants {
+        function(choice, report, parts, panicked_in.as_deref(), complaining)
     } else {
         Vec::new()
     };
     let mut damaged = parts.interleaved;
-    if wants && names.is_empty() {
+    if wants && functions.is_empty() {
         damaged = true;
-        names.push(CORRUPTED.to_owned());
+        functions.push(CORRUPTED.to_owned());
     }
-    if rule.stack && !has_stack(choice, parts) {
+    if rule.stack && !has_stack(rule.function, parts) {
         damaged = true;
     }
     let text = fill(
         &pattern,
         report,
         parts,
-        names.first().map_or("", String::as_str),
+        functions.first().map_or("", String::as_str),
     );
+    // A cut line leaves the name without its end.
+    damaged |= text.ends_with(' ');
+    let text = text.trim_end().to_owned();
     let mut alternatives = Vec::new();
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in functions.iter().enumerate() {
         if index > 0 {
             alternatives.push(fill(&pattern, report, parts, name));
         }
     }
     let alternative = alternative(rule.alternative, &text);
-    for name in &names {
+    for name in &functions {
         if !alternative.is_empty() {
             alternatives.push(fill(alternative, report, parts, name));
         }
@@ -136,11 +147,16 @@ fn refinement(report: &Report) -> Option<&'static refine::Refinement> {
     })
 }
 
+static PANICS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    refine::PANICS
+        .iter()
+        .filter_map(|(pattern, title)| Some((Regex::new(pattern).ok()?, *title)))
+        .collect()
+});
+
 fn panic_title(message: &str) -> (String, Option<String>) {
-    for (pattern, title) in refine::PANICS {
-        if let Ok(regex) = regex::Regex::new(pattern)
-            && let Some(found) = regex.captures(message)
-        {
+    for (regex, title) in PANICS.iter() {
+        if let Some(found) = regex.captures(message) {
             let function = found.name("function").map(|f| f.as_str().to_owned());
             return (title.replace("{0}", &found[0]), function);
         }
@@ -196,6 +212,8 @@ fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String
 fn has_stack(choice: Choice, parts: &Parts) -> bool {
     let good = |stack: &Stack| {
         stack.traced
+            // Without a heading a single line may be anything.
+            && (parts.announced || stack.frames.len() > 2)
             && stack
                 .frames
                 .iter()
@@ -211,7 +229,16 @@ fn has_stack(choice: Choice, parts: &Parts) -> bool {
 }
 
 /// The candidates for `{F}`, the best first.
-fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>) -> Vec<String> {
+///
+/// A function that complains on behalf of its callers is `complaining`: the
+/// title is about them.
+fn function(
+    choice: Choice,
+    report: &Report,
+    parts: &Parts,
+    named: Option<&str>,
+    complaining: &str,
+) -> Vec<String> {
     if let Some(name) = named {
         return vec![plain(name).to_owned()];
     }
@@ -220,51 +247,61 @@ fn function(choice: Choice, report: &Report, parts: &Parts, named: Option<&str>)
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS, true).or_else(|| {
+        Choice::Stack => innermost(parts, &skip::ALWAYS).or_else(|| {
             first_line
                 .filter(|f| !skip::ALWAYS.contains(f))
                 .map(str::to_owned)
         }),
-        Choice::Waiting => innermost(parts, &skip::HANG, false),
-        Choice::Fault => fault(first_line, parts),
-        Choice::Lock => lock(parts),
+        Choice::Waiting => {
+            // What it waits in is finer than what titles are made of.
+            let mut found = innermost(parts, &skip::HANG).map(|name| spellings(&name));
+            if let (Some(names), Some(wait)) = (&mut found, innermost(parts, &skip::BLOCKING))
+                && !names.contains(&wait)
+            {
+                names.push(wait);
+            }
+            return found.unwrap_or_default();
+        }
+        Choice::Allocating => innermost(parts, &skip::LEAK),
+        Choice::Fault => fault(first_line, parts, complaining),
+        Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
+        Choice::Locking => innermost(parts, &skip::LOCKING).or_else(|| lock(parts)),
         Choice::Outermost => return outermost(parts),
     };
     found.map(|name| spellings(&name)).unwrap_or_default()
 }
 
-fn innermost(parts: &Parts, names: &skip::Names, _dumps: bool) -> Option<String> {
+fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
     let stack = parts.main()?;
     stack
         .frames
         .iter()
-        .filter(|frame| frame.reliable && !names.contains(&frame.function))
+        .find(|frame| frame.reliable && !names.contains(&frame.function))
         .map(|frame| plain(&frame.function).to_owned())
-        .next()
 }
 
-fn fault(first_line: Option<&str>, parts: &Parts) -> Option<String> {
-    let names = &skip::FAULT;
-    if let Some(function) = first_line
-        && !names.contains(function)
-    {
-        return Some(function.to_owned());
-    }
-    if let Some(frame) = &parts.instruction
-        && !names.contains(&frame.function)
-    {
-        return Some(plain(&frame.function).to_owned());
-    }
-    innermost(parts, names, true)
+fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
+    let stack = parts.main().map_or(&[][..], |stack| &stack.frames);
+    let frames = stack.iter().filter(|frame| frame.reliable);
+    let instruction = parts
+        .instruction
+        .iter()
+        .map(|frame| frame.function.as_str());
+    first_line
+        .into_iter()
+        .chain(instruction)
+        .chain(frames.map(|frame| frame.function.as_str()))
+        .map(plain)
+        .find(|name| {
+            !skip::FAULT.contains(name)
+                && (complaining.is_empty() || !name.starts_with(complaining))
+        })
+        .map(str::to_owned)
 }
 
 fn lock(parts: &Parts) -> Option<String> {
-    if let Some(at) = &parts.lock_at
-        && !skip::LOCKING.contains(at)
-    {
-        return Some(plain(at).to_owned());
-    }
-    innermost(parts, &skip::LOCKING, true)
+    let at = parts.lock_at.as_deref()?;
+    (!skip::LOCKING.contains(at)).then(|| plain(at).to_owned())
 }
 
 /// The outermost function that tells what was going on when a timer or an NMI
@@ -286,41 +323,62 @@ fn outermost(parts: &Parts) -> Vec<String> {
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
     // What the timer or the NMI put on top.
-    let start = interrupted(&reliable);
-    let below = &reliable[start..];
-    // Work done in interrupt context comes before the task under it.
-    let end = if below.first().is_some_and(|frame| frame.interrupt) {
-        below
-            .iter()
-            .position(|frame| !frame.interrupt)
-            .unwrap_or(below.len())
+    let below = &reliable[interrupted(&reliable)..];
+    // A packet that is being received is an operation of its own, whoever's
+    // back it is carried on.
+    if let Some(at) = below.iter().position(|frame| {
+        let name = plain(&frame.function);
+        name.starts_with("__netif_receive_skb_core") || name.starts_with("__netif_receive_skb_one")
+    }) && at > 0
+    {
+        return spellings(plain(&below[at - 1].function));
+    }
+    // The task's own work first: what a tick does on top of it is short.
+    let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
+        below.iter().copied().partition(|frame| frame.interrupt);
+    // A fault of user space is short as well: then it is the interrupt.
+    let faulted = task.iter().any(|frame| {
+        matches!(
+            plain(&frame.function),
+            "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
+        )
+    }) && !task
+        .iter()
+        .any(|frame| system_call(plain(&frame.function)).is_some());
+    let order = if faulted {
+        [&interrupt, &task]
     } else {
-        below.len()
+        [&task, &interrupt]
     };
+    for part in order {
+        let found = operation(part);
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    below
+        .iter()
+        .find(|frame| !skip::IDLE.contains(&frame.function))
+        .map(|frame| spellings(plain(&frame.function)))
+        .unwrap_or_default()
+}
+
+/// The outermost function that is neither dispatch nor a system call that says
+/// nothing; failing that, such a call.
+fn operation(frames: &[&Frame]) -> Vec<String> {
     let mut call = None;
-    for frame in below[..end].iter().rev() {
+    for frame in frames.iter().rev() {
         let name = plain(&frame.function);
         if let Some(bare) = system_call(name) {
             if !skip::is_multiplexed(bare) {
                 return spellings(name);
             }
             call = call.or(Some(name));
-        } else if !skip::STALL.contains(name) {
+        } else if !skip::STALL.contains(name) && !name.contains("_compat_") {
             return spellings(name);
         }
     }
-    if let Some(name) = call {
-        return spellings(name);
-    }
-    // Nothing but the idle loop, or only unreliable frames.
-    reliable
-        .iter()
-        .skip(start)
-        .find(|frame| {
-            !skip::INTERRUPT.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function)
-        })
-        .map(|frame| spellings(plain(&frame.function)))
-        .unwrap_or_default()
+    call.map(spellings).unwrap_or_default()
 }
 
 /// Index of the first frame below the interrupt that found the stall.

@@ -22,6 +22,19 @@ pub(super) const RULES: &[Rule] = &[
         ],
         ..ROW
     },
+    // A task's name may hold line ends: what comes after them.
+    Rule {
+        name: "hung-task-cut",
+        literal: "blocked for more than",
+        pattern: r"^(?P<task>.{0,16}?):(?P<pid>\d+) blocked for more than \d+ seconds\.\s*$",
+        class: Class::HungTask,
+        title: "INFO: task hung in {F}",
+        alternative: "hang in {F}",
+        function: Choice::Waiting,
+        examples: &[" \u{fffd}!:18088 blocked for more than 143 seconds."],
+        lookalikes: &["the task was blocked for more than 120 seconds."],
+        ..ROW
+    },
     Rule {
         name: "undying-task",
         literal: "INFO: ",

@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): possible (?:circular locking dependency|recursive locking|irq lock inversion dependency|irq lock inversion|deadlock) detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Lock,
+        function: Choice::Locking,
         examples: &[
             "WARNING: possible circular locking dependency detected",
             "[ INFO: possible recursive locking detected ]",
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): [A-Z_]+-safe -> [A-Z_]+-unsafe lock order detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Lock,
+        function: Choice::Locking,
         examples: &["WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"],
         ..ROW
     },
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): inconsistent lock state|^inconsistent lock state",
         class: Class::Lockdep,
         title: "inconsistent lock state in {F}",
-        function: Choice::Lock,
+        function: Choice::Locking,
         examples: &[
             "WARNING: inconsistent lock state",
             "[ INFO: inconsistent lock state ]",
@@ -72,6 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): held lock freed!",
         class: Class::Lockdep,
         title: "{1}: held lock freed in {F}",
+        function: Choice::Lock,
         examples: &["WARNING: held lock freed!", "[ BUG: held lock freed! ]"],
         ..ROW
     },
@@ -103,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|BUG): Nested lock was not taken",
         class: Class::Lockdep,
         title: "WARNING: Nested lock was not taken in {F}",
-        function: Choice::Lock,
+        function: Choice::Locking,
         examples: &["WARNING: Nested lock was not taken"],
         ..ROW
     },
@@ -161,6 +162,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::AtomicSleep,
         title: "BUG: workqueue {1} in {F}",
         function: Choice::LastFunction,
+        stack: false,
         examples: &[
             "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000000/353",
             "BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[353]",

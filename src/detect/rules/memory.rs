@@ -75,6 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^BUG: memory leak\s*$",
         class: Class::Leak,
         title: "memory leak in {F}",
+        function: Choice::Allocating,
         examples: &["BUG: memory leak"],
         ..ROW
     },

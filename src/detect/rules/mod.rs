@@ -30,13 +30,17 @@ pub(super) enum Choice {
     Stack,
     /// The instruction pointer, then the stack.
     Fault,
-    /// The place where the lock was being taken, then the stack.
+    /// The place where the lock was taken, then the stack.
     Lock,
+    /// The innermost function outside locking, then the place of the lock.
+    Locking,
     /// The outermost function that still tells what was going on: stalls are
     /// found wherever the timer happens to hit.
     Outermost,
     /// The function that sleeps: the innermost outside waiting.
     Waiting,
+    /// The function that allocated: the innermost outside allocation.
+    Allocating,
     /// The first line names it (group `function`).
     Named,
     /// A later line names it: `last function: F`.
@@ -67,8 +71,16 @@ pub(super) struct Rule {
     /// What the message may do to a report that is already open.
     pub(super) role: Role,
     /// Messages of this kind.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests prove each row with them")
+    )]
     pub(super) examples: &'static [&'static str],
     /// Messages that are not.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests prove each row with them")
+    )]
     pub(super) lookalikes: &'static [&'static str],
 }
 
@@ -107,6 +119,7 @@ const ROW: Rule = Rule {
 
 /// A rule with its pattern compiled.
 pub(super) struct Compiled {
+    /// The row.
     pub(super) rule: &'static Rule,
     pub(super) regex: Regex,
 }
@@ -145,12 +158,11 @@ impl Table {
         let mut of_literal: Vec<Vec<usize>> = vec![Vec::new()];
         for rule in rows.into_iter().flatten() {
             let index = rules.len();
-            match literals.iter().position(|known| *known == rule.literal) {
-                Some(at) => of_literal[at].push(index),
-                None => {
-                    literals.push(rule.literal);
-                    of_literal.push(vec![index]);
-                }
+            if let Some(at) = literals.iter().position(|known| *known == rule.literal) {
+                of_literal[at].push(index);
+            } else {
+                literals.push(rule.literal);
+                of_literal.push(vec![index]);
             }
             rules.push(Compiled {
                 rule,
@@ -178,49 +190,39 @@ impl Table {
         self.literals.is_match(line)
     }
 
-    /// The rule that `body`, a message, is of.
+    /// The rule that `body`, a message, is of: the first of the table whose
+    /// pattern fits.
     pub(super) fn find(&self, body: &str) -> Option<Hit> {
         let message = lead(body);
-        for found in self.literals.find_overlapping_or_all(message) {
-            for index in &self.of_literal[found.pattern] {
-                let compiled = &self.rules[*index];
-                if let Some(captures) = compiled.regex.captures(message) {
-                    return Some(Hit::new(*index, compiled, message, &captures));
-                }
-                // Something else stands in front: a prompt, a capture's name.
-                if found.at > 0
-                    && compiled.rule.pattern[1..].starts_with(compiled.rule.literal)
-                    && is_separate(&message[..found.at])
-                    && let Some(captures) = compiled.regex.captures(&message[found.at..])
-                {
-                    return Some(Hit::new(*index, compiled, &message[found.at..], &captures));
-                }
-            }
-        }
-        None
-    }
-}
-
-struct Found {
-    pattern: usize,
-    at: usize,
-}
-
-trait FindAll {
-    fn find_overlapping_or_all(&self, text: &str) -> Vec<Found>;
-}
-
-impl FindAll for AhoCorasick {
-    fn find_overlapping_or_all(&self, text: &str) -> Vec<Found> {
-        self.find_iter(text)
-            .take(8)
-            .map(|found| Found {
-                pattern: found.pattern().as_usize(),
-                at: found.start(),
+        let mut candidates: Vec<(usize, usize)> = self
+            .literals
+            .find_iter(message)
+            .take(MOST_LITERALS)
+            .flat_map(|found| {
+                self.of_literal[found.pattern().as_usize()]
+                    .iter()
+                    .map(move |index| (*index, found.start()))
             })
-            .collect()
+            .collect();
+        candidates.sort_unstable();
+        candidates.iter().find_map(|(index, at)| {
+            let compiled = &self.rules[*index];
+            if let Some(captures) = compiled.regex.captures(message) {
+                return Some(Hit::new(*index, &captures));
+            }
+            // Something else stands in front: a prompt, a capture's name.
+            let literal_first = compiled.rule.pattern[1..].starts_with(compiled.rule.literal);
+            if *at == 0 || !literal_first || !is_separate(&message[..*at]) {
+                return None;
+            }
+            let captures = compiled.regex.captures(&message[*at..])?;
+            Some(Hit::new(*index, &captures))
+        })
     }
 }
+
+/// Texts of the table that are looked at in one line.
+const MOST_LITERALS: usize = 8;
 
 /// A line that is of a rule.
 #[derive(Debug, Clone)]
@@ -238,10 +240,9 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    fn new(index: usize, compiled: &Compiled, _message: &str, captures: &Captures<'_>) -> Self {
+    fn new(index: usize, captures: &Captures<'_>) -> Self {
         let named = |name: &str| captures.name(name).map(|found| found.as_str().to_owned());
         let number = |name: &str| captures.name(name).and_then(|n| n.as_str().parse().ok());
-        debug_assert!(compiled.regex.captures_len() == captures.len());
         Self {
             index,
             groups: captures
