@@ -40,7 +40,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long the dump of all tasks may take.
-const DUMP_DEADLINE: Duration = Duration::from_secs(8);
+const DUMP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Blocked tasks, the stacks of all CPUs, all tasks.
+const DUMP_KEYS: &str = "wlt";
 
 /// How long a guest may take to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(5);
@@ -139,6 +142,13 @@ enum Happening {
     Silent,
     Settled,
     Deadline,
+}
+
+/// What came while the kernel was made to print everybody's stacks.
+#[derive(PartialEq, Eq)]
+enum Overheard {
+    Words,
+    SysrqDone,
 }
 
 /// A trial under way.
@@ -442,44 +452,58 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Has the kernel print blocked tasks, all tasks and the CPUs' stacks,
-    /// through the serial line: no help of user space is needed.
+    /// Has the kernel print blocked tasks, the CPUs' stacks and all tasks: by
+    /// the agent if it still answers, through the serial line otherwise, which
+    /// needs no user space.
     async fn dump(&mut self) -> Result<(), Error> {
-        let slowdown = self.bench.accelerator.slowdown();
-        let deadline = tokio::time::Instant::now() + DUMP_DEADLINE * slowdown;
-        // The help text comes after all the rest and so marks the end.
-        let mut tail = Vec::new();
-        for (key, mark) in [
-            ('w', b"Show Blocked State".as_slice()),
-            ('l', b"Show backtrace of all active CPUs"),
-            ('t', b"Show State"),
-            ('h', b"HELP : "),
-        ] {
-            if self.machine.sysrq(key).await.is_err() {
-                return Ok(());
-            }
-            // One key at a time: a second break before the first key is
-            // handled would undo it.
-            loop {
-                if !self.console_open {
+        let deadline =
+            tokio::time::Instant::now() + DUMP_DEADLINE * self.bench.accelerator.slowdown();
+        if self.link_open && self.link.sysrq(DUMP_KEYS).await.is_ok() {
+            while let Some(heard) = self.overhear(deadline).await? {
+                if heard == Overheard::SysrqDone {
                     return Ok(());
-                }
-                let read = tokio::time::timeout_at(deadline, self.console.read(&mut self.buffer));
-                let Ok(Ok(count @ 1..)) = read.await else {
-                    return Ok(());
-                };
-                let bytes = &self.buffer[..count];
-                self.journal.console(bytes)?;
-                tail.extend_from_slice(bytes);
-                let seen = memchr::memmem::find(&tail, mark).is_some();
-                let keep = tail.len().saturating_sub(64);
-                tail.drain(..keep);
-                if seen {
-                    break;
                 }
             }
         }
+        for key in DUMP_KEYS.chars() {
+            if !self.console_open || self.machine.sysrq(key).await.is_err() {
+                return Ok(());
+            }
+            // The kernel takes the next break only when it is through with
+            // printing; it is when it falls silent.
+            let silence = SILENCE * self.bench.accelerator.slowdown();
+            let until = |last: tokio::time::Instant| (last + silence).min(deadline);
+            while self
+                .overhear(until(tokio::time::Instant::now()))
+                .await?
+                .is_some()
+            {}
+        }
         Ok(())
+    }
+
+    /// Keeps what comes until `deadline`, without looking for findings: the
+    /// harness itself provoked it. `None` at the deadline or the end.
+    async fn overhear(
+        &mut self,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Overheard>, Error> {
+        loop {
+            tokio::select! {
+                read = self.console.read(&mut self.buffer), if self.console_open => {
+                    let count = read.unwrap_or(0);
+                    self.console_open = count > 0;
+                    self.journal.console(&self.buffer[..count])?;
+                    return Ok(self.console_open.then_some(Overheard::Words));
+                }
+                message = self.link.next(), if self.link_open => match message {
+                    Ok(GuestMessage::SysrqDone { .. }) => return Ok(Some(Overheard::SysrqDone)),
+                    Ok(_) => {}
+                    Err(_) => self.link_open = false,
+                },
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+            }
+        }
     }
 
     /// Asks the guest to power off and hears it out.
