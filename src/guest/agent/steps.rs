@@ -101,6 +101,7 @@ pub(super) fn carry_out(
         GuestStep::Populate { .. }
         | GuestStep::Compare { .. }
         | GuestStep::Unlink { .. }
+        | GuestStep::TruncateMany { .. }
         | GuestStep::StatMany { .. } => many(guest, step).map(|()| StepReport::default()),
         GuestStep::DropCaches { what, times } => {
             for _ in 0..*times {
@@ -329,11 +330,16 @@ fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             length,
             seed,
             fsync,
+            keep,
         } => {
             let base = guest.path(path)?;
             for index in 0..*files {
                 let name = files::numbered(&base, index);
-                File::create(&name)
+                File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(!keep)
+                    .open(&name)
                     .and_then(|file| {
                         files::write(&file, seed + u64::from(index), 0, *length)?;
                         if *fsync { file.sync_all() } else { Ok(()) }
@@ -371,6 +377,19 @@ fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
                 let name = files::numbered(&base, index);
                 std::fs::remove_file(&name).map_err(|error| {
                     StepFailure::syscall(format!("unlink {}", name.display()), error)
+                })?;
+            }
+        }
+        GuestStep::TruncateMany {
+            path,
+            files,
+            length,
+        } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                truncate(&name, *length).map_err(|error| {
+                    StepFailure::syscall(format!("truncate {}", name.display()), error)
                 })?;
             }
         }
