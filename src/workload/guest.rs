@@ -119,6 +119,9 @@ pub enum GuestStep {
         /// Whether each is flushed with fsync(2) before it is closed.
         #[serde(default)]
         fsync: bool,
+        /// Whether files that are there are written over and not emptied first.
+        #[serde(default)]
+        keep: bool,
     },
     /// Reads what `populate` wrote and compares.
     Compare {
@@ -146,6 +149,16 @@ pub enum GuestStep {
         path: String,
         /// How many.
         files: u32,
+    },
+    /// truncate(2) of what `populate` made.
+    TruncateMany {
+        /// The files' common name.
+        path: String,
+        /// How many.
+        files: u32,
+        /// The new length of each.
+        #[serde(with = "values::size")]
+        length: u64,
     },
     /// truncate(2) by path.
     Truncate {
@@ -297,6 +310,7 @@ impl GuestStep {
             Self::Compare { .. } => "compare",
             Self::Unlink { .. } => "unlink",
             Self::StatMany { .. } => "stat_many",
+            Self::TruncateMany { .. } => "truncate_many",
             Self::Truncate { .. } => "truncate",
             Self::WaitSize { .. } => "wait_size",
             Self::Snapshot { .. } => "snapshot",
@@ -325,6 +339,7 @@ impl GuestStep {
             | Self::Compare { path, .. }
             | Self::Unlink { path, .. }
             | Self::StatMany { path, .. }
+            | Self::TruncateMany { path, .. }
             | Self::Truncate { path, .. }
             | Self::WaitSize { path, .. }
             | Self::Snapshot { path, .. }

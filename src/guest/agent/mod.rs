@@ -11,6 +11,7 @@
 
 mod failure;
 mod files;
+mod mounts;
 mod network;
 mod paths;
 mod steps;

@@ -11,10 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountFlags, UnmountFlags};
-
 use super::paths::{expand, mount_point, own_directory, resolve};
-use super::{files, system};
+use super::{files, mounts, system};
 use crate::guest::HELPER;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport, Welcome};
 use crate::guest::storm;
@@ -66,7 +64,7 @@ impl Guest {
     }
 }
 
-fn usage(message: impl Into<String>) -> StepFailure {
+pub(super) fn usage(message: impl Into<String>) -> StepFailure {
     StepFailure::other(FailureKind::Usage, message)
 }
 
@@ -86,7 +84,12 @@ pub(super) fn carry_out(
             }
             Ok(StepReport::default())
         }
-        GuestStep::Mount { .. } | GuestStep::Umount { .. } => mounts(guest, step),
+        GuestStep::Mount {
+            name,
+            options,
+            local,
+        } => mounts::mount(&guest.greeting()?, name, options, *local),
+        GuestStep::Umount { name, force, lazy } => mounts::unmount(name, *force, *lazy),
         GuestStep::Open { .. }
         | GuestStep::Write { .. }
         | GuestStep::Read { .. }
@@ -101,6 +104,7 @@ pub(super) fn carry_out(
         GuestStep::Populate { .. }
         | GuestStep::Compare { .. }
         | GuestStep::Unlink { .. }
+        | GuestStep::TruncateMany { .. }
         | GuestStep::StatMany { .. } => many(guest, step).map(|()| StepReport::default()),
         GuestStep::DropCaches { what, times } => {
             for _ in 0..*times {
@@ -162,81 +166,6 @@ pub(super) fn carry_out(
             program(&mut command)
         }
     }
-}
-
-fn mounts(guest: &Guest, step: &GuestStep) -> Result<StepReport, StepFailure> {
-    match step {
-        GuestStep::Mount {
-            name,
-            options,
-            local,
-        } => {
-            let welcome = guest.greeting()?;
-            let target = mount_point(name);
-            std::fs::create_dir_all(&target).map_err(|error| {
-                StepFailure::syscall(format!("make {}", target.display()), error)
-            })?;
-            let mut report = StepReport::default();
-            if *local {
-                rustix::mount::mount("tmpfs", &target, "tmpfs", MountFlags::empty(), None)
-                    .map_err(|error| StepFailure::syscall(format!("mount {name}"), error))?;
-            } else {
-                mount_ceph(&welcome, name, &target, options)?;
-                report.client = client_of(&target);
-            }
-            let own = own_directory(name, &welcome.hostname);
-            std::fs::create_dir_all(&own)
-                .map_err(|error| StepFailure::syscall(format!("make {}", own.display()), error))?;
-            Ok(report)
-        }
-        GuestStep::Umount { name, force, lazy } => {
-            let mut flags = UnmountFlags::empty();
-            flags.set(UnmountFlags::FORCE, *force);
-            flags.set(UnmountFlags::DETACH, *lazy);
-            rustix::mount::unmount(mount_point(name), flags)
-                .map_err(|error| StepFailure::syscall(format!("umount {name}"), error))?;
-            Ok(StepReport::default())
-        }
-        _ => Err(usage("not a step about mounts")),
-    }
-}
-
-fn mount_ceph(
-    welcome: &Welcome,
-    name: &str,
-    target: &Path,
-    options: &[String],
-) -> Result<(), StepFailure> {
-    let access = welcome
-        .file_system
-        .as_ref()
-        .ok_or_else(|| usage("this trial has no cluster to mount from"))?;
-    let mut data = format!("name={},secret={}", access.user, access.secret.reveal());
-    if let Some(file_system) = &access.name {
-        data.push_str(",fs=");
-        data.push_str(file_system);
-    }
-    for option in access.options.iter().chain(options) {
-        data.push(',');
-        data.push_str(option);
-    }
-    // Not the text itself: it has the secret.
-    let data = CString::new(data).map_err(|_| usage("a mount option has a zero byte"))?;
-    let source = format!("{}:/", access.monitors);
-    rustix::mount::mount(&source, target, "ceph", MountFlags::empty(), &*data)
-        .map_err(|error| StepFailure::syscall(format!("mount {name} from {source}"), error))
-}
-
-/// The client's number. The file system tells it as an attribute of every
-/// directory, whether or not mounts share a client.
-fn client_of(target: &Path) -> Option<u64> {
-    let mut buffer = [0u8; 64];
-    let length = rustix::fs::getxattr(target, "ceph.client_id", &mut buffer[..]).ok()?;
-    let text = std::str::from_utf8(&buffer[..length]).ok()?;
-    text.trim_end_matches('\0')
-        .strip_prefix("client")?
-        .parse()
-        .ok()
 }
 
 fn by_handle(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
@@ -329,11 +258,16 @@ fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             length,
             seed,
             fsync,
+            keep,
         } => {
             let base = guest.path(path)?;
             for index in 0..*files {
                 let name = files::numbered(&base, index);
-                File::create(&name)
+                File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(!keep)
+                    .open(&name)
                     .and_then(|file| {
                         files::write(&file, seed + u64::from(index), 0, *length)?;
                         if *fsync { file.sync_all() } else { Ok(()) }
@@ -371,6 +305,19 @@ fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
                 let name = files::numbered(&base, index);
                 std::fs::remove_file(&name).map_err(|error| {
                     StepFailure::syscall(format!("unlink {}", name.display()), error)
+                })?;
+            }
+        }
+        GuestStep::TruncateMany {
+            path,
+            files,
+            length,
+        } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                truncate(&name, *length).map_err(|error| {
+                    StepFailure::syscall(format!("truncate {}", name.display()), error)
                 })?;
             }
         }

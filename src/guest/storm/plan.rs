@@ -163,7 +163,7 @@ pub(super) fn writer_seed(storm: &Storm, trial: u64, writer: u32) -> u64 {
 }
 
 impl Plan {
-    /// The plan of a writer by its seed, see [`writer_seed`].
+    /// The plan of a writer by its seed, see `writer_seed`.
     #[must_use]
     pub fn new(storm: &Storm, seed: u64) -> Self {
         Self {
