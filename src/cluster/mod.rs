@@ -12,6 +12,7 @@ mod admin;
 mod conf;
 mod daemon;
 mod error;
+mod family;
 mod health;
 mod key;
 mod monitor;
@@ -29,7 +30,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use daemon::{Daemon, Kind};
@@ -50,7 +50,7 @@ use crate::store::{Scratch, Store, io_error};
 /// How long a daemon may take over a command.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long ended daemons may take to be gone.
+/// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(3);
 
 /// The user that guests mount as.
@@ -132,7 +132,7 @@ pub struct Cluster {
     conf: PathBuf,
     // In this order: the daemons write in the directory.
     daemons: Daemons,
-    state: Scratch,
+    _state: Scratch,
 }
 
 /// Makes the private network that a cluster with this address lives in.
@@ -196,7 +196,7 @@ impl Cluster {
                 "ceph.conf"
             }),
             daemons,
-            state,
+            _state: state,
         })
     }
 
@@ -320,25 +320,11 @@ impl Cluster {
         self.daemons.ended().await
     }
 
-    /// Ends all daemons and removes all state.
+    /// Ends all daemons and removes all state. Dropping does the same; this
+    /// says so, and lets the runtime take note of the children's ends.
     pub async fn stop(self) {
-        let Self {
-            monitor,
-            mut daemons,
-            state,
-            ..
-        } = self;
-        monitor.stop().await;
-        daemons.kill();
-        for daemon in daemons.iter_mut() {
-            // KILL can't be ignored; a daemon in the kernel's hands may linger.
-            drop(tokio::time::timeout(GONE, daemon.ended()).await);
-        }
-        if let Some(mut holder) = daemons.holder.take() {
-            holder.stop(Duration::ZERO).await;
-        }
-        drop(daemons);
-        drop(state);
+        drop(self);
+        tokio::task::yield_now().await;
     }
 
     fn daemon(&self, name: &str) -> Result<&Daemon, ClusterError> {
@@ -445,28 +431,22 @@ impl Daemons {
             tail,
         }
     }
-
-    fn kill(&self) {
-        for daemon in &self.list {
-            daemon.kill();
-        }
-        if let Some(holder) = &self.holder {
-            holder.signal(Signal::KILL);
-        }
-    }
 }
 
 impl Drop for Daemons {
     /// Kills what still runs, and waits for it: the scratch directory is
     /// removed next, and a daemon that still wrote to it would bring it back.
     fn drop(&mut self) {
-        self.kill();
+        // All at once, and then one wait after the other.
+        for daemon in &self.list {
+            daemon.kill();
+        }
         let limit = Instant::now() + GONE;
         for daemon in &mut self.list {
-            daemon.wait_gone(limit);
+            daemon.end(limit);
         }
         if let Some(holder) = &mut self.holder {
-            daemon::wait_gone(holder, limit);
+            family::end(holder, limit);
         }
     }
 }
