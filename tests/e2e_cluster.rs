@@ -470,6 +470,37 @@ async fn a_vstart_script_that_fails_is_shown() {
     assert!(error.contains("status 4"), "{error}");
     assert!(error.contains("no disk"), "{error}");
     assert_eq!(users_of(Path::new("kvet: vstart.sh ended")), []);
+
+    // Interrupted with daemons already in the background.
+    let script = "setsid sleep 1000 & touch \"$VSTART_DEST/out/up\"; wait";
+    let path = lab.home.path().join("slow.sh");
+    std::fs::write(&path, script).unwrap();
+    let other = Lab::new().await;
+    let up = other.logs().join("out/up");
+    let watch = async {
+        while !up.exists() {
+            tokio::task::yield_now().await;
+        }
+        other.context.cancel.cancel();
+    };
+    let yaml = format!("{{vstart: {{script: {}}}}}", path.display());
+    let (result, ()) = tokio::join!(other.start(&yaml), watch);
+    assert!(matches!(result.unwrap_err(), ClusterError::Interrupted));
+    assert_eq!(users_of(Path::new("kvet: vstart.sh ended")), []);
+    // Nobody reaps the dead in there, but none may live.
+    let inside = Command::new("sh")
+        .args(["-c", "cat /proc/[0-9]*/stat"])
+        .inside(&other.namespace)
+        .status(&Context::default().cancel)
+        .await
+        .unwrap();
+    let inside = String::from_utf8(inside.stdout).unwrap();
+    let alive: Vec<&str> = inside
+        .lines()
+        .filter(|line| line.contains("(sleep)") && !line.contains(") Z "))
+        .collect();
+    assert_eq!(alive, Vec::<&str>::new());
+
     let error = lab.start("{vstart: {script: /none}}").await.unwrap_err();
     assert!(error.to_string().contains("/none"), "{error}");
     let error = lab.start("{vstart: {build: /none}}").await.unwrap_err();

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
     waitid,
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::unix::AsyncFd;
 
 use super::admin::{self, Answer};
-use super::{ClusterError, log_tail};
+use super::{ClusterError, family, log_tail};
 use crate::process::Process;
 
 /// How long a daemon may take over a question of kvet's own.
@@ -239,18 +238,14 @@ impl Daemon {
         log_tail(&self.log)
     }
 
-    /// Waits for its end without a runtime, as `Drop` must.
-    pub(super) fn wait_gone(&mut self, limit: Instant) {
+    /// Kills it and waits until it is gone or `limit` has come.
+    pub(super) fn end(&mut self, limit: Instant) {
+        self.kill();
         if let Some(held) = &self.held {
-            let left = limit.saturating_duration_since(Instant::now());
-            let mut polled = [PollFd::new(held.get_ref(), PollFlags::IN)];
-            let timeout = Timespec::try_from(left).ok();
-            // A pidfd becomes readable when its process has ended; if that
-            // fails there is nothing better to wait for.
-            let _ = poll(&mut polled, timeout.as_ref());
+            family::wait(held.get_ref(), limit);
         }
         if let Some(process) = &mut self.process {
-            wait_gone(process, limit);
+            family::end(process, limit);
         }
     }
 
@@ -262,13 +257,6 @@ impl Daemon {
     /// Its log file.
     pub(super) fn log(&self) -> &Path {
         &self.log
-    }
-}
-
-/// Waits for a child's end without a runtime.
-pub(super) fn wait_gone(process: &mut Process, limit: Instant) {
-    while process.ended().is_none() && Instant::now() < limit {
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

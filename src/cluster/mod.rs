@@ -12,8 +12,10 @@ mod admin;
 mod conf;
 mod daemon;
 mod error;
+mod family;
 mod health;
 mod key;
+mod log;
 mod monitor;
 mod native;
 mod programs;
@@ -29,11 +31,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use daemon::{Daemon, Kind};
 use health::{Missing, Until};
+use log::log_tail;
 use monitor::Monitor;
 
 pub use error::ClusterError;
@@ -50,7 +52,7 @@ use crate::store::{Scratch, Store, io_error};
 /// How long a daemon may take over a command.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long ended daemons may take to be gone.
+/// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(3);
 
 /// The user that guests mount as.
@@ -132,7 +134,7 @@ pub struct Cluster {
     conf: PathBuf,
     // In this order: the daemons write in the directory.
     daemons: Daemons,
-    state: Scratch,
+    _state: Scratch,
 }
 
 /// Makes the private network that a cluster with this address lives in.
@@ -196,7 +198,7 @@ impl Cluster {
                 "ceph.conf"
             }),
             daemons,
-            state,
+            _state: state,
         })
     }
 
@@ -342,25 +344,11 @@ impl Cluster {
         }
     }
 
-    /// Ends all daemons and removes all state.
+    /// Ends all daemons and removes all state. Dropping does the same; this
+    /// says so, and lets the runtime take note of the children's ends.
     pub async fn stop(self) {
-        let Self {
-            monitor,
-            mut daemons,
-            state,
-            ..
-        } = self;
-        monitor.stop().await;
-        daemons.kill();
-        for daemon in daemons.iter_mut() {
-            // KILL can't be ignored; a daemon in the kernel's hands may linger.
-            drop(tokio::time::timeout(GONE, daemon.ended()).await);
-        }
-        if let Some(mut holder) = daemons.holder.take() {
-            holder.stop(Duration::ZERO).await;
-        }
-        drop(daemons);
-        drop(state);
+        drop(self);
+        tokio::task::yield_now().await;
     }
 
     fn daemon(&self, name: &str) -> Result<&Daemon, ClusterError> {
@@ -467,28 +455,22 @@ impl Daemons {
             tail,
         }
     }
-
-    fn kill(&self) {
-        for daemon in &self.list {
-            daemon.kill();
-        }
-        if let Some(holder) = &self.holder {
-            holder.signal(Signal::KILL);
-        }
-    }
 }
 
 impl Drop for Daemons {
     /// Kills what still runs, and waits for it: the scratch directory is
     /// removed next, and a daemon that still wrote to it would bring it back.
     fn drop(&mut self) {
-        self.kill();
+        // All at once, and then one wait after the other.
+        for daemon in &self.list {
+            daemon.kill();
+        }
         let limit = Instant::now() + GONE;
         for daemon in &mut self.list {
-            daemon.wait_gone(limit);
+            daemon.end(limit);
         }
         if let Some(holder) = &mut self.holder {
-            daemon::wait_gone(holder, limit);
+            family::end(holder, limit);
         }
     }
 }
@@ -516,70 +498,14 @@ fn is_full(left: u64, total: u64) -> bool {
     left < 8 << 20 || left < total / 100
 }
 
-/// What a log says last, in at most ten lines: a crash from its first line on,
-/// because daemons append thousands of remembered lines to it.
-fn log_tail(path: &Path) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-    const MOST: u64 = 1 << 20;
-    let read = || -> std::io::Result<String> {
-        let mut file = std::fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
-        let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    last_words(&read().unwrap_or_default())
-}
-
-fn last_words(text: &str) -> String {
-    const LINES: usize = 10;
-    let is_crash =
-        |line: &&str| line.contains("*** Caught signal") || line.contains("FAILED ceph_assert");
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let start = lines
-        .iter()
-        .position(is_crash)
-        .unwrap_or(lines.len().saturating_sub(LINES));
-    lines[start..]
-        .iter()
-        .take(LINES)
-        // A line of a log can be a whole map.
-        .map(|line| line.chars().take(300).collect::<String>())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_crash_is_shown_from_its_first_line() {
-        let mut text = "start\n*** Caught signal (Aborted) **\n 1: abort()\n".to_owned();
-        text.push_str(&"  -1> remembered\n".repeat(1000));
-        let words = last_words(&text);
-        assert!(words.starts_with("*** Caught signal"), "{words}");
-        assert_eq!(words.lines().count(), 10);
-    }
 
     #[test]
     fn a_disk_counts_as_full_when_monitors_give_up() {
         assert!(is_full(1 << 20, 64 << 20));
         assert!(is_full(1 << 30, 200 << 30));
         assert!(!is_full(3 << 30, 200 << 30));
-    }
-
-    #[test]
-    fn otherwise_the_last_lines_are_shown() {
-        let text: String = (0..50).fold(String::new(), |text, line| {
-            text + &format!("line {line}\n\n")
-        });
-        let words = last_words(&text);
-        assert!(words.starts_with("line 40\n"), "{words}");
-        assert!(words.ends_with("line 49"), "{words}");
     }
 }

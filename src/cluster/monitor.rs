@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 
-use super::{ClusterError, Site, log_tail, programs};
+use super::{ClusterError, GONE, Site, family, log_tail, programs};
 use crate::process::{Command, Process};
 use crate::store::io_error;
 
@@ -151,9 +152,10 @@ impl Monitor {
             }
         }
     }
+}
 
-    /// Ends the helper.
-    pub(super) async fn stop(mut self) {
-        self.process.stop(std::time::Duration::ZERO).await;
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        family::end(&mut self.process, Instant::now() + GONE);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::conf::{self, LOGS};
@@ -190,7 +190,10 @@ impl Launch<'_> {
             self.daemon(Kind::Osd, &id.to_string())
                 .args(["--mkfs", "--osd-uuid", uuid])
         });
-        try_join_all(monitors.chain(osds).map(|command| command.run(cancel))).await?;
+        // All run to their ends, also when one fails or kvet is interrupted: a
+        // program that is dropped may write for a moment yet.
+        let made = join_all(monitors.chain(osds).map(|command| command.run(cancel))).await;
+        made.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(uuids)
     }
 
@@ -243,6 +246,8 @@ impl Launch<'_> {
             .arg(self.site.state.join("keyring"))
             // The options are in the file; asking the monitors costs a round.
             .arg("--no-mon-config")
+            // Or an OSD forks even to make its store.
+            .arg("--foreground")
     }
 
     fn spawn(&self, kind: Kind, id: &str) -> Result<Daemon, ClusterError> {
@@ -257,7 +262,6 @@ impl Launch<'_> {
         };
         let process = self
             .daemon(kind, id)
-            .arg("--foreground")
             .stdout_to(open()?)
             .stderr_to(open()?)
             .inside(self.site.namespace)

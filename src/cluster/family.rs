@@ -1,0 +1,84 @@
+//! Ending a child together with everything below it, and knowing that it is
+//! gone.
+//!
+//! What kvet starts in a namespace is `nsenter`; the program is its child, and
+//! `vstart.sh` has daemons below that. A signal to the group ends them, but
+//! only the child itself can be waited for. The others may take some
+//! milliseconds more, in which they still write to a directory that is being
+//! removed. So each is held by a pidfd first, and those are waited for. This
+//! blocks, because it also has to work where there is no runtime: in `Drop`.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+use crate::process::Process;
+
+/// Kills a child and all below it, and waits until they are gone or `limit`
+/// has come.
+pub(super) fn end(process: &mut Process, limit: Instant) {
+    let family = below(process.id());
+    process.signal(Signal::KILL);
+    for member in &family {
+        wait(member, limit);
+    }
+    while process.ended().is_none() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for the end of a process. A pidfd becomes readable then.
+pub(super) fn wait(held: &OwnedFd, limit: Instant) {
+    let left = limit.saturating_duration_since(Instant::now());
+    let mut polled = [PollFd::new(held, PollFlags::IN)];
+    // If this fails there is nothing better to wait for.
+    let _ = poll(&mut polled, Timespec::try_from(left).ok().as_ref());
+}
+
+/// Holds on all processes below one.
+fn below(root: Option<u32>) -> Vec<OwnedFd> {
+    let mut held = Vec::new();
+    let mut parents: Vec<u32> = root.into_iter().collect();
+    while let Some(parent) = parents.pop() {
+        let path = format!("/proc/{parent}/task/{parent}/children");
+        // One that has ended has none.
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        for child in children.split_whitespace().flat_map(str::parse::<u32>) {
+            let pid = i32::try_from(child).ok().and_then(Pid::from_raw);
+            if let Some(Ok(handle)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                held.push(handle);
+                parents.push(child);
+            }
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Command;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    #[tokio::test]
+    async fn grandchildren_are_gone_too() {
+        let mut process = Command::new("sh")
+            .args(["-c", "sh -c 'sleep 1000 & echo $!; wait'; exit"])
+            .spawn(false)
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.take_stdout().unwrap())
+            .read_line(&mut line)
+            .await
+            .unwrap();
+        let sleeper = format!("/proc/{}/stat", line.trim());
+        assert!(std::fs::read_to_string(&sleeper).unwrap().contains("sleep"));
+        end(&mut process, Instant::now() + Duration::from_secs(60));
+        // Gone, or not yet reaped by the host's first process.
+        let stat = std::fs::read_to_string(&sleeper).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        assert!(process.ended().is_some());
+    }
+}
