@@ -467,3 +467,62 @@ fn finished(store: &Store, key: &Key, origin: &str) -> Result<Tree, SourceError>
         origin: origin.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> Result<SourceSpec, String> {
+        serde_yaml::from_str(yaml).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_kind_is_read_and_written_back() {
+        let digest = "ab".repeat(32);
+        for yaml in [
+            "{ debian: linux-source-7.3 }".to_owned(),
+            "{ debian: linux-source-7.3, version: 7.3.4-1~bpo13+1, suite: trixie-backports }"
+                .to_owned(),
+            "{ version: \"6.17.3\" }".to_owned(),
+            format!("{{ url: \"https://x.example/l.tar.xz\", sha256: {digest} }}"),
+            "{ git: { repo: /linux, ref: v7.3 } }".to_owned(),
+            "{ dir: /linux }".to_owned(),
+        ] {
+            let spec = read(&yaml).unwrap();
+            let again = serde_yaml::to_string(&spec).unwrap();
+            assert_eq!(read(&again).unwrap(), spec, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_says_what_is_wrong() {
+        for (yaml, expected) in [
+            ("{}", "a kernel source is one of"),
+            (
+                "{ dir: /a, debian: linux-source-7.3 }",
+                "a kernel source is one of",
+            ),
+            ("{ dir: /a, version: \"7.3\" }", "a kernel source is one of"),
+            ("{ url: \"https://x.example/l\" }", "`url` needs `sha256`"),
+            (
+                "{ url: \"https://x.example/l\", sha256: 12ab }",
+                "64 hexadecimal digits",
+            ),
+            ("{ version: latest }", "is not a kernel version"),
+            ("{ debain: linux-source-7.3 }", "unknown field `debain`"),
+            (
+                "{ git: { repo: \"--upload-pack=x\", ref: v7.3 } }",
+                "not the address",
+            ),
+            ("{ git: { repo: /linux, ref: \"a b\" } }", "not a branch"),
+            ("{ git: { repo: /linux, reff: x } }", "unknown field `reff`"),
+            (
+                "{ debian: linux-source-7.3, suite: \"sid main\" }",
+                "is not a suite",
+            ),
+        ] {
+            let error = read(yaml).unwrap_err();
+            assert!(error.contains(expected), "{yaml}: {error}");
+        }
+    }
+}
