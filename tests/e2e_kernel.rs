@@ -40,6 +40,24 @@ async fn debian_s_newest_arrives_and_is_there_the_second_time() {
 }
 
 #[tokio::test]
+async fn what_the_archive_lacks_is_said_with_what_it_has() {
+    let store = Store::open().unwrap();
+    for (yaml, expected) in [
+        ("{ debian: linux-source-9.9 }", "another source"),
+        (
+            "{ debian: linux-source-7.3, version: 7.3.999-1 }",
+            "there is: 7.3.",
+        ),
+    ] {
+        let spec: SourceSpec = serde_yaml::from_str(yaml).unwrap();
+        let error = fetch(&Context::default(), &store, &spec).await.unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains(expected), "{error}: {help}");
+        assert!(error.to_string().contains("trixie-backports"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_fragments_serve_old_and_new_kernels() {
     let store = Store::open().unwrap();
     for package in ["6.1", "6.12", "7.2", "7.3"] {

@@ -1,7 +1,7 @@
 //! Building: make, its progress, and the kernel with all that is kept of it.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{LineWriter, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -269,7 +269,8 @@ async fn make(
     };
     let command = objects.make(source).arg(format!("-j{jobs}")).arg("bzImage");
     let log = objects.join(LOG);
-    let mut file = BufWriter::new(File::create(&log).map_err(io_error("create", &log))?);
+    // Line by line, for whoever watches it.
+    let mut file = LineWriter::new(File::create(&log).map_err(io_error("create", &log))?);
     let mut written = writeln!(file, "$ {}", command.display());
     let (present, total) = match objects.estimate() {
         Some((present, total)) => (present, Some(total)),

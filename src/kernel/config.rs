@@ -102,6 +102,7 @@ pub async fn configure(
     patched: PatchedTree,
     fragments: &[Fragment],
 ) -> Result<Configured, ConfigError> {
+    toolchain::require()?;
     let compiler = toolchain::compiler(context).await?;
     let progress = Progress::start(
         context,

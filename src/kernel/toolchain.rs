@@ -80,12 +80,16 @@ fn packages(missing: &[Missing]) -> String {
 pub fn missing() -> Vec<Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    missing_from(&directories, HEADERS)
+}
+
+fn missing_from(directories: &[PathBuf], headers: &[(&str, &str)]) -> Vec<Missing> {
     let programs = PROGRAMS.iter().filter(|(program, _)| {
         !directories
             .iter()
             .any(|place| place.join(program).is_file())
     });
-    let headers = HEADERS
+    let headers = headers
         .iter()
         .filter(|(header, _)| !Path::new(header).exists());
     programs
@@ -97,22 +101,57 @@ pub fn missing() -> Vec<Missing> {
         .collect()
 }
 
-/// The compiler and linker of this host, as part of what decides a build.
-/// Complains about everything that is missing at once.
-pub(super) async fn compiler(context: &Context) -> Result<String, ToolchainError> {
+/// Complains about everything that a build would miss, at once.
+pub(super) fn require() -> Result<(), ToolchainError> {
     let missing = missing();
-    if !missing.is_empty() {
-        return Err(ToolchainError::Missing { missing });
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(ToolchainError::Missing { missing })
     }
+}
+
+/// The compiler and linker of this host, as part of what decides a build.
+pub(super) async fn compiler(context: &Context) -> Result<String, ToolchainError> {
     let mut text = Vec::new();
     for program in ["gcc", "ld"] {
         let finished = Command::new(program)
             .env("LC_ALL", "C")
             .arg("--version")
             .run(&context.cancel)
-            .await?;
+            .await
+            .map_err(|error| match error {
+                // Then more is likely to be missing: say it all.
+                ProcessError::Start { .. } => require().err().unwrap_or(error.into()),
+                error => error.into(),
+            })?;
         let said = String::from_utf8_lossy(&finished.stdout).into_owned();
         text.push(said.lines().next().unwrap_or_default().to_owned());
     }
     Ok(text.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miette::Diagnostic;
+
+    #[test]
+    fn what_is_missing_is_said_at_once_with_its_packages() {
+        let place = tempfile::tempdir().unwrap();
+        for (program, _) in PROGRAMS {
+            if !["flex", "ld"].contains(program) {
+                std::fs::write(place.path().join(program), "").unwrap();
+            }
+        }
+        let directories = [PathBuf::from("/nowhere"), place.path().to_owned()];
+        let missing = missing_from(&directories, &[("/nowhere/gelf.h", "libelf-dev")]);
+        let error = ToolchainError::Missing { missing };
+        assert_eq!(
+            error.to_string(),
+            "building a kernel needs ld, flex, /nowhere/gelf.h, which this host lacks"
+        );
+        let help = error.help().unwrap().to_string();
+        assert_eq!(help, "apt-get install binutils flex libelf-dev");
+    }
 }

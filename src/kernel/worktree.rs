@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::source::Tree;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
+use crate::event::Event;
 use crate::store::{Lock, Store, StoreError, io_error, remove_tree, write_json};
 
 const KIND: &str = "worktrees";
@@ -85,9 +86,17 @@ impl Worktree {
     ) -> Result<Self, WorktreeError> {
         let name = tree.key.as_str();
         let lock = store.kind(KIND)?.join(format!(".{name}.arm.lock"));
-        let lock = tokio::select! {
-            lock = Lock::acquire(&lock) => lock?,
-            () = context.cancel.cancelled() => return Err(WorktreeError::Interrupted),
+        let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
+            lock
+        } else {
+            context.emit(Event::Note(format!(
+                "waiting for another kvet that builds a kernel {} too",
+                tree.version
+            )));
+            tokio::select! {
+                lock = Lock::acquire(&lock) => lock?,
+                () = context.cancel.cancelled() => return Err(WorktreeError::Interrupted),
+            }
         };
         let entry = store
             .fill(KIND, name, async |path: PathBuf| {

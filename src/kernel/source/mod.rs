@@ -9,6 +9,7 @@ mod git;
 mod http;
 mod kernel_org;
 mod mirror;
+mod spec;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
+pub use spec::SourceSpec;
 
 use super::progress::Progress;
 use super::used;
@@ -27,209 +29,6 @@ use crate::error::{Exit, Fault};
 use crate::event::Stage;
 use crate::process::ProcessError;
 use crate::store::{Key, Store, StoreError, write_json};
-
-/// Where a kernel comes from, as a job says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawSource", into = "RawSource")]
-pub enum SourceSpec {
-    /// A `linux-source-X.Y` package of Debian's archive.
-    Debian {
-        /// The package.
-        package: String,
-        /// Its version; the newest found if absent.
-        version: Option<String>,
-        /// The suite to take it from; the usual ones in turn if absent.
-        suite: Option<String>,
-    },
-    /// A release on kernel.org.
-    Release {
-        /// Its version.
-        version: KernelVersion,
-    },
-    /// An archive anywhere.
-    Archive {
-        /// Its address, `http` or `https`.
-        url: String,
-        /// The SHA-256 of its content, 64 hexadecimal digits.
-        sha256: String,
-    },
-    /// A commit of a git repository.
-    Git {
-        /// Address or path of the repository.
-        repo: String,
-        /// A branch, a tag or a full commit id.
-        reference: String,
-    },
-    /// A tree on this machine.
-    Directory {
-        /// Its path.
-        path: PathBuf,
-    },
-}
-
-/// The keys of a source in YAML; which of them are there decides the kind.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    debian: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    suite: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    git: Option<RawGit>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGit {
-    repo: String,
-    #[serde(rename = "ref")]
-    reference: String,
-}
-
-impl TryFrom<RawSource> for SourceSpec {
-    type Error = String;
-
-    fn try_from(raw: RawSource) -> Result<Self, String> {
-        match raw {
-            RawSource {
-                debian: Some(package),
-                version,
-                suite,
-                url: None,
-                sha256: None,
-                git: None,
-                dir: None,
-            } => {
-                debian::check_words(&package, version.as_deref(), suite.as_deref())?;
-                Ok(Self::Debian {
-                    package,
-                    version,
-                    suite,
-                })
-            }
-            RawSource {
-                debian: None,
-                version: Some(version),
-                suite: None,
-                url: None,
-                sha256: None,
-                git: None,
-                dir: None,
-            } => Ok(Self::Release {
-                version: version.parse().map_err(|error| format!("{error}"))?,
-            }),
-            RawSource {
-                debian: None,
-                version: None,
-                suite: None,
-                url: Some(url),
-                sha256: Some(sha256),
-                git: None,
-                dir: None,
-            } => {
-                let sha256 = sha256.to_ascii_lowercase();
-                if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    return Err("`sha256` is 64 hexadecimal digits".to_owned());
-                }
-                Ok(Self::Archive { url, sha256 })
-            }
-            RawSource {
-                debian: None,
-                version: None,
-                suite: None,
-                url: None,
-                sha256: None,
-                git: Some(RawGit { repo, reference }),
-                dir: None,
-            } => {
-                git::check_words(&repo, &reference)?;
-                Ok(Self::Git { repo, reference })
-            }
-            RawSource {
-                debian: None,
-                version: None,
-                suite: None,
-                url: None,
-                sha256: None,
-                git: None,
-                dir: Some(path),
-            } => Ok(Self::Directory { path }),
-            RawSource {
-                url: Some(_),
-                sha256: None,
-                ..
-            } => Err("`url` needs `sha256`, the digest of what is to arrive".to_owned()),
-            _ => Err(
-                "a kernel source is one of: `debian` (with `version` and `suite` if wanted), \
-                 `version` alone, `url` with `sha256`, `git: {repo, ref}`, or `dir`"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-impl From<SourceSpec> for RawSource {
-    fn from(spec: SourceSpec) -> Self {
-        let raw = Self::default();
-        match spec {
-            SourceSpec::Debian {
-                package,
-                version,
-                suite,
-            } => Self {
-                debian: Some(package),
-                version,
-                suite,
-                ..raw
-            },
-            SourceSpec::Release { version } => Self {
-                version: Some(version.to_string()),
-                ..raw
-            },
-            SourceSpec::Archive { url, sha256 } => Self {
-                url: Some(url),
-                sha256: Some(sha256),
-                ..raw
-            },
-            SourceSpec::Git { repo, reference } => Self {
-                git: Some(RawGit { repo, reference }),
-                ..raw
-            },
-            SourceSpec::Directory { path } => Self {
-                dir: Some(path),
-                ..raw
-            },
-        }
-    }
-}
-
-impl SourceSpec {
-    /// What the source is called in messages.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Debian {
-                package,
-                version: Some(version),
-                ..
-            } => format!("{package} {version}"),
-            Self::Debian { package, .. } => package.clone(),
-            Self::Release { version } => format!("linux-{version}"),
-            Self::Archive { url, .. } => url.clone(),
-            Self::Git { repo, reference } => format!("{repo} {reference}"),
-            Self::Directory { path } => path.display().to_string(),
-        }
-    }
-}
 
 /// A pristine kernel tree in the store.
 #[derive(Debug, Clone)]
