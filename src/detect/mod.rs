@@ -4,13 +4,14 @@
 //! Input is a log as bytes, whole ([`scan`]) or as it comes ([`Scanner`]);
 //! output is [`Finding`]s. Pure: nothing here does I/O. What the kernel's
 //! messages look like is in the tables of `rules`; `report` gathers a report's
-//! lines and takes them apart, `title` and `signature` name it, `target` holds
+//! lines, `parts` takes them apart, `title` and `signature` name it, `target` holds
 //! what jobs say about findings.
 
 mod assemble;
 mod class;
 mod finding;
 mod frame;
+mod parts;
 mod report;
 mod rules;
 mod scanner;

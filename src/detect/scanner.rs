@@ -226,11 +226,13 @@ impl State {
         }
         let mut report = Report::new(hit, line, self.lines);
         report.add(line, self.lines);
-        if let Some(prelude) = self.prelude.take()
+        if let Some(prelude) = &self.prelude
             && prelude.caller == line.caller
-            && self.lines - prelude.line <= PRELUDE_LINES
         {
-            report.start_at(prelude.line);
+            if self.lines - prelude.line <= PRELUDE_LINES {
+                report.start_at(prelude.line);
+            }
+            self.prelude = None;
         }
         if !matches!(report.hit.rule().role, Role::Tentative(_)) {
             self.out.push(Sighting::Begun {

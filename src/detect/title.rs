@@ -7,7 +7,8 @@ use regex::Regex;
 use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
-use super::report::{Parts, Report, Section, Stack};
+use super::parts::{Parts, Section, Stack};
+use super::report::Report;
 use super::rules::{Choice, refine, skip};
 
 /// What stands for a function that could not be told.

@@ -53,8 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         literal: "invoked oom-killer",
         pattern: r"^(?P<task>.+) invoked oom-killer: ",
         class: Class::Oom,
-        title: "Out of memory in {F}",
-        alternative: "Out of memory",
+        title: "Out of memory",
+        function: Choice::None,
         stack: false,
         role: Role::Tentative("Out of memory: Kill"),
         examples: &[

@@ -309,8 +309,7 @@ fn is_separate(before: &str) -> bool {
     before.len() <= 64
         && !quoted
         && !told.iter().any(|word| before.contains(word))
-        && (end.ends_with([']', '|', '>', '#', ':', '$']) || end.is_empty())
-        && !end.ends_with("INFO:")
+        && (end.ends_with([']', '|', '>']) || end.ends_with("login:") || end.is_empty())
 }
 
 #[cfg(test)]
