@@ -16,6 +16,7 @@ mod report;
 mod rules;
 mod scanner;
 mod signature;
+mod symbols;
 mod target;
 mod title;
 
@@ -23,6 +24,7 @@ pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};
 pub use scanner::Scanner;
 pub use signature::canonical;
+pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
 
 /// The findings of a whole log.
