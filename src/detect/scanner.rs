@@ -418,7 +418,9 @@ fn continues(report: &Report, hit: &Hit) -> bool {
         return false;
     }
     match hit.rule().class {
-        Class::Warning => matches!(open.class, Class::VfsWarn | Class::BusyInodes),
+        Class::Warning => {
+            matches!(open.class, Class::VfsWarn | Class::BusyInodes) || open.name == "busy-dentry"
+        }
         Class::Oom => false,
         _ => matches!(
             open.class,
