@@ -27,6 +27,13 @@ pub use signature::canonical;
 pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
 
+/// The texts by which lines are picked out before anything else looks at them:
+/// what a search for the same lines would have to look for.
+#[must_use]
+pub fn prefilter_texts() -> Vec<&'static str> {
+    rules::TABLE.texts()
+}
+
 /// The findings of a whole log.
 #[must_use]
 pub fn scan(bytes: &[u8]) -> Vec<Finding> {

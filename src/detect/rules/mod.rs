@@ -180,6 +180,17 @@ impl Table {
         }
     }
 
+    /// The texts that are searched for.
+    pub(super) fn texts(&self) -> Vec<&'static str> {
+        let mut texts: Vec<&'static str> = vec![PRELUDE];
+        for compiled in &self.rules {
+            if !texts.contains(&compiled.rule.literal) {
+                texts.push(compiled.rule.literal);
+            }
+        }
+        texts
+    }
+
     /// Where the next line of interest in `haystack` may be.
     pub(super) fn next(&self, haystack: &[u8]) -> Option<usize> {
         self.literals.find(haystack).map(|found| found.start())
