@@ -114,6 +114,11 @@ fn split(text: &str) -> (Head, &str) {
             rest = &rest[len..];
             rest = rest.strip_prefix(' ').unwrap_or(rest);
         }
+        // Programs write to the kernel's log too: `systemd[1]: …`.
+        head.user |= logged_by_program(rest)
+            && rest
+                .find('[')
+                .is_some_and(|end| !rest[..end].contains([' ', ':']));
         return (head, rest);
     }
     rest = strip_level(rest, &mut head);
@@ -395,6 +400,8 @@ mod tests {
     #[test]
     fn knows_what_programs_logged() {
         assert!(parse(b"Nov 22 14:00:00 host sshd[123]: BUG: x").user);
+        assert!(parse(b"[    1.600000] systemd[1]: BUG: x").user);
+        assert!(!parse(b"[    1.600000] libceph: mon0 (1)[::1]: x").user);
         assert!(!parse(b"Nov 22 14:00:00 host kernel: BUG: x").user);
         assert!(!parse(b"BUG: x").user);
     }

@@ -1,7 +1,8 @@
 //! Complete reports to findings.
 
 use super::finding::{Finding, Frame, HeldLock};
-use super::report::{Holder, Parts, Report, Section};
+use super::parts::{Holder, Parts, Section};
+use super::report::Report;
 use super::rules::Choice;
 use super::{Class, signature, title};
 

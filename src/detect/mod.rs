@@ -4,17 +4,19 @@
 //! Input is a log as bytes, whole ([`scan`]) or as it comes ([`Scanner`]);
 //! output is [`Finding`]s. Pure: nothing here does I/O. What the kernel's
 //! messages look like is in the tables of `rules`; `report` gathers a report's
-//! lines and takes them apart, `title` and `signature` name it, `target` holds
+//! lines, `parts` takes them apart, `title` and `signature` name it, `target` holds
 //! what jobs say about findings.
 
 mod assemble;
 mod class;
 mod finding;
 mod frame;
+mod parts;
 mod report;
 mod rules;
 mod scanner;
 mod signature;
+mod symbols;
 mod target;
 mod title;
 
@@ -22,7 +24,15 @@ pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};
 pub use scanner::Scanner;
 pub use signature::canonical;
+pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
+
+/// The texts by which lines are picked out before anything else looks at them:
+/// what a search for the same lines would have to look for.
+#[must_use]
+pub fn prefilter_texts() -> Vec<&'static str> {
+    rules::TABLE.texts()
+}
 
 /// The findings of a whole log.
 #[must_use]

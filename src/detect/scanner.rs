@@ -226,11 +226,13 @@ impl State {
         }
         let mut report = Report::new(hit, line, self.lines);
         report.add(line, self.lines);
-        if let Some(prelude) = self.prelude.take()
+        if let Some(prelude) = &self.prelude
             && prelude.caller == line.caller
-            && self.lines - prelude.line <= PRELUDE_LINES
         {
-            report.start_at(prelude.line);
+            if self.lines - prelude.line <= PRELUDE_LINES {
+                report.start_at(prelude.line);
+            }
+            self.prelude = None;
         }
         if !matches!(report.hit.rule().role, Role::Tentative(_)) {
             self.out.push(Sighting::Begun {
@@ -416,7 +418,9 @@ fn continues(report: &Report, hit: &Hit) -> bool {
         return false;
     }
     match hit.rule().class {
-        Class::Warning => matches!(open.class, Class::VfsWarn | Class::BusyInodes),
+        Class::Warning => {
+            matches!(open.class, Class::VfsWarn | Class::BusyInodes) || open.name == "busy-dentry"
+        }
         Class::Oom => false,
         _ => matches!(
             open.class,

@@ -15,6 +15,7 @@ use super::rules::skip;
 
 /// First words of names that belong to no subsystem in particular.
 const GENERIC: &str = "
+    find ilookup5 ilookup icreate iget sync_inodes
     do vfs generic wb writeback filemap folio sys ksys iput evict dput mm page pages
     truncate invalidate inode super sb file path kthread worker process wait set get put
     free alloc read write sync ret try shrink balance x64 ia32 arm64 se prune dispose
@@ -63,9 +64,16 @@ pub(super) fn of(class: Class, frames: &[Frame], title: &str) -> String {
         return format!("{class}:{}", title.replace(' ', "_"));
     };
     let mut shape = vec![canonical(&blocking.function)];
+    // The first subsystem that the stack is in more than in passing.
+    let count = |own| {
+        let of_own = inside.iter().filter(|frame| subsystem(frame) == Some(own));
+        of_own.count()
+    };
     let entry = inside
         .iter()
-        .find_map(|frame| subsystem(frame))
+        .filter_map(|frame| subsystem(frame))
+        .find(|own| count(own) > 1)
+        .or_else(|| inside.iter().find_map(|frame| subsystem(frame)))
         .and_then(|own| {
             inside
                 .iter()

@@ -7,7 +7,8 @@ use regex::Regex;
 use super::Class;
 use super::finding::Frame;
 use super::frame::plain;
-use super::report::{Parts, Report, Section, Stack};
+use super::parts::{Parts, Section, Stack};
+use super::report::Report;
 use super::rules::{Choice, refine, skip};
 
 /// What stands for a function that could not be told.
@@ -39,6 +40,12 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     }
     if rule.class == Class::Panic {
         let message = report.hit.groups.first().map_or("", String::as_str);
+        if refine::NEVER_UP
+            .iter()
+            .any(|known| message.starts_with(known))
+        {
+            class = Class::BootFailure;
+        }
         let (title, function) = panic_title(message);
         pattern = title;
         choice = if pattern.contains("corrupted stack end") {
@@ -161,7 +168,9 @@ fn panic_title(message: &str) -> (String, Option<String>) {
             return (title.replace("{0}", &found[0]), function);
         }
     }
-    (format!("kernel panic: {}", scrub(message)), None)
+    // The first sentence is the name; advice may follow.
+    let sentence = message.split(". ").next().unwrap_or(message);
+    (format!("kernel panic: {}", scrub(sentence)), None)
 }
 
 /// Replaces what differs from report to report: addresses and numbers.
@@ -359,6 +368,12 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     below
         .iter()
         .find(|frame| !skip::IDLE.contains(&frame.function))
+        // A CPU that does nothing but take interrupts.
+        .or_else(|| {
+            reliable
+                .iter()
+                .find(|frame| !skip::DUMPERS.contains(&frame.function))
+        })
         .map(|frame| spellings(plain(&frame.function)))
         .unwrap_or_default()
 }

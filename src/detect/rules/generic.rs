@@ -38,6 +38,17 @@ pub(super) const RULES: &[Rule] = &[
         examples: &["reboot: Restarting system", "reboot: machine restart"],
         ..ROW
     },
+    // Before 3.17.
+    Rule {
+        name: "restart-old",
+        literal: "Restarting system",
+        pattern: r"^Restarting system",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &["Restarting system."],
+        ..ROW
+    },
     Rule {
         name: "restart-key",
         literal: "Resetting",
@@ -53,8 +64,8 @@ pub(super) const RULES: &[Rule] = &[
         literal: "invoked oom-killer",
         pattern: r"^(?P<task>.+) invoked oom-killer: ",
         class: Class::Oom,
-        title: "Out of memory in {F}",
-        alternative: "Out of memory",
+        title: "Out of memory",
+        function: Choice::None,
         stack: false,
         role: Role::Tentative("Out of memory: Kill"),
         examples: &[

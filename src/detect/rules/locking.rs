@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): bad unlock balance detected!",
         class: Class::Lockdep,
         title: "{1}: bad unlock balance in {F}",
-        function: Choice::Lock,
+        function: Choice::Locking,
         examples: &[
             "[ BUG: bad unlock balance detected! ]",
             "WARNING: bad unlock balance detected!",

@@ -180,6 +180,17 @@ impl Table {
         }
     }
 
+    /// The texts that are searched for.
+    pub(super) fn texts(&self) -> Vec<&'static str> {
+        let mut texts: Vec<&'static str> = vec![PRELUDE];
+        for compiled in &self.rules {
+            if !texts.contains(&compiled.rule.literal) {
+                texts.push(compiled.rule.literal);
+            }
+        }
+        texts
+    }
+
     /// Where the next line of interest in `haystack` may be.
     pub(super) fn next(&self, haystack: &[u8]) -> Option<usize> {
         self.literals.find(haystack).map(|found| found.start())
@@ -309,8 +320,7 @@ fn is_separate(before: &str) -> bool {
     before.len() <= 64
         && !quoted
         && !told.iter().any(|word| before.contains(word))
-        && (end.ends_with([']', '|', '>', '#', ':', '$']) || end.is_empty())
-        && !end.ends_with("INFO:")
+        && (end.ends_with([']', '|', '>']) || end.ends_with("login:") || end.is_empty())
 }
 
 #[cfg(test)]

@@ -111,7 +111,14 @@ pub(in crate::detect) const PANICS: &[(&str, &str)] = &[
         r"^Attempted to kill (?:init|the idle task)!",
         "kernel panic: {0}",
     ),
-    (r"^VFS: Unable to mount root fs", "kernel panic: {0}"),
+];
+
+/// Panics of a kernel that found nothing to run: it never came up.
+pub(in crate::detect) const NEVER_UP: &[&str] = &[
+    "VFS: Unable to mount root fs",
+    "No working init found",
+    "No init found",
+    "Requested init ",
 ];
 
 /// Panics that are the end of something else: what was reported before, or

@@ -9,6 +9,7 @@ use super::super::frame::plain;
 
 /// What prints reports and takes exceptions.
 const REPORTING: &str = "
+    check_slab_allocation check_page_allocation poison_slab_object unpoison_slab_object
     do_tag_check* do_tag_recovery report_kernel_fault* __phys_addr* virt_to_* __virt_*
     dump_stack* __dump_stack show_stack* dump_backtrace* unwind_backtrace show_trace*
     show_regs* __show_regs* sched_show_task _sched_show_task print_address_description*
@@ -52,6 +53,7 @@ const REPORTING: &str = "
 
 /// The locks' own functions, and what takes one on a caller's behalf.
 const LOCKS: &str = "
+    inode_lock* inode_unlock* spin_lock* spin_unlock* i_mmap_lock_* i_mmap_unlock_* netif_tx_lock* local_lock* class_* mmap_read_* mmap_write_* write_seqlock* read_seqlock*
     _atomic_* iput lockref_* reiserfs_write_lock* _raw_* __raw_* raw_spin_* do_raw_* spin_*
     read_lock* write_lock* queued_* native_queued_* pv_queued_* __pv_queued_* pv_wait*
     kvm_wait* virt_spin_lock osq_lock mcs_* mutex_* __mutex_* ww_mutex_* down_* __down* up_*
@@ -150,6 +152,7 @@ const CONSTRUCTION: &str = "
 
 /// Where the kernel is entered and work is dispatched: too far out to name.
 const ENTRY: &str = "
+    __primary_switch* __secondary_switched secondary_start_kernel
     entry_* do_syscall_* __do_syscall_* do_fast_syscall* __do_fast_syscall* do_SYSENTER*
     do_int80* x64_sys_call ia32_sys_call ret_fast_syscall ret_from_* el0_* el0t_* do_el0_*
     __el0_* invoke_syscall* el1_irq __sys_trace* system_call* sysenter_* ret_slow_syscall
@@ -215,8 +218,8 @@ const DISPATCH: &str = "
 /// System calls that say nothing about what they did.
 const MULTIPLEXED: &str = "
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 ioctl sendmsg
-    sendmmsg sendto send recvmsg recvmmsg recvfrom setsockopt getsockopt splice sendfile
-    sendfile64 poll ppoll select pselect6 open openat openat2 creat close socketcall
+    sendmmsg sendto send recvmsg recvmmsg recvfrom setsockopt getsockopt  
+     poll ppoll select pselect6 socketcall
     io_submit
 ";
 

@@ -1,0 +1,157 @@
+//! Properties of the detector that no single log shows.
+
+use std::fs;
+use std::path::Path;
+
+use kvet::detect::{Finding, Scanner, Sighting, scan};
+use proptest::prelude::*;
+
+fn fixtures() -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/detect");
+    let mut logs: Vec<Vec<u8>> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .map(|path| fs::read(path).unwrap())
+        .collect();
+    logs.sort();
+    logs
+}
+
+fn in_chunks(log: &[u8], cuts: &[usize]) -> Vec<Finding> {
+    let mut scanner = Scanner::new();
+    let mut sightings = Vec::new();
+    let mut from = 0;
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (log.len() + 1)).collect();
+    cuts.sort_unstable();
+    for cut in cuts {
+        sightings.extend(scanner.push(&log[from..cut]));
+        from = cut;
+    }
+    sightings.extend(scanner.push(&log[from..]));
+    sightings.extend(scanner.end());
+    sightings
+        .into_iter()
+        .filter_map(|sighting| match sighting {
+            Sighting::Complete(finding) => Some(*finding),
+            Sighting::Begun { .. } => None,
+        })
+        .collect()
+}
+
+/// A report of a task of its own, every line with its caller.
+fn report(pid: u32, function: &str) -> Vec<String> {
+    [
+        "------------[ cut here ]------------".to_owned(),
+        format!("WARNING: CPU: 0 PID: {pid} at fs/kvet/{function}.c:73 {function}+0x2d/0x80"),
+        format!("CPU: 0 PID: {pid} Comm: task{pid} Not tainted 6.12.117 #1"),
+        format!("RIP: 0010:{function}+0x2d/0x80"),
+        "Call Trace:".to_owned(),
+        " <TASK>".to_owned(),
+        format!(" {function}_read+0x10/0x20"),
+        " vfs_read+0x10/0x20".to_owned(),
+        " do_syscall_64+0x10/0x20".to_owned(),
+        " entry_SYSCALL_64_after_hwframe+0x76/0x7e".to_owned(),
+        " </TASK>".to_owned(),
+        "---[ end trace 0000000000000000 ]---".to_owned(),
+    ]
+    .into_iter()
+    .map(|line| format!("[{pid}][ T{pid}] {line}"))
+    .collect()
+}
+
+/// Interleaves the reports as `turns` says and stamps the lines.
+fn interleaved(one: &[String], two: &[String], turns: &[bool]) -> String {
+    let (mut one, mut two) = (one.iter(), two.iter());
+    let mut turns = turns.iter().cycle();
+    let mut log = String::new();
+    let mut clock = 0;
+    loop {
+        let next = if *turns.next().unwrap() {
+            one.next().or_else(|| two.next())
+        } else {
+            two.next().or_else(|| one.next())
+        };
+        let Some(line) = next else { return log };
+        let (_, rest) = line.split_once(']').unwrap();
+        clock += 1;
+        log.push_str(&format!("[  100.{clock:06}]{rest}\n"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        let _ = scan(&bytes);
+    }
+
+    #[test]
+    fn no_shuffle_of_real_lines_makes_it_panic(
+        which in any::<prop::sample::Index>(),
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..200), 0..200),
+    ) {
+        let logs = fixtures();
+        let log = &logs[which.index(logs.len())];
+        let lines: Vec<&[u8]> = log.split(|byte| *byte == b'\n').collect();
+        let mut text = Vec::new();
+        for (pick, length) in picks {
+            let line = lines[pick.index(lines.len())];
+            text.extend_from_slice(&line[..line.len().min(length)]);
+            text.push(b'\n');
+        }
+        let _ = scan(&text);
+    }
+
+    #[test]
+    fn chunks_cut_anywhere_give_the_same_findings(
+        which in any::<prop::sample::Index>(),
+        cuts in proptest::collection::vec(any::<usize>(), 0..40),
+    ) {
+        let logs = fixtures();
+        let log = &logs[which.index(logs.len())];
+        prop_assert_eq!(in_chunks(log, &cuts), scan(log));
+    }
+
+    #[test]
+    fn interleaved_reports_are_both_whole(turns in proptest::collection::vec(any::<bool>(), 1..24)) {
+        let log = interleaved(&report(501, "kvet_one"), &report(502, "kvet_two"), &turns);
+        let mut found: Vec<(String, bool)> = scan(log.as_bytes())
+            .into_iter()
+            .map(|finding| (finding.title, finding.damaged))
+            .collect();
+        found.sort();
+        prop_assert_eq!(found, vec![
+            ("WARNING in kvet_one".to_owned(), false),
+            ("WARNING in kvet_two".to_owned(), false),
+        ]);
+    }
+}
+
+#[test]
+fn a_finding_is_told_of_at_its_first_line() {
+    let log = &report(501, "kvet_one").join("\n");
+    let first: String = log
+        .lines()
+        .take(2)
+        .fold(String::new(), |text, line| text + line + "\n");
+    let mut scanner = Scanner::new();
+    let sightings = scanner.push(first.as_bytes());
+    assert!(
+        matches!(&sightings[..], [Sighting::Begun { title, .. }] if title == "WARNING in kvet_one"),
+        "{sightings:?}"
+    );
+    assert!(scanner.is_open());
+    assert_eq!(scanner.settle().len(), 1);
+    assert!(!scanner.is_open());
+}
+
+#[test]
+fn byte_by_byte_is_the_same_as_at_once() {
+    for log in fixtures() {
+        let short = &log[..log.len().min(8192)];
+        let cuts: Vec<usize> = (0..short.len()).collect();
+        assert_eq!(in_chunks(short, &cuts), scan(short));
+    }
+}

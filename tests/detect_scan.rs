@@ -1,0 +1,170 @@
+//! `kvet scan` on good and on bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kvet::cli::scan::{Format, ScanArgs, scan};
+use kvet::{Error, Exit};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/detect")
+        .join(name)
+}
+
+struct Answer {
+    result: Result<Exit, Error>,
+    out: String,
+    complaints: Vec<String>,
+}
+
+fn run(files: &[PathBuf], format: Format) -> Answer {
+    let mut out = Vec::new();
+    let mut complaints = Vec::new();
+    let arguments = ScanArgs {
+        files: files.to_vec(),
+        format,
+        corpus: None,
+    };
+    let result = scan(&arguments, &mut out, &mut |error| {
+        complaints.push(error.one_line());
+    });
+    Answer {
+        result,
+        out: String::from_utf8(out).unwrap(),
+        complaints,
+    }
+}
+
+#[test]
+fn findings_exit_bad_and_clean_logs_good() {
+    let answer = run(&[fixture("clean_boot_7.3.log")], Format::Json);
+    assert_eq!((answer.result.unwrap(), &*answer.out), (Exit::Good, ""));
+    let answer = run(&[fixture("busy_inodes.log")], Format::Json);
+    assert_eq!(answer.result.unwrap(), Exit::Bad);
+    let lines: Vec<serde_json::Value> = answer
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 1);
+    for key in [
+        "file",
+        "class",
+        "title",
+        "signature",
+        "damaged",
+        "first_line",
+        "last_line",
+        "frames",
+        "task",
+        "cpu",
+        "time",
+    ] {
+        assert!(
+            lines[0].get(key).is_some(),
+            "{key} is missing in {}",
+            lines[0]
+        );
+    }
+    assert_eq!(lines[0]["class"], "busy_inodes");
+}
+
+#[test]
+fn people_get_title_task_and_stack() {
+    let answer = run(&[fixture("lock_cycle_of_two_tasks.log")], Format::Human);
+    assert!(
+        answer.out.contains("INFO: task hung in lock_rename"),
+        "{}",
+        answer.out
+    );
+    assert!(answer.out.contains("task renamer:710"), "{}", answer.out);
+    assert!(
+        answer.out.contains("waits for unlinker:711"),
+        "{}",
+        answer.out
+    );
+}
+
+#[test]
+fn an_empty_file_is_a_log_without_findings() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty");
+    fs::write(&empty, b"").unwrap();
+    assert_eq!(run(&[empty], Format::Json).result.unwrap(), Exit::Good);
+}
+
+#[test]
+fn what_cannot_be_scanned_is_named_and_the_rest_is_scanned() {
+    let directory = tempfile::tempdir().unwrap();
+    let binary = directory.path().join("binary");
+    fs::write(&binary, [0_u8, 1, 2, 3, 4, 5].repeat(1000)).unwrap();
+    let files = [
+        directory.path().to_owned(),
+        binary,
+        directory.path().join("absent"),
+        fixture("busy_inodes.log"),
+    ];
+    let answer = run(&files, Format::Json);
+    let error = answer.result.unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    assert_eq!(error.one_line(), "3 of 4 files could not be scanned");
+    assert!(answer.out.contains("Busy inodes"), "{}", answer.out);
+    assert_eq!(answer.complaints.len(), 3);
+    assert!(
+        answer.complaints[0].ends_with("is a directory, not a log"),
+        "{:?}",
+        answer.complaints
+    );
+    assert!(
+        answer.complaints[1].contains("binary data"),
+        "{:?}",
+        answer.complaints
+    );
+    assert!(
+        answer.complaints[2].contains("cannot read"),
+        "{:?}",
+        answer.complaints
+    );
+}
+
+#[test]
+fn one_bad_file_is_told_by_its_own_error() {
+    let answer = run(&[PathBuf::from("/")], Format::Json);
+    assert_eq!(
+        answer.result.unwrap_err().one_line(),
+        "/ is a directory, not a log"
+    );
+    assert!(answer.complaints.is_empty());
+}
+
+#[test]
+fn a_corpus_is_answered_line_by_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let corpus = directory.path().join("corpus.jsonl");
+    let log = fs::read_to_string(fixture("busy_inodes.log")).unwrap();
+    let cases = [
+        serde_json::json!({"id": "a", "log": log, "title": "ignored"}),
+        serde_json::json!({"id": "b", "log": "nothing here"}),
+    ];
+    fs::write(&corpus, format!("{}\n{}\n", cases[0], cases[1])).unwrap();
+    let mut out = Vec::new();
+    let arguments = ScanArgs {
+        files: Vec::new(),
+        format: Format::Json,
+        corpus: Some(corpus.clone()),
+    };
+    let exit = scan(&arguments, &mut out, &mut |_| {}).unwrap();
+    assert_eq!(exit, Exit::Bad);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "{\"id\":\"a\",\"detect\":true,\"cls\":\"busy_inodes\",\"title\":\"VFS: Busy inodes after unmount (use-after-free)\",\"corrupted\":false}\n\
+         {\"id\":\"b\",\"detect\":false,\"cls\":\"none\",\"title\":\"\",\"corrupted\":false}\n"
+    );
+    fs::write(&corpus, "{\"id\": \"a\"}\n").unwrap();
+    let error = scan(&arguments, &mut Vec::new(), &mut |_| {}).unwrap_err();
+    assert!(
+        error.one_line().contains("corpus.jsonl:1: not a case"),
+        "{error}"
+    );
+}
