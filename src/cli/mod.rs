@@ -2,14 +2,14 @@
 //! arguments, the runtime, signals, printing errors, exit codes. Standard
 //! output carries data; everything else goes to standard error.
 
-mod cache;
-mod cluster;
+pub mod cache;
+pub mod cluster;
 mod doctor;
 mod judge;
 mod output;
 mod report;
 mod run;
-mod scan;
+pub mod scan;
 mod shell;
 
 use std::io::IsTerminal;

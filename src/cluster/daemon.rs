@@ -6,6 +6,7 @@
 //! the daemon itself is found through its admin socket, whose peer the kernel
 //! names in this process's own numbers, and is then held by a pidfd.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -78,8 +79,8 @@ pub(super) struct Daemon {
     pub(super) log: PathBuf,
     /// The child of kvet's that it runs under, if it is not vstart's.
     process: Option<Process>,
-    pid: Option<Pid>,
-    held: Option<AsyncFd<OwnedFd>>,
+    pid: OnceCell<Pid>,
+    held: OnceCell<AsyncFd<OwnedFd>>,
 }
 
 impl Daemon {
@@ -96,28 +97,29 @@ impl Daemon {
             socket,
             log,
             process,
-            pid: None,
-            held: None,
+            pid: OnceCell::new(),
+            held: OnceCell::new(),
         }
     }
 
     /// Asks its admin socket, and takes hold of the process at the first
     /// answer.
-    pub(super) async fn probe(&mut self, prefix: &str) -> io::Result<Answer> {
+    pub(super) async fn probe(&self, prefix: &str) -> io::Result<Answer> {
         let answer = admin::ask(&self.socket, &json!({"prefix": prefix}), PROBE).await?;
-        if self.held.is_none() {
+        if self.held.get().is_none() {
             self.hold(answer.pid)?;
         }
         Ok(answer)
     }
 
-    fn hold(&mut self, pid: Option<i32>) -> io::Result<()> {
+    fn hold(&self, pid: Option<i32>) -> io::Result<()> {
         let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, "its process is out of sight")
         })?;
         let handle = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        self.held = Some(register(handle)?);
-        self.pid = Some(pid);
+        // The first to take hold wins; both hold the same process.
+        let _ = self.held.set(register(handle)?);
+        let _ = self.pid.set(pid);
         Ok(())
     }
 
@@ -146,7 +148,7 @@ impl Daemon {
 
     /// Signals the daemon itself. One that has ended needs none.
     fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
-        let sent = match &self.held {
+        let sent = match self.held.get() {
             Some(held) => pidfd_send_signal(held.get_ref(), signal),
             None => Ok(()),
         };
@@ -191,18 +193,18 @@ impl Daemon {
 
     /// Returns when it has ended. Safe to race and to call again.
     pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
-        if let Some(held) = &self.held {
+        if let Some(held) = self.held.get() {
             // A pidfd that reads as ready stays so.
             drop(held.readable().await);
         }
         let Some(process) = &mut self.process else {
-            if self.held.is_none() {
+            if self.held.get().is_none() {
                 // Nothing is known of it yet, so nothing can be said.
                 std::future::pending::<()>().await;
             }
             return None;
         };
-        if self.held.is_none() {
+        if self.held.get().is_none() {
             return process.wait().await.ok();
         }
         process.signal(Signal::CONT);
@@ -214,7 +216,7 @@ impl Daemon {
 
     /// Returns when the process that answered for it has ended.
     pub(super) async fn lost(&self) {
-        match &self.held {
+        match self.held.get() {
             // A pidfd that reads as ready stays so.
             Some(held) => drop(held.readable().await),
             None => std::future::pending().await,
@@ -224,7 +226,7 @@ impl Daemon {
     /// Ends it at once. Its state is thrown away with it, so there is nothing
     /// that a gentler end would save.
     pub(super) fn kill(&self) {
-        if let Some(held) = &self.held {
+        if let Some(held) = self.held.get() {
             // The only failure left is that it has ended.
             let _ = pidfd_send_signal(held.get_ref(), Signal::KILL);
         }
@@ -241,7 +243,7 @@ impl Daemon {
     /// Kills it and waits until it is gone or `limit` has come.
     pub(super) fn end(&mut self, limit: Instant) {
         self.kill();
-        if let Some(held) = &self.held {
+        if let Some(held) = self.held.get() {
             family::wait(held.get_ref(), limit);
         }
         if let Some(process) = &mut self.process {
@@ -251,7 +253,7 @@ impl Daemon {
 
     /// Its process id, as this process sees it.
     pub(super) fn pid(&self) -> Option<u32> {
-        u32::try_from(self.pid?.as_raw_pid()).ok()
+        u32::try_from(self.pid.get()?.as_raw_pid()).ok()
     }
 
     /// Its log file.

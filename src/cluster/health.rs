@@ -18,7 +18,7 @@ use crate::context::Context;
 
 /// Pauses between two looks: short at first, because a start takes a second.
 const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_millis(200);
+pub(super) const LONGEST: Duration = Duration::from_millis(200);
 
 /// Where a group's state machine comes to rest. It does so too when there are
 /// not enough OSDs for all copies, so this alone does not mean active+clean.
@@ -111,7 +111,7 @@ pub(super) async fn healthy(
 
 /// What is missing now.
 pub(super) async fn look(
-    daemons: &mut Daemons,
+    daemons: &Daemons,
     monitor: &Monitor,
     ranks: u32,
 ) -> Result<Vec<Missing>, ClusterError> {
@@ -167,11 +167,11 @@ fn question(kind: Kind) -> &'static str {
     }
 }
 
-async fn ask_all(daemons: &mut Daemons) -> Vec<Answered> {
-    join_all(daemons.iter_mut().map(ask_one)).await
+async fn ask_all(daemons: &Daemons) -> Vec<Answered> {
+    join_all(daemons.iter().map(ask_one)).await
 }
 
-async fn ask_one(daemon: &mut Daemon) -> Answered {
+async fn ask_one(daemon: &Daemon) -> Answered {
     let said = match daemon.probe(question(daemon.kind)).await {
         Ok(answer) => answer.json(),
         Err(error) => Err(error.to_string()),

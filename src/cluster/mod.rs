@@ -227,18 +227,26 @@ impl Cluster {
     }
 
     /// Waits until the cluster is healthy again, as after a failover.
-    pub async fn healthy(
-        &mut self,
-        context: &Context,
-        within: Duration,
-    ) -> Result<(), ClusterError> {
+    pub async fn healthy(&self, context: &Context, within: Duration) -> Result<(), ClusterError> {
         let until = Until::within(within);
-        health::healthy(context, &mut self.daemons, &self.monitor, self.ranks, until).await
+        loop {
+            let missing = health::look(&self.daemons, &self.monitor, self.ranks).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = context.cancel.cancelled() => return Err(ClusterError::Interrupted),
+                ended = self.lost() => return Err(ended.into()),
+                () = until.reached() => return Err(self.daemons.unhealthy(within, &missing)),
+                () = tokio::time::sleep(health::LONGEST) => {}
+            }
+        }
     }
 
     /// What keeps the cluster from being healthy, in words; empty if it is.
-    pub async fn complaints(&mut self) -> Result<Vec<String>, ClusterError> {
-        let missing = health::look(&mut self.daemons, &self.monitor, self.ranks).await?;
+    pub async fn complaints(&self) -> Result<Vec<String>, ClusterError> {
+        let missing = health::look(&self.daemons, &self.monitor, self.ranks).await?;
         Ok(missing.into_iter().map(|missing| missing.what).collect())
     }
 
@@ -413,10 +421,6 @@ impl Daemons {
 
     fn iter(&self) -> impl Iterator<Item = &Daemon> {
         self.list.iter()
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Daemon> {
-        self.list.iter_mut()
     }
 
     /// The first one to end.

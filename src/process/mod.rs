@@ -227,7 +227,7 @@ impl Command {
     /// The same command inside a namespace.
     #[must_use]
     pub fn inside(mut self, namespace: &Namespace) -> Self {
-        let (program, mut args) = namespace.entry();
+        let (program, mut args) = namespace.entry(self.directory.as_deref());
         args.push(std::mem::replace(&mut self.program, program));
         args.append(&mut self.args);
         self.args = args;

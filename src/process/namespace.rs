@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -92,8 +93,14 @@ impl Namespace {
     }
 
     /// The program and leading arguments that run a command inside.
-    pub(super) fn entry(&self) -> (OsString, Vec<OsString>) {
+    /// nsenter forgets the working directory, so that is its business, too.
+    pub(super) fn entry(&self, directory: Option<&Path>) -> (OsString, Vec<OsString>) {
         let mut args = vec![OsString::from(format!("--target={}", self.first))];
+        if let Some(directory) = directory {
+            let mut word = OsString::from("--wdns=");
+            word.push(directory);
+            args.push(word);
+        }
         if self.user {
             args.push("--user".into());
             args.push("--preserve-credentials".into());
@@ -135,6 +142,21 @@ mod tests {
         let text = String::from_utf8(finished.stdout).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("10.99.0.1/32"), "{text}");
+        namespace.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_command_inside_keeps_its_directory() {
+        let namespace = Namespace::create(ADDRESS).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let finished = Command::new("pwd")
+            .directory(directory.path())
+            .inside(&namespace)
+            .run(&CancellationToken::new())
+            .await
+            .unwrap();
+        let said = String::from_utf8(finished.stdout).unwrap();
+        assert_eq!(said.trim(), directory.path().to_str().unwrap());
         namespace.close().await;
     }
 

@@ -1,16 +1,22 @@
 //! What a workload has done to the cluster while the guest runs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
+use crate::context::Context;
 use crate::workload::HostStep;
+
+/// How long a cluster may take to recover from what was done to it.
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Carries out one step. `clients` are the client numbers by mount that the
 /// guest reported; they count only if the cluster knows them as sessions of
 /// this very guest, so a guest cannot have another one's session evicted.
 pub(super) async fn perform(
+    context: &Context,
     cluster: &Cluster,
     step: &HostStep,
     hostname: &str,
@@ -70,7 +76,7 @@ pub(super) async fn perform(
             tokio::time::sleep(*time).await;
             Ok(())
         }
-        HostStep::WaitHealthy => cluster.sessions().await.map(drop),
+        HostStep::WaitHealthy => cluster.healthy(context, RECOVERY).await,
     };
     result.map_err(|error| crate::Error::from(error).one_line())
 }

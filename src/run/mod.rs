@@ -78,11 +78,9 @@ pub async fn run(
     let (building, trying) = tokio::join!(builds, trials);
     // The record tells what was obtained, whatever failed.
     if let Ok(Some(accelerator)) = &trying {
-        beginning.host.accelerator = match accelerator {
-            vm::Accelerator::Kvm => "kvm",
-            vm::Accelerator::Tcg => "tcg",
-        }
-        .to_owned();
+        accelerator
+            .name()
+            .clone_into(&mut beginning.host.accelerator);
     }
     let report = record.report(&beginning, began.elapsed().as_secs_f64())?;
     building?;

@@ -188,7 +188,7 @@ impl Record {
 
     /// Judges what is recorded and keeps the report.
     pub fn report(&self, beginning: &Beginning, seconds: f64) -> Result<Report, RecordError> {
-        self.report_with(beginning, seconds, |trial| Ok(trial))
+        self.report_with(beginning, seconds, Ok)
     }
 
     /// The same, each trial having passed through `review` first: `judge` reads

@@ -37,7 +37,7 @@ pub(super) struct Begun {
 pub(super) struct Steps<'a> {
     bench: &'a Bench<'a>,
     hostname: &'a str,
-    steps: Vec<Step>,
+    list: Vec<Step>,
     next: usize,
     current: Option<usize>,
     /// The host's step in the foreground.
@@ -52,22 +52,21 @@ pub(super) struct Steps<'a> {
 impl<'a> Steps<'a> {
     pub(super) fn new(bench: &'a Bench<'a>, hostname: &'a str) -> Self {
         let workload = &bench.plan.workload;
-        // Everything the kernel says, from here on.
-        let mut sysctls = workload.sysctls.clone();
-        sysctls.insert("kernel.printk".to_owned(), "8".to_owned());
-        let first = Step {
-            name: Some("sysctls".to_owned()),
+        let preparation = workload.preparation().map(|action| Step {
+            name: Some("prepare".to_owned()),
             timeout: None,
             background: false,
             allow: Vec::new(),
-            action: Action::Guest(GuestStep::Sysctl(sysctls)),
-        };
-        let mut steps = vec![first];
-        steps.extend(workload.steps.iter().cloned());
+            action: Action::Guest(action),
+        });
+        let list = preparation
+            .into_iter()
+            .chain(workload.steps.iter().cloned())
+            .collect();
         Self {
             bench,
             hostname,
-            steps,
+            list,
             next: 0,
             current: None,
             host: None,
@@ -84,7 +83,7 @@ impl<'a> Steps<'a> {
 
     /// What the trial is about, for messages.
     pub(super) fn label(&self) -> String {
-        match self.current.and_then(|at| self.steps.get(at)) {
+        match self.current.and_then(|at| self.list.get(at)) {
             Some(step) => step.label(),
             None if self.next == 0 => "the boot".to_owned(),
             None => "the end".to_owned(),
@@ -94,7 +93,7 @@ impl<'a> Steps<'a> {
     /// How long the step in the foreground may take, before scaling.
     pub(super) fn timeout(&self) -> Duration {
         self.current
-            .and_then(|at| self.steps.get(at)?.timeout)
+            .and_then(|at| self.list.get(at)?.timeout)
             .unwrap_or(self.bench.plan.workload.step_timeout)
     }
 
@@ -107,7 +106,7 @@ impl<'a> Steps<'a> {
     /// Takes the next step off the list; `None` at its end.
     pub(super) fn begin_next(&mut self) -> Option<Begun> {
         let at = self.next;
-        let step = self.steps.get(at)?.clone();
+        let step = self.list.get(at)?.clone();
         self.next += 1;
         let mut begun = Begun {
             number: u32::try_from(at).unwrap_or(u32::MAX),
@@ -129,12 +128,12 @@ impl<'a> Steps<'a> {
                 let clients = self.clients.clone();
                 self.current = Some(at);
                 self.host = Some(Box::pin(async move {
-                    perform(bench.cluster, &action, hostname, &clients).await
+                    perform(bench.context, bench.cluster, &action, hostname, &clients).await
                 }));
             }
             Action::Wait(name) => {
                 let named = |step: &Step| step.background && step.name.as_ref() == Some(&name);
-                let awaited = self.steps.iter().position(named);
+                let awaited = self.list.iter().position(named);
                 match awaited.and_then(|awaited| Some((awaited, self.ended.remove(&awaited)?))) {
                     Some((awaited, result)) => begun.then = self.follow(awaited, result),
                     None => self.current = awaited,
@@ -155,7 +154,7 @@ impl<'a> Steps<'a> {
             self.current = None;
             return self.follow(at, result);
         }
-        if self.steps[at].background {
+        if self.list[at].background {
             self.ended.insert(at, result);
         }
         Move::Wait
@@ -176,7 +175,7 @@ impl<'a> Steps<'a> {
 
     /// What follows from a guest step's result.
     fn follow(&mut self, at: usize, result: StepResult) -> Move {
-        let step = &self.steps[at];
+        let step = &self.list[at];
         match result {
             StepResult::Done(report) => {
                 if let Action::Guest(GuestStep::Mount { name, .. }) = &step.action

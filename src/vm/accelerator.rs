@@ -39,6 +39,15 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
+    /// The word in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+
     /// By how much deadlines grow under this accelerator: emulation runs
     /// kernels 5 to 20 times slower.
     #[must_use]
