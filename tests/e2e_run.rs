@@ -1,7 +1,11 @@
 //! Whole runs on real kernels and a real cluster: the verdicts a user can get,
 //! and that nothing is left behind, however a run ends.
 #![cfg(feature = "e2e")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and shows what the run said"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

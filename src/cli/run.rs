@@ -10,6 +10,7 @@ use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, Plan};
+use crate::kernel::{KernelVersion, SourceSpec};
 use crate::report::human;
 use crate::run::{Options, run as carry_out};
 use crate::store::Store;
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Trials of each arm, instead of the job's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
+    /// Debian's source of this kernel version instead of the job's
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<KernelVersion>,
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -45,7 +49,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let choice = Choice {
         arms: arguments.arms,
         trials: arguments.trials,
-        source: None,
+        source: arguments.kernel.as_ref().map(debian),
     };
     let plan = Plan::load(&arguments.job, &choice)?;
     if arguments.dry_run {
@@ -76,6 +80,17 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         Format::Json => print_json(&report)?,
     }
     Ok(report.verdict.kind.exit())
+}
+
+/// Debian's package of a kernel version: `6.12.117` is in linux-source-6.12.
+fn debian(version: &KernelVersion) -> SourceSpec {
+    let text = version.to_string();
+    let branch: Vec<&str> = text.splitn(3, '.').take(2).collect();
+    SourceSpec::Debian {
+        package: format!("linux-source-{}", branch.join(".")),
+        version: (text.matches('.').count() > 1).then_some(text),
+        suite: None,
+    }
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.

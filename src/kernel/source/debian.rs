@@ -375,11 +375,16 @@ fn parse_madison(text: &str) -> Vec<Offer> {
         .collect()
 }
 
+/// The newest offer of this version: Debian's own (`6.12.117-1`), or the
+/// kernel's (`6.12.117`) whatever Debian made of it.
 fn choose(offers: &[Offer], version: Option<&str>) -> Option<Offer> {
-    offers
-        .iter()
-        .find(|offer| version.is_none_or(|version| version == offer.version))
-        .cloned()
+    let fits = |offer: &&Offer| {
+        version.is_none_or(|version| {
+            let rest = offer.version.strip_prefix(version);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+    };
+    offers.iter().find(fits).cloned()
 }
 
 fn not_found(
@@ -423,6 +428,8 @@ mod tests {
         let offers = parse_madison(text);
         assert_eq!(offers.len(), 2);
         assert_eq!(choose(&offers, None).unwrap().version, "7.3.4-1~bpo13+1");
+        assert_eq!(choose(&offers, Some("7.3.3")).unwrap().version, "7.3.3-1");
+        assert!(choose(&offers, Some("7.3")).is_none());
         assert_eq!(
             choose(&offers, Some("7.3.3-1")).unwrap().place,
             "http://m.example/debian sid/main amd64"

@@ -15,7 +15,8 @@ pub enum SourceSpec {
     Debian {
         /// The package.
         package: String,
-        /// Its version; the newest found if absent.
+        /// Its version, Debian's (`6.12.117-1`) or the kernel's (`6.12.117`);
+        /// the newest found if absent.
         version: Option<String>,
         /// The suite to take it from; the usual ones in turn if absent.
         suite: Option<String>,
