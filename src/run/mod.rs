@@ -38,6 +38,7 @@ use crate::vm;
 pub use judge::judge_again;
 pub use record::{Beginning, Record, RecordError};
 pub use shell::{ShellError, shell};
+pub use trial::COMMAND_LINE;
 
 /// The address of a cluster inside its namespace.
 pub const CLUSTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);

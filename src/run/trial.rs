@@ -29,6 +29,11 @@ use crate::store::{Scratch, io_error};
 use crate::verdict::{Ending, Trial};
 use crate::vm::{Accelerator, Boot, Channels, End, Machine};
 
+/// The kernel's command line. Boot chatter below `notice` would cost time under
+/// emulation; the agent turns everything on before it says it is ready. An oops
+/// is a panic and a panic ends the machine: both are told apart at once.
+pub const COMMAND_LINE: &str = "console=ttyS0 loglevel=6 panic=-1 oops=panic";
+
 /// From QEMU's start to the agent's first word, under KVM.
 const BOOT_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -79,12 +84,7 @@ pub(super) struct Subject<'a> {
 pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Trial, Error> {
     let began = Instant::now();
     let scratch = Scratch::new()?;
-    // Boot chatter below `notice` would cost time under emulation; the agent's
-    // first step turns everything on.
-    let command_line = format!(
-        "console=ttyS0 loglevel=6 panic=-1 oops=panic {}",
-        subject.arm.command_line
-    );
+    let command_line = format!("{COMMAND_LINE} {}", subject.arm.command_line);
     let boot = Boot {
         hardware: &bench.plan.hardware,
         accelerator: bench.accelerator,
