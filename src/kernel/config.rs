@@ -124,16 +124,26 @@ pub async fn configure(
             .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
     );
     let objects = ObjectDirectory::open(store, &place).await?;
-    let asked = objects.join("kvet-asked.config");
-    write_atomic(&asked, text_of(&wanted).as_bytes())?;
-    for target in ["allnoconfig", "olddefconfig"] {
-        let mut make = objects.make(&patched.path).arg("-s");
-        if target == "allnoconfig" {
-            make = make.env("KCONFIG_ALLCONFIG", &asked);
-        }
-        make.arg(target).run(&context.cancel).await?;
-    }
+    let asked = text_of(&wanted);
     let path = objects.join(".config");
+    let stamp = objects.join("kvet-configured");
+    let decided_by = decided_by(&patched, &place, &asked)?;
+    let known = std::fs::read_to_string(&stamp).unwrap_or_default();
+    let cached = known == decided_by.as_str() && path.exists();
+    if !cached {
+        // Until the new one is whole, what is there follows from nothing known.
+        write_atomic(&stamp, b"")?;
+        let asked_path = objects.join("kvet-asked.config");
+        write_atomic(&asked_path, asked.as_bytes())?;
+        for target in ["allnoconfig", "olddefconfig"] {
+            let mut make = objects.make(&patched.path).arg("-s");
+            if target == "allnoconfig" {
+                make = make.env("KCONFIG_ALLCONFIG", &asked_path);
+            }
+            make.arg(target).run(&context.cancel).await?;
+        }
+        write_atomic(&stamp, decided_by.as_str().as_bytes())?;
+    }
     let config = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
     let needs = patched.series.iter().flat_map(|series| {
         series
@@ -153,7 +163,7 @@ pub async fn configure(
             lost,
         });
     }
-    progress.finish(false);
+    progress.finish(cached);
     Ok(Configured {
         patched,
         config,
@@ -162,6 +172,33 @@ pub async fn configure(
         key,
         objects,
     })
+}
+
+/// Everything a final configuration follows from: two arms of one source that
+/// agree on it have the same one, and Kconfig's seconds are spent once.
+fn decided_by(patched: &PatchedTree, place: &Key, asked: &str) -> Result<Key, ConfigError> {
+    let mut parts = vec![
+        place.as_str().as_bytes().to_vec(),
+        asked.as_bytes().to_vec(),
+    ];
+    for path in &patched.touched {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let decides =
+            name.starts_with("Kconfig") || name == "Makefile" || path.starts_with("scripts");
+        if !decides {
+            continue;
+        }
+        let file = patched.path.join(path);
+        // A file that the series remove is as telling as one they write.
+        let content = if file.exists() {
+            std::fs::read(&file).map_err(io_error("read", &file))?
+        } else {
+            Vec::new()
+        };
+        parts.push(path.to_string_lossy().into_owned().into_bytes());
+        parts.push(content);
+    }
+    Ok(Key::of(parts))
 }
 
 impl Configured {

@@ -32,6 +32,8 @@ pub struct PatchedTree {
     pub path: PathBuf,
     /// What was applied.
     pub series: Vec<SelectedSeries>,
+    /// The files that the series touch, relative to the tree.
+    pub touched: BTreeSet<PathBuf>,
     /// How many files were rewritten to get here from the arm before.
     pub rewritten: usize,
     pub(super) _worktree: Worktree,
@@ -127,6 +129,7 @@ pub async fn patch(
         tree: tree.clone(),
         path: worktree.path(),
         series: series.to_vec(),
+        touched,
         rewritten,
         _worktree: worktree,
     })
