@@ -1,5 +1,7 @@
 //! `kvet scan` on good and on bad input.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

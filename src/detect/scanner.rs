@@ -15,6 +15,7 @@ use super::assemble;
 use super::finding::{Finding, Sighting};
 use super::report::Report;
 use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
+use super::target::ExtraRule;
 use super::title;
 use crate::console::{self, Caller, Line, Splitter};
 
@@ -43,6 +44,15 @@ impl Scanner {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A scanner that also finds what a job's own rules name. Every line is
+    /// then looked at, which takes its time.
+    #[must_use]
+    pub fn with_rules(rules: Vec<ExtraRule>) -> Self {
+        let mut scanner = Self::default();
+        scanner.state.extra = rules;
+        scanner
     }
 
     /// Reads on; chunks may end anywhere.
@@ -102,6 +112,8 @@ struct State {
     first_lines: HashSet<u64>,
     first_order: VecDeque<u64>,
     boot: Boot,
+    /// A job's own rules.
+    extra: Vec<ExtraRule>,
 }
 
 #[derive(Debug)]
@@ -128,7 +140,7 @@ impl State {
         }
         let mut at = 0;
         while at < run.len() {
-            if self.open.is_empty() && self.prelude.is_none() {
+            if self.open.is_empty() && self.prelude.is_none() && self.extra.is_empty() {
                 let Some(found) = TABLE.next(&run[at..]) else {
                     self.lines += count_lines(&run[at..]);
                     return;
@@ -162,6 +174,31 @@ impl State {
             }
         }
         self.route(&line);
+        if !line.user && !self.extra.is_empty() {
+            self.extra(&line);
+        }
+    }
+
+    /// Findings of a job's own rules are a line each.
+    fn extra(&mut self, line: &Line<'_>) {
+        let Some(rule) = self
+            .extra
+            .iter()
+            .find(|rule| rule.message.matches(&line.body))
+        else {
+            return;
+        };
+        let finding = assemble::single(rule, line, self.lines);
+        if self.is_replay(line) {
+            return;
+        }
+        self.out.push(Sighting::Begun {
+            class: finding.class,
+            title: finding.title.clone(),
+            line: finding.first_line,
+        });
+        self.last_finding = Some(finding.last_line);
+        self.out.push(Sighting::Complete(Box::new(finding)));
     }
 
     /// A line that may begin a report; false if it is only a line after all.

@@ -174,7 +174,7 @@ fn panic_title(message: &str) -> (String, Option<String>) {
 }
 
 /// Replaces what differs from report to report: addresses and numbers.
-fn scrub(message: &str) -> String {
+pub(super) fn scrub(message: &str) -> String {
     let mut words = Vec::new();
     for word in message.split_whitespace().take(16) {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
