@@ -176,3 +176,24 @@ fn a_job_may_add_a_message_of_its_own() {
         .collect();
     assert_eq!(titles, ["my trouble"]);
 }
+
+#[test]
+fn each_check_for_hung_tasks_is_told_when_the_next_one_comes() {
+    let check = |second: u32| {
+        format!(
+            "[ {second:4}.000001] INFO: task a:1 blocked for more than 5 seconds.\n\
+             [ {second:4}.000002] Call Trace:\n\
+             [ {second:4}.000003]  schedule+0x1/0x2\n\
+             [ {second:4}.000004]  kvet_wait_here+0x1/0x2\n\
+             [ {second:4}.000005]  do_syscall_64+0x1/0x2\n"
+        )
+    };
+    let complete = |sightings: &[Sighting]| {
+        let whole = |sighting: &&Sighting| matches!(sighting, Sighting::Complete(_));
+        sightings.iter().filter(whole).count()
+    };
+    let mut scanner = Scanner::new();
+    assert_eq!(complete(&scanner.push(check(10).as_bytes())), 0);
+    assert_eq!(complete(&scanner.push(check(15).as_bytes())), 1);
+    assert_eq!(complete(&scanner.end()), 1);
+}

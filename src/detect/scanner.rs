@@ -27,6 +27,8 @@ const SILENCE: u64 = 4096;
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
+/// Seconds between two reports of one check for hung tasks: a slow console's.
+const CHECK_SECONDS: f64 = 3.0;
 /// Reports open at once; more contexts than that only come from garbage.
 const OPEN: usize = 64;
 /// First lines remembered to recognise a replay.
@@ -249,9 +251,13 @@ impl State {
         if let Some(own) = own {
             let mut before = self.open.remove(own);
             before.broken |= before.is_cut();
-            let check =
-                hit.rule().class == Class::HungTask && before.hit.rule().class == Class::HungTask;
-            if check {
+            let soon = match (before.last_time, line.time) {
+                (Some(last), Some(now)) => now - last < CHECK_SECONDS,
+                _ => true,
+            };
+            let hung = |class| class == Class::HungTask;
+            let check = hung(hit.rule().class) && hung(before.hit.rule().class);
+            if check && soon && self.group.len() < OPEN {
                 self.group.push(before);
             } else {
                 self.close(before);

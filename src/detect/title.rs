@@ -71,6 +71,9 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     } else {
         Vec::new()
     };
+    if wants && functions.is_empty() && complaining.is_empty() {
+        functions = last_resort(parts);
+    }
     let mut damaged = parts.interleaved;
     if wants && functions.is_empty() {
         damaged = true;
@@ -306,6 +309,29 @@ fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<S
                 && (complaining.is_empty() || !name.starts_with(complaining))
         })
         .map(str::to_owned)
+}
+
+/// For a stack of nothing but helpers that is whole all the same: its innermost
+/// function that does not belong to the report.
+fn last_resort(parts: &Parts) -> Vec<String> {
+    let Some(stack) = parts.main() else {
+        return Vec::new();
+    };
+    let mut reliable = stack.frames.iter().filter(|frame| frame.reliable);
+    let whole = reliable
+        .clone()
+        .next_back()
+        .is_some_and(|last| skip::OUTSIDE.contains(&last.function));
+    if !(whole && stack.traced) {
+        return Vec::new();
+    }
+    let first = reliable.clone().find(|frame| {
+        !skip::BLOCKING.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function)
+    });
+    first
+        .or_else(|| reliable.find(|frame| !skip::BLOCKING.contains(&frame.function)))
+        .map(|frame| spellings(plain(&frame.function)))
+        .unwrap_or_default()
 }
 
 fn lock(parts: &Parts) -> Option<String> {
