@@ -296,15 +296,6 @@ fn lead(body: &str) -> &str {
         {
             rest = after;
         }
-        // Android's vendors put CPU and task in front: `[4:comm: 123] `.
-        if rest.len() < before.len()
-            && let Some(end) = rest.find("] ")
-            && end < 32
-            && rest[..end].contains(':')
-            && rest.as_bytes()[0].is_ascii_digit()
-        {
-            rest = &rest[end + 2..];
-        }
         if rest.len() == before.len() {
             return rest;
         }
