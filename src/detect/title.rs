@@ -82,6 +82,9 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     if rule.stack && !has_stack(rule.function, parts) {
         damaged = true;
     }
+    // What went on is told by the outer end of the stack: without that end it
+    // may be anything.
+    damaged |= choice == Choice::Outermost && !reaches_the_entry(parts);
     let text = fill(
         &pattern,
         report,
@@ -342,17 +345,41 @@ fn lock(parts: &Parts) -> Option<String> {
 /// The outermost function that tells what was going on when a timer or an NMI
 /// found the CPU stalled.
 fn outermost(parts: &Parts) -> Vec<String> {
-    let stacks = parts
-        .stacks
-        .iter()
-        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced);
-    for stack in stacks {
+    for stack in stalled(parts) {
         let found = outermost_of(&stack.frames);
         if !found.is_empty() {
             return found;
         }
     }
     Vec::new()
+}
+
+/// Whether the function is where a fault of user space enters.
+fn is_fault(name: &str) -> bool {
+    matches!(
+        name,
+        "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
+    )
+}
+
+/// Whether the stack of a stall goes all the way out.
+fn reaches_the_entry(parts: &Parts) -> bool {
+    stalled(parts)
+        .find(|stack| !outermost_of(&stack.frames).is_empty())
+        .and_then(|stack| stack.frames.iter().rfind(|frame| frame.reliable))
+        .is_some_and(|last| {
+            let name = plain(&last.function);
+            !last.interrupt
+                && (skip::OUTSIDE.contains(name) || system_call(name).is_some() || is_fault(name))
+        })
+}
+
+/// The stacks that may show a stall.
+fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
+    parts
+        .stacks
+        .iter()
+        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced)
 }
 
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
@@ -372,14 +399,10 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
         below.iter().copied().partition(|frame| frame.interrupt);
     // A fault of user space is short as well: then it is the interrupt.
-    let faulted = task.iter().any(|frame| {
-        matches!(
-            plain(&frame.function),
-            "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
-        )
-    }) && !task
-        .iter()
-        .any(|frame| system_call(plain(&frame.function)).is_some());
+    let faulted = task.iter().any(|frame| is_fault(plain(&frame.function)))
+        && !task
+            .iter()
+            .any(|frame| system_call(plain(&frame.function)).is_some());
     let order = if faulted {
         [&interrupt, &task]
     } else {
