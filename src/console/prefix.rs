@@ -447,8 +447,8 @@ mod tests {
     #[test]
     fn a_stack_line_is_not_a_prefix() {
         assert_eq!(
-            body(" [<ffffffff82d383a9>] dump_stack+0x12e/0x185"),
-            " [<ffffffff82d383a9>] dump_stack+0x12e/0x185"
+            body(" [<ffffffff81300040>] dump_stack+0x12c/0x180"),
+            " [<ffffffff81300040>] dump_stack+0x12c/0x180"
         );
         assert_eq!(
             body("[<80101a0c>] (__irq_svc) from x"),
