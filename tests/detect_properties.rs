@@ -1,5 +1,8 @@
 //! Properties of the detector that no single log shows.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -75,7 +78,7 @@ fn interleaved(one: &[String], two: &[String], turns: &[bool]) -> String {
         let Some(line) = next else { return log };
         let (_, rest) = line.split_once(']').unwrap();
         clock += 1;
-        log.push_str(&format!("[  100.{clock:06}]{rest}\n"));
+        writeln!(log, "[  100.{clock:06}]{rest}").unwrap();
     }
 }
 
@@ -154,4 +157,43 @@ fn byte_by_byte_is_the_same_as_at_once() {
         let cuts: Vec<usize> = (0..short.len()).collect();
         assert_eq!(in_chunks(short, &cuts), scan(short));
     }
+}
+
+#[test]
+fn a_job_may_add_a_message_of_its_own() {
+    let rule = serde_yaml::from_str("{message: 'kvet: * went wrong', title: my trouble}").unwrap();
+    let log = b"[    1.000000] kvet: all is well\n[    2.000000] kvet: disk 7 went wrong\n";
+    assert!(scan(log).is_empty());
+    let mut scanner = Scanner::with_rules(vec![rule]);
+    let mut found = scanner.push(log);
+    found.extend(scanner.end());
+    let titles: Vec<&str> = found
+        .iter()
+        .filter_map(|sighting| match sighting {
+            Sighting::Complete(finding) => Some(finding.title.as_str()),
+            Sighting::Begun { .. } => None,
+        })
+        .collect();
+    assert_eq!(titles, ["my trouble"]);
+}
+
+#[test]
+fn each_check_for_hung_tasks_is_told_when_the_next_one_comes() {
+    let check = |second: u32| {
+        format!(
+            "[ {second:4}.000001] INFO: task a:1 blocked for more than 5 seconds.\n\
+             [ {second:4}.000002] Call Trace:\n\
+             [ {second:4}.000003]  schedule+0x1/0x2\n\
+             [ {second:4}.000004]  kvet_wait_here+0x1/0x2\n\
+             [ {second:4}.000005]  do_syscall_64+0x1/0x2\n"
+        )
+    };
+    let complete = |sightings: &[Sighting]| {
+        let whole = |sighting: &&Sighting| matches!(sighting, Sighting::Complete(_));
+        sightings.iter().filter(whole).count()
+    };
+    let mut scanner = Scanner::new();
+    assert_eq!(complete(&scanner.push(check(10).as_bytes())), 0);
+    assert_eq!(complete(&scanner.push(check(15).as_bytes())), 1);
+    assert_eq!(complete(&scanner.end()), 1);
 }

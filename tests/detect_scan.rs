@@ -1,5 +1,7 @@
 //! `kvet scan` on good and on bad input.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +70,21 @@ fn findings_exit_bad_and_clean_logs_good() {
         );
     }
     assert_eq!(lines[0]["class"], "busy_inodes");
+}
+
+#[test]
+fn what_a_log_does_not_tell_is_null() {
+    let answer = run(&[fixture("ceph_umount_timed_out_7.3.log")], Format::Json);
+    let line: serde_json::Value = serde_json::from_str(answer.out.trim()).unwrap();
+    assert_eq!(line["time"], 9.883_015);
+    for key in ["task", "cpu"] {
+        assert_eq!(
+            line.get(key),
+            Some(&serde_json::Value::Null),
+            "{key} in {line}"
+        );
+    }
+    assert_eq!(line["frames"], serde_json::json!([]));
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn split(text: &str) -> (Head, &str) {
             rest = &rest[len..];
             rest = rest.strip_prefix(' ').unwrap_or(rest);
         }
+        rest = strip_vendor(rest);
         // Programs write to the kernel's log too: `systemd[1]: …`.
         head.user |= logged_by_program(rest)
             && rest
@@ -219,6 +220,40 @@ fn strip_level<'a>(text: &'a str, head: &mut Head) -> &'a str {
         {
             return inner[end..].trim_start_matches([':', ' ']);
         }
+    }
+    text
+}
+
+/// Takes off CPU and task as the vendors of phones put them after the stamp:
+/// `[4:comm: 123] `, `(3)[123:comm]`, `c3   123 `.
+fn strip_vendor(text: &str) -> &str {
+    let digits = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    if let Some(inner) = text.strip_prefix('[')
+        && let Some((name, rest)) = inner.split_once("] ")
+        && name.len() < 40
+        && let Some((cpu, task)) = name.split_once(':')
+        && let Some((_, pid)) = task.rsplit_once(':')
+        && digits(cpu)
+        && digits(pid.trim())
+    {
+        return rest;
+    }
+    if let Some(inner) = text.trim_start().strip_prefix('(')
+        && let Some((cpu, rest)) = inner.split_once(")[")
+        && digits(cpu)
+        && let Some((task, rest)) = rest.split_once(']')
+        && let Some((pid, _)) = task.split_once(':')
+        && digits(pid)
+    {
+        return rest;
+    }
+    if let Some(inner) = text.strip_prefix('c')
+        && let Some((cpu, rest)) = inner.split_once(' ')
+        && digits(cpu)
+        && let Some((pid, rest)) = rest.trim_start().split_once(' ')
+        && digits(pid)
+    {
+        return rest;
     }
     text
 }
@@ -370,6 +405,9 @@ mod tests {
             "2026-11-22T14:00:00.123456 [    1.234567] Booting",
             "2026/11/22 14:00:00 Booting",
             "login: [    1.234567] Booting",
+            "[    1.234567] [4:    kworker/2:1: 1608] Booting",
+            "[    1.234567] (3)[1608:kworker/2:1]Booting",
+            "[    1.234567] c3   1608 Booting",
             "\u{1b}[32m[    1.234567] \u{1b}[0m\u{1b}[1mBooting\u{1b}[0m",
             "\u{1b}]0;title\u{7}[    1.234567] Booting",
         ] {
@@ -409,8 +447,8 @@ mod tests {
     #[test]
     fn a_stack_line_is_not_a_prefix() {
         assert_eq!(
-            body(" [<ffffffff82d383a9>] dump_stack+0x12e/0x185"),
-            " [<ffffffff82d383a9>] dump_stack+0x12e/0x185"
+            body(" [<ffffffff81300040>] dump_stack+0x12c/0x180"),
+            " [<ffffffff81300040>] dump_stack+0x12c/0x180"
         );
         assert_eq!(
             body("[<80101a0c>] (__irq_svc) from x"),

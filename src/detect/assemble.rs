@@ -4,7 +4,9 @@ use super::finding::{Finding, Frame, HeldLock};
 use super::parts::{Holder, Parts, Section};
 use super::report::Report;
 use super::rules::Choice;
+use super::target::ExtraRule;
 use super::{Class, signature, title};
+use crate::console::Line;
 
 /// Makes findings of reports that belong together: the tasks that one check
 /// found hung share the list of held locks at the end.
@@ -48,6 +50,36 @@ fn finding(report: &Report, parts: &Parts, holders: &[&Holder]) -> Finding {
         locks,
         waits_for,
         panic: report.panic.clone(),
+    }
+}
+
+/// The finding that one line is, by a job's own rule.
+pub(super) fn single(rule: &ExtraRule, line: &Line<'_>, number: u64) -> Finding {
+    let class = rule.class.unwrap_or(Class::Other);
+    let title = rule
+        .title
+        .clone()
+        .unwrap_or_else(|| title::scrub(&line.body));
+    Finding {
+        class,
+        signature: signature::of(class, &[], &title),
+        title,
+        alternatives: Vec::new(),
+        damaged: false,
+        first_line: number,
+        last_line: number,
+        frames: Vec::new(),
+        task: None,
+        pid: None,
+        cpu: None,
+        time: line.time,
+        workqueue: None,
+        tainted: None,
+        kernel: None,
+        instruction: None,
+        locks: Vec::new(),
+        waits_for: Vec::new(),
+        panic: None,
     }
 }
 

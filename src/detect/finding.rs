@@ -61,16 +61,16 @@ pub struct Finding {
     /// The stack, innermost first.
     pub frames: Vec<Frame>,
     /// The task's name.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub task: Option<String>,
     /// The task's id.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub pid: Option<u32>,
     /// The CPU.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub cpu: Option<u32>,
     /// Seconds since boot at the first line.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub time: Option<f64>,
     /// The work queue and work function of a kworker.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -15,6 +15,7 @@ use super::assemble;
 use super::finding::{Finding, Sighting};
 use super::report::Report;
 use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
+use super::target::ExtraRule;
 use super::title;
 use crate::console::{self, Caller, Line, Splitter};
 
@@ -26,6 +27,8 @@ const SILENCE: u64 = 4096;
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
+/// Seconds between two reports of one check for hung tasks: a slow console's.
+const CHECK_SECONDS: f64 = 3.0;
 /// Reports open at once; more contexts than that only come from garbage.
 const OPEN: usize = 64;
 /// First lines remembered to recognise a replay.
@@ -43,6 +46,15 @@ impl Scanner {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A scanner that also finds what a job's own rules name. Every line is
+    /// then looked at, which takes its time.
+    #[must_use]
+    pub fn with_rules(rules: Vec<ExtraRule>) -> Self {
+        let mut scanner = Self::default();
+        scanner.state.extra = rules;
+        scanner
     }
 
     /// Reads on; chunks may end anywhere.
@@ -102,6 +114,8 @@ struct State {
     first_lines: HashSet<u64>,
     first_order: VecDeque<u64>,
     boot: Boot,
+    /// A job's own rules.
+    extra: Vec<ExtraRule>,
 }
 
 #[derive(Debug)]
@@ -128,7 +142,7 @@ impl State {
         }
         let mut at = 0;
         while at < run.len() {
-            if self.open.is_empty() && self.prelude.is_none() {
+            if self.open.is_empty() && self.prelude.is_none() && self.extra.is_empty() {
                 let Some(found) = TABLE.next(&run[at..]) else {
                     self.lines += count_lines(&run[at..]);
                     return;
@@ -162,6 +176,31 @@ impl State {
             }
         }
         self.route(&line);
+        if !line.user && !self.extra.is_empty() {
+            self.extra(&line);
+        }
+    }
+
+    /// Findings of a job's own rules are a line each.
+    fn extra(&mut self, line: &Line<'_>) {
+        let Some(rule) = self
+            .extra
+            .iter()
+            .find(|rule| rule.message.matches(&line.body))
+        else {
+            return;
+        };
+        let finding = assemble::single(rule, line, self.lines);
+        if self.is_replay(line) {
+            return;
+        }
+        self.out.push(Sighting::Begun {
+            class: finding.class,
+            title: finding.title.clone(),
+            line: finding.first_line,
+        });
+        self.last_finding = Some(finding.last_line);
+        self.out.push(Sighting::Complete(Box::new(finding)));
     }
 
     /// A line that may begin a report; false if it is only a line after all.
@@ -212,9 +251,13 @@ impl State {
         if let Some(own) = own {
             let mut before = self.open.remove(own);
             before.broken |= before.is_cut();
-            let check =
-                hit.rule().class == Class::HungTask && before.hit.rule().class == Class::HungTask;
-            if check {
+            let soon = match (before.last_time, line.time) {
+                (Some(last), Some(now)) => now - last < CHECK_SECONDS,
+                _ => true,
+            };
+            let hung = |class| class == Class::HungTask;
+            let check = hung(hit.rule().class) && hung(before.hit.rule().class);
+            if check && soon && self.group.len() < OPEN {
                 self.group.push(before);
             } else {
                 self.close(before);

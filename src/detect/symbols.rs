@@ -117,7 +117,7 @@ impl Symbols {
             while let Ok(Some(found)) = frames.next() {
                 let function = found
                     .function
-                    .and_then(|name| name.demangle().ok().map(|name| name.into_owned()));
+                    .and_then(|name| name.demangle().ok().map(std::borrow::Cow::into_owned));
                 let location = found.location;
                 places.push(self.place(
                     function.unwrap_or_else(|| plain(&frame.function).to_owned()),

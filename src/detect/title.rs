@@ -71,6 +71,9 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     } else {
         Vec::new()
     };
+    if wants && functions.is_empty() && complaining.is_empty() {
+        functions = last_resort(parts);
+    }
     let mut damaged = parts.interleaved;
     if wants && functions.is_empty() {
         damaged = true;
@@ -79,6 +82,9 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     if rule.stack && !has_stack(rule.function, parts) {
         damaged = true;
     }
+    // What went on is told by the outer end of the stack: without that end it
+    // may be anything.
+    damaged |= choice == Choice::Outermost && !reaches_the_entry(parts);
     let text = fill(
         &pattern,
         report,
@@ -174,7 +180,7 @@ fn panic_title(message: &str) -> (String, Option<String>) {
 }
 
 /// Replaces what differs from report to report: addresses and numbers.
-fn scrub(message: &str) -> String {
+pub(super) fn scrub(message: &str) -> String {
     let mut words = Vec::new();
     for word in message.split_whitespace().take(16) {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -308,6 +314,29 @@ fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<S
         .map(str::to_owned)
 }
 
+/// For a stack of nothing but helpers that is whole all the same: its innermost
+/// function that does not belong to the report.
+fn last_resort(parts: &Parts) -> Vec<String> {
+    let Some(stack) = parts.main() else {
+        return Vec::new();
+    };
+    let mut reliable = stack.frames.iter().filter(|frame| frame.reliable);
+    let whole = reliable
+        .clone()
+        .next_back()
+        .is_some_and(|last| skip::OUTSIDE.contains(&last.function));
+    if !(whole && stack.traced) {
+        return Vec::new();
+    }
+    let first = reliable.clone().find(|frame| {
+        !skip::BLOCKING.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function)
+    });
+    first
+        .or_else(|| reliable.find(|frame| !skip::BLOCKING.contains(&frame.function)))
+        .map(|frame| spellings(plain(&frame.function)))
+        .unwrap_or_default()
+}
+
 fn lock(parts: &Parts) -> Option<String> {
     let at = parts.lock_at.as_deref()?;
     (!skip::LOCKING.contains(at)).then(|| plain(at).to_owned())
@@ -316,17 +345,41 @@ fn lock(parts: &Parts) -> Option<String> {
 /// The outermost function that tells what was going on when a timer or an NMI
 /// found the CPU stalled.
 fn outermost(parts: &Parts) -> Vec<String> {
-    let stacks = parts
-        .stacks
-        .iter()
-        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced);
-    for stack in stacks {
+    for stack in stalled(parts) {
         let found = outermost_of(&stack.frames);
         if !found.is_empty() {
             return found;
         }
     }
     Vec::new()
+}
+
+/// Whether the function is where a fault of user space enters.
+fn is_fault(name: &str) -> bool {
+    matches!(
+        name,
+        "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
+    )
+}
+
+/// Whether the stack of a stall goes all the way out.
+fn reaches_the_entry(parts: &Parts) -> bool {
+    stalled(parts)
+        .find(|stack| !outermost_of(&stack.frames).is_empty())
+        .and_then(|stack| stack.frames.iter().rfind(|frame| frame.reliable))
+        .is_some_and(|last| {
+            let name = plain(&last.function);
+            !last.interrupt
+                && (skip::OUTSIDE.contains(name) || system_call(name).is_some() || is_fault(name))
+        })
+}
+
+/// The stacks that may show a stall.
+fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
+    parts
+        .stacks
+        .iter()
+        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced)
 }
 
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
@@ -346,14 +399,10 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
         below.iter().copied().partition(|frame| frame.interrupt);
     // A fault of user space is short as well: then it is the interrupt.
-    let faulted = task.iter().any(|frame| {
-        matches!(
-            plain(&frame.function),
-            "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
-        )
-    }) && !task
-        .iter()
-        .any(|frame| system_call(plain(&frame.function)).is_some());
+    let faulted = task.iter().any(|frame| is_fault(plain(&frame.function)))
+        && !task
+            .iter()
+            .any(|frame| system_call(plain(&frame.function)).is_some());
     let order = if faulted {
         [&interrupt, &task]
     } else {

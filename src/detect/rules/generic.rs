@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::None,
         stack: false,
         examples: &[
-            "trusty: panic (caller 0xffffffffe000fbd0): DEBUG ASSERT FAILED at (lib/ipc.c:63): ready(&ref->node)",
+            "trusty: panic (caller 0xffffffffe0001230): DEBUG ASSERT FAILED at (lib/ipc.c:63): ready(&ref->node)",
         ],
         ..ROW
     },
@@ -172,7 +172,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Other,
         title: "trusty: panic",
         function: Choice::None,
-        examples: &["trusty: panic (caller 0xffffffffe000fbd0): halted"],
+        examples: &["trusty: panic (caller 0xffffffffe0001230): halted"],
         ..ROW
     },
     Rule {

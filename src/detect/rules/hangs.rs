@@ -31,7 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: task hung in {F}",
         alternative: "hang in {F}",
         function: Choice::Waiting,
-        examples: &[" \u{fffd}!:18088 blocked for more than 143 seconds."],
+        examples: &[" \u{fffd}!:4242 blocked for more than 20 seconds."],
         lookalikes: &["the task was blocked for more than 120 seconds."],
         ..ROW
     },
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "INFO: task can't die in {F}",
         alternative: "hang in {F}",
         function: Choice::Waiting,
-        examples: &["INFO: task a.out:21128 can't die for more than 143 seconds."],
+        examples: &["INFO: task a.out:4242 can't die for more than 20 seconds."],
         ..ROW
     },
     Rule {
@@ -72,8 +72,8 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "stall in {F}",
         function: Choice::Outermost,
         examples: &[
-            "watchdog: BUG: soft lockup - CPU#1 stuck for 134s! [a.out:4588]",
-            "NMI watchdog: BUG: soft lockup - CPU#1 stuck for 11s! [a.out:16813]",
+            "watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [a.out:4242]",
+            "NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a.out:4242]",
         ],
         ..ROW
     },

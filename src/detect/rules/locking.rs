@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Lockdep,
         title: "{1}: still has locks held in {F}",
         function: Choice::Lock,
-        examples: &["[ BUG: a.out/31761 still has locks held! ]"],
+        examples: &["[ BUG: a.out/4242 still has locks held! ]"],
         ..ROW
     },
     Rule {
@@ -142,7 +142,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^BUG: sleeping function called from invalid context",
         class: Class::AtomicSleep,
         title: "BUG: sleeping function called from invalid context in {F}",
-        examples: &["BUG: sleeping function called from invalid context at mm/slab.h:420"],
+        examples: &["BUG: sleeping function called from invalid context at mm/slab.h:77"],
         ..ROW
     },
     Rule {
@@ -152,7 +152,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::AtomicSleep,
         title: "BUG: scheduling while atomic in {F}",
         function: Choice::Waiting,
-        examples: &["BUG: scheduling while atomic: a.out/2188/0x00000101"],
+        examples: &["BUG: scheduling while atomic: a.out/4242/0x00000002"],
         ..ROW
     },
     Rule {
@@ -164,8 +164,8 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::LastFunction,
         stack: false,
         examples: &[
-            "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000000/353",
-            "BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[353]",
+            "BUG: workqueue leaked lock or atomic: kworker/1:2/0x00000001/77",
+            "BUG: workqueue leaked atomic, lock or RCU: kworker/1:2[77]",
         ],
         ..ROW
     },
@@ -194,8 +194,8 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::SpinlockDebug,
         title: "BUG: {1} in {F}",
         examples: &[
-            "BUG: spinlock bad magic on CPU#0, a.out/20513",
-            "BUG: spinlock recursion on CPU#0, a.out/20513",
+            "BUG: spinlock bad magic on CPU#0, a.out/4242",
+            "BUG: spinlock recursion on CPU#0, a.out/4242",
             "BUG: rwlock bad magic on CPU#1, a.out/1, 00000000abcdef01",
         ],
         ..ROW

@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "KASAN: {1} {A} in {F}",
         alternative: "bad-access in {F}",
         examples: &[
-            "BUG: KASAN: slab-use-after-free in evict+0x11c8/0x3730",
+            "BUG: KASAN: slab-use-after-free in evict+0x1c8/0x730",
             "BUG: KASAN: double-free or invalid-free in kfree+0x1/0x2",
             "BUG: KASAN: null-ptr-deref on address 0000000000000008",
         ],
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Kmsan,
         title: "KMSAN: {1} in {F}",
         alternative: "bad-access in {F}",
-        examples: &["BUG: KMSAN: uninit-value in evict+0x4ff/0x12b0"],
+        examples: &["BUG: KMSAN: uninit-value in evict+0x4f0/0x920"],
         ..ROW
     },
     Rule {
@@ -51,8 +51,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "KFENCE: {1} in {F}",
         alternative: "bad-access in {F}",
         examples: &[
-            "BUG: KFENCE: use-after-free read in evict+0xb3/0x143",
-            "BUG: KFENCE: memory corruption in kfree+0x60/0xd0",
+            "BUG: KFENCE: use-after-free read in evict+0xb0/0x140",
+            "BUG: KFENCE: memory corruption in kfree+0x6c/0xe0",
         ],
         ..ROW
     },
@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Ubsan,
         title: "UBSAN: {1} in {F}",
         examples: &[
-            "UBSAN: Undefined behaviour in fs/inode.c:1517:25",
+            "UBSAN: Undefined behaviour in fs/inode.c:77:12",
             "UBSAN: array-index-out-of-bounds in fs/inode.c:12:3",
         ],
         lookalikes: &["UBSAN: enabled"],
@@ -99,7 +99,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
-            "BUG: Bad page map in process a.out  pte:ffff8801a700ff00 pmd:1a700f067",
+            "BUG: Bad page map in process a.out  pte:8000000012345067 pmd:12345067",
             "BUG: Bad page state in process a.out  pfn:12345",
             "BUG: Bad rss-counter state mm:0000000000000000 idx:0 val:1",
         ],
@@ -113,10 +113,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
-            "BUG kmalloc-8 (Tainted: G    B         ): Object already free",
+            "BUG kmalloc-64 (Tainted: G        W         ): Object already free",
             "BUG ceph_inode_info (Not tainted): Poison overwritten",
         ],
-        lookalikes: &["BUG UNIX (Not tainted): kasan: bad access detected"],
+        lookalikes: &["BUG ceph_inode_info (Not tainted): kasan: bad access detected"],
         ..ROW
     },
 ];

@@ -296,15 +296,6 @@ fn lead(body: &str) -> &str {
         {
             rest = after;
         }
-        // Android's vendors put CPU and task in front: `[4:comm: 123] `.
-        if rest.len() < before.len()
-            && let Some(end) = rest.find("] ")
-            && end < 32
-            && rest[..end].contains(':')
-            && rest.as_bytes()[0].is_ascii_digit()
-        {
-            rest = &rest[end + 2..];
-        }
         if rest.len() == before.len() {
             return rest;
         }
@@ -374,12 +365,12 @@ mod tests {
     #[test]
     fn chatter_and_quotations_are_no_findings() {
         for text in [
-            "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 2.277 msecs",
-            "EXT4-fs (sda1): INFO: recovery required on readonly filesystem",
+            "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 3.141 msecs",
+            "EXT4-fs (vdb): INFO: recovery required on readonly filesystem",
             "WARNING: workqueue cpumask: online intersect > possible intersect",
-            "WARNING: the mand mount option is being deprecated",
-            "traps: a.out[3615] general protection fault ip:7feb96eb56a1 sp:20000fd0 error:0",
-            "+ echo \"BUG: soft lockup - CPU#1 stuck for 11s! [a:1]\"",
+            "WARNING: the x mount option is deprecated",
+            "traps: a.out[4242] general protection fault ip:55d0c0de1234 sp:7ffd00001230 error:0",
+            "+ echo \"BUG: soft lockup - CPU#1 stuck for 22s! [a:1]\"",
             "grep -q 'Kernel panic - not syncing' log",
             "looking for BUG: KASAN: use-after-free in x",
             "[Firmware Bug]: TSC_DEADLINE disabled due to Errata",

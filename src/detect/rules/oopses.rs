@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "kernel BUG in {F}",
         function: Choice::Fault,
         role: Role::Continues,
-        examples: &["kernel BUG at fs/inode.c:1917!"],
+        examples: &["kernel BUG at fs/inode.c:77!"],
         ..ROW
     },
     Rule {
@@ -36,9 +36,9 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::Fault,
         examples: &[
             "general protection fault: 0000 [#1] SMP KASAN",
-            "Oops: general protection fault, probably for non-canonical address 0xdffffc0000000002: 0000 [#1] SMP",
+            "Oops: general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] SMP",
         ],
-        lookalikes: &["traps: a.out[12] general protection fault ip:7feb96eb56a1 sp:20000fd0"],
+        lookalikes: &["traps: a.out[12] general protection fault ip:55d0c0de1234 sp:7ffd00001230"],
         ..ROW
     },
     Rule {
@@ -91,7 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "stack-overflow in {F}",
         function: Choice::Fault,
         examples: &[
-            "BUG: stack guard page was hit at ffffc90000277d68 (stack is ffffc90000278000..ffffc9000027ffff)",
+            "BUG: stack guard page was hit at ffffc90000123fe8 (stack is ffffc90000278000..ffffc9000027ffff)",
             "BUG: TASK stack guard page was hit at 000000009d5c1a8d (stack is 00000000a..0000b)",
         ],
         ..ROW
@@ -105,7 +105,7 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "bad-access in {F}",
         function: Choice::Fault,
         examples: &[
-            "BUG: unable to handle kernel NULL pointer dereference at 000000000000001a",
+            "BUG: unable to handle kernel NULL pointer dereference at 0000000000000010",
             "BUG: kernel NULL pointer dereference, address: 0000000000000008",
             "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
             "BUG: Kernel NULL pointer dereference on read at 0x00000000",
@@ -121,7 +121,7 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "bad-access in {F}",
         function: Choice::Fault,
         examples: &[
-            "Unable to handle kernel access to user memory without uaccess routines at virtual address 000000000cc6b0d0",
+            "Unable to handle kernel access to user memory without uaccess routines at virtual address 0000000000001230",
             "Unable to handle kernel access to user memory outside uaccess routines at virtual address 0000000000000008",
         ],
         ..ROW
@@ -135,9 +135,9 @@ pub(super) const RULES: &[Rule] = &[
         alternative: "bad-access in {F}",
         function: Choice::Fault,
         examples: &[
-            "BUG: unable to handle kernel paging request at ffff880214d12c00",
-            "BUG: unable to handle page fault for address: ffff8801d386d964",
-            "Unable to handle kernel paging request at virtual address fee00001",
+            "BUG: unable to handle kernel paging request at ffff888012345600",
+            "BUG: unable to handle page fault for address: ffff888012345678",
+            "Unable to handle kernel paging request at virtual address f0001230",
             "CPU 0 Unable to handle kernel paging request at virtual address 00000004, epc == 80123456",
             "BUG: Unable to handle kernel data access on read at 0xc00c000000000000",
         ],
@@ -155,7 +155,7 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "Internal error: Oops: 96000004 [#1] PREEMPT SMP",
             "Internal error: synchronous external abort: 0000000096000210 [#1] SMP",
-            "Internal error: Oops - BUG: 00000000f2000800 [#1] SMP",
+            "Internal error: Oops - BUG: 00000000f2001000 [#1] SMP",
         ],
         ..ROW
     },

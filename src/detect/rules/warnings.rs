@@ -13,8 +13,8 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::Fault,
         role: super::Role::Continues,
         examples: &[
-            "WARNING: CPU: 0 PID: 24071 at fs/inode.c:73 evict+0x2db/0x380",
-            "WARNING: CPU: 1 PID: 8321 at /linux/kernel/sched/core.c:7301 __might_sleep+0x77/0x80()",
+            "WARNING: CPU: 0 PID: 4242 at fs/inode.c:73 evict+0x1d0/0x2f0",
+            "WARNING: CPU: 1 PID: 4242 at /build/fs/inode.c:321 evict+0x77/0x90()",
         ],
         ..ROW
     },
@@ -28,8 +28,8 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::Fault,
         role: super::Role::Continues,
         examples: &[
-            "WARNING: fs/inode.c:73 at evict+0x2db/0x380, CPU#0: a.out/24071",
-            "WARNING: at evict+0x2db/0x380, CPU#0: a.out/24071",
+            "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
+            "WARNING: at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
         ],
         ..ROW
     },
@@ -42,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "WARNING in {F}",
         function: Choice::Fault,
         role: super::Role::Continues,
-        examples: &["WARNING: at fs/inode.c:73 evict+0x2db/0x380()"],
+        examples: &["WARNING: at fs/inode.c:73 evict+0x1d0/0x2f0()"],
         ..ROW
     },
     Rule {
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::None,
         stack: false,
         examples: &[
-            "WARNING: kernel stack regs at ffff8801d100fea8 in a.out:16059 has bad 'bp' value ffff8801d100ff28",
+            "WARNING: kernel stack regs at ffffc90000123e58 in a.out:4242 has bad 'bp' value ffffc90000123f58",
         ],
         ..ROW
     },
@@ -68,7 +68,7 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::None,
         stack: false,
         examples: &[
-            "WARNING: kernel stack frame pointer at         (ptrval) in a.out:4492 has bad value         (ptrval)",
+            "WARNING: kernel stack frame pointer at         (ptrval) in a.out:4242 has bad value         (ptrval)",
         ],
         ..ROW
     },
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         function: Choice::Named,
         stack: false,
         examples: &[
-            "WARNING: can't dereference iret registers at 00000000d4f7a2d7 for ip error_entry+0x7d/0xd0",
+            "WARNING: can't dereference iret registers at 0000000000001230 for ip error_entry+0x7d/0xd0",
         ],
         ..ROW
     },
