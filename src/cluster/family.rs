@@ -74,7 +74,7 @@ mod tests {
             .await
             .unwrap();
         let sleeper = format!("/proc/{}/stat", line.trim());
-        assert!(std::fs::read_to_string(&sleeper).unwrap().contains("sleep"));
+        assert!(std::path::Path::new(&sleeper).exists());
         end(&mut process, Instant::now() + Duration::from_secs(60));
         // Gone, or not yet reaped by the host's first process.
         let stat = std::fs::read_to_string(&sleeper).unwrap_or_default();

@@ -61,6 +61,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../jobs/workloads/snap-truncate.yaml"),
     ),
     (
+        "umount-dirty-folios",
+        include_str!("../../jobs/workloads/umount-dirty-folios.yaml"),
+    ),
+    (
         "umount-storm",
         include_str!("../../jobs/workloads/umount-storm.yaml"),
     ),
