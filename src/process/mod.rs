@@ -669,7 +669,14 @@ mod tests {
             .trim()
             .parse()
             .unwrap();
-        assert!(gone(pid), "grandchild {pid} survived");
+        // It has the signal; the kernel may still be taking it apart.
+        let ending = async {
+            while !gone(pid) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ending).await;
+        assert!(ended.is_ok(), "grandchild {pid} survived");
     }
 
     #[tokio::test]

@@ -126,6 +126,7 @@ impl Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt;
     use tokio_util::sync::CancellationToken;
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -173,17 +174,21 @@ mod tests {
             0,
         )
         .unwrap();
+        let mut reader = tokio::net::unix::pipe::OpenOptions::new()
+            .open_receiver(&alive)
+            .unwrap();
         // A daemon in a session of its own that holds the pipe's write end.
         Command::new("setsid")
             .args(["--fork", "sh", "-c"])
-            .arg(format!("exec sleep 1000 > {}", alive.display()))
+            .arg(format!("exec > {}; echo up; sleep 1000", alive.display()))
             .inside(&namespace)
             .run(&CancellationToken::new())
             .await
             .unwrap();
-        let reader = tokio::task::spawn_blocking(move || std::fs::read(alive));
+        let mut said = [0; 3];
+        reader.read_exact(&mut said).await.unwrap();
         namespace.close().await;
         // End of file comes only when the last writer is gone.
-        assert_eq!(reader.await.unwrap().unwrap(), b"");
+        assert_eq!(reader.read(&mut said).await.unwrap(), 0);
     }
 }
