@@ -5,24 +5,25 @@
 
 use std::collections::BTreeSet;
 
-use super::trial::Subject;
 use crate::detect::Class;
 use crate::guest::protocol::Ready;
 use crate::workload::Workload;
 
-/// What is needed and not armed; empty is good.
+/// What is needed and not armed; empty is good. `config` is the text of the
+/// final .config, `class` what the target is one of, `ready` the agent's first
+/// message, and `mute` whether a guest that ran said nothing on its console.
 pub(super) fn unarmed(
-    subject: &Subject<'_>,
+    config: &str,
     workload: &Workload,
+    class: Option<Class>,
     ready: Option<&Ready>,
+    mute: bool,
 ) -> Vec<String> {
-    let config = std::fs::read_to_string(&subject.image.config).unwrap_or_default();
     let set: BTreeSet<&str> = config
         .lines()
         .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")))
         .filter_map(|line| line.strip_prefix("CONFIG_"))
         .collect();
-    let class = subject.arm.target.as_ref().and_then(|target| target.class);
     let mut missing: Vec<String> = workload
         .kconfig
         .iter()
@@ -31,6 +32,9 @@ pub(super) fn unarmed(
         .filter(|symbol| !set.contains(symbol))
         .map(|symbol| format!("CONFIG_{symbol}"))
         .collect();
+    if mute {
+        missing.push("the console (ttyS0 said nothing)".to_owned());
+    }
     if class == Some(Class::HungTask)
         && let Some(ready) = ready
     {

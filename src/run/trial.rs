@@ -108,18 +108,35 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
             (Ending::Harness { what }, Heard::default())
         }
     };
+    let config = &subject.image.config;
+    let config = std::fs::read_to_string(config).map_err(io_error("read", config))?;
+    let unarmed = unarmed(
+        &config,
+        &bench.plan.workload,
+        subject.arm.target.as_ref().and_then(|target| target.class),
+        heard.ready.as_ref(),
+        is_mute(&ending, &heard),
+    );
     Ok(Trial {
         arm: subject.arm.name.clone(),
         number: subject.number,
         release: subject.image.release.clone(),
         ending,
         findings: heard.findings,
-        unarmed: unarmed(subject, &bench.plan.workload, heard.ready.as_ref()),
+        unarmed,
         console_length: heard.console_length,
         seconds: began.elapsed().as_secs_f64(),
         retries: 0,
         counters: heard.counters,
     })
+}
+
+/// Whether a guest ran and its console said nothing at all: neither while it
+/// booted, nor after the agent turned every level on, nor of a reset or of
+/// powering off. Nothing of what its kernel had to say would have been seen.
+fn is_mute(ending: &Ending, heard: &Heard) -> bool {
+    let ran = heard.ready.is_some() || matches!(ending, Ending::GuestEnded { .. });
+    ran && heard.said == 0
 }
 
 /// What was learnt from the guest.
@@ -130,6 +147,8 @@ struct Heard {
     counters: BTreeMap<String, u64>,
     /// Bytes of console before the harness itself made the kernel talk.
     console_length: u64,
+    /// Bytes of console in all.
+    said: u64,
 }
 
 /// What the loop of a trial waits for.
@@ -208,6 +227,7 @@ impl<'a> Attempt<'a> {
             Ending::Finished => self.power_off().await?,
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
+        self.heard.said = self.journal.console_length();
         self.machine.kill().await;
         Ok((ending, self.heard))
     }
