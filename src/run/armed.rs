@@ -68,3 +68,41 @@ fn symbol(class: Class) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "CONFIG_CEPH_FS=y\nCONFIG_DETECT_HUNG_TASK=y\n\
+                          # CONFIG_DEBUG_VFS is not set\nCONFIG_DEBUG_FS=m\n";
+
+    fn workload() -> Workload {
+        let text = "{ name: w, about: x, kconfig: [CEPH_FS, DEBUG_FS], steps: [guest: sync] }";
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    fn missing(config: &str, class: Option<Class>, mute: bool) -> Vec<String> {
+        unarmed(config, &workload(), class, None, mute)
+    }
+
+    #[test]
+    fn what_the_workload_and_the_target_need_must_be_in_the_config() {
+        assert_eq!(missing(CONFIG, Some(Class::HungTask), false), [""; 0]);
+        assert_eq!(
+            missing(CONFIG, Some(Class::VfsBug), false),
+            ["CONFIG_DEBUG_VFS"]
+        );
+        assert_eq!(
+            missing("", None, false),
+            ["CONFIG_CEPH_FS", "CONFIG_DEBUG_FS"]
+        );
+    }
+
+    #[test]
+    fn a_mute_console_sees_nothing() {
+        assert_eq!(
+            missing(CONFIG, None, true),
+            ["the console (ttyS0 said nothing)"]
+        );
+    }
+}

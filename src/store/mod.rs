@@ -26,7 +26,7 @@ pub enum StoreError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
-        "free space there or make it writable; XDG_CACHE_HOME and TMPDIR choose other places"
+        "free space there or make it writable; XDG_CACHE_HOME, TMPDIR and --out choose other places"
     ))]
     Io {
         /// What was attempted.
