@@ -102,8 +102,7 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
         events,
         ..Context::default()
     };
-    let quiet = false;
-    let mut progress = Progress::new(std::io::stderr().is_terminal(), quiet);
+    let mut progress = Progress::new(std::io::stderr().is_terminal());
     let telling = async {
         while let Some(event) = receiver.recv().await {
             progress.show(event);

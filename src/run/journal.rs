@@ -13,6 +13,10 @@ use crate::store::{StoreError, io_error};
 const CONSOLE: &str = "console.log";
 const STEPS: &str = "steps.jsonl";
 
+/// How many bytes of steps are kept; a guest that sends more has its further
+/// messages obeyed and forgotten.
+const STEPS_LIMIT: u64 = 64 << 20;
+
 /// The open files of one trial.
 pub(super) struct Journal {
     directory: PathBuf,
@@ -20,6 +24,7 @@ pub(super) struct Journal {
     steps: File,
     began: Instant,
     console_length: u64,
+    steps_length: u64,
 }
 
 impl Journal {
@@ -35,6 +40,7 @@ impl Journal {
             steps: open(STEPS)?,
             began,
             console_length: 0,
+            steps_length: 0,
         })
     }
 
@@ -53,8 +59,15 @@ impl Journal {
 
     /// Keeps one entry with its time in seconds from the trial's start.
     pub(super) fn entry(&mut self, entry: &Value) -> Result<(), StoreError> {
-        let line = json!({"at": self.began.elapsed().as_secs_f64(), "entry": entry});
-        writeln!(self.steps, "{line}")
+        if self.steps_length > STEPS_LIMIT {
+            return Ok(());
+        }
+        let mut line =
+            json!({"at": self.began.elapsed().as_secs_f64(), "entry": entry}).to_string();
+        line.push('\n');
+        self.steps_length += line.len() as u64;
+        self.steps
+            .write_all(line.as_bytes())
             .map_err(|error| io_error("write", self.directory.join(STEPS))(error))
     }
 }

@@ -56,6 +56,9 @@ const POWER_OFF_DEADLINE: Duration = Duration::from_secs(5);
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
 
+/// A guest may name this many counters.
+const COUNTERS: usize = 1000;
+
 /// Everything the trials of a run share.
 pub(super) struct Bench<'a> {
     pub(super) context: &'a Context,
@@ -187,6 +190,8 @@ struct Attempt<'a> {
     settled: Option<tokio::time::Instant>,
     /// When the console last said something.
     last_word: tokio::time::Instant,
+    /// The agent has been told who it is, and the first step was begun.
+    greeted: bool,
     heard: Heard,
 }
 
@@ -212,6 +217,7 @@ impl<'a> Attempt<'a> {
             journal,
             settled: None,
             last_word: tokio::time::Instant::now(),
+            greeted: false,
             heard: Heard::default(),
         }
     }
@@ -397,6 +403,9 @@ impl<'a> Attempt<'a> {
     ) -> Result<Move, Error> {
         self.journal.entry(&json!({"guest": message}))?;
         Ok(match message {
+            // A hostile guest says it twice; the steps are under way already.
+            GuestMessage::Ready(_) if self.heard.ready.is_some() => Move::Wait,
+            GuestMessage::Greeted if self.greeted => Move::Wait,
             GuestMessage::Ready(ready) => {
                 self.heard.ready = Some(ready);
                 let number = u64::from(self.subject.number);
@@ -406,12 +415,13 @@ impl<'a> Attempt<'a> {
                     Err(_) => self.lost_link(),
                 }
             }
-            GuestMessage::Greeted => Move::Next,
+            GuestMessage::Greeted => {
+                self.greeted = true;
+                Move::Next
+            }
             GuestMessage::Finished { step, result } => {
                 if let StepResult::Done(report) = &result {
-                    for (name, count) in &report.counters {
-                        *self.heard.counters.entry(name.clone()).or_default() += count;
-                    }
+                    count(&mut self.heard.counters, &report.counters);
                 }
                 steps.guest_ended(step, result)
             }
@@ -547,6 +557,17 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Adds what a step counted. The numbers and names are a guest's own: neither
+/// may overflow anything.
+fn count(counters: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (name, count) in more {
+        if counters.len() < COUNTERS || counters.contains_key(name) {
+            let sum = counters.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+}
+
 /// Whether a kernel that said this can go on with the workload. Warnings can;
 /// waiting on after them may still show the target.
 fn ends_trial(class: Class) -> bool {
@@ -585,5 +606,37 @@ pub(super) fn welcome(cluster: &Cluster, hostname: &str, seed: u64) -> Welcome {
             name: None,
             options: Vec::new(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_s_counters_cannot_overflow() {
+        let mut counters = BTreeMap::new();
+        let most = BTreeMap::from([("writes".to_owned(), u64::MAX)]);
+        count(&mut counters, &most);
+        count(&mut counters, &most);
+        assert_eq!(counters["writes"], u64::MAX);
+        let many = (0..=COUNTERS).map(|n| (n.to_string(), 1)).collect();
+        count(&mut counters, &many);
+        assert_eq!(counters.len(), COUNTERS);
+    }
+
+    #[test]
+    fn a_guest_that_ran_and_said_nothing_is_mute() {
+        let ended = Ending::GuestEnded {
+            step: "the boot".to_owned(),
+            how: "reset".to_owned(),
+        };
+        let mut heard = Heard::default();
+        assert!(is_mute(&ended, &heard));
+        // Nothing is known of a guest that never came up.
+        let step = "the boot".to_owned();
+        assert!(!is_mute(&Ending::Deadline { step }, &heard));
+        heard.said = 1;
+        assert!(!is_mute(&ended, &heard));
     }
 }
