@@ -225,6 +225,8 @@ fn a_second_interrupt_does_not_wait_and_leaves_nothing_either() {
     kill_process(pid(&child), Signal::INT).unwrap();
     kill_process(pid(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    // An orderly end would have judged what there was.
+    assert!(!Path::new(&sandbox.out()).join("report.json").exists());
     // The kernel ends the namespace; that takes a moment.
     while !sandbox.processes().is_empty() {
         std::thread::yield_now();

@@ -110,11 +110,14 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
     };
     let cancel = context.cancel.clone();
     let listening = async {
-        interrupted().await;
+        let Some(mut interruptions) = Interruptions::listen() else {
+            return std::future::pending().await;
+        };
+        interruptions.next().await;
         cancel.cancel();
         // Who asks twice does not want to wait for an orderly end: everything
         // is dropped, which kills what runs.
-        interrupted().await;
+        interruptions.next().await;
     };
     let working = dispatch(command, context);
     tokio::select! {
@@ -144,20 +147,31 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
     }
 }
 
-/// Waits for Ctrl-C or a request to end; for ever if signals cannot be had.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+/// Ctrl-C and requests to end, heard from the moment this is made.
+struct Interruptions([tokio::signal::unix::Signal; 3]);
+
+impl Interruptions {
+    /// `None` if signals cannot be had.
+    fn listen() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) else {
+            return None;
+        };
+        Some(Self([interrupt, terminate, hangup]))
+    }
+
+    /// The next one; one that came meanwhile counts.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }

@@ -330,13 +330,13 @@ arms:
         assert_eq!(plan.arms[0].target, plan.arms[2].target);
         assert!(plan.arms[2].patches[0].ends_with("patches/cure"));
         let choice = Choice {
-            arms: vec!["fixed".to_owned(), "stock".to_owned()],
+            arms: vec!["fixed".to_owned(), "early".to_owned()],
             trials: Some(1),
             source: None,
         };
         let plan = load(JOB, &choice).unwrap();
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
-        assert_eq!(names, ["stock", "fixed"]);
+        assert_eq!(names, ["early", "fixed"]);
         assert_eq!(trials(&plan), [1, 1]);
     }
 
