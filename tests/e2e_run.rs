@@ -113,6 +113,73 @@ fn a_kernel_that_panics_at_boot_is_recognised_at_once() {
     sandbox.assert_nothing_left();
 }
 
+#[test]
+fn a_kernel_without_a_console_is_unarmed_not_clean() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "tests/jobs/no-console.yaml", "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(
+        said.contains("1/1 unarmed (not armed: the console"),
+        "{said}"
+    );
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_cluster_that_stays_sick_is_told_with_what_ails_it() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "tests/jobs/unhealthy.yaml", "--out", &sandbox.out()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(
+        said.contains("placement groups are not active+clean"),
+        "{said}"
+    );
+    sandbox.assert_nothing_left();
+    // What there is of a record can be judged.
+    let again = sandbox.run(&["judge", &sandbox.out()]);
+    assert_eq!(again.status.code(), Some(125));
+}
+
+#[test]
+fn a_host_without_room_for_sockets_or_namespaces_is_told_what_to_do() {
+    let sandbox = Sandbox::new();
+    let deep = sandbox.directory.path().join("x".repeat(100));
+    fs::create_dir(&deep).unwrap();
+    let arguments = ["run", "tests/jobs/no-init.yaml", "--out", &sandbox.out()];
+    let output = sandbox
+        .kvet(&arguments)
+        .env("TMPDIR", &deep)
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(128), "{said}");
+    assert!(said.contains("TMPDIR"), "{said}");
+    assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
+
+    let limits = "echo 0 > /proc/sys/user/max_user_namespaces; \
+                  echo 0 > /proc/sys/user/max_net_namespaces; exec \"$0\" \"$@\"";
+    let second = sandbox
+        .directory
+        .path()
+        .join("second")
+        .display()
+        .to_string();
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c", limits])
+        .args([env!("CARGO_BIN_EXE_kvet"), "run", "tests/jobs/no-init.yaml"])
+        .args(["--out", &second])
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(128), "{said}");
+    assert!(said.contains("max_user_namespaces"), "{said}");
+    assert!(!Path::new(&second).exists());
+    sandbox.assert_nothing_left();
+}
+
 /// Starts a run and waits until its first trial has begun.
 fn started(sandbox: &Sandbox) -> Child {
     let mut child = sandbox
@@ -148,6 +215,22 @@ fn an_interrupted_run_leaves_nothing() {
     assert!(!sandbox.processes().is_empty());
     kill_process(pid(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait_and_leaves_nothing_either() {
+    let sandbox = Sandbox::new();
+    let mut child = started(&sandbox);
+    kill_process(pid(&child), Signal::INT).unwrap();
+    kill_process(pid(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // An orderly end would have judged what there was.
+    assert!(!Path::new(&sandbox.out()).join("report.json").exists());
+    // The kernel ends the namespace; that takes a moment.
+    while !sandbox.processes().is_empty() {
+        std::thread::yield_now();
+    }
     sandbox.assert_nothing_left();
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<E
         let state = match &check.lack {
             None => "ok".to_owned(),
             Some(Lack::Package(package)) => format!("missing, comes with {package}"),
-            Some(Lack::Other(advice)) => advice.clone(),
+            Some(Lack::Other { problem, advice }) => format!("{problem}; {advice}"),
         };
         let _ = writeln!(text, "{:44} {state}", check.what);
     }

@@ -78,35 +78,12 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            let (events, receiver) = EventSink::channel();
-            let context = Context {
-                events,
-                ..Context::default()
-            };
-            let quiet = false;
-            let mut progress = Progress::new(std::io::stderr().is_terminal(), quiet);
-            let telling = async {
-                let mut receiver = receiver;
-                while let Some(event) = receiver.recv().await {
-                    progress.show(event);
-                }
-            };
-            let cancel = context.cancel.clone();
-            let listening = async {
-                if interrupted().await {
-                    cancel.cancel();
-                }
-                std::future::pending::<()>().await;
-            };
-            let working = dispatch(arguments.command, context);
-            tokio::select! {
-                // The sender goes with the context, so telling ends after the
-                // work, with everything told.
-                (result, ()) = async { tokio::join!(working, telling) } => result,
-                () = listening => Ok(Exit::Interrupted),
-            }
-        }),
+        Ok(runtime) => {
+            let result = runtime.block_on(carry_out(arguments.command));
+            // A thread that is still unpacking or hashing is not waited for.
+            runtime.shutdown_background();
+            result
+        }
         Err(source) => Err(output::RuntimeError { source }.into()),
     };
     match result {
@@ -115,6 +92,39 @@ pub fn main() -> ExitCode {
             output::complain(&error);
             error.exit().code().into()
         }
+    }
+}
+
+/// Runs a subcommand, tells what happens, and listens for Ctrl-C.
+async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
+    let (events, mut receiver) = EventSink::channel();
+    let context = Context {
+        events,
+        ..Context::default()
+    };
+    let mut progress = Progress::new(std::io::stderr().is_terminal());
+    let telling = async {
+        while let Some(event) = receiver.recv().await {
+            progress.show(event);
+        }
+    };
+    let cancel = context.cancel.clone();
+    let listening = async {
+        let Some(mut interruptions) = Interruptions::listen() else {
+            return std::future::pending().await;
+        };
+        interruptions.next().await;
+        cancel.cancel();
+        // Who asks twice does not want to wait for an orderly end: everything
+        // is dropped, which kills what runs.
+        interruptions.next().await;
+    };
+    let working = dispatch(command, context);
+    tokio::select! {
+        // The sender goes with the context, so telling ends after the
+        // work, with everything told.
+        (result, ()) = async { tokio::join!(working, telling) } => result,
+        () = listening => Ok(Exit::Interrupted),
     }
 }
 
@@ -137,21 +147,31 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
     }
 }
 
-/// Waits for Ctrl-C or a request to end; `false` if signals cannot be had.
-async fn interrupted() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
-        return false;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+/// Ctrl-C and requests to end, heard from the moment this is made.
+struct Interruptions([tokio::signal::unix::Signal; 3]);
+
+impl Interruptions {
+    /// `None` if signals cannot be had.
+    fn listen() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) else {
+            return None;
+        };
+        Some(Self([interrupt, terminate, hangup]))
     }
-    true
+
+    /// The next one; one that came meanwhile counts.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -119,13 +119,15 @@ async fn prepare_host(context: &Context, store: &Store, setup: bool) -> Result<(
             Some(Lack::Package(package)) => {
                 return Err(SetupError::Unfit {
                     what: check.what,
-                    advice: format!("still missing although {package} is installed"),
+                    problem: format!("it is missing although {package} is installed"),
+                    advice: "see that PATH leads to it".to_owned(),
                 }
                 .into());
             }
-            Some(Lack::Other(advice)) => {
+            Some(Lack::Other { problem, advice }) => {
                 return Err(SetupError::Unfit {
                     what: check.what,
+                    problem,
                     advice,
                 }
                 .into());

@@ -27,8 +27,13 @@ pub struct Check {
 pub enum Lack {
     /// A Debian package brings it.
     Package(&'static str),
-    /// Something else; the words say what to do.
-    Other(String),
+    /// Something that no package brings.
+    Other {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        advice: String,
+    },
 }
 
 /// Installing what is missing failed.
@@ -52,10 +57,13 @@ pub enum SetupError {
         packages: String,
     },
     /// Something is missing that no package brings.
-    #[error("{what}: {advice}")]
+    #[error("a run needs {what}: {problem}")]
+    #[diagnostic(help("{advice}"))]
     Unfit {
         /// What is needed.
         what: String,
+        /// What is wrong.
+        problem: String,
         /// What to do.
         advice: String,
     },
@@ -145,11 +153,13 @@ async fn namespace() -> Check {
         }
         // Its programs are missing: the tables above say so already.
         Err(ProcessError::Start { .. }) => None,
-        Err(error) => Some(Lack::Other(format!(
-            "{error}; allow user namespaces (sysctl user.max_user_namespaces, \
-             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) \
-             or run as root"
-        ))),
+        Err(error) => Some(Lack::Other {
+            problem: error.to_string(),
+            advice: "allow user namespaces (sysctl user.max_user_namespaces, \
+                     kernel.unprivileged_userns_clone, \
+                     kernel.apparmor_restrict_unprivileged_userns) or run as root"
+                .to_owned(),
+        }),
     };
     Check {
         what: "a private network namespace".to_owned(),
@@ -161,11 +171,10 @@ fn space(root: &Path) -> Check {
     let free = rustix::fs::statvfs(root).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
     Check {
         what: format!("6 GiB free in {}", root.display()),
-        lack: (free < SPACE).then(|| {
-            Lack::Other(format!(
-                "only {} MiB are free; `kvet cache prune` or another XDG_CACHE_HOME",
-                free >> 20
-            ))
+        lack: (free < SPACE).then(|| Lack::Other {
+            problem: format!("only {} MiB are free", free >> 20),
+            advice: "`kvet cache prune` makes room; XDG_CACHE_HOME chooses another place"
+                .to_owned(),
         }),
     }
 }

@@ -81,11 +81,19 @@ impl Plan {
             return Err(text.error(&["arms"], "a job needs at least one arm".to_owned(), None));
         }
         if job.trials == 0 {
-            return Err(text.error(
-                &["trials"],
-                "an arm without trials shows nothing".to_owned(),
-                Some("use 1 or more".to_owned()),
-            ));
+            return Err(no_trials(&text, &["trials"]));
+        }
+        for (name, arm) in &job.arms {
+            if !is_plain(name) {
+                return Err(text.error(
+                    &["arms", name],
+                    format!("an arm cannot be called `{name}`: it names a directory, too"),
+                    Some("use letters, digits and - _ + .".to_owned()),
+                ));
+            }
+            if arm.trials == Some(0) {
+                return Err(no_trials(&text, &["arms", name, "trials"]));
+            }
         }
         for wanted in &choice.arms {
             if !job.arms.contains_key(wanted) {
@@ -104,6 +112,9 @@ impl Plan {
                 .options
                 .entry(option.clone())
                 .or_insert_with(|| value.clone());
+        }
+        if let Err(error) = cluster.check() {
+            return Err(text.error(&["cluster"], error.to_string(), None));
         }
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
@@ -148,6 +159,22 @@ impl Plan {
             known: job.known,
         })
     }
+}
+
+fn no_trials(text: &Text, place: &[&str]) -> JobError {
+    let help = "use 1 or more".to_owned();
+    text.error(
+        place,
+        "an arm without trials shows nothing".to_owned(),
+        Some(help),
+    )
+}
+
+/// Whether a name can stand for a directory as it is, so that no two arms share
+/// one.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_+.".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
 }
 
 /// Where the names in a job lead: the directories around it.
@@ -264,5 +291,94 @@ fn names(paths: &[PathBuf]) -> String {
         "none".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads a job from a directory that has one fragment and one series.
+    fn load(job: &str, choice: &Choice) -> Result<Plan, JobError> {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("kconfigs")).unwrap();
+        std::fs::create_dir_all(root.path().join("patches/cure")).unwrap();
+        std::fs::write(root.path().join("kconfigs/base.config"), "").unwrap();
+        let path = root.path().join("job.yaml");
+        std::fs::write(&path, job).unwrap();
+        Plan::load(&path, choice)
+    }
+
+    const JOB: &str = "\
+name: j
+kernel: { source: { debian: linux-source-7.3 }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 2
+arms:
+  stock: { control: true }
+  early: { control: true, target: { class: vfs_bug }, trials: 5 }
+  fixed: { patches: [cure] }
+";
+
+    #[test]
+    fn an_arm_s_own_words_win_over_the_job_s_and_the_command_line_over_both() {
+        let plan = load(JOB, &Choice::default()).unwrap();
+        let trials = |plan: &Plan| plan.arms.iter().map(|a| a.trials).collect::<Vec<_>>();
+        assert_eq!(trials(&plan), [2, 5, 2]);
+        assert_ne!(plan.arms[0].target, plan.arms[1].target);
+        assert_eq!(plan.arms[0].target, plan.arms[2].target);
+        assert!(plan.arms[2].patches[0].ends_with("patches/cure"));
+        let choice = Choice {
+            arms: vec!["fixed".to_owned(), "early".to_owned()],
+            trials: Some(1),
+            source: None,
+        };
+        let plan = load(JOB, &choice).unwrap();
+        let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
+        assert_eq!(names, ["early", "fixed"]);
+        assert_eq!(trials(&plan), [1, 1]);
+    }
+
+    #[test]
+    fn a_workload_s_options_for_the_cluster_give_way_to_the_job_s() {
+        let plan = load(JOB, &Choice::default()).unwrap();
+        let option = "mds_session_blocklist_on_evict";
+        assert_eq!(plan.cluster.options[option], "false");
+        let job = format!("{JOB}cluster: {{ options: {{ {option}: \"true\" }} }}\n");
+        let plan = load(&job, &Choice::default()).unwrap();
+        assert_eq!(plan.cluster.options[option], "true");
+    }
+
+    #[test]
+    fn a_plan_survives_its_record() {
+        let plan = load(JOB, &Choice::default()).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let again: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+
+    #[test]
+    fn an_arm_s_name_can_be_a_directory_s() {
+        for name in ["../up", "a/b", "'..'", "'a b'", "''"] {
+            let job = JOB.replace("fixed:", &format!("{name}:"));
+            let error = load(&job, &Choice::default()).unwrap_err();
+            assert!(error.to_string().contains("cannot be called"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_is_told_before_anything_is_built() {
+        let job = format!("{JOB}cluster: {{ osd: 0 }}\n");
+        let error = load(&job, &Choice::default()).unwrap_err();
+        assert!(error.to_string().contains("job.yaml:10:"), "{error}");
+    }
+
+    #[test]
+    fn an_arm_needs_trials() {
+        for (from, to) in [("trials: 2", "trials: 0"), ("trials: 5", "trials: 0")] {
+            let error = load(&JOB.replace(from, to), &Choice::default()).unwrap_err();
+            assert!(error.to_string().contains("without trials"), "{error}");
+        }
     }
 }

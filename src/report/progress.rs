@@ -15,14 +15,13 @@ pub struct Progress {
     bars: MultiProgress,
     open: HashMap<String, ProgressBar>,
     terminal: bool,
-    quiet: bool,
 }
 
 impl Progress {
-    /// A listener; on a terminal it draws bars. A quiet one tells warnings only.
+    /// A listener; on a terminal it draws bars.
     #[must_use]
-    pub fn new(terminal: bool, quiet: bool) -> Self {
-        let target = if terminal && !quiet {
+    pub fn new(terminal: bool) -> Self {
+        let target = if terminal {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
@@ -31,7 +30,6 @@ impl Progress {
             bars: MultiProgress::with_draw_target(target),
             open: HashMap::new(),
             terminal,
-            quiet,
         }
     }
 
@@ -61,7 +59,7 @@ impl Progress {
                 ));
             }
             Event::Note(text) => self.line(&format!("{:8} {text}", "note")),
-            Event::Warning(text) => self.always(&format!("{:8} {text}", "warning")),
+            Event::Warning(text) => self.line(&format!("{:8} {text}", "warning")),
             Event::TrialStarted { arm, trial } => {
                 self.spinner(key(&arm, &trial.to_string()), format!("{arm} #{trial}"));
             }
@@ -123,7 +121,7 @@ impl Progress {
     }
 
     fn spinner(&mut self, key: String, message: String) {
-        if !self.terminal || self.quiet {
+        if !self.terminal {
             return;
         }
         let bar = self.bars.add(ProgressBar::new_spinner());
@@ -139,12 +137,6 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
-        if !self.quiet {
-            self.always(text);
-        }
-    }
-
-    fn always(&self, text: &str) {
         let text = printable(text.trim_end());
         self.bars.suspend(|| {
             // Nobody left to tell if standard error is gone.

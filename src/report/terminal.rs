@@ -150,6 +150,9 @@ fn arm_line(arm: &ArmReport, style: Style) -> String {
     }
     if parts.is_empty() {
         parts.push(style.paint("33", "no trial ran"));
+    } else if result.missing() > 0 {
+        let missing = format!("{} not run", result.missing());
+        parts.push(style.paint("33", &missing));
     }
     let mut line = format!("{role}  {}", parts.join(", "));
     if let Some(kernel) = &arm.kernel {

@@ -5,24 +5,25 @@
 
 use std::collections::BTreeSet;
 
-use super::trial::Subject;
 use crate::detect::Class;
 use crate::guest::protocol::Ready;
 use crate::workload::Workload;
 
-/// What is needed and not armed; empty is good.
+/// What is needed and not armed; empty is good. `config` is the text of the
+/// final .config, `class` what the target is one of, `ready` the agent's first
+/// message, and `mute` whether a guest that ran said nothing on its console.
 pub(super) fn unarmed(
-    subject: &Subject<'_>,
+    config: &str,
     workload: &Workload,
+    class: Option<Class>,
     ready: Option<&Ready>,
+    mute: bool,
 ) -> Vec<String> {
-    let config = std::fs::read_to_string(&subject.image.config).unwrap_or_default();
     let set: BTreeSet<&str> = config
         .lines()
         .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")))
         .filter_map(|line| line.strip_prefix("CONFIG_"))
         .collect();
-    let class = subject.arm.target.as_ref().and_then(|target| target.class);
     let mut missing: Vec<String> = workload
         .kconfig
         .iter()
@@ -31,6 +32,9 @@ pub(super) fn unarmed(
         .filter(|symbol| !set.contains(symbol))
         .map(|symbol| format!("CONFIG_{symbol}"))
         .collect();
+    if mute {
+        missing.push("the console (ttyS0 said nothing)".to_owned());
+    }
     if class == Some(Class::HungTask)
         && let Some(ready) = ready
     {
@@ -63,4 +67,42 @@ fn symbol(class: Class) -> Option<&'static str> {
         Class::Leak => "DEBUG_KMEMLEAK",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "CONFIG_CEPH_FS=y\nCONFIG_DETECT_HUNG_TASK=y\n\
+                          # CONFIG_DEBUG_VFS is not set\nCONFIG_DEBUG_FS=m\n";
+
+    fn workload() -> Workload {
+        let text = "{ name: w, about: x, kconfig: [CEPH_FS, DEBUG_FS], steps: [guest: sync] }";
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    fn missing(config: &str, class: Option<Class>, mute: bool) -> Vec<String> {
+        unarmed(config, &workload(), class, None, mute)
+    }
+
+    #[test]
+    fn what_the_workload_and_the_target_need_must_be_in_the_config() {
+        assert_eq!(missing(CONFIG, Some(Class::HungTask), false), [""; 0]);
+        assert_eq!(
+            missing(CONFIG, Some(Class::VfsBug), false),
+            ["CONFIG_DEBUG_VFS"]
+        );
+        assert_eq!(
+            missing("", None, false),
+            ["CONFIG_CEPH_FS", "CONFIG_DEBUG_FS"]
+        );
+    }
+
+    #[test]
+    fn a_mute_console_sees_nothing() {
+        assert_eq!(
+            missing(CONFIG, None, true),
+            ["the console (ttyS0 said nothing)"]
+        );
+    }
 }

@@ -3,19 +3,28 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::store::{StoreError, io_error};
 
+const CONSOLE: &str = "console.log";
+const STEPS: &str = "steps.jsonl";
+
+/// How many bytes of steps are kept; a guest that sends more has its further
+/// messages obeyed and forgotten.
+const STEPS_LIMIT: u64 = 64 << 20;
+
 /// The open files of one trial.
 pub(super) struct Journal {
+    directory: PathBuf,
     console: File,
     steps: File,
     began: Instant,
     console_length: u64,
+    steps_length: u64,
 }
 
 impl Journal {
@@ -26,10 +35,12 @@ impl Journal {
             File::create(&path).map_err(io_error("create", path))
         };
         Ok(Self {
-            console: open("console.log")?,
-            steps: open("steps.jsonl")?,
+            directory: directory.to_owned(),
+            console: open(CONSOLE)?,
+            steps: open(STEPS)?,
             began,
             console_length: 0,
+            steps_length: 0,
         })
     }
 
@@ -38,7 +49,7 @@ impl Journal {
         self.console_length += bytes.len() as u64;
         self.console
             .write_all(bytes)
-            .map_err(io_error("write", "console.log"))
+            .map_err(|error| io_error("write", self.directory.join(CONSOLE))(error))
     }
 
     /// Bytes of console kept so far.
@@ -48,7 +59,15 @@ impl Journal {
 
     /// Keeps one entry with its time in seconds from the trial's start.
     pub(super) fn entry(&mut self, entry: &Value) -> Result<(), StoreError> {
-        let line = json!({"at": self.began.elapsed().as_secs_f64(), "entry": entry});
-        writeln!(self.steps, "{line}").map_err(io_error("write", "steps.jsonl"))
+        if self.steps_length > STEPS_LIMIT {
+            return Ok(());
+        }
+        let mut line =
+            json!({"at": self.began.elapsed().as_secs_f64(), "entry": entry}).to_string();
+        line.push('\n');
+        self.steps_length += line.len() as u64;
+        self.steps
+            .write_all(line.as_bytes())
+            .map_err(|error| io_error("write", self.directory.join(STEPS))(error))
     }
 }

@@ -13,6 +13,7 @@ use crate::store::io_error;
 /// Reads every trial's console again, judges, and keeps the new report.
 pub fn judge_again(path: &Path) -> Result<Report, RecordError> {
     let (record, beginning) = Record::open(path)?;
+    // A run that was killed did not tell how long it took.
     let seconds = record.kept_report().map_or(0.0, |report| report.seconds);
     record.report_with(&beginning, seconds, |mut trial| {
         let console = record.trial(&trial.arm, trial.number).join("console.log");

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, TryFutureExt};
 use jiff::tz::TimeZone;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -72,24 +72,31 @@ pub async fn run(
     let began = Instant::now();
     let host = host::facts(context).await;
     let record = Record::create(&options.out, plan, &host)?;
-    let (_, mut beginning) = Record::open(&options.out)?;
     let (ready, to_try) = mpsc::unbounded_channel();
-    let builds = build_arms(context, store, plan, &record, ready);
-    let trials = run_trials(context, store, plan, &record, options.jobs, to_try);
-    let (building, trying) = tokio::join!(builds, trials);
+    // Neither side goes on for minutes when the other's failure has decided
+    // how the run ends.
+    let inner = Context {
+        cancel: context.cancel.child_token(),
+        events: context.events.clone(),
+    };
+    let builds = build_arms(&inner, store, plan, &record, ready);
+    let trials = run_trials(&inner, store, plan, &record, options.jobs, to_try);
+    let (building, trying) = tokio::join!(
+        builds.inspect_err(|_| inner.cancel.cancel()),
+        trials.inspect_err(|_| inner.cancel.cancel()),
+    );
     // The record tells what was obtained, whatever failed.
-    if let Ok(Some(accelerator)) = &trying {
-        accelerator
-            .name()
-            .clone_into(&mut beginning.host.accelerator);
-    }
-    let report = record.report(&beginning, began.elapsed().as_secs_f64())?;
-    building?;
-    trying?;
+    let report = record.report(began.elapsed().as_secs_f64());
     if context.cancel.is_cancelled() {
         return Err(ProcessError::Interrupted.into());
     }
-    Ok(report)
+    let failures = [building.err(), trying.err()];
+    // The one that was stopped for the other's sake has nothing to tell.
+    let told = |error: &Error| error.exit() != Exit::Interrupted;
+    if let Some(failure) = failures.into_iter().flatten().find(told) {
+        return Err(failure);
+    }
+    Ok(report?)
 }
 
 /// Makes each arm's kernel and hands it on. An arm that cannot be made is
@@ -163,10 +170,10 @@ async fn run_trials(
     record: &Record,
     jobs: usize,
     mut ready: mpsc::UnboundedReceiver<Ready>,
-) -> Result<Option<vm::Accelerator>, Error> {
+) -> Result<(), Error> {
     // Nothing is started before there is a kernel to try.
     let Some(first) = ready.recv().await else {
-        return Ok(None);
+        return Ok(());
     };
     let namespace = crate::cluster::private_network(CLUSTER_ADDRESS).await?;
     let logs = record.path().join("cluster");
@@ -193,7 +200,10 @@ async fn run_trials(
                     cluster: &cluster,
                     cluster_down,
                 };
-                let all = all_trials(&bench, record, jobs, first, ready);
+                let all = async {
+                    record.accelerator(accelerator.name())?;
+                    all_trials(&bench, record, jobs, first, ready).await
+                };
                 let watching = async {
                     let ended = cluster.lost().await;
                     let what = Error::from(ClusterError::from(ended)).one_line();
@@ -207,7 +217,7 @@ async fn run_trials(
                     () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
                 };
                 cluster.stop().await;
-                result.map(|()| Some(accelerator))
+                result
             }
             Err(error) => Err(error),
         }

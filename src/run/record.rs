@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 use miette::Diagnostic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::error::{Exit, Fault};
@@ -45,10 +46,25 @@ pub enum RecordError {
     #[error("{} exists already and is not empty", .0.display())]
     #[diagnostic(help("choose another directory with --out"))]
     Occupied(PathBuf),
-    /// A file that must be there is missing or not what it should be.
+    /// The directory is no run's, or another version's.
     #[error("{} is not the record of a run: {problem}", path.display())]
     #[diagnostic(help("name the directory that `kvet run` printed"))]
-    Unreadable {
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The run was killed before it wrote its report.
+    #[error("the run in {} did not come to its end, so it has no report", .0.display())]
+    #[diagnostic(help("`kvet judge` gives the verdict on what it recorded"))]
+    Unfinished(PathBuf),
+    /// A file of the record is not what was written.
+    #[error("{} is damaged: {problem}", path.display())]
+    #[diagnostic(help(
+        "put it back from a copy, or move it away and `kvet judge` without what it says"
+    ))]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -98,7 +114,7 @@ impl Record {
             plan: plan.clone(),
             host: host.clone(),
         };
-        write_json(&record.path.join("run.json"), &beginning)?;
+        write_json(&record.beginning_file(), &beginning)?;
         Ok(record)
     }
 
@@ -107,17 +123,36 @@ impl Record {
         let record = Self {
             path: path.to_owned(),
         };
-        let beginning: Beginning = read_json(&path.join("run.json"))?;
-        if beginning.version != VERSION {
-            return Err(RecordError::Unreadable {
-                path: path.join("run.json"),
-                problem: format!(
-                    "its layout is version {}, this kvet reads version {VERSION}",
-                    beginning.version
-                ),
-            });
+        let no_run = |problem: String| RecordError::NoRun {
+            path: path.to_owned(),
+            problem,
+        };
+        let file = record.beginning_file();
+        if !file.exists() {
+            return Err(no_run("it has no run.json".to_owned()));
         }
+        // The version first: another one's plan may have another shape.
+        let beginning: Value = read_json(&file)?;
+        if beginning["version"] != VERSION {
+            return Err(no_run(format!(
+                "its layout is version {}, this kvet reads version {VERSION}",
+                beginning["version"]
+            )));
+        }
+        let beginning = serde_json::from_value(beginning).map_err(damaged(&file))?;
         Ok((record, beginning))
+    }
+
+    fn beginning_file(&self) -> PathBuf {
+        self.path.join("run.json")
+    }
+
+    /// Keeps which accelerator runs the guests, which is known only later.
+    pub fn accelerator(&self, name: &str) -> Result<(), RecordError> {
+        let (_, mut beginning) = Self::open(&self.path)?;
+        name.clone_into(&mut beginning.host.accelerator);
+        write_json(&self.beginning_file(), &beginning)?;
+        Ok(())
     }
 
     /// The directory.
@@ -187,8 +222,9 @@ impl Record {
     }
 
     /// Judges what is recorded and keeps the report.
-    pub fn report(&self, beginning: &Beginning, seconds: f64) -> Result<Report, RecordError> {
-        self.report_with(beginning, seconds, Ok)
+    pub fn report(&self, seconds: f64) -> Result<Report, RecordError> {
+        let (_, beginning) = Self::open(&self.path)?;
+        self.report_with(&beginning, seconds, Ok)
     }
 
     /// The same, each trial having passed through `review` first: `judge` reads
@@ -244,7 +280,11 @@ impl Record {
 
     /// The report kept at the end of the run.
     pub fn kept_report(&self) -> Result<Report, RecordError> {
-        read_json(&self.path.join("report.json"))
+        let path = self.path.join("report.json");
+        if !path.exists() {
+            return Err(RecordError::Unfinished(self.path.clone()));
+        }
+        read_json(&path)
     }
 }
 
@@ -278,12 +318,16 @@ fn file_name(name: &str) -> String {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let unreadable = |problem: String| RecordError::Unreadable {
-        path: path.to_owned(),
-        problem,
-    };
-    let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))
+    let text = std::fs::read(path).map_err(io_error("read", path))?;
+    serde_json::from_slice(&text).map_err(damaged(path))
+}
+
+fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> RecordError {
+    let path = path.to_owned();
+    move |error| RecordError::Damaged {
+        path,
+        problem: error.to_string(),
+    }
 }
 
 #[cfg(test)]

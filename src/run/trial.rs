@@ -56,6 +56,9 @@ const POWER_OFF_DEADLINE: Duration = Duration::from_secs(5);
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
 
+/// A guest may name this many counters.
+const COUNTERS: usize = 1000;
+
 /// Everything the trials of a run share.
 pub(super) struct Bench<'a> {
     pub(super) context: &'a Context,
@@ -108,18 +111,35 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
             (Ending::Harness { what }, Heard::default())
         }
     };
+    let config = &subject.image.config;
+    let config = std::fs::read_to_string(config).map_err(io_error("read", config))?;
+    let unarmed = unarmed(
+        &config,
+        &bench.plan.workload,
+        subject.arm.target.as_ref().and_then(|target| target.class),
+        heard.ready.as_ref(),
+        is_mute(&ending, &heard),
+    );
     Ok(Trial {
         arm: subject.arm.name.clone(),
         number: subject.number,
         release: subject.image.release.clone(),
         ending,
         findings: heard.findings,
-        unarmed: unarmed(subject, &bench.plan.workload, heard.ready.as_ref()),
+        unarmed,
         console_length: heard.console_length,
         seconds: began.elapsed().as_secs_f64(),
         retries: 0,
         counters: heard.counters,
     })
+}
+
+/// Whether a guest ran and its console said nothing at all: neither while it
+/// booted, nor after the agent turned every level on, nor of a reset or of
+/// powering off. Nothing of what its kernel had to say would have been seen.
+fn is_mute(ending: &Ending, heard: &Heard) -> bool {
+    let ran = heard.ready.is_some() || matches!(ending, Ending::GuestEnded { .. });
+    ran && heard.said == 0
 }
 
 /// What was learnt from the guest.
@@ -130,6 +150,8 @@ struct Heard {
     counters: BTreeMap<String, u64>,
     /// Bytes of console before the harness itself made the kernel talk.
     console_length: u64,
+    /// Bytes of console in all.
+    said: u64,
 }
 
 /// What the loop of a trial waits for.
@@ -168,6 +190,8 @@ struct Attempt<'a> {
     settled: Option<tokio::time::Instant>,
     /// When the console last said something.
     last_word: tokio::time::Instant,
+    /// The agent has been told who it is, and the first step was begun.
+    greeted: bool,
     heard: Heard,
 }
 
@@ -193,6 +217,7 @@ impl<'a> Attempt<'a> {
             journal,
             settled: None,
             last_word: tokio::time::Instant::now(),
+            greeted: false,
             heard: Heard::default(),
         }
     }
@@ -208,6 +233,7 @@ impl<'a> Attempt<'a> {
             Ending::Finished => self.power_off().await?,
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
+        self.heard.said = self.journal.console_length();
         self.machine.kill().await;
         Ok((ending, self.heard))
     }
@@ -377,6 +403,9 @@ impl<'a> Attempt<'a> {
     ) -> Result<Move, Error> {
         self.journal.entry(&json!({"guest": message}))?;
         Ok(match message {
+            // A hostile guest says it twice; the steps are under way already.
+            GuestMessage::Ready(_) if self.heard.ready.is_some() => Move::Wait,
+            GuestMessage::Greeted if self.greeted => Move::Wait,
             GuestMessage::Ready(ready) => {
                 self.heard.ready = Some(ready);
                 let number = u64::from(self.subject.number);
@@ -386,12 +415,13 @@ impl<'a> Attempt<'a> {
                     Err(_) => self.lost_link(),
                 }
             }
-            GuestMessage::Greeted => Move::Next,
+            GuestMessage::Greeted => {
+                self.greeted = true;
+                Move::Next
+            }
             GuestMessage::Finished { step, result } => {
                 if let StepResult::Done(report) = &result {
-                    for (name, count) in &report.counters {
-                        *self.heard.counters.entry(name.clone()).or_default() += count;
-                    }
+                    count(&mut self.heard.counters, &report.counters);
                 }
                 steps.guest_ended(step, result)
             }
@@ -527,6 +557,17 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Adds what a step counted. The numbers and names are a guest's own: neither
+/// may overflow anything.
+fn count(counters: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (name, count) in more {
+        if counters.len() < COUNTERS || counters.contains_key(name) {
+            let sum = counters.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+}
+
 /// Whether a kernel that said this can go on with the workload. Warnings can;
 /// waiting on after them may still show the target.
 fn ends_trial(class: Class) -> bool {
@@ -565,5 +606,37 @@ pub(super) fn welcome(cluster: &Cluster, hostname: &str, seed: u64) -> Welcome {
             name: None,
             options: Vec::new(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_s_counters_cannot_overflow() {
+        let mut counters = BTreeMap::new();
+        let most = BTreeMap::from([("writes".to_owned(), u64::MAX)]);
+        count(&mut counters, &most);
+        count(&mut counters, &most);
+        assert_eq!(counters["writes"], u64::MAX);
+        let many = (0..=COUNTERS).map(|n| (n.to_string(), 1)).collect();
+        count(&mut counters, &many);
+        assert_eq!(counters.len(), COUNTERS);
+    }
+
+    #[test]
+    fn a_guest_that_ran_and_said_nothing_is_mute() {
+        let ended = Ending::GuestEnded {
+            step: "the boot".to_owned(),
+            how: "reset".to_owned(),
+        };
+        let mut heard = Heard::default();
+        assert!(is_mute(&ended, &heard));
+        // Nothing is known of a guest that never came up.
+        let step = "the boot".to_owned();
+        assert!(!is_mute(&Ending::Deadline { step }, &heard));
+        heard.said = 1;
+        assert!(!is_mute(&ended, &heard));
     }
 }

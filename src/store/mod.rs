@@ -26,7 +26,7 @@ pub enum StoreError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
-        "free space there or make it writable; XDG_CACHE_HOME and TMPDIR choose other places"
+        "free space there or make it writable; XDG_CACHE_HOME, TMPDIR and --out choose other places"
     ))]
     Io {
         /// What was attempted.
@@ -36,6 +36,10 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The path for temporary files leaves no room for the names of sockets.
+    #[error("the path {} is too long: sockets below it could not be used", .0.display())]
+    #[diagnostic(help("let TMPDIR name a directory with a path of at most 70 bytes"))]
+    LongPath(PathBuf),
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set XDG_CACHE_HOME to a directory on a disk with some 5 GiB free"))]

@@ -9,6 +9,11 @@ use super::{Lock, StoreError, io_error, remove_tree};
 const PREFIX: &str = "kvet-";
 const LOCK: &str = ".lock";
 
+/// The longest path, in bytes, under which a directory for sockets is made. A
+/// socket's whole path has at most 107; a scratch directory's name and the
+/// longest socket's take the rest.
+const LONGEST: usize = 70;
+
 /// A private temporary directory (mode 0700), removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
@@ -17,9 +22,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one under `$TMPDIR` (or `/tmp`): socket names must stay short.
+    /// Makes one under `$TMPDIR` (or `/tmp`), whose path must be short enough
+    /// for sockets.
     pub fn new() -> Result<Self, StoreError> {
-        Self::under(&std::env::temp_dir())
+        let base = std::env::temp_dir();
+        if base.as_os_str().len() > LONGEST {
+            return Err(StoreError::LongPath(base));
+        }
+        Self::under(&base)
     }
 
     /// Makes one under a given directory.

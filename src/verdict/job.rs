@@ -80,6 +80,13 @@ impl ArmResult {
             .sum()
     }
 
+    /// How many planned trials have no outcome: the run ended before they did.
+    #[must_use]
+    pub fn missing(&self) -> u32 {
+        let ended = u32::try_from(self.trials.len()).unwrap_or(u32::MAX);
+        self.planned.saturating_sub(ended)
+    }
+
     /// The most frequent reason among the trials with this outcome.
     #[must_use]
     pub fn reason(&self, outcome: Outcome) -> Option<&str> {
@@ -171,7 +178,7 @@ pub fn judge(arms: &[ArmResult]) -> Verdict {
         doubts.push("no control ran, so a clean arm proves nothing".to_owned());
     }
     for arm in &fixes {
-        if arm.count(Outcome::Clean) < arm.planned {
+        if arm.count(Outcome::Clean) < arm.planned.max(1) {
             doubts.push(format!(
                 "{} is not clean throughout: {}",
                 arm.name,
@@ -212,9 +219,6 @@ fn summary(arm: &ArmResult) -> String {
     if counts.is_empty() {
         return "no trial ran".to_owned();
     }
-    let missing = arm
-        .planned
-        .saturating_sub(u32::try_from(arm.trials.len()).unwrap_or(u32::MAX));
     let mut parts: Vec<String> = counts
         .into_iter()
         .map(|(outcome, count)| match arm.reason(outcome) {
@@ -224,8 +228,8 @@ fn summary(arm: &ArmResult) -> String {
             _ => format!("{count} {}", outcome.name()),
         })
         .collect();
-    if missing > 0 {
-        parts.push(format!("{missing} not run"));
+    if arm.missing() > 0 {
+        parts.push(format!("{} not run", arm.missing()));
     }
     parts.join(", ")
 }
@@ -307,6 +311,12 @@ mod tests {
             ];
             assert_eq!(kind(&arms), VerdictKind::Inconclusive, "{silent:?}");
         }
+    }
+
+    #[test]
+    fn an_arm_without_trials_is_not_clean() {
+        let arms = [arm("stock", true, &[Target]), arm("fixed", false, &[])];
+        assert_eq!(kind(&arms), VerdictKind::Inconclusive);
     }
 
     #[test]

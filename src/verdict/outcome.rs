@@ -159,3 +159,126 @@ pub fn decide(trial: &Trial, target: Option<&Target>, known: &[Mute], day: Date)
         known: known.iter().map(|finding| finding.title.clone()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::Scanner;
+
+    const DAY: Date = jiff::civil::date(2026, 1, 2);
+
+    /// What a kernel says when `function` of `task` hangs.
+    fn hang(function: &str) -> Vec<Finding> {
+        let console = format!(
+            "[    6.774538] INFO: task sync:33 blocked for more than 3 seconds.\n\
+             [    6.774552] task:sync   state:D stack:0     pid:33    tgid:33    ppid:2\n\
+             [    6.774725] Call Trace:\n\
+             [    6.774730]  <TASK>\n\
+             [    6.774734]  __schedule+0x2f8/0x6e0\n\
+             [    6.774746]  {function}+0x5f/0xa0\n\
+             [    6.774918]  </TASK>\n"
+        );
+        let mut scanner = Scanner::new();
+        scanner.push(console.as_bytes());
+        scanner.finish()
+    }
+
+    fn trial(ending: Ending, findings: Vec<Finding>) -> Trial {
+        Trial {
+            arm: "a".to_owned(),
+            number: 1,
+            release: "7.3.4".to_owned(),
+            ending,
+            findings,
+            unarmed: Vec::new(),
+            console_length: 0,
+            seconds: 1.0,
+            retries: 0,
+            counters: BTreeMap::new(),
+        }
+    }
+
+    fn target() -> Target {
+        serde_yaml::from_str("{ class: hung_task, frames: [inode_wait_for_writeback] }").unwrap()
+    }
+
+    fn outcome(trial: &Trial) -> Outcome {
+        decide(trial, Some(&target()), &[], DAY).outcome
+    }
+
+    fn endings() -> [(Ending, Outcome); 6] {
+        let step = || "sync".to_owned();
+        [
+            (Ending::Finished, Outcome::Clean),
+            (Ending::Stopped, Outcome::Timeout),
+            (
+                Ending::StepFailed {
+                    step: step(),
+                    error: "ENODEV".to_owned(),
+                },
+                Outcome::Workload,
+            ),
+            (Ending::Deadline { step: step() }, Outcome::Timeout),
+            (
+                Ending::GuestEnded {
+                    step: step(),
+                    how: "reset".to_owned(),
+                },
+                Outcome::Timeout,
+            ),
+            (Ending::Harness { what: step() }, Outcome::Harness),
+        ]
+    }
+
+    #[test]
+    fn without_findings_the_ending_decides() {
+        for (ending, expected) in endings() {
+            assert_eq!(outcome(&trial(ending, Vec::new())), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_said_outranks_every_ending() {
+        for (ending, _) in endings() {
+            let mut hit = trial(ending.clone(), hang("inode_wait_for_writeback"));
+            hit.unarmed = vec!["CONFIG_X".to_owned()];
+            assert_eq!(outcome(&hit), Outcome::Target, "{ending:?}");
+            let other = trial(ending.clone(), hang("ceph_mdsc_sync"));
+            assert_eq!(outcome(&other), Outcome::Other, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn the_target_counts_wherever_it_stands_among_findings() {
+        let mut findings = hang("ceph_mdsc_sync");
+        findings.extend(hang("inode_wait_for_writeback"));
+        let judged = decide(&trial(Ending::Stopped, findings), Some(&target()), &[], DAY);
+        assert_eq!(judged.outcome, Outcome::Target);
+    }
+
+    #[test]
+    fn silence_of_an_unarmed_trial_is_neither_clean_nor_the_workload_s_fault() {
+        for (ending, expected) in endings() {
+            let mut unarmed = trial(ending, Vec::new());
+            unarmed.unarmed = vec!["CONFIG_CEPH_FS".to_owned()];
+            let judged = decide(&unarmed, None, &[], DAY);
+            if expected == Outcome::Harness {
+                assert_eq!(judged.outcome, Outcome::Harness);
+            } else {
+                assert_eq!(judged.outcome, Outcome::Unarmed);
+                assert_eq!(judged.reason, "not armed: CONFIG_CEPH_FS");
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_finding_is_told_and_not_counted() {
+        let known: Vec<Mute> =
+            serde_yaml::from_str("[{ title: '/ceph_mdsc_sync/', reason: it is old }]").unwrap();
+        let hung = trial(Ending::Finished, hang("ceph_mdsc_sync"));
+        let judged = decide(&hung, None, &known, DAY);
+        assert_eq!(judged.outcome, Outcome::Clean);
+        assert_eq!(judged.known.len(), 1);
+        assert_eq!(decide(&hung, None, &[], DAY).outcome, Outcome::Other);
+    }
+}

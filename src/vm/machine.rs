@@ -16,6 +16,9 @@ use crate::process::{Command, Namespace, Process};
 /// QEMU opens its channels within a fraction of a second on an idle host.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long QEMU may take to end after it closed its channels.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Everything that decides how a machine comes up.
 #[derive(Debug, Clone)]
 pub struct Boot<'a> {
@@ -94,15 +97,23 @@ impl Machine {
             )
         };
         let opened = tokio::select! {
-            opened = connect => Some(opened?),
-            _ = process.wait() => None,
+            opened = connect => opened,
+            _ = process.wait() => Err(VmError::Qmp("QEMU is gone".to_owned())),
             () = tokio::time::sleep(START_DEADLINE) => {
                 return Err(VmError::Silent { after: START_DEADLINE });
             }
         };
-        let Some((console, agent, qmp)) = opened else {
-            let said = said(&mut process).await;
-            return Err(VmError::StartedNot { said });
+        let (console, agent, qmp) = match opened {
+            Ok(opened) => opened,
+            // A QEMU that does not like what it is given opens its channels
+            // first and closes them on its way out: its own words tell more.
+            Err(error) => match tokio::time::timeout(LAST_WORDS, process.wait()).await {
+                Ok(_) => {
+                    let said = said(&mut process).await;
+                    return Err(VmError::StartedNot { said, command });
+                }
+                Err(_) => return Err(error),
+            },
         };
         let (console, console_in) = console.into_split();
         let machine = Self {
@@ -183,11 +194,12 @@ async fn accept(listener: &UnixListener, path: &Path) -> Result<UnixStream, VmEr
     Ok(stream)
 }
 
-/// The end of what QEMU wrote to standard error.
+/// What QEMU wrote to standard error, in one line.
 async fn said(process: &mut Process) -> String {
     let mut text = Vec::new();
     if let Some(stderr) = process.take_stderr() {
         drop(stderr.take(64 << 10).read_to_end(&mut text).await);
     }
-    String::from_utf8_lossy(&text).trim().to_owned()
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }

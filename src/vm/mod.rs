@@ -35,10 +35,12 @@ pub enum VmError {
     Process(#[from] ProcessError),
     /// QEMU ended before it had opened its channels.
     #[error("QEMU ended before the machine started: {said}")]
-    #[diagnostic(help("run the command in the trial's command.txt by hand to see why"))]
+    #[diagnostic(help("its command was:\n{command}"))]
     StartedNot {
         /// What it said.
         said: String,
+        /// The command, as one would type it.
+        command: String,
     },
     /// QEMU did not open its channels in time.
     #[error("QEMU did not start within {}", humantime::format_duration(*after))]
