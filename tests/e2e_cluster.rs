@@ -141,7 +141,7 @@ sys.stdin.read()
 #[tokio::test]
 async fn a_cluster_starts_healthy_and_leaves_nothing() {
     let lab = Lab::new().await;
-    let mut cluster = lab.start("{}").await.unwrap();
+    let cluster = lab.start("{}").await.unwrap();
     assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
     assert_eq!(
         cluster.daemons().collect::<Vec<_>>(),
@@ -185,7 +185,7 @@ async fn no_secret_shows_in_processes_or_logs() {
 #[tokio::test]
 async fn a_client_shows_as_a_session_and_can_be_evicted() {
     let lab = Lab::new().await;
-    let mut cluster = lab.start("{}").await.unwrap();
+    let cluster = lab.start("{}").await.unwrap();
     assert_eq!(cluster.sessions().await.unwrap(), []);
     let mut client = Command::new("/usr/bin/python3")
         .args(["-c", CLIENT])
@@ -263,7 +263,7 @@ async fn the_daemon_that_died_is_named_with_its_signal() {
 #[tokio::test]
 async fn a_rank_that_failed_comes_back() {
     let lab = Lab::new().await;
-    let mut cluster = lab.start("{mds: 2}").await.unwrap();
+    let cluster = lab.start("{mds: 2}").await.unwrap();
     cluster.fail_mds(0).await.unwrap();
     cluster.healthy(&lab.context, LONG).await.unwrap();
     let error = cluster.fail_mds(7).await.unwrap_err().to_string();
@@ -275,7 +275,7 @@ async fn a_rank_that_failed_comes_back() {
 #[tokio::test]
 async fn counts_and_bluestore_are_as_asked() {
     let lab = Lab::new().await;
-    let mut cluster = lab
+    let cluster = lab
         .start("{mon: 3, mgr: 2, osd: 3, mds: 3, max_mds: 2, objectstore: bluestore}")
         .await
         .unwrap();
@@ -443,7 +443,7 @@ async fn vstart_runs_from_a_build_tree_and_leaves_it_alone() {
         "{{vstart: {{build: {}}}, deadline: 180s, mds: 2, max_mds: 2, objectstore: bluestore}}",
         build.display()
     );
-    let mut cluster = lab.start(&yaml).await.unwrap();
+    let cluster = lab.start(&yaml).await.unwrap();
     assert_eq!(cluster.complaints().await.unwrap(), Vec::<String>::new());
     let running = std::fs::read_link(format!("/proc/{}/cwd", cluster.process("mon.a").unwrap()));
     assert_ne!(running.unwrap(), build);
