@@ -216,6 +216,10 @@ fn an_interrupted_run_leaves_nothing() {
     kill_process(pid(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     sandbox.assert_nothing_left();
+    // Half a record is one, and says that it is half.
+    let again = sandbox.run(&["judge", &sandbox.out()]);
+    assert_eq!(again.status.code(), Some(125));
+    assert!(text(&again.stdout).contains("no trial ran"));
 }
 
 #[test]
@@ -256,4 +260,30 @@ fn a_killed_run_leaves_no_process_and_the_next_reclaims_its_files() {
     let output = sandbox.run(&[&arguments[..], &[&again]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     sandbox.assert_nothing_left();
+}
+
+/// QEMU opens its channels before it looks at the kernel; its own words must be
+/// told, not that a connection was closed.
+#[tokio::test(flavor = "current_thread")]
+async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
+    use kvet::vm::{Accelerator, Boot, Hardware, Machine, VmError};
+    let namespace = kvet::process::Namespace::create([10, 99, 0, 1].into());
+    let namespace = namespace.await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = directory.path().join("bzImage");
+    fs::write(&kernel, vec![0x55; 100_000]).unwrap();
+    let boot = Boot {
+        hardware: &Hardware::default(),
+        accelerator: Accelerator::Tcg,
+        kernel: &kernel,
+        initramfs: Some(&kernel),
+        command_line: "",
+        directory: directory.path().to_owned(),
+    };
+    let error = Machine::start(boot, &namespace).await.unwrap_err();
+    assert!(
+        matches!(&error, VmError::StartedNot { said, .. } if said.contains("linux kernel too old")),
+        "{error}"
+    );
+    namespace.close().await;
 }
