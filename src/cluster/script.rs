@@ -180,6 +180,8 @@ async fn download(context: &Context, suite: &str, work: &Path) -> Result<(), Clu
             .args(["-o", "APT::Sandbox::User=root"])
             .args(["-o", "Acquire::Languages=none"])
             .directory(work.join("download"))
+            // What apt leaves behind when it is interrupted goes with the rest.
+            .env("TMPDIR", work)
             .deadline(DOWNLOAD)
     };
     apt().arg("update").run(&context.cancel).await?;

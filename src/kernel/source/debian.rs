@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::progress::Progress;
 use crate::process::{Command, ProcessError};
-use crate::store::{Key, Lock, Store, io_error, write_atomic, write_json};
+use crate::store::{Key, Lock, Scratch, Store, io_error, write_atomic, write_json};
 
 /// Signs all of Debian's suites, also those newer than the host.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -264,8 +264,11 @@ impl Apt<'_> {
     }
 
     async fn update(&self, config: &[String]) -> Result<(), SourceError> {
+        // What apt leaves behind when it is interrupted goes with this.
+        let scratch = Scratch::new()?;
         command("apt-get", config)
             .args(["-q", "update"])
+            .env("TMPDIR", scratch.path())
             .run(&self.context.cancel)
             .await
             .map_err(apt_failed("read the suites' package lists"))?;
@@ -280,8 +283,10 @@ impl Apt<'_> {
         directory: &Path,
     ) -> Result<PathBuf, SourceError> {
         let wanted = format!("{package}={version}");
+        let scratch = Scratch::new()?;
         command("apt-get", config)
             .args(["-q", "download", &wanted])
+            .env("TMPDIR", scratch.path())
             .directory(directory)
             .run(&self.context.cancel)
             .await
