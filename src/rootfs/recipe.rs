@@ -10,6 +10,7 @@ use super::RootfsError;
 const SHIPPED: &[(&str, &str)] = &[
     ("kvet", include_str!("../../rootfs/kvet.yaml")),
     ("fio", include_str!("../../rootfs/fio.yaml")),
+    ("shell", include_str!("../../rootfs/shell.yaml")),
 ];
 
 /// A list of what to copy from the host. kvet itself is always part of it.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use miette::Diagnostic;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
@@ -121,6 +122,12 @@ async fn converse(boot: Boot<'_>, namespace: &Namespace, cluster: &Cluster) -> R
             match &keyboard {
                 Some(keyboard) => keyboard
                     .async_io(Interest::READABLE, |fd| {
+                        // The terminal is shared and stays in blocking mode, so
+                        // ask before reading.
+                        let mut polled = [PollFd::new(fd, PollFlags::IN)];
+                        if poll(&mut polled, Some(&Timespec::default()))? == 0 {
+                            return Err(std::io::ErrorKind::WouldBlock.into());
+                        }
                         let mut typed = [0; 256];
                         let count = rustix::io::read(fd.as_fd(), &mut typed)?;
                         Ok(typed[..count].to_vec())
