@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kvet::Context;
-use kvet::detect::{Class, Finding, Scanner, Sighting, scan};
+use kvet::detect::{Class, Finding, scan};
 use kvet::guest::link::Link;
-use kvet::guest::protocol::{GuestMessage, Welcome};
+use kvet::guest::protocol::{GuestMessage, StepResult, Welcome};
 use kvet::kernel::{Fragment, SourceSpec, fetch, prepare};
 use kvet::process::{Command, Process};
 use kvet::rootfs::{self, Recipe, Rootfs};
@@ -35,7 +35,7 @@ const FRAGMENTS: &[&str] = &["base", "ceph", "debug-vfs", "lkdtm"];
 
 /// One failure, and the finding it must give.
 struct Provocation {
-    /// As `/sys/kernel/debug/provoke-crash/DIRECT` calls it.
+    /// As `/sys/kernel.debug/provoke-crash/DIRECT` calls it.
     name: &'static str,
     class: Class,
     /// How the title begins.
@@ -65,22 +65,22 @@ const PROVOCATIONS: &[Provocation] = &[
     },
     Provocation {
         name: "EXCEPTION",
-        class: Class::PageFault,
+        class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_EXCEPTION",
     },
     Provocation {
         name: "ACCESS_NULL",
-        class: Class::PageFault,
+        class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_ACCESS_NULL",
     },
     Provocation {
         name: "WRITE_RO",
-        class: Class::PageFault,
+        class: Class::PagingNull,
         title: "BUG: unable to handle kernel paging request in lkdtm_WRITE_RO",
     },
     Provocation {
         name: "EXEC_NULL",
-        class: Class::PageFault,
+        class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in ",
     },
     Provocation {
@@ -97,9 +97,9 @@ const PROVOCATIONS: &[Provocation] = &[
 
 /// Detectors that need not wait as long as they do by default.
 const HASTE: &[(&str, &str)] = &[
-    ("kernel/hung_task_timeout_secs", "2"),
-    ("kernel/hung_task_check_interval_secs", "1"),
-    ("kernel/watchdog_thresh", "2"),
+    ("kernel.hung_task_timeout_secs", "2"),
+    ("kernel.hung_task_check_interval_secs", "1"),
+    ("kernel.watchdog_thresh", "2"),
 ];
 
 async fn kernel() -> PathBuf {
@@ -192,42 +192,50 @@ impl Guest {
         self.link.start(self.steps, step).await.unwrap();
     }
 
-    /// Waits until the console shows a finding and no more of it, or the guest
-    /// is gone; what the console then holds.
-    async fn trouble(&mut self) -> Vec<u8> {
+    /// Waits for the step that was started last.
+    async fn finished(&mut self) {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.link.next()).await;
+            if let GuestMessage::Finished { result, .. } = message.unwrap().unwrap() {
+                assert!(matches!(result, StepResult::Done(_)), "{result:?}");
+                return;
+            }
+        }
+    }
+
+    /// Waits until the console shows the end of the report, or the guest is
+    /// gone; what the console then holds.
+    async fn trouble(&mut self, end: Option<&str>) -> Vec<u8> {
+        let scratch = &self.scratch;
+        let console = || std::fs::read(scratch.join("console")).unwrap_or_default();
         let complete = async {
-            loop {
-                let console = self.console();
-                if ends_after_a_report(&console) {
-                    return;
-                }
+            let Some(end) = end else {
+                return std::future::pending().await;
+            };
+            while !String::from_utf8_lossy(&console()).contains(end) {
                 // A file tells nobody that it grew.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let patience = tokio::time::timeout(PATIENCE, async {
+        let ended = async {
             tokio::select! {
                 _ = self.qemu.wait() => {}
                 () = complete => {}
             }
-        });
-        drop(patience.await);
+        };
+        drop(tokio::time::timeout(PATIENCE, ended).await);
         self.console()
     }
 }
 
-/// Whether the stream has a report whose stack is over.
-fn ends_after_a_report(console: &[u8]) -> bool {
-    let mut scanner = Scanner::new();
-    let begun = scanner
-        .push(console)
-        .iter()
-        .any(|sighting| matches!(sighting, Sighting::Begun { .. }));
-    let text = String::from_utf8_lossy(console);
-    let Some(at) = text.rfind("</TASK>") else {
-        return false;
-    };
-    begun && text[at..].contains('\n')
+/// The last line of a report after which the guest lives on; `None` where the
+/// kernel panics.
+fn end_of_report(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Warning => Some("---[ end trace "),
+        Class::HungTask | Class::SoftLockup => Some("</TASK>\r\n"),
+        _ => None,
+    }
 }
 
 async fn rootfs() -> (Rootfs, tempfile::TempDir) {
@@ -279,19 +287,16 @@ async fn every_provoked_failure_is_named_and_nothing_else() {
     for provocation in PROVOCATIONS {
         let mut guest = Guest::boot(&kernel, &rootfs).await;
         assert_eq!(scan(&guest.console()), [], "the boot is clean");
-        for (knob, value) in HASTE {
-            guest
-                .start(&GuestStep::WriteFile {
-                    path: format!("/proc/sys/{knob}"),
-                    text: (*value).into(),
-                })
-                .await;
-        }
+        let haste = HASTE
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        guest.start(&GuestStep::Sysctl(haste.collect())).await;
+        guest.finished().await;
         let step = GuestStep::Lkdtm {
             provoke: provocation.name.into(),
         };
         guest.start(&step).await;
-        let console = guest.trouble().await;
+        let console = guest.trouble(end_of_report(provocation.class)).await;
         let findings: Vec<Finding> = scan(&console);
         let expected = |found: &Finding| {
             found.class == provocation.class && found.title.starts_with(provocation.title)
