@@ -4,9 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kvet::cli::scan::{Format, ScanArgs, scan};
+use kvet::detect::Pattern;
 use kvet::{Error, Exit};
+use object::{Object, ObjectSymbol};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -27,6 +30,9 @@ fn run(files: &[PathBuf], format: Format) -> Answer {
         files: files.to_vec(),
         format,
         corpus: None,
+        vmlinux: None,
+        tree: None,
+        mute: Vec::new(),
     };
     let result = scan(&arguments, &mut out, &mut |error| {
         complaints.push(error.one_line());
@@ -170,6 +176,9 @@ fn a_corpus_is_answered_line_by_line() {
         files: Vec::new(),
         format: Format::Json,
         corpus: Some(corpus.clone()),
+        vmlinux: None,
+        tree: None,
+        mute: Vec::new(),
     };
     let exit = scan(&arguments, &mut out, &mut |_| {}).unwrap();
     assert_eq!(exit, Exit::Bad);
@@ -184,4 +193,86 @@ fn a_corpus_is_answered_line_by_line() {
         error.one_line().contains("corpus.jsonl:1: not a case"),
         "{error}"
     );
+}
+
+#[test]
+fn muted_titles_are_passed_over() {
+    for (pattern, exit) in [
+        ("*busy inodes*", Exit::Good),
+        ("/(?i)BUSY inodes/", Exit::Good),
+        ("busy", Exit::Bad),
+    ] {
+        let mut out = Vec::new();
+        let arguments = ScanArgs {
+            files: vec![fixture("busy_inodes.log")],
+            format: Format::Json,
+            corpus: None,
+            vmlinux: None,
+            tree: None,
+            mute: vec![Pattern::try_from(pattern.to_owned()).unwrap()],
+        };
+        let found = scan(&arguments, &mut out, &mut |_| {}).unwrap();
+        assert_eq!(found, exit, "{pattern}");
+        assert_eq!(out.is_empty(), exit == Exit::Good);
+    }
+}
+
+#[test]
+fn with_an_image_frames_are_shown_with_their_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let source = "volatile int sink;\n__attribute__((noinline)) int umbrella(int value)\n{\n\tsink = value;\n\treturn sink;\n}\nint main(void)\n{\n\treturn umbrella(3);\n}\n";
+    fs::write(at("umbrella.c"), source).unwrap();
+    let status = Command::new("gcc")
+        .args(["-g", "-O1", "-no-pie", "-o", "vmlinux", "umbrella.c"])
+        .current_dir(directory.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let image = fs::read(at("vmlinux")).unwrap();
+    let image = object::File::parse(&*image).unwrap();
+    let size = image
+        .symbols()
+        .find(|symbol| symbol.name() == Ok("umbrella"))
+        .unwrap()
+        .size();
+    let log = format!(
+        "[    5.000000] WARNING: CPU: 0 PID: 7 at umbrella.c:4 umbrella+0x0/{size:#x}\n[    5.000001] Call Trace:\n[    5.000002]  <TASK>\n[    5.000003]  umbrella+0x0/{size:#x}\n[    5.000004]  </TASK>\n"
+    );
+    fs::write(at("log"), log).unwrap();
+    let run = |format| {
+        let mut out = Vec::new();
+        let arguments = ScanArgs {
+            files: vec![at("log")],
+            format,
+            corpus: None,
+            vmlinux: Some(at("vmlinux")),
+            tree: Some(directory.path().to_owned()),
+            mute: Vec::new(),
+        };
+        scan(&arguments, &mut out, &mut |_| {}).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let human = run(Format::Human);
+    assert!(human.contains("umbrella at umbrella.c:"), "{human}");
+    assert!(human.contains("        "), "{human}");
+    let json: serde_json::Value = serde_json::from_str(&run(Format::Json)).unwrap();
+    let place = json["frames"][0]["place"].as_str().unwrap();
+    assert!(place.starts_with("umbrella.c:"), "{place}");
+}
+
+#[test]
+fn an_image_that_cannot_be_read_ends_the_scan_before_it_begins() {
+    let arguments = ScanArgs {
+        files: vec![fixture("busy_inodes.log")],
+        format: Format::Json,
+        corpus: None,
+        vmlinux: Some("/nowhere/vmlinux".into()),
+        tree: None,
+        mute: Vec::new(),
+    };
+    let mut out = Vec::new();
+    let error = scan(&arguments, &mut out, &mut |_| {}).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    assert!(out.is_empty());
 }

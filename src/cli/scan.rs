@@ -12,13 +12,15 @@ use clap::{Args, ValueEnum};
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{self, Finding, Scanner, Sighting};
+use crate::detect::{self, Finding, Pattern, Place, Scanner, Sighting, Symbols};
 use crate::error::{Error, Exit, Fault};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 /// Bytes of a file that decide whether it is text.
 const SAMPLE: usize = 4096;
+/// Frames of a stack that are shown to people.
+const SHOWN_FRAMES: usize = 16;
 
 /// Arguments of `kvet scan`.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +34,20 @@ pub struct ScanArgs {
     /// Scan the cases (`id`, `log`) of a JSON-lines file and print a line each
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "files")]
     pub corpus: Option<PathBuf>,
+    /// The kernel's uncompressed image with symbols: frames get file:line
+    #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
+    pub vmlinux: Option<PathBuf>,
+    /// The tree the image was built from: frames are shown with their source
+    #[arg(long, value_name = "DIR", requires = "vmlinux")]
+    pub tree: Option<PathBuf>,
+    /// Pass over findings with such a title: `*` is anything, /.../ a regular
+    /// expression (may be repeated)
+    #[arg(long, value_name = "TITLE-PATTERN", value_parser = pattern, conflicts_with = "corpus")]
+    pub mute: Vec<Pattern>,
+}
+
+fn pattern(text: &str) -> Result<Pattern, detect::BadPattern> {
+    Pattern::try_from(text.to_owned())
 }
 
 /// How findings are printed.
@@ -122,12 +138,23 @@ pub fn scan(
     if let Some(corpus) = &args.corpus {
         return scan_corpus(corpus, out).map_err(Error::from);
     }
+    let symbols = args
+        .vmlinux
+        .as_deref()
+        .map(|image| Symbols::open(image, args.tree.as_deref()))
+        .transpose()?;
     let mut found = false;
     let mut failed = Vec::new();
     for path in &args.files {
-        let result = scan_file(path, &mut |finding| {
+        let result = scan_file(path, &mut |mut finding| {
+            if is_muted(&finding, &args.mute) {
+                return Ok(());
+            }
             found = true;
-            print(path, &finding, args.format, out)
+            if let Some(symbols) = &symbols {
+                symbols.annotate(&mut finding);
+            }
+            print(path, &finding, symbols.as_ref(), args.format, out)
         });
         match result {
             Ok(()) => {}
@@ -150,6 +177,13 @@ pub fn scan(
             .into())
         }
     }
+}
+
+fn is_muted(finding: &Finding, mutes: &[Pattern]) -> bool {
+    mutes.iter().any(|mute| {
+        let mut names = std::iter::once(&finding.title).chain(&finding.alternatives);
+        names.any(|name| mute.matches(name))
+    })
 }
 
 fn scan_file(
@@ -251,6 +285,7 @@ struct Printed<'a> {
 fn print(
     path: &Path,
     finding: &Finding,
+    symbols: Option<&Symbols>,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), ScanError> {
@@ -263,7 +298,7 @@ fn print(
             },
             out,
         ),
-        Format::Human => human(&file, finding, out)
+        Format::Human => human(&file, finding, symbols, out)
             .and_then(|()| out.flush())
             .map_err(ScanError::Write),
     }
@@ -276,7 +311,12 @@ fn print_json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), ScanErr
         .map_err(ScanError::Write)
 }
 
-fn human(file: &str, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+fn human(
+    file: &str,
+    finding: &Finding,
+    symbols: Option<&Symbols>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let lines = if finding.first_line == finding.last_line {
         finding.first_line.to_string()
     } else {
@@ -305,18 +345,54 @@ fn human(file: &str, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
         facts.push(format!("workqueue {workqueue}"));
     }
     writeln!(out, "    {}", facts.join(", "))?;
-    let frames: Vec<&str> = finding
-        .frames
-        .iter()
-        .filter(|frame| frame.reliable)
-        .take(16)
-        .map(|frame| frame.function.as_str())
-        .collect();
-    if !frames.is_empty() {
-        writeln!(out, "    {}", frames.join(" <- "))?;
+    if let Some(symbols) = symbols {
+        places(finding, symbols, out)?;
+    } else {
+        let frames: Vec<&str> = finding
+            .frames
+            .iter()
+            .filter(|frame| frame.reliable)
+            .take(SHOWN_FRAMES)
+            .map(|frame| frame.function.as_str())
+            .collect();
+        if !frames.is_empty() {
+            writeln!(out, "    {}", frames.join(" <- "))?;
+        }
     }
     if !finding.waits_for.is_empty() {
         writeln!(out, "    waits for {}", finding.waits_for.join(", "))?;
+    }
+    Ok(())
+}
+
+/// The stack, a line a function, those inlined in between and the source below
+/// each where it is there.
+fn places(finding: &Finding, symbols: &Symbols, out: &mut dyn Write) -> io::Result<()> {
+    let shown = finding.frames.iter().enumerate();
+    let shown = shown.filter(|(_, frame)| frame.reliable);
+    for (index, frame) in shown.take(SHOWN_FRAMES) {
+        let places = symbols.places(frame, index > 0);
+        if places.is_empty() {
+            writeln!(out, "    {}", frame.function)?;
+        }
+        let outermost = places.len().saturating_sub(1);
+        for (depth, place) in places.iter().enumerate() {
+            let Place {
+                function,
+                file,
+                line,
+                source,
+            } = place;
+            let inlined = if depth < outermost { " (inlined)" } else { "" };
+            write!(out, "    {function}{inlined}")?;
+            if let (Some(file), Some(line)) = (file, line) {
+                write!(out, " at {file}:{line}")?;
+            }
+            writeln!(out)?;
+            if let Some(source) = source {
+                writeln!(out, "        {}", source.trim())?;
+            }
+        }
     }
     Ok(())
 }

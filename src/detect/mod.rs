@@ -25,7 +25,7 @@ pub use finding::{Finding, Frame, HeldLock, Sighting};
 pub use scanner::Scanner;
 pub use signature::canonical;
 pub use symbols::{Place, SymbolError, Symbols};
-pub use target::{BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
+pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
 
 /// The texts by which lines are picked out before anything else looks at them:
 /// what a search for the same lines would have to look for.

@@ -124,32 +124,92 @@ impl From<Pattern> for String {
 
 /// A known finding that a job does not count.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenMute", into = "WrittenMute")]
 pub struct Mute {
     /// Which findings.
-    #[serde(flatten)]
     pub what: Muted,
     /// Why they may be passed over.
     pub reason: String,
     /// The first kernel version it applies to, such as `6.12`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<String>,
     /// The last one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<String>,
     /// The day (`2027-01-31`) after which it applies no more.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expires: Option<jiff::civil::Date>,
 }
 
 /// How a mute names its findings.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Muted {
     /// By title.
     Title(Pattern),
     /// By signature.
     Signature(Pattern),
+}
+
+/// A mute that names its findings in no way, or in two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadMute {
+    /// It has neither key.
+    #[error("a known finding has a `title` or a `signature`, and this has none")]
+    Neither,
+    /// It has both.
+    #[error("a known finding has a `title` or a `signature`, not both")]
+    Both,
+}
+
+/// A mute as jobs have it: a flat map, in which an unknown key is an error.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMute {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    title: Option<Pattern>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    signature: Option<Pattern>,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    expires: Option<jiff::civil::Date>,
+}
+
+impl TryFrom<WrittenMute> for Mute {
+    type Error = BadMute;
+
+    fn try_from(written: WrittenMute) -> Result<Self, Self::Error> {
+        let what = match (written.title, written.signature) {
+            (Some(title), None) => Muted::Title(title),
+            (None, Some(signature)) => Muted::Signature(signature),
+            (None, None) => return Err(BadMute::Neither),
+            (Some(_), Some(_)) => return Err(BadMute::Both),
+        };
+        Ok(Self {
+            what,
+            reason: written.reason,
+            since: written.since,
+            until: written.until,
+            expires: written.expires,
+        })
+    }
+}
+
+impl From<Mute> for WrittenMute {
+    fn from(mute: Mute) -> Self {
+        let (title, signature) = match mute.what {
+            Muted::Title(title) => (Some(title), None),
+            Muted::Signature(signature) => (None, Some(signature)),
+        };
+        Self {
+            title,
+            signature,
+            reason: mute.reason,
+            since: mute.since,
+            until: mute.until,
+            expires: mute.expires,
+        }
+    }
 }
 
 impl Mute {
@@ -283,5 +343,27 @@ mod tests {
         assert!(!mute.covers(&stack, "6.1.192", day));
         assert!(!mute.covers(&stack, "7.4", day));
         assert!(!mute.covers(&stack, "7.3.4", jiff::civil::date(2027, 2, 1)));
+    }
+
+    #[test]
+    fn mutes_name_their_findings_in_one_way_and_have_no_other_keys() {
+        let problem = |yaml: &str| serde_yaml::from_str::<Mute>(yaml).unwrap_err().to_string();
+        assert!(problem("{title: a, reason: r, expire: 2027-01-31}").contains("`expire`"));
+        assert!(problem("{title: a, signature: b, reason: r}").contains("not both"));
+        assert!(problem("{reason: r}").contains("has none"));
+        assert!(problem("{title: a}").contains("`reason`"));
+    }
+
+    #[test]
+    fn mutes_are_written_as_they_are_read() {
+        for yaml in [
+            "title: INFO*\nreason: r\nexpires: 2027-01-31\n",
+            "signature: 'hung_task:*'\nreason: r\nsince: '6.12'\nuntil: '7.3'\n",
+        ] {
+            let mute: Mute = serde_yaml::from_str(yaml).unwrap();
+            let written = serde_yaml::to_string(&mute).unwrap();
+            assert_eq!(serde_yaml::from_str::<Mute>(&written).unwrap(), mute);
+            assert!(!written.contains("null"), "{written}");
+        }
     }
 }

@@ -1,0 +1,326 @@
+//! Kernels that misbehave on request, and what the detector makes of them.
+//!
+//! Boots a kernel with `kconfigs/lkdtm.config`, provokes each failure in a
+//! guest of its own and scans the console. The kernel is prepared in the user's
+//! cache (from cold: minutes), or named by `KVET_TEST_KERNEL`.
+//! `KVET_RECORD=1` also writes the consoles, trimmed and redacted, to
+//! `tests/fixtures/detect`, where the golden test covers them:
+//! `INSTA_UPDATE=always cargo test --test detect_golden` takes them in.
+#![cfg(feature = "e2e")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kvet::Context;
+use kvet::detect::{Class, Finding, scan};
+use kvet::guest::link::Link;
+use kvet::guest::protocol::{GuestMessage, StepResult, Welcome};
+use kvet::kernel::{Fragment, SourceSpec, fetch, prepare};
+use kvet::process::{Command, Process};
+use kvet::rootfs::{self, Recipe, Rootfs};
+use kvet::store::{Scratch, Store};
+use kvet::workload::GuestStep;
+
+/// A guest that shows nothing of what it was asked for in this time will not:
+/// generous, since the host may be busy with anything.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The configuration, as the jobs' objects are kept by it.
+const FRAGMENTS: &[&str] = &["base", "ceph", "debug-vfs", "lkdtm"];
+
+/// One failure, and the finding it must give.
+struct Provocation {
+    /// As `/sys/kernel.debug/provoke-crash/DIRECT` calls it.
+    name: &'static str,
+    class: Class,
+    /// How the title begins.
+    title: &'static str,
+}
+
+const PROVOCATIONS: &[Provocation] = &[
+    Provocation {
+        name: "PANIC",
+        class: Class::Panic,
+        title: "kernel panic: dumptest",
+    },
+    Provocation {
+        name: "BUG",
+        class: Class::KernelBug,
+        title: "kernel BUG in lkdtm_BUG",
+    },
+    Provocation {
+        name: "WARNING",
+        class: Class::Warning,
+        title: "WARNING in lkdtm_WARNING",
+    },
+    Provocation {
+        name: "WARNING_MESSAGE",
+        class: Class::Warning,
+        title: "WARNING in lkdtm_WARNING_MESSAGE",
+    },
+    Provocation {
+        name: "EXCEPTION",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_EXCEPTION",
+    },
+    Provocation {
+        name: "ACCESS_NULL",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_ACCESS_NULL",
+    },
+    Provocation {
+        name: "WRITE_RO",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel paging request in lkdtm_WRITE_RO",
+    },
+    Provocation {
+        name: "EXEC_NULL",
+        class: Class::PagingNull,
+        title: "BUG: unable to handle kernel NULL pointer dereference in ",
+    },
+    Provocation {
+        name: "HUNG_TASK",
+        class: Class::HungTask,
+        title: "INFO: task hung in lkdtm_HUNG_TASK",
+    },
+    Provocation {
+        name: "SOFTLOCKUP",
+        class: Class::SoftLockup,
+        title: "BUG: soft lockup in lkdtm_SOFTLOCKUP",
+    },
+];
+
+/// Detectors that need not wait as long as they do by default.
+const HASTE: &[(&str, &str)] = &[
+    ("kernel.hung_task_timeout_secs", "2"),
+    ("kernel.hung_task_check_interval_secs", "1"),
+    ("kernel.watchdog_thresh", "2"),
+];
+
+async fn kernel() -> PathBuf {
+    if let Some(path) = std::env::var_os("KVET_TEST_KERNEL") {
+        return path.into();
+    }
+    let (context, store) = (Context::default(), Store::open().unwrap());
+    let package =
+        std::env::var("KVET_TEST_SOURCE").unwrap_or_else(|_| "linux-source-7.3".to_owned());
+    let spec: SourceSpec = serde_yaml::from_str(&format!("{{ debian: {package} }}")).unwrap();
+    let tree = fetch(&context, &store, &spec).await.unwrap();
+    let kconfigs = Path::new(env!("CARGO_MANIFEST_DIR")).join("kconfigs");
+    let fragments: Vec<Fragment> = FRAGMENTS
+        .iter()
+        .map(|name| Fragment::find(&kconfigs, Path::new("."), name).unwrap())
+        .collect();
+    let image = prepare(&context, &store, &tree, &[], &fragments, 0).await;
+    image.unwrap().bzimage
+}
+
+struct Guest {
+    link: Link,
+    /// Ends with the guest.
+    qemu: Process,
+    scratch: Scratch,
+    release: String,
+    steps: u32,
+}
+
+impl Guest {
+    async fn boot(kernel: &Path, rootfs: &Rootfs) -> Self {
+        let scratch = Scratch::new().unwrap();
+        let socket = scratch.join("agent");
+        let qemu = Command::new("qemu-system-x86_64")
+            .args(["-nodefaults", "-no-user-config", "-display", "none"])
+            .args(["-no-reboot", "-machine", "q35"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-smp", "2", "-m", "512M"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(&rootfs.path)
+            .args(["-append", "console=ttyS0 panic=-1 oops=panic"])
+            .arg("-serial")
+            .arg(format!("file:{}", scratch.join("console").display()))
+            .args(["-device", "virtio-serial-pci", "-chardev"])
+            .arg(format!(
+                "socket,id=agent,path={},server=on,wait=off",
+                socket.display()
+            ))
+            .args(["-device", "virtserialport,chardev=agent,name=kvet.agent"])
+            .spawn(false)
+            .unwrap();
+        let connected = async {
+            loop {
+                match Link::connect(&socket).await {
+                    Ok(link) => return link,
+                    // QEMU has not made its socket yet and cannot say when.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let mut link = tokio::time::timeout(PATIENCE, connected).await.unwrap();
+        let ready = tokio::time::timeout(PATIENCE, link.ready()).await;
+        let release = ready.unwrap().unwrap().release;
+        let mut guest = Self {
+            link,
+            qemu,
+            scratch,
+            release,
+            steps: 0,
+        };
+        let welcome = Welcome {
+            hostname: "trial-1".into(),
+            seed: 1,
+            file_system: None,
+        };
+        guest.link.hello(&welcome).await.unwrap();
+        let greeted = tokio::time::timeout(PATIENCE, guest.link.next()).await;
+        assert_eq!(greeted.unwrap().unwrap(), GuestMessage::Greeted);
+        guest
+    }
+
+    fn console(&self) -> Vec<u8> {
+        std::fs::read(self.scratch.join("console")).unwrap_or_default()
+    }
+
+    async fn start(&mut self, step: &GuestStep) {
+        self.steps += 1;
+        self.link.start(self.steps, step).await.unwrap();
+    }
+
+    /// Waits for the step that was started last.
+    async fn finished(&mut self) {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.link.next()).await;
+            if let GuestMessage::Finished { result, .. } = message.unwrap().unwrap() {
+                assert!(matches!(result, StepResult::Done(_)), "{result:?}");
+                return;
+            }
+        }
+    }
+
+    /// Waits until the console shows the end of the report, or the guest is
+    /// gone; what the console then holds.
+    async fn trouble(&mut self, end: Option<&str>) -> Vec<u8> {
+        let scratch = &self.scratch;
+        let console = || std::fs::read(scratch.join("console")).unwrap_or_default();
+        let complete = async {
+            let Some(end) = end else {
+                return std::future::pending().await;
+            };
+            while !String::from_utf8_lossy(&console()).contains(end) {
+                // A file tells nobody that it grew.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let ended = async {
+            tokio::select! {
+                _ = self.qemu.wait() => {}
+                () = complete => {}
+            }
+        };
+        drop(tokio::time::timeout(PATIENCE, ended).await);
+        self.console()
+    }
+}
+
+/// The last line of a report after which the guest lives on; `None` where the
+/// kernel panics.
+fn end_of_report(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Warning => Some("---[ end trace "),
+        Class::HungTask | Class::SoftLockup => Some("</TASK>\r\n"),
+        _ => None,
+    }
+}
+
+async fn rootfs() -> (Rootfs, tempfile::TempDir) {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::at(home.path()).unwrap();
+    let recipe = Recipe::find("kvet", Path::new(".")).unwrap();
+    let agent = Path::new(env!("CARGO_BIN_EXE_kvet"));
+    let rootfs = rootfs::build_with(&Context::default(), &store, &recipe, agent)
+        .await
+        .unwrap();
+    (rootfs, home)
+}
+
+/// What a recording keeps: the boot's banner, then from shortly before the
+/// first finding on; the builder's name and the addresses go.
+fn trimmed(console: &[u8], first_line: Option<u64>) -> String {
+    let text = String::from_utf8_lossy(console).replace('\r', "");
+    let builder = regex::Regex::new(r"(Linux version \S+) \([^)]*\)").unwrap();
+    let pointer = regex::Regex::new(r"\b(?:ffff|0000)[0-9a-f]{12}\b").unwrap();
+    let keep_from = first_line.map_or(0, |line| line.saturating_sub(6));
+    let mut kept = String::new();
+    for (index, line) in text.lines().enumerate() {
+        let banner = line.contains("Linux version ");
+        if banner || first_line.is_none() || index as u64 >= keep_from {
+            let line = builder.replace(line, "$1 (builder@host)");
+            kept.push_str(&pointer.replace_all(&line, "ffff000000000000"));
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+fn record(name: &str, release: &str, console: &[u8], first_line: Option<u64>) {
+    if std::env::var_os("KVET_RECORD").is_none() {
+        return;
+    }
+    let series: Vec<&str> = release.split('.').take(2).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/detect")
+        .join(format!("{name}_{}.log", series.join(".")));
+    std::fs::write(path, trimmed(console, first_line)).unwrap();
+}
+
+#[tokio::test]
+async fn every_provoked_failure_is_named_and_nothing_else() {
+    let kernel = kernel().await;
+    let (rootfs, _home) = rootfs().await;
+    let mut wrong = Vec::new();
+    for provocation in PROVOCATIONS {
+        let mut guest = Guest::boot(&kernel, &rootfs).await;
+        assert_eq!(scan(&guest.console()), [], "the boot is clean");
+        let haste = HASTE
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        guest.start(&GuestStep::Sysctl(haste.collect())).await;
+        guest.finished().await;
+        let step = GuestStep::Lkdtm {
+            provoke: provocation.name.into(),
+        };
+        guest.start(&step).await;
+        let console = guest.trouble(end_of_report(provocation.class)).await;
+        let findings: Vec<Finding> = scan(&console);
+        let expected = |found: &Finding| {
+            found.class == provocation.class && found.title.starts_with(provocation.title)
+        };
+        let first = findings.first();
+        // A task that hangs is told of at every check.
+        if first.is_some() && findings.iter().all(expected) {
+            let name = format!("lkdtm_{}", provocation.name.to_lowercase());
+            let line = first.map(|found| found.first_line);
+            record(&name, &guest.release, &console, line);
+        } else {
+            let titles: Vec<_> = findings
+                .iter()
+                .map(|found| (found.class, found.title.clone()))
+                .collect();
+            let tail = String::from_utf8_lossy(&console);
+            let lines: Vec<&str> = tail.lines().rev().take(40).collect();
+            let tail: Vec<&str> = lines.into_iter().rev().collect();
+            wrong.push(format!(
+                "{}: {titles:?}\n{}",
+                provocation.name,
+                tail.join("\n")
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
