@@ -34,7 +34,7 @@ pub struct ScanArgs {
     /// Scan the cases (`id`, `log`) of a JSON-lines file and print a line each
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "files")]
     pub corpus: Option<PathBuf>,
-    /// The kernel's uncompressed image with symbols: frames get file:line
+    /// The kernel's uncompressed image with symbols: frames get a file and a line
     #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
     pub vmlinux: Option<PathBuf>,
     /// The tree the image was built from: frames are shown with their source

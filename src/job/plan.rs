@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{JobError, Text, nearest};
 use crate::cluster::ClusterSpec;
-use crate::detect::{Mute, Target};
+use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
@@ -37,6 +37,9 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// Findings that are shown and not counted.
     pub known: Vec<Mute>,
+    /// Messages that are findings, besides those that kvet knows.
+    #[serde(default)]
+    pub patterns: Vec<ExtraRule>,
 }
 
 /// One kernel variant, resolved.
@@ -157,6 +160,7 @@ impl Plan {
             timeout: job.workload.timeout,
             workload,
             known: job.known,
+            patterns: job.patterns,
         })
     }
 }

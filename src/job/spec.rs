@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 
 use crate::cluster::ClusterSpec;
-use crate::detect::{Mute, Target};
+use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::vm::{Acceleration, Hardware};
 
@@ -39,6 +39,9 @@ pub struct Job {
     /// Findings that are known and not this job's question: shown, not counted.
     #[serde(default)]
     pub known: Vec<Mute>,
+    /// Messages that are findings in this job, besides those that kvet knows.
+    #[serde(default)]
+    pub patterns: Vec<ExtraRule>,
     /// The kernels to compare, in the order they are reported.
     pub arms: IndexMap<String, ArmSpec>,
 }

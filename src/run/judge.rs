@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::record::{Record, RecordError};
-use crate::detect::{Finding, Scanner, Sighting};
+use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::report::Report;
 use crate::store::io_error;
 
@@ -15,22 +15,27 @@ pub fn judge_again(path: &Path) -> Result<Report, RecordError> {
     let (record, beginning) = Record::open(path)?;
     // A run that was killed did not tell how long it took.
     let seconds = record.kept_report().map_or(0.0, |report| report.seconds);
+    let patterns = &beginning.plan.patterns;
     record.report_with(&beginning, seconds, |mut trial| {
         let console = record.trial(&trial.arm, trial.number).join("console.log");
-        trial.findings = findings(&console, trial.console_length)?;
+        trial.findings = findings(&console, trial.console_length, patterns)?;
         Ok(trial)
     })
 }
 
 /// What the first `length` bytes of a console say.
-fn findings(console: &Path, length: u64) -> Result<Vec<Finding>, RecordError> {
+fn findings(
+    console: &Path,
+    length: u64,
+    patterns: &[ExtraRule],
+) -> Result<Vec<Finding>, RecordError> {
     if !console.exists() {
         return Ok(Vec::new());
     }
     let mut file = File::open(console)
         .map_err(io_error("open", console))?
         .take(length);
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::with_rules(patterns.to_vec());
     let mut findings = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {

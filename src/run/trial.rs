@@ -213,7 +213,7 @@ impl<'a> Attempt<'a> {
             link: Link::open(channels.agent),
             link_open: true,
             cluster_down: bench.cluster_down.clone(),
-            scanner: Scanner::new(),
+            scanner: Scanner::with_rules(bench.plan.patterns.clone()),
             journal,
             settled: None,
             last_word: tokio::time::Instant::now(),
