@@ -299,16 +299,16 @@ async fn every_provoked_failure_is_named_and_nothing_else() {
         guest.start(&step).await;
         let console = guest.trouble(end_of_report(provocation.class)).await;
         let findings: Vec<Finding> = scan(&console);
-        let titled = |found: &Finding| found.title.starts_with(provocation.title);
+        let named_so = |found: &Finding| found.title.starts_with(provocation.title);
         let first = findings.first();
         let as_expected = findings
             .iter()
             .all(|found| found.class == provocation.class)
             && match provocation.class {
                 // A processor that waits for the stuck one is stuck as well.
-                Class::SoftLockup => findings.iter().any(titled),
+                Class::SoftLockup => findings.iter().any(named_so),
                 // A task that hangs is told of at every check.
-                _ => findings.iter().all(titled) && first.is_some(),
+                _ => findings.iter().all(named_so) && first.is_some(),
             };
         if as_expected {
             let name = format!("lkdtm_{}", provocation.name.to_lowercase());
