@@ -34,13 +34,13 @@ pub struct ScanArgs {
     /// Scan the cases (`id`, `log`) of a JSON-lines file and print a line each
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "files")]
     pub corpus: Option<PathBuf>,
-    /// The kernel's uncompressed image with symbols: frames get a file and a line
+    /// The kernel's uncompressed image with symbols: frames get file and line
     #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
     pub vmlinux: Option<PathBuf>,
     /// The tree the image was built from: frames are shown with their source
     #[arg(long, value_name = "DIR", requires = "vmlinux")]
     pub tree: Option<PathBuf>,
-    /// Pass over findings with such a title: `*` is anything, /.../ a regular
+    /// Pass over findings with such a title: `*` is anything, `/.../` a regular
     /// expression (may be repeated)
     #[arg(long, value_name = "TITLE-PATTERN", value_parser = pattern, conflicts_with = "corpus")]
     pub mute: Vec<Pattern>,

@@ -191,6 +191,7 @@ const TIMER: &str = "
 const DISPATCH: &str = "
     compat_writev compat_readv compat_blkdev_ioctl compat_sock_ioctl do_compat_* vfs_read
     vfs_write vfs_readv vfs_writev __vfs_read __vfs_write new_sync_read new_sync_write
+    full_proxy_read full_proxy_write
     do_iter_* do_readv* do_writev* call_read_iter call_write_iter do_loop_readv_writev*
     vfs_ioctl do_vfs_ioctl file_ioctl blkdev_ioctl __blkdev_driver_ioctl blkdev_driver_ioctl
     blkdev_common_ioctl sock_ioctl sock_do_ioctl* inet_ioctl inet6_ioctl sock_sendmsg*
