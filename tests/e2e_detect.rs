@@ -2,7 +2,7 @@
 //!
 //! Boots a kernel with `kconfigs/lkdtm.config`, provokes each failure in a
 //! guest of its own and scans the console. The kernel is prepared in the user's
-//! cache (from cold: minutes), or named by `KVET_TEST_KERNEL`.
+//! cache (from cold: minutes), or named by `KVET_LKDTM_KERNEL`.
 //! `KVET_RECORD=1` also writes the consoles, trimmed and redacted, to
 //! `tests/fixtures/detect`, where the golden test covers them:
 //! `INSTA_UPDATE=always cargo test --test detect_golden` takes them in.
@@ -104,7 +104,7 @@ const HASTE: &[(&str, &str)] = &[
 ];
 
 async fn kernel() -> PathBuf {
-    if let Some(path) = std::env::var_os("KVET_TEST_KERNEL") {
+    if let Some(path) = std::env::var_os("KVET_LKDTM_KERNEL") {
         return path.into();
     }
     let (context, store) = (Context::default(), Store::open().unwrap());
