@@ -16,9 +16,6 @@ use crate::store::{Store, io_error};
 /// host's own.
 const KNOWN: &str = "trixie";
 
-/// Where Debian is if the host does not say.
-const MIRROR: &str = "http://deb.debian.org/debian";
-
 /// A package list is 10 MB, a source package up to 250 MB.
 const DOWNLOAD: Duration = Duration::from_secs(1800);
 
@@ -158,7 +155,7 @@ async fn download(context: &Context, suite: &str, work: &Path) -> Result<(), Clu
         let directory = work.join(directory);
         std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
     }
-    let mirror = mirror(context).await;
+    let mirror = mirror(context).await?;
     let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
     let list = work.join("sources.list");
     let line = format!("deb-src [signed-by={keys}] {mirror} {suite} main\n");
@@ -194,22 +191,22 @@ async fn download(context: &Context, suite: &str, work: &Path) -> Result<(), Clu
 }
 
 /// The host's own mirror of Debian, whatever form its sources have.
-async fn mirror(context: &Context) -> String {
+async fn mirror(context: &Context) -> Result<String, ClusterError> {
     let targets = Command::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)"])
         .run(&context.cancel)
         .await;
     let text = targets.map(|finished| finished.stdout).unwrap_or_default();
     choose_mirror(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| vstart("the host's apt sources name no mirror of Debian".to_owned()))
 }
 
-fn choose_mirror(addresses: &str) -> String {
+fn choose_mirror(addresses: &str) -> Option<String> {
     addresses
         .lines()
         .map(|line| line.trim().trim_end_matches('/'))
         .find(|line| line.ends_with("/debian") && line.starts_with("http"))
-        .unwrap_or(MIRROR)
-        .to_owned()
+        .map(str::to_owned)
 }
 
 /// Takes the one file out of the source archive in `directory`.
@@ -271,9 +268,12 @@ mod tests {
 
     #[test]
     fn the_mirror_is_the_hosts_own() {
-        let text = "http://security.debian.org/debian-security/\nhttps://mirror.example/debian/\n";
-        assert_eq!(choose_mirror(text), "https://mirror.example/debian");
-        assert_eq!(choose_mirror("file:/srv/debian\n"), MIRROR);
+        let text = "http://security.example/debian-security/\nhttps://mirror.example/debian/\n";
+        assert_eq!(
+            choose_mirror(text).as_deref(),
+            Some("https://mirror.example/debian")
+        );
+        assert_eq!(choose_mirror("file:/srv/debian\n"), None);
     }
 
     #[test]
