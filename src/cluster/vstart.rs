@@ -26,7 +26,7 @@ use super::{
     programs, script,
 };
 use crate::process::{Command, Process};
-use crate::store::{Store, io_error};
+use crate::store::{Lock, Store, io_error};
 
 /// The first monitor's v2 port; v1 is the next, and so on by twos.
 const PORT: u32 = 40000;
@@ -50,6 +50,13 @@ pub(super) async fn start(
     daemons: &mut Daemons,
 ) -> Result<(Access, Monitor), ClusterError> {
     let script = script::locate(site.context, store, vstart).await?;
+    // The script keeps a monitor map in /tmp under its process id, which is the
+    // same in every pid namespace: one script at a time.
+    let lock = store.kind("vstart")?.join("lock");
+    let alone = tokio::select! {
+        lock = Lock::acquire(&lock) => lock?,
+        () = site.context.cancel.cancelled() => return Err(ClusterError::Interrupted),
+    };
     let until = Until::within(site.spec.deadline);
     let home = prepare(site, vstart, &script)?;
     let environment = environment(site, vstart, &home)?;
@@ -76,6 +83,7 @@ pub(super) async fn start(
         Some(status) => return Err(failed(&log, &format!("it failed with status {status}"))),
         None => return Err(failed(&log, "it ended without a word")),
     }
+    drop(alone);
     for daemon in found(&home, site.logs)? {
         daemons.push(daemon);
     }
