@@ -98,18 +98,25 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
     assert!(compiled.count() <= 1200);
 
     // A comment with a number of its own, so that no earlier run built it.
-    let unique = std::process::id();
     let directory = tempfile::tempdir().unwrap();
     let source = std::fs::read_to_string(tree.path.join("fs/ceph/strings.c")).unwrap();
     let head: Vec<&str> = source.lines().take(3).collect();
-    let patch = format!(
-        "--- a/fs/ceph/strings.c\n+++ b/fs/ceph/strings.c\n@@ -1,3 +1,4 @@\n {}\n+/* {unique} */\n {}\n {}\n",
-        head[0], head[1], head[2]
-    );
-    std::fs::write(directory.path().join("x.patch"), patch).unwrap();
-    let names = ["x.patch".to_owned()];
-    let topics = project().join("patches");
-    let selected = series::select(&topics, directory.path(), &names, &tree.version).unwrap();
+    let arm = |number: u32| {
+        let unique = format!("{}-{number}", std::process::id());
+        let patch = format!(
+            "--- a/fs/ceph/strings.c\n+++ b/fs/ceph/strings.c\n@@ -1,3 +1,4 @@\n {}\n+/* {unique} */\n {}\n {}\n",
+            head[0], head[1], head[2]
+        );
+        let name = format!("{unique}.patch");
+        std::fs::write(directory.path().join(&name), patch).unwrap();
+        let topics = project().join("patches");
+        series::select(&topics, directory.path(), &[name], &tree.version).unwrap()
+    };
+    // The first one also takes back what another arm left in the tree.
+    let before = prepare(&context, &store, &tree, &arm(1), &fragments, 0)
+        .await
+        .unwrap();
+    let selected = arm(2);
     let patched = prepare(&context, &store, &tree, &selected, &fragments, 0)
         .await
         .unwrap();
@@ -124,5 +131,7 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
         .await
         .unwrap();
     assert!(again.cached);
-    std::fs::remove_dir_all(patched.bzimage.parent().unwrap()).unwrap();
+    for image in [before, patched] {
+        std::fs::remove_dir_all(image.bzimage.parent().unwrap()).unwrap();
+    }
 }
