@@ -32,7 +32,11 @@ pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<E
             Some(Lack::Package(package)) => format!("missing, comes with {package}"),
             Some(Lack::Other { problem, advice }) => format!("{problem}; {advice}"),
         };
-        let _ = writeln!(text, "{:44} {state}", check.what);
+        let what = match check.purpose {
+            Some(purpose) => format!("{} (for {purpose})", check.what),
+            None => check.what.clone(),
+        };
+        let _ = writeln!(text, "{what:44} {state}");
     }
     let packages = host::missing_packages(&checks);
     if !packages.is_empty() {

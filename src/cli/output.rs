@@ -78,7 +78,8 @@ pub(super) fn complain(error: &Error) {
         GraphicalTheme::none()
     };
     let mut text = String::new();
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    // Terminals wrap lines themselves; a wrapped command could not be copied.
+    let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
     if handler
         .render_report(&mut text, error.diagnostic())
         .is_err()

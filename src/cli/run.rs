@@ -22,7 +22,10 @@ pub(super) struct Arguments {
     /// Run only this arm (may be repeated)
     #[arg(long = "arm", value_name = "NAME")]
     arms: Vec<String>,
-    /// Trials of each arm, instead of the job's
+    /// Run only this workload (may be repeated)
+    #[arg(long = "workload", value_name = "NAME")]
+    workloads: Vec<String>,
+    /// Trials of each arm and workload, instead of the job's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
     /// Debian's source of this kernel version instead of the job's
@@ -48,6 +51,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let choice = Choice {
         arms: arguments.arms,
+        workloads: arguments.workloads,
         trials: arguments.trials,
         source: arguments.kernel.as_ref().map(debian),
     };

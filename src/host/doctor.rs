@@ -16,8 +16,10 @@ use crate::store::Store;
 /// One thing a run needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What is needed, and for what.
+    /// What is needed.
     pub what: String,
+    /// What a program or a file is for.
+    pub purpose: Option<&'static str>,
     /// `None`: it is there.
     pub lack: Option<Lack>,
 }
@@ -106,13 +108,20 @@ pub async fn checks(store: &Store) -> Vec<Check> {
     let mut all = Vec::new();
     for (purpose, table) in tables {
         for &(thing, package) in table {
+            if all.iter().any(|check: &Check| check.what == thing) {
+                continue;
+            }
             all.push(Check {
-                what: format!("{thing} (for {purpose})"),
+                what: thing.to_owned(),
+                purpose: Some(purpose),
                 lack: (!present(thing)).then_some(Lack::Package(package)),
             });
         }
     }
-    all.push(namespace().await);
+    // Without its programs it says nothing about the host.
+    if PROGRAMS.iter().all(|(program, _)| present(program)) {
+        all.push(namespace().await);
+    }
     all.push(space(store.root()));
     all
 }
@@ -151,8 +160,6 @@ async fn namespace() -> Check {
             namespace.close().await;
             None
         }
-        // Its programs are missing: the tables above say so already.
-        Err(ProcessError::Start { .. }) => None,
         Err(error) => Some(Lack::Other {
             problem: error.to_string(),
             advice: "allow user namespaces (sysctl user.max_user_namespaces, \
@@ -163,6 +170,7 @@ async fn namespace() -> Check {
     };
     Check {
         what: "a private network namespace".to_owned(),
+        purpose: None,
         lack,
     }
 }
@@ -171,6 +179,7 @@ fn space(root: &Path) -> Check {
     let free = rustix::fs::statvfs(root).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
     Check {
         what: format!("6 GiB free in {}", root.display()),
+        purpose: None,
         lack: (free < SPACE).then(|| Lack::Other {
             problem: format!("only {} MiB are free", free >> 20),
             advice: "`kvet cache prune` makes room; XDG_CACHE_HOME chooses another place"

@@ -99,6 +99,18 @@ impl Text {
         self.at(line, column, message, help)
     }
 
+    /// An error at the first of the nodes that is there.
+    pub(super) fn error_at_first(
+        &self,
+        paths: &[&[&str]],
+        message: String,
+        help: Option<String>,
+    ) -> JobError {
+        let there = |path: &&&[&str]| locate(&self.content, path).is_some();
+        let path = paths.iter().find(there).copied().unwrap_or(&[]);
+        self.error(path, message, help)
+    }
+
     fn at(&self, line: usize, column: usize, message: String, help: Option<String>) -> JobError {
         let start: usize = self
             .content

@@ -7,5 +7,5 @@ mod plan;
 mod spec;
 
 pub use load::JobError;
-pub use plan::{Arm, Choice, Plan};
-pub use spec::{ArmSpec, Job, KernelSpec, MachineSpec, WorkloadSpec};
+pub use plan::{Arm, Choice, Plan, PlannedWorkload};
+pub use spec::{ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, WorkloadSpec};

@@ -1,6 +1,7 @@
 //! The plan: a job with every name looked up and every default filled in. It
 //! is what the stages work from and what `run --dry-run` prints.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::load::{JobError, Text, nearest};
+use super::spec::{CounterTable, Measure, WorkloadSpec};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
@@ -24,22 +26,38 @@ pub struct Plan {
     pub job: PathBuf,
     /// The arms, in the job's order, without those that were not chosen.
     pub arms: Vec<Arm>,
-    /// The cluster, with the options the workload needs.
+    /// The cluster, with the options the workloads need.
     pub cluster: ClusterSpec,
-    /// The steps of a trial.
-    pub workload: Workload,
+    /// What trials do; each arm names which of these.
+    pub workloads: Vec<PlannedWorkload>,
     /// CPUs and memory of the machine.
     pub hardware: Hardware,
     /// What may run it.
     pub acceleration: Acceleration,
-    /// The most a trial's steps may take together, before scaling; each step
-    /// has a limit of its own besides.
-    pub timeout: Option<Duration>,
     /// Findings that are shown and not counted.
     pub known: Vec<Mute>,
     /// Messages that are findings, besides those that kvet knows.
     #[serde(default)]
     pub patterns: Vec<ExtraRule>,
+    /// Tables of counters that every trial reads at its end.
+    #[serde(default)]
+    pub counters: Vec<CounterTable>,
+    /// Functions of the kernel whose calls and time every trial counts.
+    #[serde(default)]
+    pub profile: Vec<String>,
+    /// What a report shows side by side for all arms.
+    #[serde(default)]
+    pub compare: Vec<Measure>,
+}
+
+/// A workload with what the job says of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlannedWorkload {
+    /// Its steps.
+    pub workload: Workload,
+    /// The most a trial's steps may take together, before scaling; each step
+    /// has a limit of its own besides.
+    pub timeout: Option<Duration>,
 }
 
 /// One kernel variant, resolved.
@@ -59,8 +77,36 @@ pub struct Arm {
     pub command_line: String,
     /// The finding that is the bug in this arm.
     pub target: Option<Target>,
-    /// How many trials.
+    /// How many trials of each workload.
     pub trials: u32,
+    /// The workloads, by name, in the job's order.
+    pub workloads: Vec<String>,
+}
+
+impl Arm {
+    /// How many trials of all workloads.
+    #[must_use]
+    pub fn planned(&self) -> u32 {
+        let workloads = u32::try_from(self.workloads.len()).unwrap_or(u32::MAX);
+        self.trials.saturating_mul(workloads)
+    }
+
+    /// The workload of trial `number`, from 1: all trials of the first come
+    /// first. `None` past the last one.
+    #[must_use]
+    pub fn workload(&self, number: u32) -> Option<&str> {
+        let index = number.checked_sub(1)?.checked_div(self.trials)?;
+        let name = self.workloads.get(usize::try_from(index).ok()?)?;
+        Some(name)
+    }
+
+    /// The seed of trial `number`, from 1: its place among those of its
+    /// workload, so that arms are tried with the same seeds.
+    #[must_use]
+    pub fn seed(&self, number: u32) -> u64 {
+        let place = number.saturating_sub(1).checked_rem(self.trials);
+        u64::from(place.unwrap_or_default()) + 1
+    }
 }
 
 /// What the command line changes about a job.
@@ -72,6 +118,8 @@ pub struct Choice {
     pub trials: Option<u32>,
     /// This source instead of the job's.
     pub source: Option<SourceSpec>,
+    /// Only these workloads; all if empty.
+    pub workloads: Vec<String>,
 }
 
 impl Plan {
@@ -98,27 +146,15 @@ impl Plan {
                 return Err(no_trials(&text, &["arms", name, "trials"]));
             }
         }
-        for wanted in &choice.arms {
-            if !job.arms.contains_key(wanted) {
-                let known = job.arms.keys().map(String::as_str);
-                let help = nearest(wanted, known.clone()).unwrap_or_else(|| {
-                    format!("its arms are {}", known.collect::<Vec<_>>().join(", "))
-                });
-                let message = format!("{} has no arm `{wanted}`", path.display());
-                return Err(JobError::Choice(message, Some(help)));
-            }
-        }
-        let workload = names.workload(&job.workload.name)?;
-        let mut cluster = job.cluster.clone();
-        for (option, value) in &workload.cluster {
-            cluster
-                .options
-                .entry(option.clone())
-                .or_insert_with(|| value.clone());
-        }
-        if let Err(error) = cluster.check() {
-            return Err(text.error(&["cluster"], error.to_string(), None));
-        }
+        let known: Vec<&str> = job.arms.keys().map(String::as_str).collect();
+        chosen_exist(path, "arm", &choice.arms, &known)?;
+        let workloads = names.workloads(&job.workload)?;
+        let known: Vec<&str> = workloads
+            .iter()
+            .map(|planned| planned.workload.name.as_str())
+            .collect();
+        chosen_exist(path, "workload", &choice.workloads, &known)?;
+        let cluster = cluster(&text, &job.cluster, &workloads)?;
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
             if !choice.arms.is_empty() && !choice.arms.contains(name) {
@@ -138,8 +174,28 @@ impl Plan {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
                 patches.push(names.patches(patch, &place)?);
             }
+            for (index, wanted) in spec.workloads.iter().enumerate() {
+                if !known.contains(&wanted.as_str()) {
+                    let place = ["arms", name.as_str(), "workloads", &index.to_string()];
+                    let help = nearest(wanted, known.iter().copied());
+                    let message = format!("the job has no workload `{wanted}`");
+                    return Err(text.error(&place, message, help));
+                }
+            }
+            let among = |list: &[String], name: &str| {
+                list.is_empty() || list.iter().any(|chosen| chosen == name)
+            };
+            let of_arm = known
+                .iter()
+                .filter(|name| among(&spec.workloads, name) && among(&choice.workloads, name));
+            let of_arm: Vec<String> = of_arm.map(|name| (*name).to_owned()).collect();
+            // Chosen on the command line are only workloads that it leaves out.
+            if of_arm.is_empty() {
+                continue;
+            }
             let source = choice.source.as_ref().or(spec.source.as_ref());
             arms.push(Arm {
+                workloads: of_arm,
                 name: name.clone(),
                 control: spec.control,
                 source: source.unwrap_or(&job.kernel.source).clone(),
@@ -150,6 +206,11 @@ impl Plan {
                 trials: choice.trials.or(spec.trials).unwrap_or(job.trials),
             });
         }
+        if arms.is_empty() {
+            let message = "the chosen arms have none of the chosen workloads".to_owned();
+            let help = "choose fewer things: `--dry-run` shows the whole plan".to_owned();
+            return Err(JobError::Choice(message, Some(help)));
+        }
         Ok(Self {
             name: job.name,
             job: path.to_owned(),
@@ -157,12 +218,70 @@ impl Plan {
             cluster,
             hardware: job.machine.hardware(),
             acceleration: job.machine.accel,
-            timeout: job.workload.timeout,
-            workload,
+            workloads,
             known: job.known,
             patterns: job.patterns,
+            counters: job.counters,
+            profile: job.profile,
+            compare: job.compare,
         })
     }
+
+    /// The workload of this name.
+    #[must_use]
+    pub fn workload(&self, name: &str) -> Option<&PlannedWorkload> {
+        let mut all = self.workloads.iter();
+        all.find(|planned| planned.workload.name == name)
+    }
+}
+
+/// Refuses a name on the command line that the job does not have.
+fn chosen_exist(
+    path: &Path,
+    what: &str,
+    chosen: &[String],
+    known: &[&str],
+) -> Result<(), JobError> {
+    let Some(wanted) = chosen.iter().find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let help = nearest(wanted, known.iter().copied())
+        .unwrap_or_else(|| format!("its {what}s are {}", known.join(", ")));
+    let message = format!("{} has no {what} `{wanted}`", path.display());
+    Err(JobError::Choice(message, Some(help)))
+}
+
+/// The job's cluster with the options its workloads need. The job's own word
+/// wins; two workloads that contradict each other cannot share a cluster.
+fn cluster(
+    text: &Text,
+    spec: &ClusterSpec,
+    workloads: &[PlannedWorkload],
+) -> Result<ClusterSpec, JobError> {
+    let mut wishes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for Workload { name, cluster, .. } in workloads.iter().map(|planned| &planned.workload) {
+        for (option, value) in cluster {
+            let (other, earlier) = *wishes.entry(option).or_insert((name, value));
+            if earlier != value && !spec.options.contains_key(option) {
+                return Err(text.error(
+                    &["workload"],
+                    format!("{other} needs {option}={earlier} and {name} {option}={value}"),
+                    Some("say in cluster.options which it is, or make two jobs of it".to_owned()),
+                ));
+            }
+        }
+    }
+    let mut cluster = spec.clone();
+    for (option, (_, value)) in wishes {
+        let options = &mut cluster.options;
+        options
+            .entry(option.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    if let Err(error) = cluster.check() {
+        return Err(text.error(&["cluster"], error.to_string(), None));
+    }
+    Ok(cluster)
 }
 
 fn no_trials(text: &Text, place: &[&str]) -> JobError {
@@ -211,13 +330,44 @@ impl<'a> Names<'a> {
         self.find("patches", name, "", "patch series", place)
     }
 
-    fn workload(&self, name: &str) -> Result<Workload, JobError> {
+    fn workloads(&self, specs: &[WorkloadSpec]) -> Result<Vec<PlannedWorkload>, JobError> {
+        let mut found: Vec<PlannedWorkload> = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let workload = self.workload(&spec.name, index)?;
+            let same = |other: &PlannedWorkload| other.workload.name == workload.name;
+            if found.iter().any(same) {
+                return Err(self.text.error(
+                    &["workload", &index.to_string()],
+                    format!("the workload {} is there twice", workload.name),
+                    Some("`trials` repeats it".to_owned()),
+                ));
+            }
+            found.push(PlannedWorkload {
+                workload,
+                timeout: spec.timeout,
+            });
+        }
+        if found.is_empty() {
+            let message = "a job needs at least one workload".to_owned();
+            return Err(self.text.error(&["workload"], message, None));
+        }
+        Ok(found)
+    }
+
+    fn workload(&self, name: &str, index: usize) -> Result<Workload, JobError> {
         Workload::find(name, &self.here).map_err(|error| match error {
             // Its name is wrong: that is the job's mistake, at this place.
             WorkloadError::Unknown { .. } => {
                 let help = error.help().map(|help| help.to_string());
-                self.text
-                    .error(&["workload", "use"], error.to_string(), help)
+                let index = index.to_string();
+                // However it is written: alone or in a list, a name or a map.
+                let places: [&[&str]; 4] = [
+                    &["workload", &index, "use"],
+                    &["workload", &index],
+                    &["workload", "use"],
+                    &["workload"],
+                ];
+                self.text.error_at_first(&places, error.to_string(), help)
             }
             error => error.into(),
         })
@@ -264,12 +414,10 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "job       {}", self.name)?;
         writeln!(f, "cluster   {}", self.cluster.summary())?;
-        writeln!(
-            f,
-            "workload  {} ({} steps)",
-            self.workload.name,
-            self.workload.steps.len()
-        )?;
+        for PlannedWorkload { workload, .. } in &self.workloads {
+            let steps = workload.steps.len();
+            writeln!(f, "workload  {} ({steps} steps)", workload.name)?;
+        }
         writeln!(
             f,
             "machine   {} CPUs, {} MiB",
@@ -277,10 +425,13 @@ impl fmt::Display for Plan {
         )?;
         for arm in &self.arms {
             let role = if arm.control { " (control)" } else { "" };
-            writeln!(f, "\narm {}{role}, {} trials", arm.name, arm.trials)?;
+            writeln!(f, "\narm {}{role}, {} trials", arm.name, arm.planned())?;
             writeln!(f, "  source   {}", arm.source.name())?;
             writeln!(f, "  patches  {}", names(&arm.patches))?;
             writeln!(f, "  config   {}", names(&arm.fragments))?;
+            if arm.workloads.len() < self.workloads.len() {
+                writeln!(f, "  only     {}", arm.workloads.join(", "))?;
+            }
         }
         Ok(())
     }
@@ -336,7 +487,7 @@ arms:
         let choice = Choice {
             arms: vec!["fixed".to_owned(), "early".to_owned()],
             trials: Some(1),
-            source: None,
+            ..Choice::default()
         };
         let plan = load(JOB, &choice).unwrap();
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
@@ -352,6 +503,107 @@ arms:
         let job = format!("{JOB}cluster: {{ options: {{ {option}: \"true\" }} }}\n");
         let plan = load(&job, &Choice::default()).unwrap();
         assert_eq!(plan.cluster.options[option], "true");
+    }
+
+    /// The job with this for its workloads.
+    fn with_workloads(workloads: &str) -> String {
+        JOB.replace("{ use: evict-truncate }", workloads)
+    }
+
+    #[test]
+    fn workloads_are_one_or_a_list_by_name_or_with_more_words() {
+        for one in [
+            "evict-truncate",
+            "[evict-truncate]",
+            "[use: evict-truncate]",
+        ] {
+            let plan = load(&with_workloads(one), &Choice::default()).unwrap();
+            assert_eq!(plan.workloads.len(), 1, "{one}");
+            assert_eq!(plan.arms[0].workloads, ["evict-truncate"]);
+        }
+        let list = "[evict-truncate, { use: flush-ack, timeout: 5m }]";
+        let plan = load(&with_workloads(list), &Choice::default()).unwrap();
+        let limits: Vec<_> = plan.workloads.iter().map(|w| w.timeout).collect();
+        assert_eq!(limits, [None, Some(Duration::from_mins(5))]);
+    }
+
+    #[test]
+    fn trials_of_an_arm_go_through_its_workloads_with_the_same_seeds() {
+        let job = with_workloads("[evict-truncate, flush-ack]").replace(
+            "fixed: { patches: [cure] }",
+            "fixed: { patches: [cure], workloads: [flush-ack] }",
+        );
+        let plan = load(&job, &Choice::default()).unwrap();
+        let course = |arm: &Arm| -> Vec<_> {
+            (0..=arm.planned() + 1)
+                .map(|n| arm.workload(n).map(|name| (name.to_owned(), arm.seed(n))))
+                .collect()
+        };
+        let trial = |name: &str, seed| Some((name.to_owned(), seed));
+        let (a, b) = ("evict-truncate", "flush-ack");
+        let stock = [
+            None,
+            trial(a, 1),
+            trial(a, 2),
+            trial(b, 1),
+            trial(b, 2),
+            None,
+        ];
+        assert_eq!(course(&plan.arms[0]), stock);
+        assert_eq!(
+            course(&plan.arms[2]),
+            [None, trial(b, 1), trial(b, 2), None]
+        );
+        let only = Choice {
+            workloads: vec![a.to_owned()],
+            ..Choice::default()
+        };
+        let plan = load(&job, &only).unwrap();
+        assert_eq!(plan.arms[0].workloads, [a]);
+        assert_eq!(plan.arms.len(), 2, "an arm with nothing to do is left out");
+        let nothing = Choice {
+            arms: vec!["fixed".to_owned()],
+            ..only
+        };
+        assert!(matches!(load(&job, &nothing), Err(JobError::Choice(..))));
+    }
+
+    #[test]
+    fn workloads_that_are_not_there_or_twice_are_shown_in_their_place() {
+        for (workloads, place, message) in [
+            (
+                "[evict-truncate, flush-ak]",
+                ":3:28:",
+                "no workload `flush-ak`",
+            ),
+            ("{ use: flush-ak }", ":3:18:", "no workload `flush-ak`"),
+            ("[flush-ack, flush-ack]", ":3:23:", "is there twice"),
+            ("[]", ":3:11:", "at least one workload"),
+        ] {
+            let error = load(&with_workloads(workloads), &Choice::default()).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(message) && error.contains(place), "{error}");
+        }
+        let job = JOB.replace("[cure]", "[cure], workloads: [flush-ack]");
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(error.contains("has no workload `flush-ack`"), "{error}");
+    }
+
+    #[test]
+    fn workloads_that_contradict_each_other_need_the_job_s_word() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "{ name: other, about: x, steps: [guest: sync], \
+                    cluster: { mds_session_blocklist_on_evict: true } }";
+        let path = root.path().join("other.yaml");
+        std::fs::write(&path, text).unwrap();
+        let job = with_workloads(&format!("[evict-truncate, {}]", path.display()));
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("evict-truncate needs mds_session"),
+            "{error}"
+        );
+        let job = format!("{job}cluster: {{ options: {{ mds_session_blocklist_on_evict: 1 }} }}\n");
+        load(&job, &Choice::default()).unwrap();
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The shape of a job file. Names in it (fragments, series, workloads) are
 //! still names here; `plan` looks them up.
 
+use std::fmt;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
@@ -28,9 +31,11 @@ pub struct Job {
     /// The Ceph cluster of the run.
     #[serde(default)]
     pub cluster: ClusterSpec,
-    /// What guest and host do in a trial.
-    pub workload: WorkloadSpec,
-    /// Trials per arm.
+    /// What guest and host do in a trial: one workload, or a list of them. Each
+    /// trial is of one.
+    #[serde(deserialize_with = "workloads")]
+    pub workload: Vec<WorkloadSpec>,
+    /// Trials per arm and workload.
     #[serde(default = "one")]
     pub trials: u32,
     /// The finding that is the bug.
@@ -42,6 +47,15 @@ pub struct Job {
     /// Messages that are findings in this job, besides those that kvet knows.
     #[serde(default)]
     pub patterns: Vec<ExtraRule>,
+    /// Tables of counters in the guest that every trial reads at its end.
+    #[serde(default)]
+    pub counters: Vec<CounterTable>,
+    /// Functions of the kernel whose calls and time every trial counts.
+    #[serde(default)]
+    pub profile: Vec<String>,
+    /// What to show side by side for all arms.
+    #[serde(default)]
+    pub compare: Vec<Measure>,
     /// The kernels to compare, in the order they are reported.
     pub arms: IndexMap<String, ArmSpec>,
 }
@@ -87,7 +101,7 @@ impl MachineSpec {
     }
 }
 
-/// Which workload, and how long it may take.
+/// Which workload, and how long it may take. A name alone does, too.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadSpec {
@@ -98,6 +112,47 @@ pub struct WorkloadSpec {
     /// workload's own steps. Emulation multiplies both.
     #[serde(default, deserialize_with = "duration")]
     pub timeout: Option<Duration>,
+}
+
+/// A text table of counters in the guest, such as one in debugfs. Its first
+/// line names the columns. A guest that has no such file counts nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CounterTable {
+    /// What reports call it.
+    pub name: String,
+    /// The absolute path; a `*` in a component matches any one name.
+    pub path: String,
+    /// How many columns together name a row.
+    #[serde(default = "one_column")]
+    pub keys: u8,
+}
+
+fn one_column() -> u8 {
+    1
+}
+
+/// A quotient of two counters, or one counter, to show for every arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measure {
+    /// What it is, with its unit.
+    pub name: String,
+    /// Only in trials of this workload.
+    #[serde(default)]
+    pub workload: Option<String>,
+    /// The counter.
+    pub counter: String,
+    /// Another one that it is divided by.
+    #[serde(default)]
+    pub per: Option<String>,
+    /// A factor, for the unit.
+    #[serde(default = "unit")]
+    pub times: f64,
+}
+
+fn unit() -> f64 {
+    1.0
 }
 
 /// One kernel variant.
@@ -116,6 +171,55 @@ pub struct ArmSpec {
     pub target: Option<Target>,
     /// A number of trials of its own.
     pub trials: Option<u32>,
+    /// Only these of the job's workloads.
+    pub workloads: Vec<String>,
+}
+
+/// One workload, by name or with more words, or a list of such.
+fn workloads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WorkloadSpec>, D::Error> {
+    deserializer.deserialize_any(Workloads)
+}
+
+struct Workloads;
+
+impl<'de> Visitor<'de> for Workloads {
+    type Value = Vec<WorkloadSpec>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a workload's name, `{ use: NAME }`, or a list of these")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        let name = name.to_owned();
+        let timeout = None;
+        Ok(vec![WorkloadSpec { name, timeout }])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let one = WorkloadSpec::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut workloads = Vec::new();
+        while let Some(OneWorkload(one)) = list.next_element()? {
+            workloads.push(one);
+        }
+        Ok(workloads)
+    }
+}
+
+/// An entry of the list: not itself a list.
+struct OneWorkload(WorkloadSpec);
+
+impl<'de> Deserialize<'de> for OneWorkload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut found = workloads(deserializer)?;
+        match (found.pop(), found.is_empty()) {
+            (Some(one), true) => Ok(Self(one)),
+            _ => Err(serde::de::Error::custom("a list of workloads in the list")),
+        }
+    }
 }
 
 /// Reads `60s`, `2m 30s` and the like.

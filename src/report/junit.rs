@@ -64,9 +64,15 @@ fn case(arm: &ArmReport, index: usize, trial: &Judged) -> TestCase {
         status.set_type(trial.outcome.name());
         status.set_message(printable(&trial.reason));
     }
-    let mut case = TestCase::new(format!("trial {}", index + 1), status);
-    if let Some(seconds) = arm.seconds.get(index) {
-        case.set_time(Duration::from_secs_f64(seconds.max(0.0)));
+    let number = index + 1;
+    let measured = arm.measured.get(index);
+    let name = match measured {
+        Some(measured) => format!("trial {number}: {}", printable(&measured.workload)),
+        None => format!("trial {number}"),
+    };
+    let mut case = TestCase::new(name, status);
+    if let Some(measured) = measured {
+        case.set_time(Duration::from_secs_f64(measured.seconds.max(0.0)));
     }
     if trial.outcome == expected && !trial.reason.is_empty() {
         case.set_system_out(printable(&trial.reason));

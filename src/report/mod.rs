@@ -2,12 +2,14 @@
 //! turn it and the events of a run into text, JSON and `JUnit`. Only this
 //! module's writers and the command line print.
 
+mod compare;
 mod junit;
 mod model;
 mod progress;
 mod terminal;
 
+pub use compare::{compare, coverage};
 pub use junit::junit;
-pub use model::{ArmReport, HostFacts, KernelFacts, Report};
+pub use model::{ArmReport, Comparison, Coverage, HostFacts, KernelFacts, Measured, Report};
 pub use progress::Progress;
 pub use terminal::{Style, human, printable, verdict_line};

@@ -1,6 +1,8 @@
 //! The report of a run as data: what `--format json` prints and what every
 //! other format is made from.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{ArmResult, Verdict};
@@ -20,6 +22,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// The arms, in the job's order.
     pub arms: Vec<ArmReport>,
+    /// What the job compares, a row per measure.
+    pub comparison: Vec<Comparison>,
+    /// Which counters of the job's tables moved, per arm that has them.
+    pub coverage: Vec<Coverage>,
     /// Where it ran.
     pub host: HostFacts,
 }
@@ -32,8 +38,42 @@ pub struct ArmReport {
     pub result: ArmResult,
     /// Its kernel, if it could be made.
     pub kernel: Option<KernelFacts>,
-    /// Each trial's wall-clock time, in seconds.
-    pub seconds: Vec<f64>,
+    /// What was measured in each trial, in the order of `trials`.
+    pub measured: Vec<Measured>,
+}
+
+/// What was measured in one trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What the trial did.
+    pub workload: String,
+    /// Its wall-clock time, in seconds.
+    pub seconds: f64,
+    /// What workload and kernel counted, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One measure, arm by arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What it is, with its unit.
+    pub name: String,
+    /// The median over each arm's trials, in the arms' order; none where no
+    /// trial has the counter.
+    pub values: Vec<Option<f64>>,
+}
+
+/// Which rows of a table of counters moved in an arm's trials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// The arm.
+    pub arm: String,
+    /// The table.
+    pub table: String,
+    /// Rows with a counter that is not zero after some trial.
+    pub moved: Vec<String>,
+    /// The others.
+    pub still: Vec<String>,
 }
 
 /// What an arm's kernel was made from.

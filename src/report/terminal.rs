@@ -1,5 +1,6 @@
 //! The report as text that can be read in ten seconds.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::model::{ArmReport, Report};
@@ -87,6 +88,9 @@ pub fn human(report: &Report, style: Style) -> String {
         );
     }
     text.push('\n');
+    text.push_str(&grid(&by_workload(report)));
+    text.push_str(&grid(&comparison(report)));
+    text.push_str(&coverage(report));
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  {}", printable(reason));
     }
@@ -113,6 +117,109 @@ pub fn human(report: &Report, style: Style) -> String {
             "  known, not counted: {} (in {arm})",
             printable(title)
         );
+    }
+    text
+}
+
+/// What each arm's trials came to, workload by workload; nothing if there is
+/// only one, since the arms' lines say it all.
+fn by_workload(report: &Report) -> Vec<Vec<String>> {
+    let trials = |arm: &ArmReport| -> Vec<(String, Outcome)> {
+        let names = arm.measured.iter().map(|trial| trial.workload.clone());
+        names
+            .zip(arm.result.trials.iter().map(|trial| trial.outcome))
+            .collect()
+    };
+    let arms: Vec<_> = report.arms.iter().map(trials).collect();
+    let mut names: Vec<&String> = Vec::new();
+    for (name, _) in arms.iter().flatten() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.len() < 2 {
+        return Vec::new();
+    }
+    let mut rows = vec![heading("workload", report)];
+    for name in names {
+        let mut row = vec![name.clone()];
+        for trials in &arms {
+            let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+            for (_, outcome) in trials.iter().filter(|(workload, _)| workload == name) {
+                *counts.entry(*outcome).or_default() += 1;
+            }
+            let all: usize = counts.values().sum();
+            let counts = counts.iter();
+            let cells = counts.map(|(outcome, n)| format!("{n}/{all} {}", outcome.name()));
+            row.push(cells.collect::<Vec<_>>().join(", "));
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn comparison(report: &Report) -> Vec<Vec<String>> {
+    if report.comparison.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = vec![heading("median of trials", report)];
+    for measure in &report.comparison {
+        let values = measure.values.iter().map(|value| match value {
+            Some(value) if *value >= 100.0 => format!("{value:.0}"),
+            Some(value) => format!("{value:.2}"),
+            None => "-".to_owned(),
+        });
+        let name = std::iter::once(measure.name.clone());
+        rows.push(name.chain(values).collect());
+    }
+    rows
+}
+
+fn heading(first: &str, report: &Report) -> Vec<String> {
+    let names = report.arms.iter().map(|arm| arm.result.name.clone());
+    std::iter::once(first.to_owned()).chain(names).collect()
+}
+
+/// Rows as aligned columns, with an empty line after them.
+fn grid(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, &width)| format!("{:width$}", printable(cell)))
+            .collect();
+        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+    }
+    if !rows.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// How much of each table of counters moved, and what did not.
+fn coverage(report: &Report) -> String {
+    let mut text = String::new();
+    for coverage in &report.coverage {
+        let moved = coverage.moved.len();
+        let all = moved + coverage.still.len();
+        let _ = writeln!(
+            text,
+            "  {} in {}: {moved} of {all} moved",
+            printable(&coverage.table),
+            coverage.arm
+        );
+        for row in &coverage.still {
+            let _ = writeln!(text, "    never: {}", printable(row));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
     }
     text
 }
@@ -172,8 +279,16 @@ fn percent(chance: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::model::HostFacts;
+    use crate::report::model::{Comparison, Coverage, HostFacts, Measured};
     use crate::verdict::{ArmResult, Judged, judge};
+
+    fn measured(workload: &str) -> Measured {
+        Measured {
+            workload: workload.to_owned(),
+            seconds: 1.0,
+            counters: BTreeMap::new(),
+        }
+    }
 
     fn report() -> Report {
         let arm = |name: &str, control, outcome, reason: &str| ArmReport {
@@ -192,7 +307,7 @@ mod tests {
                 ],
             },
             kernel: None,
-            seconds: vec![1.0; 3],
+            measured: ["one", "two", "two"].map(measured).to_vec(),
         };
         let arms = vec![
             arm("stock", true, Outcome::Target, "hung \x1b[2J task"),
@@ -206,6 +321,16 @@ mod tests {
             seconds: 1.0,
             verdict: judge(&results),
             arms,
+            comparison: vec![Comparison {
+                name: "ops/s".to_owned(),
+                values: vec![Some(1234.4), None],
+            }],
+            coverage: vec![Coverage {
+                arm: "fixed".to_owned(),
+                table: "sites".to_owned(),
+                moved: vec!["a".to_owned()],
+                still: vec!["b\u{7}".to_owned()],
+            }],
             host: HostFacts::default(),
         }
     }
@@ -216,6 +341,19 @@ mod tests {
             verdict_line(&report(), Style::Plain),
             "verdict: fixed   stock 3/3 target (hung \u{fffd}[2J task)   fixed 0/3"
         );
+    }
+
+    #[test]
+    fn workloads_measures_and_counters_have_their_tables() {
+        let text = human(&report(), Style::Plain);
+        let expected = "  workload  stock       fixed\n  \
+                        one       1/1 target  1/1 clean\n  \
+                        two       2/2 target  2/2 clean\n\n  \
+                        median of trials  stock  fixed\n  \
+                        ops/s             1234   -\n\n  \
+                        sites in fixed: 1 of 2 moved\n    \
+                        never: b\u{fffd}\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

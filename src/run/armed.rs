@@ -11,10 +11,11 @@ use crate::workload::Workload;
 
 /// What is needed and not armed; empty is good. `config` is the text of the
 /// final .config, `class` what the target is one of, `ready` the agent's first
-/// message, and `mute` whether a guest that ran said nothing on its console.
+/// message, `profiled` whether functions are to be profiled, and `mute` whether a guest that ran said nothing on its console.
 pub(super) fn unarmed(
     config: &str,
     workload: &Workload,
+    profiled: bool,
     class: Option<Class>,
     ready: Option<&Ready>,
     mute: bool,
@@ -29,6 +30,7 @@ pub(super) fn unarmed(
         .iter()
         .map(String::as_str)
         .chain(class.and_then(symbol))
+        .chain(profiled.then_some("FUNCTION_PROFILER"))
         .filter(|symbol| !set.contains(symbol))
         .map(|symbol| format!("CONFIG_{symbol}"))
         .collect();
@@ -82,7 +84,7 @@ mod tests {
     }
 
     fn missing(config: &str, class: Option<Class>, mute: bool) -> Vec<String> {
-        unarmed(config, &workload(), class, None, mute)
+        unarmed(config, &workload(), false, class, None, mute)
     }
 
     #[test]

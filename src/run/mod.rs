@@ -26,7 +26,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host;
-use crate::job::{Arm, Plan};
+use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::{self, Fragment, KernelImage};
 use crate::process::{Namespace, ProcessError};
 use crate::report::Report;
@@ -257,6 +257,7 @@ async fn all_trials(
     mut ready: mpsc::UnboundedReceiver<Ready>,
 ) -> Result<(), Error> {
     // Tokio's semaphore is fair, so trials start in the order they were pushed.
+    let all = u32::try_from(jobs.max(1)).unwrap_or(u32::MAX);
     let places = Semaphore::new(jobs.max(1));
     let mut running = FuturesUnordered::new();
     let mut serial = 0;
@@ -264,13 +265,23 @@ async fn all_trials(
     let mut open = true;
     loop {
         if let Some(Ready { arm, image }) = next.take() {
-            for number in 1..=arm.trials {
+            for number in 1..=arm.planned() {
+                let planned = arm.workload(number);
+                let Some(planned) = planned.and_then(|name| bench.plan.workload(name)) else {
+                    continue;
+                };
                 serial += 1;
                 let hostname = format!("trial-{serial}");
                 let (arm, image, places) = (arm.clone(), Rc::clone(&image), &places);
+                // What stops a daemon stops it for every trial under way.
+                let share = if planned.workload.disturbs_others() {
+                    all
+                } else {
+                    1
+                };
                 running.push(async move {
-                    let _place = places.acquire().await;
-                    one_trial(bench, record, &arm, &image, number, &hostname).await
+                    let _places = places.acquire_many(share).await;
+                    one_trial(bench, record, &arm, &image, (number, planned), &hostname).await
                 });
             }
         }
@@ -291,7 +302,7 @@ async fn one_trial(
     record: &Record,
     arm: &Arm,
     image: &KernelImage,
-    number: u32,
+    (number, planned): (u32, &PlannedWorkload),
     hostname: &str,
 ) -> Result<(), Error> {
     let context = bench.context;
@@ -310,6 +321,7 @@ async fn one_trial(
             arm,
             image,
             number,
+            planned,
             hostname: &hostname,
             directory: &directory,
         };

@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::error::{Exit, Fault};
 use crate::job::Plan;
 use crate::kernel::KernelImage;
-use crate::report::{ArmReport, HostFacts, KernelFacts, Report};
+use crate::report::{ArmReport, HostFacts, KernelFacts, Measured, Report, compare, coverage};
 use crate::store::{StoreError, io_error, write_atomic, write_json};
 use crate::verdict::{ArmResult, Trial, decide, judge};
 
@@ -240,11 +240,15 @@ impl Record {
         let mut arms = Vec::new();
         for arm in &plan.arms {
             let mut judged = Vec::new();
-            let mut times = Vec::new();
-            for trial in self.trials(&arm.name, arm.trials)? {
+            let mut measured = Vec::new();
+            for trial in self.trials(&arm.name, arm.planned())? {
                 let trial = review(trial)?;
-                times.push(trial.seconds);
                 judged.push(decide(&trial, arm.target.as_ref(), &plan.known, day));
+                measured.push(Measured {
+                    workload: trial.workload,
+                    seconds: trial.seconds,
+                    counters: trial.counters,
+                });
             }
             let directory = self.arm(&arm.name);
             let kernel = directory.join("kernel.json");
@@ -254,12 +258,12 @@ impl Record {
                 result: ArmResult {
                     name: arm.name.clone(),
                     control: arm.control,
-                    planned: arm.trials,
+                    planned: arm.planned(),
                     broken: std::fs::read_to_string(directory.join("broken.txt")).ok(),
                     trials: judged,
                 },
                 kernel,
-                seconds: times,
+                measured,
             });
         }
         let results: Vec<ArmResult> = arms.iter().map(|arm| arm.result.clone()).collect();
@@ -269,6 +273,8 @@ impl Record {
             started: beginning.started.strftime("%FT%TZ").to_string(),
             seconds,
             verdict: judge(&results),
+            comparison: compare(&plan.compare, &arms),
+            coverage: coverage(&plan.counters, &arms),
             arms,
             host: beginning.host.clone(),
         };

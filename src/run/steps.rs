@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::host_step::perform;
 use super::trial::Bench;
 use crate::guest::protocol::{FailureKind, StepResult};
+use crate::job::{CounterTable, Plan, PlannedWorkload};
 use crate::verdict::Ending;
-use crate::workload::{Action, GuestStep, Step};
+use crate::workload::{Action, GuestStep, Step, Workload};
 
 /// A step of the host under way.
 pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
@@ -37,6 +38,7 @@ pub(super) struct Begun {
 pub(super) struct Steps<'a> {
     bench: &'a Bench<'a>,
     hostname: &'a str,
+    planned: &'a PlannedWorkload,
     list: Vec<Step>,
     next: usize,
     current: Option<usize>,
@@ -49,24 +51,49 @@ pub(super) struct Steps<'a> {
     began: tokio::time::Instant,
 }
 
-impl<'a> Steps<'a> {
-    pub(super) fn new(bench: &'a Bench<'a>, hostname: &'a str) -> Self {
-        let workload = &bench.plan.workload;
-        let preparation = workload.preparation().map(|action| Step {
-            name: Some("prepare".to_owned()),
-            timeout: None,
-            background: false,
-            allow: Vec::new(),
-            action: Action::Guest(action),
+/// The workload's steps, with what the job has every trial do before and after.
+fn list(plan: &Plan, workload: &Workload) -> Vec<Step> {
+    let guest = |name: &str, action| Step {
+        name: Some(name.to_owned()),
+        timeout: None,
+        background: false,
+        allow: Vec::new(),
+        action: Action::Guest(action),
+    };
+    let mut list = Vec::new();
+    if let Some(action) = workload.preparation() {
+        list.push(guest("prepare", action));
+    }
+    if !plan.profile.is_empty() {
+        let functions = plan.profile.clone();
+        list.push(guest("profile", GuestStep::Profile { functions }));
+    }
+    list.extend(workload.steps.iter().cloned());
+    if !plan.profile.is_empty() {
+        list.push(guest("profiled", GuestStep::Profiled));
+    }
+    for CounterTable { name, path, keys } in &plan.counters {
+        let (name, path, keys) = (name.clone(), path.clone(), *keys);
+        list.push(Step {
+            // An arm without the patch that counts has no such file.
+            allow: vec!["ENOENT".to_owned()],
+            ..guest("counters", GuestStep::Counters { name, path, keys })
         });
-        let list = preparation
-            .into_iter()
-            .chain(workload.steps.iter().cloned())
-            .collect();
+    }
+    list
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(
+        bench: &'a Bench<'a>,
+        hostname: &'a str,
+        planned: &'a PlannedWorkload,
+    ) -> Self {
         Self {
             bench,
             hostname,
-            list,
+            planned,
+            list: list(bench.plan, &planned.workload),
             next: 0,
             current: None,
             host: None,
@@ -94,12 +121,12 @@ impl<'a> Steps<'a> {
     pub(super) fn timeout(&self) -> Duration {
         self.current
             .and_then(|at| self.list.get(at)?.timeout)
-            .unwrap_or(self.bench.plan.workload.step_timeout)
+            .unwrap_or(self.planned.workload.step_timeout)
     }
 
     /// When the job wants all steps to be through.
     pub(super) fn whole_deadline(&self, slowdown: u32) -> Option<tokio::time::Instant> {
-        let timeout = self.bench.plan.timeout?;
+        let timeout = self.planned.timeout?;
         Some(self.began + timeout * slowdown)
     }
 

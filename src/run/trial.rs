@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{FileSystemAccess, GuestMessage, Ready, Secret, StepResult, Welcome};
-use crate::job::{Arm, Plan};
+use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::KernelImage;
 use crate::process::Namespace;
 use crate::store::{Scratch, io_error};
@@ -76,6 +76,8 @@ pub(super) struct Subject<'a> {
     pub(super) arm: &'a Arm,
     pub(super) image: &'a KernelImage,
     pub(super) number: u32,
+    /// What it does.
+    pub(super) planned: &'a PlannedWorkload,
     /// The guest's name, by which the cluster knows its sessions.
     pub(super) hostname: &'a str,
     /// Where the trial is recorded.
@@ -115,7 +117,8 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
     let config = std::fs::read_to_string(config).map_err(io_error("read", config))?;
     let unarmed = unarmed(
         &config,
-        &bench.plan.workload,
+        &subject.planned.workload,
+        !bench.plan.profile.is_empty(),
         subject.arm.target.as_ref().and_then(|target| target.class),
         heard.ready.as_ref(),
         is_mute(&ending, &heard),
@@ -123,6 +126,7 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
     Ok(Trial {
         arm: subject.arm.name.clone(),
         number: subject.number,
+        workload: subject.planned.workload.name.clone(),
         release: subject.image.release.clone(),
         ending,
         findings: heard.findings,
@@ -241,7 +245,7 @@ impl<'a> Attempt<'a> {
     /// Boots, walks the steps, and returns how it came to an end.
     async fn drive(&mut self) -> Result<Ending, Error> {
         let slowdown = self.bench.accelerator.slowdown();
-        let mut steps = Steps::new(self.bench, self.subject.hostname);
+        let mut steps = Steps::new(self.bench, self.subject.hostname, self.subject.planned);
         let mut deadline = tokio::time::Instant::now() + BOOT_DEADLINE * slowdown;
         let mut last = None;
         loop {
@@ -408,8 +412,8 @@ impl<'a> Attempt<'a> {
             GuestMessage::Greeted if self.greeted => Move::Wait,
             GuestMessage::Ready(ready) => {
                 self.heard.ready = Some(ready);
-                let number = u64::from(self.subject.number);
-                let welcome = welcome(self.bench.cluster, self.subject.hostname, number);
+                let seed = self.subject.arm.seed(self.subject.number);
+                let welcome = welcome(self.bench.cluster, self.subject.hostname, seed);
                 match self.link.hello(&welcome).await {
                     Ok(()) => Move::Wait,
                     Err(_) => self.lost_link(),

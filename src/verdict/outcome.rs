@@ -85,6 +85,8 @@ pub struct Trial {
     pub arm: String,
     /// The trial's number, from 1.
     pub number: u32,
+    /// What it did.
+    pub workload: String,
     /// The kernel's release.
     pub release: String,
     /// How it ended.
@@ -187,6 +189,7 @@ mod tests {
         Trial {
             arm: "a".to_owned(),
             number: 1,
+            workload: "w".to_owned(),
             release: "7.3.4".to_owned(),
             ending,
             findings,

@@ -241,6 +241,24 @@ pub enum GuestStep {
         /// The absolute path.
         path: String,
     },
+    /// Reads a table of counters. Its first line names the columns, and a step's
+    /// counters are called `NAME/ROW/COLUMN`.
+    Counters {
+        /// What reports call the table.
+        name: String,
+        /// The absolute path; of the files that a `*` stands for, the first.
+        path: String,
+        /// How many columns together name a row.
+        keys: u8,
+    },
+    /// Has the kernel's profiler count the calls of functions and their time,
+    /// callees included.
+    Profile {
+        /// The functions; those that a kernel does not have are left out.
+        functions: Vec<String>,
+    },
+    /// What the profiler counted: `profile/FUNCTION/calls` and `…/nanoseconds`.
+    Profiled,
     /// Writes a text to a file of the guest.
     WriteFile {
         /// The absolute path.
@@ -323,6 +341,9 @@ impl GuestStep {
             Self::Lkdtm { .. } => "lkdtm",
             Self::Sysrq { .. } => "sysrq",
             Self::Collect { .. } => "collect",
+            Self::Counters { .. } => "counters",
+            Self::Profile { .. } => "profile",
+            Self::Profiled => "profiled",
             Self::WriteFile { .. } => "write_file",
             Self::Exec { .. } => "exec",
         }
@@ -332,7 +353,9 @@ impl GuestStep {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match self {
-            Self::Mount { name, .. } | Self::Umount { name, .. } => Some(name),
+            Self::Mount { name, .. } | Self::Umount { name, .. } | Self::Counters { name, .. } => {
+                Some(name)
+            }
             Self::Open { path, .. }
             | Self::Mkdir { path }
             | Self::Populate { path, .. }
@@ -357,7 +380,11 @@ impl GuestStep {
             Self::Lkdtm { provoke } => Some(provoke),
             Self::Sysrq { letters } => Some(letters),
             Self::Exec { program, .. } => Some(program),
-            Self::Sysctl(_) | Self::DropCaches { .. } | Self::Sync => None,
+            Self::Profile { .. }
+            | Self::Profiled
+            | Self::Sysctl(_)
+            | Self::DropCaches { .. }
+            | Self::Sync => None,
         }
     }
 }

@@ -83,6 +83,20 @@ impl HostStep {
         }
     }
 
+    /// Whether guests of other trials feel it.
+    #[must_use]
+    pub fn disturbs_others(&self) -> bool {
+        match self {
+            Self::EvictClient { .. } | Self::Pause(_) | Self::WaitHealthy => false,
+            Self::MdsCacheDrop { .. }
+            | Self::MdsFail { .. }
+            | Self::StopDaemon { .. }
+            | Self::ContinueDaemon { .. }
+            | Self::SetOption { .. }
+            | Self::AdminCommand { .. } => true,
+        }
+    }
+
     /// What it is about, for labels: the mount or the daemon.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {

@@ -327,6 +327,16 @@ impl Workload {
         (!self.sysctls.is_empty()).then(|| GuestStep::Sysctl(self.sysctls.clone()))
     }
 
+    /// Whether a step of the host's is felt by other guests of the cluster, so
+    /// that no other trial may run beside.
+    #[must_use]
+    pub fn disturbs_others(&self) -> bool {
+        self.steps.iter().any(|step| match &step.action {
+            Action::Host(step) => step.disturbs_others(),
+            Action::Guest(_) | Action::Wait(_) => false,
+        })
+    }
+
     /// What YAML's shape cannot say: names that are used exist.
     fn check(&self) -> Result<(), (String, Option<String>)> {
         let mut background = BTreeSet::new();

@@ -9,6 +9,7 @@
 //! PID 1 must not end: whatever goes wrong is reported and the machine turned
 //! off. There is no async runtime in here.
 
+mod counters;
 mod failure;
 mod files;
 mod mounts;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::paths::{expand, mount_point, own_directory, resolve};
-use super::{files, mounts, system};
+use super::{counters, files, mounts, system};
 use crate::guest::HELPER;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport, Welcome};
 use crate::guest::storm;
@@ -150,6 +150,9 @@ pub(super) fn carry_out(
         }
         GuestStep::Sysrq { letters } => sysrq(letters).map(|()| StepReport::default()),
         GuestStep::Collect { path } => collect(path),
+        GuestStep::Counters { name, path, keys } => counters::read(name, path, (*keys).into()),
+        GuestStep::Profile { functions } => counters::profile(functions),
+        GuestStep::Profiled => counters::profiled(),
         GuestStep::WriteFile { path, text } => {
             std::fs::write(guest.path(path)?, text)
                 .map_err(|error| StepFailure::syscall(format!("write {path}"), error))?;

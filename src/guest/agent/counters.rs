@@ -1,0 +1,164 @@
+//! Counters that the kernel keeps: tables in its text files, and its profiler
+//! of functions. They become the counters of a step's report, under names that
+//! a report can compare: `TABLE/ROW/COLUMN`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::paths::expand;
+use crate::guest::protocol::{StepFailure, StepReport};
+
+/// Where the kernel's tracing lives.
+const TRACING: &str = "/sys/kernel/tracing";
+
+/// What counters of the profiler begin with.
+const PROFILE: &str = "profile";
+
+/// Reads the first of the files that `path` stands for as a table called
+/// `name` whose first `keys` columns name a row.
+pub(super) fn read(name: &str, path: &str, keys: usize) -> Result<StepReport, StepFailure> {
+    let text = match expand(path).first() {
+        Some(file) => std::fs::read_to_string(file),
+        None => Err(Errno::NOENT.into()),
+    };
+    let text = text.map_err(|error| StepFailure::syscall(format!("read {path}"), error))?;
+    Ok(counted(table(name, &text, keys)))
+}
+
+/// Has the kernel count the calls of functions and the time they take. Those
+/// that this kernel does not have are left out.
+pub(super) fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
+    let root = Path::new(TRACING);
+    let set = |file: &str, text: &str| {
+        std::fs::write(root.join(file), text)
+            .map_err(|error| StepFailure::syscall(format!("write {TRACING}/{file}"), error))
+    };
+    set("function_profile_enabled", "0")?;
+    let mut known = Vec::new();
+    for function in functions {
+        let mut filter = File::options()
+            .append(!known.is_empty())
+            .write(true)
+            .truncate(known.is_empty())
+            .open(root.join("set_ftrace_filter"))
+            .map_err(|error| StepFailure::syscall("open set_ftrace_filter", error))?;
+        if filter.write_all(function.as_bytes()).is_ok() {
+            known.push(function);
+        }
+    }
+    if !known.is_empty() {
+        set("function_profile_enabled", "1")?;
+    }
+    Ok(StepReport::default())
+}
+
+/// What the profiler counted on all CPUs.
+pub(super) fn profiled() -> Result<StepReport, StepFailure> {
+    let mut counters = BTreeMap::new();
+    for file in expand(&format!("{TRACING}/trace_stat/*")) {
+        let is_profile = file
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("function"))
+            .is_some_and(|cpu| cpu.parse::<u32>().is_ok());
+        if !is_profile {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| StepFailure::syscall(format!("read {}", file.display()), error))?;
+        for (name, count) in profile_table(&text) {
+            *counters.entry(name).or_default() += count;
+        }
+    }
+    Ok(counted(counters))
+}
+
+fn counted(counters: BTreeMap<String, u64>) -> StepReport {
+    StepReport {
+        counters,
+        ..StepReport::default()
+    }
+}
+
+/// A table whose first line names its columns. Lines of another shape and
+/// values that are no numbers are left out.
+fn table(name: &str, text: &str, keys: usize) -> BTreeMap<String, u64> {
+    let mut lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let header = lines.next().unwrap_or_default();
+    let mut counters = BTreeMap::new();
+    for line in lines.filter(|line| line.len() == header.len() && line.len() > keys) {
+        let row = line[..keys].join(":");
+        for (column, value) in header.iter().zip(&line).skip(keys) {
+            if let Ok(value) = value.parse() {
+                counters.insert(format!("{name}/{row}/{column}"), value);
+            }
+        }
+    }
+    counters
+}
+
+/// `FUNCTION CALLS TIME us …` for each function: its calls and its nanoseconds.
+fn profile_table(text: &str) -> BTreeMap<String, u64> {
+    let mut counters = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [function, calls, time, "us", ..] = words.as_slice() else {
+            continue;
+        };
+        let (Ok(calls), Some(nanoseconds)) = (calls.parse(), nanoseconds(time)) else {
+            continue;
+        };
+        counters.insert(format!("{PROFILE}/{function}/calls"), calls);
+        counters.insert(format!("{PROFILE}/{function}/nanoseconds"), nanoseconds);
+    }
+    counters
+}
+
+/// `12.034`, in microseconds with three places, as nanoseconds.
+fn nanoseconds(microseconds: &str) -> Option<u64> {
+    let (whole, places) = microseconds.split_once('.')?;
+    if places.len() != 3 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    whole.checked_mul(1000)?.checked_add(places.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_s_rows_and_columns_name_its_counters() {
+        let text = "function   line     direct   deferred\n\
+                    ceph_a       12          3          0\n\
+                    ceph_b       40          0         17\n\
+                    a line of another shape altogether\n";
+        let counters = table("iput", text, 2);
+        assert_eq!(counters.len(), 4);
+        assert_eq!(counters["iput/ceph_a:12/direct"], 3);
+        assert_eq!(counters["iput/ceph_b:40/deferred"], 17);
+    }
+
+    #[test]
+    fn a_table_with_fewer_columns_than_keys_counts_nothing() {
+        assert!(table("t", "a b\n1 2\n", 2).is_empty());
+        assert!(table("t", "", 1).is_empty());
+    }
+
+    #[test]
+    fn the_profiler_s_times_become_nanoseconds() {
+        let text = "  Function                               Hit    Time            Avg             s^2\n  \
+                    --------                               ---    ----            ---             ---\n  \
+                    iput                                    20    1034.120 us     51.706 us       12.001 us   \n";
+        let counters = profile_table(text);
+        assert_eq!(counters.len(), 2);
+        assert_eq!(counters["profile/iput/calls"], 20);
+        assert_eq!(counters["profile/iput/nanoseconds"], 1_034_120);
+    }
+}

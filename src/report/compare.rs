@@ -1,0 +1,158 @@
+//! What trials counted, put side by side: the measures a job asks for, and
+//! which rows of its tables of counters moved. Pure.
+
+use std::collections::BTreeMap;
+
+use super::model::{ArmReport, Comparison, Coverage, Measured};
+use crate::job::{CounterTable, Measure};
+
+/// Each measure for each arm.
+#[must_use]
+pub fn compare(measures: &[Measure], arms: &[ArmReport]) -> Vec<Comparison> {
+    let row = |measure: &Measure| Comparison {
+        name: measure.name.clone(),
+        values: arms
+            .iter()
+            .map(|arm| {
+                let values = arm
+                    .measured
+                    .iter()
+                    .filter_map(|trial| value(measure, trial));
+                median(values.collect())
+            })
+            .collect(),
+    };
+    measures.iter().map(row).collect()
+}
+
+/// A measure in one trial; none if the trial has no such counter.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "15 digits are enough to compare"
+)]
+fn value(measure: &Measure, trial: &Measured) -> Option<f64> {
+    let other = |workload: &String| *workload != trial.workload;
+    if measure.workload.as_ref().is_some_and(other) {
+        return None;
+    }
+    let counter = *trial.counters.get(&measure.counter)? as f64;
+    let per = match &measure.per {
+        Some(name) => *trial.counters.get(name)? as f64,
+        None => 1.0,
+    };
+    (per > 0.0).then(|| counter / per * measure.times)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
+}
+
+/// What moved, for each arm and table that has rows at all.
+#[must_use]
+pub fn coverage(tables: &[CounterTable], arms: &[ArmReport]) -> Vec<Coverage> {
+    let pairs = arms
+        .iter()
+        .flat_map(|arm| tables.iter().map(move |table| (arm, table)));
+    pairs
+        .filter_map(|(arm, table)| of_arm(arm, &table.name))
+        .collect()
+}
+
+fn of_arm(arm: &ArmReport, table: &str) -> Option<Coverage> {
+    let mut rows: BTreeMap<&str, bool> = BTreeMap::new();
+    for (name, count) in arm.measured.iter().flat_map(|trial| &trial.counters) {
+        let row = name
+            .strip_prefix(table)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .and_then(|rest| rest.rsplit_once('/'));
+        if let Some((row, _column)) = row {
+            *rows.entry(row).or_default() |= *count > 0;
+        }
+    }
+    let named = |moved: bool| {
+        let rows = rows.iter().filter(|(_, has)| **has == moved);
+        rows.map(|(row, _)| (*row).to_owned()).collect()
+    };
+    (!rows.is_empty()).then(|| Coverage {
+        arm: arm.result.name.clone(),
+        table: table.to_owned(),
+        moved: named(true),
+        still: named(false),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::ArmResult;
+
+    fn arm(name: &str, trials: &[(&str, &[(&str, u64)])]) -> ArmReport {
+        let measured = |(workload, counters): &(&str, &[(&str, u64)])| Measured {
+            workload: (*workload).to_owned(),
+            seconds: 1.0,
+            counters: counters
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
+        };
+        ArmReport {
+            result: ArmResult {
+                name: name.to_owned(),
+                control: false,
+                planned: 1,
+                broken: None,
+                trials: Vec::new(),
+            },
+            kernel: None,
+            measured: trials.iter().map(measured).collect(),
+        }
+    }
+
+    #[test]
+    fn a_measure_is_the_median_of_an_arm_s_trials() {
+        let measure: Measure = serde_yaml::from_str(
+            "{ name: rate, workload: storm, counter: operations, per: milliseconds, times: 1000 }",
+        )
+        .unwrap();
+        let trial = |operations| [("operations", operations), ("milliseconds", 500)];
+        let (slow, fast, odd) = (trial(10), trial(20), trial(90));
+        let arms = [
+            arm("a", &[("storm", &slow), ("storm", &fast), ("other", &odd)]),
+            arm("b", &[("storm", &odd), ("storm", &slow), ("storm", &fast)]),
+            arm("c", &[("storm", &[("operations", 1)])]),
+            arm("d", &[]),
+        ];
+        let rows = compare(&[measure], &arms);
+        assert_eq!(rows[0].values, [Some(30.0), Some(40.0), None, None]);
+    }
+
+    #[test]
+    fn a_row_moved_if_any_of_its_counters_did_in_any_trial() {
+        let table = CounterTable {
+            name: "t".to_owned(),
+            path: "/t".to_owned(),
+            keys: 1,
+        };
+        let arms = [
+            arm("without", &[("w", &[("operations", 3)])]),
+            arm(
+                "with",
+                &[
+                    (
+                        "w",
+                        &[("t/a/x", 0), ("t/a/y", 1), ("t/b/x", 0), ("tt/c/x", 1)],
+                    ),
+                    ("w", &[("t/b/x", 0), ("t/d/x", 2)]),
+                ],
+            ),
+        ];
+        let found = coverage(&[table], &arms);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].arm, "with");
+        assert_eq!(found[0].moved, ["a", "d"]);
+        assert_eq!(found[0].still, ["b"]);
+    }
+}
