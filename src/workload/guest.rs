@@ -46,6 +46,13 @@ pub enum GuestStep {
         /// Where.
         path: String,
     },
+    /// chmod(2).
+    Chmod {
+        /// The file.
+        path: String,
+        /// The permissions: `0o600`.
+        mode: u32,
+    },
     /// Opens a file and keeps it open under a name.
     Open {
         /// What later steps call it.
@@ -318,6 +325,7 @@ impl GuestStep {
             Self::Mount { .. } => "mount",
             Self::Umount { .. } => "umount",
             Self::Mkdir { .. } => "mkdir",
+            Self::Chmod { .. } => "chmod",
             Self::Open { .. } => "open",
             Self::Write { .. } => "write",
             Self::Read { .. } => "read",
@@ -358,6 +366,7 @@ impl GuestStep {
             }
             Self::Open { path, .. }
             | Self::Mkdir { path }
+            | Self::Chmod { path, .. }
             | Self::Populate { path, .. }
             | Self::Compare { path, .. }
             | Self::Unlink { path, .. }

@@ -97,6 +97,7 @@ pub(super) fn carry_out(
         | GuestStep::Fsync { .. }
         | GuestStep::Close { .. } => by_handle(guest, step).map(|()| StepReport::default()),
         GuestStep::Mkdir { .. }
+        | GuestStep::Chmod { .. }
         | GuestStep::Truncate { .. }
         | GuestStep::WaitSize { .. }
         | GuestStep::Snapshot { .. }
@@ -226,6 +227,11 @@ fn by_path(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
     match step {
         GuestStep::Mkdir { path } => std::fs::create_dir_all(guest.path(path)?)
             .map_err(|error| StepFailure::syscall(format!("make {path}"), error)),
+        GuestStep::Chmod { path, mode } => {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(*mode);
+            std::fs::set_permissions(guest.path(path)?, mode)
+                .map_err(|error| StepFailure::syscall(format!("chmod {path}"), error))
+        }
         GuestStep::Truncate { path, length } => truncate(&guest.path(path)?, *length)
             .map_err(|error| StepFailure::syscall(format!("truncate {path} to {length}"), error)),
         GuestStep::WaitSize {
