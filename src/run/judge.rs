@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::FINDINGS;
 use super::record::{Record, RecordError};
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::report::Report;
@@ -38,7 +39,7 @@ fn findings(
     let mut scanner = Scanner::with_rules(patterns.to_vec());
     let mut findings = Vec::new();
     let mut buffer = vec![0; 64 << 10];
-    loop {
+    while findings.len() < FINDINGS {
         let count = file.read(&mut buffer).map_err(io_error("read", console))?;
         if count == 0 {
             break;
@@ -50,5 +51,6 @@ fn findings(
         }
     }
     findings.extend(scanner.finish());
+    findings.truncate(FINDINGS);
     Ok(findings)
 }

@@ -18,6 +18,8 @@ use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, TryFutureExt};
+use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -46,6 +48,10 @@ pub const CLUSTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// How often a trial that failed for the harness's own fault is repeated.
 const RETRIES: u32 = 1;
 
+/// How many findings of a trial are kept, the first ones: a guest that is out
+/// of control could go on for ever.
+const FINDINGS: usize = 1000;
+
 /// How a run is carried out; what is carried out is the plan.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -71,7 +77,9 @@ pub async fn run(
 ) -> Result<Report, Error> {
     let began = Instant::now();
     let host = host::facts(context).await;
-    let record = Record::create(&options.out, plan, &host)?;
+    let started = Timestamp::now();
+    let record = Record::create(&options.out, plan, &host, started)?;
+    let day = started.to_zoned(TimeZone::UTC).date();
     let (ready, to_try) = mpsc::unbounded_channel();
     // Neither side goes on for minutes when the other's failure has decided
     // how the run ends.
@@ -80,7 +88,13 @@ pub async fn run(
         events: context.events.clone(),
     };
     let builds = build_arms(&inner, store, plan, &record, ready);
-    let trials = run_trials(&inner, store, plan, &record, options.jobs, to_try);
+    let work = Work {
+        plan,
+        record: &record,
+        jobs: options.jobs,
+        day,
+    };
+    let trials = run_trials(&inner, store, &work, to_try);
     let (building, trying) = tokio::join!(
         builds.inspect_err(|_| inner.cancel.cancel()),
         trials.inspect_err(|_| inner.cancel.cancel()),
@@ -162,15 +176,29 @@ fn split(path: &Path) -> (&Path, String) {
     (directory, name.into_owned())
 }
 
+/// What the trials of a run are about.
+struct Work<'a> {
+    plan: &'a Plan,
+    record: &'a Record,
+    /// Trials at a time.
+    jobs: usize,
+    /// When the run began: a finding may be known until some day only.
+    day: Date,
+}
+
 /// Runs the trials of arms as they become ready.
 async fn run_trials(
     context: &Context,
     store: &Store,
-    plan: &Plan,
-    record: &Record,
-    jobs: usize,
+    work: &Work<'_>,
     mut ready: mpsc::UnboundedReceiver<Ready>,
 ) -> Result<(), Error> {
+    let Work {
+        plan,
+        record,
+        jobs,
+        day,
+    } = *work;
     // Nothing is started before there is a kernel to try.
     let Some(first) = ready.recv().await else {
         return Ok(());
@@ -199,6 +227,7 @@ async fn run_trials(
                     accelerator,
                     cluster: &cluster,
                     cluster_down,
+                    day,
                 };
                 let all = async {
                     record.accelerator(accelerator.name())?;
@@ -338,8 +367,7 @@ async fn one_trial(
         retries += 1;
     }
     record.end_trial(&trial)?;
-    let day = jiff::Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let judged = decide(&trial, arm.target.as_ref(), &bench.plan.known, day);
+    let judged = decide(&trial, arm.target.as_ref(), &bench.plan.known, bench.day);
     context.emit(Event::TrialFinished {
         arm: arm.name.clone(),
         trial: number,

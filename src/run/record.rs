@@ -99,7 +99,12 @@ pub struct Record {
 
 impl Record {
     /// Starts a run's directory; `path` must be empty or not exist.
-    pub fn create(path: &Path, plan: &Plan, host: &HostFacts) -> Result<Self, RecordError> {
+    pub fn create(
+        path: &Path,
+        plan: &Plan,
+        host: &HostFacts,
+        started: Timestamp,
+    ) -> Result<Self, RecordError> {
         std::fs::create_dir_all(path).map_err(io_error("create", path))?;
         let mut entries = std::fs::read_dir(path).map_err(io_error("read", path))?;
         if entries.next().is_some() {
@@ -110,7 +115,7 @@ impl Record {
         };
         let beginning = Beginning {
             version: VERSION,
-            started: Timestamp::now(),
+            started,
             plan: plan.clone(),
             host: host.clone(),
         };

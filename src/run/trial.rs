@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::civil::Date;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 
+use super::FINDINGS;
 use super::armed::unarmed;
 use super::journal::Journal;
 use super::steps::{HostStepFuture, Move, Steps};
@@ -69,6 +71,8 @@ pub(super) struct Bench<'a> {
     pub(super) cluster: &'a Cluster,
     /// Turns to the reason when a daemon of the cluster ends.
     pub(super) cluster_down: watch::Receiver<Option<String>>,
+    /// When the run began, for findings that are known until some day.
+    pub(super) day: Date,
 }
 
 /// Which trial of which arm.
@@ -390,14 +394,16 @@ impl<'a> Attempt<'a> {
             .plan
             .known
             .iter()
-            .any(|mute| mute.covers(&finding, &self.subject.image.release, today()));
+            .any(|mute| mute.covers(&finding, &self.subject.image.release, self.bench.day));
         let now = tokio::time::Instant::now();
         if is_target {
             self.settled = Some(now);
         } else if !is_known && ends_trial(finding.class) && self.settled.is_none() {
             self.settled = Some(now + SETTLE);
         }
-        self.heard.findings.push(finding);
+        if self.heard.findings.len() < FINDINGS {
+            self.heard.findings.push(finding);
+        }
     }
 
     async fn guest_said(
@@ -589,12 +595,6 @@ fn ends_trial(class: Class) -> bool {
             | Class::Oom
             | Class::Other
     )
-}
-
-fn today() -> jiff::civil::Date {
-    jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date()
 }
 
 /// Who a guest is, and how it gets at the cluster's file system.
