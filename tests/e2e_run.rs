@@ -137,7 +137,7 @@ fn a_kernel_that_reports_what_is_provoked_is_armed() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(&["run", "tests/jobs/self-test.yaml", "--out", &sandbox.out()]);
     let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("1/1 clean"), "{said}");
     let result = self_test(&sandbox);
     assert_eq!(result["unseen"], serde_json::json!([]), "{result}");
     assert_eq!(result["boots"], 1, "{result}");
