@@ -232,6 +232,8 @@ impl Reader<'_> {
             "allocated by task",
             "freed by task",
             "which ",
+            "the dependencies between ",
+            "the shortest dependencies between ",
             "{",
             "... which became",
             "... acquired at",
@@ -477,7 +479,8 @@ impl Reader<'_> {
             }
             return;
         }
-        if text.contains("is trying to acquire lock")
+        if text.contains("is trying to acquire")
+            || text.contains("just changed the state of lock")
             || text.contains("is trying to lock")
             || text.contains("is trying to release lock")
             || text.contains("with a lock still held there")

@@ -89,7 +89,11 @@ impl Report {
     /// Adds a line; whether it looks like a part of a report.
     pub(super) fn add(&mut self, line: &Line<'_>, number: u64) -> bool {
         let body = &*line.body;
-        let kind = belongs(body);
+        let kind = match belongs(body) {
+            // The message itself may name a function with its offset.
+            Belongs::Stack if number == self.trigger_line => Belongs::Yes,
+            kind => kind,
+        };
         if self.text.len() + body.len() <= LARGEST_REPORT {
             let start = self.text.len();
             self.text.push_str(body);

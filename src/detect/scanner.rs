@@ -27,6 +27,8 @@ const SILENCE: u64 = 4096;
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
+/// Lines that may follow a boot loader's last word without being a kernel's.
+const FAREWELL_LINES: u64 = 1;
 /// Seconds between two reports of one check for hung tasks: a slow console's.
 const CHECK_SECONDS: f64 = 3.0;
 /// Reports open at once; more contexts than that only come from garbage.
@@ -96,6 +98,7 @@ impl Scanner {
             self.state.run(&last);
         }
         self.state.close_all();
+        self.state.unheard_of();
         std::mem::take(&mut self.state.out)
     }
 }
@@ -132,6 +135,8 @@ struct Boot {
     explained: bool,
     /// Something ran before the first banner.
     ran: bool,
+    /// The last word of a boot loader, while nothing follows it.
+    handed: Option<Report>,
 }
 
 impl State {
@@ -215,6 +220,10 @@ impl State {
                 return false;
             }
             Role::Banner => return self.banner(hit, line),
+            Role::Hands => {
+                self.boot.handed = Some(Report::new(hit, line, self.lines));
+                return false;
+            }
             Role::Panics => {
                 self.boot.explained = true;
                 if self.panic(&hit, line, own) {
@@ -311,6 +320,7 @@ impl State {
         let ran = std::mem::take(&mut self.boot.ran);
         let explained = std::mem::take(&mut self.boot.explained) || !self.open.is_empty();
         self.boot.banner = true;
+        self.boot.handed = None;
         self.close_all();
         if explained || !(again || ran) || self.is_replay(line) {
             return true;
@@ -331,6 +341,21 @@ impl State {
         });
         self.close(report);
         true
+    }
+
+    /// The log is over: a machine that was handed to its kernel and has said
+    /// nothing since never came up.
+    fn unheard_of(&mut self) {
+        if let Some(report) = self.boot.handed.take()
+            && self.lines - report.first_line <= FAREWELL_LINES
+        {
+            self.out.push(Sighting::Begun {
+                class: report.hit.rule().class,
+                title: title::provisional(&report),
+                line: report.first_line,
+            });
+            self.emit(&[report]);
+        }
     }
 
     /// Gives a line to the report it is of.
@@ -462,7 +487,8 @@ fn continues(report: &Report, hit: &Hit) -> bool {
     }
     match hit.rule().class {
         Class::Warning => {
-            matches!(open.class, Class::VfsWarn | Class::BusyInodes) || open.name == "busy-dentry"
+            matches!(open.class, Class::VfsWarn | Class::BusyInodes)
+                || matches!(open.name, "busy-dentry" | "control-flow")
         }
         Class::Oom => false,
         _ => matches!(
@@ -473,6 +499,8 @@ fn continues(report: &Report, hit: &Hit) -> bool {
                 | Class::Gpf
                 | Class::BusyInodes
                 | Class::BugOther
+                // Where the undefined behaviour sanitizer traps.
+                | Class::Ubsan
         ),
     }
 }

@@ -1,13 +1,15 @@
 //! The verdict again, from what a run recorded, with today's rules and without
 //! a machine.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::FINDINGS;
 use super::record::{Record, RecordError};
-use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
+use super::self_test::unseen;
+use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting};
 use crate::report::Report;
 use crate::store::io_error;
 
@@ -17,11 +19,31 @@ pub fn judge_again(path: &Path) -> Result<Report, RecordError> {
     // A run that was killed did not tell how long it took.
     let seconds = record.kept_report().map_or(0.0, |report| report.seconds);
     let patterns = &beginning.plan.patterns;
+    let mut self_tests = HashMap::new();
     record.report_with(&beginning, seconds, |mut trial| {
         let console = record.trial(&trial.arm, trial.number).join("console.log");
         trial.findings = findings(&console, trial.console_length, patterns)?;
+        if !self_tests.contains_key(&trial.arm) {
+            let unseen = self_test(&record, &trial.arm)?;
+            self_tests.insert(trial.arm.clone(), unseen);
+        }
+        if let Some(Some(unseen)) = self_tests.get(&trial.arm) {
+            trial.unseen.clone_from(unseen);
+        }
         Ok(trial)
     })
+}
+
+/// What an arm's self-test did not show; `None` without one.
+fn self_test(record: &Record, arm: &str) -> Result<Option<Vec<Class>>, RecordError> {
+    let Some(consoles) = record.self_test_consoles(arm)? else {
+        return Ok(None);
+    };
+    let mut all = Vec::new();
+    for console in consoles {
+        all.extend(findings(&console, u64::MAX, &[])?);
+    }
+    Ok(Some(unseen(&all)))
 }
 
 /// What the first `length` bytes of a console say.

@@ -7,6 +7,7 @@ mod host_step;
 mod journal;
 mod judge;
 mod record;
+mod self_test;
 mod shell;
 mod steps;
 mod trial;
@@ -21,10 +22,11 @@ use futures_util::{StreamExt, TryFutureExt};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::context::Context;
+use crate::detect::Class;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host;
@@ -39,6 +41,7 @@ use crate::vm;
 
 pub use judge::judge_again;
 pub use record::{Beginning, Record, RecordError};
+pub use self_test::SelfTest;
 pub use shell::{ShellError, shell};
 pub use trial::COMMAND_LINE;
 
@@ -65,6 +68,9 @@ pub struct Options {
 struct Ready {
     arm: Arm,
     image: Rc<KernelImage>,
+    /// What its self-test did not show, once the first of its trials has come
+    /// to it.
+    unseen: Rc<OnceCell<Vec<Class>>>,
 }
 
 /// Carries out a plan and returns its report, which is in the run directory,
@@ -128,7 +134,9 @@ async fn build_arms(
                 record.kernel(&arm.name, &image)?;
                 let arm = arm.clone();
                 let image = Rc::new(image);
-                if ready.send(Ready { arm, image }).is_err() {
+                let unseen = Rc::default();
+                let arm = Ready { arm, image, unseen };
+                if ready.send(arm).is_err() {
                     // The trials ended early; their error says why.
                     return Ok(());
                 }
@@ -293,7 +301,7 @@ async fn all_trials(
     let mut next = Some(first);
     let mut open = true;
     loop {
-        if let Some(Ready { arm, image }) = next.take() {
+        if let Some(Ready { arm, image, unseen }) = next.take() {
             for number in 1..=arm.planned() {
                 let planned = arm.workload(number);
                 let Some(planned) = planned.and_then(|name| bench.plan.workload(name)) else {
@@ -302,6 +310,7 @@ async fn all_trials(
                 serial += 1;
                 let hostname = format!("trial-{serial}");
                 let (arm, image, places) = (arm.clone(), Rc::clone(&image), &places);
+                let unseen = Rc::clone(&unseen);
                 // What stops a daemon stops it for every trial under way.
                 let share = if planned.workload.disturbs_others() {
                     all
@@ -310,7 +319,16 @@ async fn all_trials(
                 };
                 running.push(async move {
                     let _places = places.acquire_many(share).await;
-                    one_trial(bench, record, &arm, &image, (number, planned), &hostname).await
+                    // The first one tests the kernel; the others wait for it.
+                    let unseen = unseen.get_or_try_init(async || {
+                        if bench.plan.self_test {
+                            self_test::self_test(bench, record, &arm, &image).await
+                        } else {
+                            Ok(Vec::new())
+                        }
+                    });
+                    let kernel = (&arm, &*image, unseen.await?.as_slice());
+                    one_trial(bench, record, kernel, (number, planned), &hostname).await
                 });
             }
         }
@@ -329,8 +347,7 @@ async fn all_trials(
 async fn one_trial(
     bench: &trial::Bench<'_>,
     record: &Record,
-    arm: &Arm,
-    image: &KernelImage,
+    (arm, image, unseen): (&Arm, &KernelImage, &[Class]),
     (number, planned): (u32, &PlannedWorkload),
     hostname: &str,
 ) -> Result<(), Error> {
@@ -356,6 +373,7 @@ async fn one_trial(
         };
         trial = trial::run(bench, &subject).await?;
         trial.retries = retries;
+        trial.unseen = unseen.to_vec();
         let cluster_down = bench.cluster_down.borrow().is_some();
         if !cluster_down {
             evict_leftovers(bench, &hostname).await;

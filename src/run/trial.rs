@@ -37,14 +37,14 @@ use crate::vm::{Accelerator, Boot, Channels, End, Machine};
 pub const COMMAND_LINE: &str = "console=ttyS0 loglevel=6 panic=-1 oops=panic";
 
 /// From QEMU's start to the agent's first word, under KVM.
-const BOOT_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const BOOT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// After a finding that is not the target: how long other reports of the same
 /// event (the other tasks that hang) may take to follow.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// A report after which nothing comes for so long is complete.
-const SILENCE: Duration = Duration::from_millis(100);
+pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long the dump of all tasks may take.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
@@ -135,6 +135,7 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
         ending,
         findings: heard.findings,
         unarmed,
+        unseen: Vec::new(),
         console_length: heard.console_length,
         seconds: began.elapsed().as_secs_f64(),
         retries: 0,
