@@ -5,6 +5,7 @@
 //! versions, the patches in order, its own or those of another topic. A name that is no topic may be a loose patch
 //! file, or a directory of them, by its path relative to the job.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -299,17 +300,23 @@ impl Series {
 }
 
 /// Finds what an arm names: topics below `topics`, loose patches relative to
-/// `job` (the directory of the job's file).
+/// `job` (the directory of the job's file). A patch that several of them share
+/// is applied once, with the first.
 pub fn select(
     topics: &Path,
     job: &Path,
     names: &[String],
     version: &KernelVersion,
 ) -> Result<Vec<SelectedSeries>, SeriesError> {
-    names
+    let mut series = names
         .iter()
         .map(|name| select_one(topics, job, name, version))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut seen = HashSet::new();
+    for one in &mut series {
+        one.patches.retain(|patch| seen.insert(patch.path.clone()));
+    }
+    Ok(series)
 }
 
 fn select_one(
@@ -500,6 +507,18 @@ mod tests {
         let names: Vec<_> = found[0].patches.iter().map(|p| &p.name[..]).collect();
         assert_eq!(names, ["alternative/own.patch", "vfs-sync-owner/b.patch"]);
         assert_eq!(found[0].patches[1].content, b"7.3 b.patch");
+
+        // With its owner it is applied once, whichever comes first.
+        for names in [
+            ["vfs-sync-owner", "alternative"],
+            ["alternative", "vfs-sync-owner"],
+        ] {
+            let names = names.map(str::to_owned);
+            let version = "7.3".parse().unwrap();
+            let found = select(root.path(), root.path(), &names, &version).unwrap();
+            assert_eq!(found[0].patches.len(), 2);
+            assert_eq!(found[1].patches.len(), 1);
+        }
 
         // 6.12 has the file, but the series does not list it there.
         let error = choose(root.path(), "alternative", "6.12.1").unwrap_err();
