@@ -300,8 +300,8 @@ impl Series {
 }
 
 /// Finds what an arm names: topics below `topics`, loose patches relative to
-/// `job` (the directory of the job's file). A patch that several of them share
-/// is applied once, with the first.
+/// `job` (the directory of the job's file). Those that share patches are to be
+/// applied together.
 pub fn select(
     topics: &Path,
     job: &Path,
@@ -312,11 +312,17 @@ pub fn select(
         .iter()
         .map(|name| select_one(topics, job, name, version))
         .collect::<Result<Vec<_>, _>>()?;
+    leave_to_first(&mut series);
+    Ok(series)
+}
+
+/// Leaves a patch that several series share to the first of them, so that they
+/// apply in any order.
+pub fn leave_to_first(series: &mut [SelectedSeries]) {
     let mut seen = HashSet::new();
-    for one in &mut series {
+    for one in series {
         one.patches.retain(|patch| seen.insert(patch.path.clone()));
     }
-    Ok(series)
 }
 
 fn select_one(
