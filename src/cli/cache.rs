@@ -252,6 +252,11 @@ fn locks(store: &Store, one: &Held) -> Result<Option<Vec<Lock>>, StoreError> {
             None => return Ok(None),
         }
     }
+    // A run holds on to its kernels and its initramfs.
+    match Lock::of_unused(&one.path)? {
+        Some(lock) => locks.push(lock),
+        None => return Ok(None),
+    }
     Ok(Some(locks))
 }
 
@@ -266,6 +271,7 @@ fn remove_any(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::InUse;
 
     fn store_with(names: &[&str]) -> (tempfile::TempDir, Store) {
         let home = tempfile::tempdir().unwrap();
@@ -307,6 +313,18 @@ mod tests {
         assert!(!home.path().join("builds/old").exists());
         assert!(home.path().join("builds/new").exists());
         assert!(home.path().join("builds/busy").exists());
+    }
+
+    #[test]
+    fn a_kernel_that_a_run_boots_stays() {
+        let (home, store) = store_with(&["builds/one"]);
+        let path = home.path().join("builds/one");
+        let kernel = InUse::of(&path);
+        prune(&store, Duration::ZERO, false);
+        assert!(path.exists());
+        drop(kernel);
+        prune(&store, Duration::ZERO, false);
+        assert!(!path.exists());
     }
 
     #[test]

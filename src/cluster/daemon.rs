@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 use tokio::io::unix::AsyncFd;
 
 use super::admin::{self, Answer};
-use super::{ClusterError, family, log_tail};
+use super::{ClusterError, log_tail};
 use crate::process::Process;
+use crate::process::family;
 
 /// How long a daemon may take over a question of kvet's own.
 pub(super) const PROBE: Duration = Duration::from_secs(2);

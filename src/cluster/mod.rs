@@ -12,7 +12,6 @@ mod admin;
 mod conf;
 mod daemon;
 mod error;
-mod family;
 mod health;
 mod key;
 mod log;
@@ -46,7 +45,7 @@ pub use spec::{ClusterSpec, ObjectStore, VstartSpec};
 
 use crate::context::Context;
 use crate::event::{Event, Stage};
-use crate::process::{Namespace, Process};
+use crate::process::{Namespace, Process, family};
 use crate::store::{Scratch, Store, io_error};
 
 /// How long a daemon may take over a command.

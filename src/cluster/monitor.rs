@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 
-use super::{ClusterError, GONE, Site, family, log_tail, programs};
+use super::{ClusterError, GONE, Site, log_tail, programs};
+use crate::process::family;
 use crate::process::{Command, Process};
 use crate::store::io_error;
 

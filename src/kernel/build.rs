@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Stage, Unit};
 use crate::process::{Command, Namespace, ProcessError};
-use crate::store::{Key, Store, StoreError, io_error, write_json};
+use crate::store::{InUse, Key, Store, StoreError, io_error, write_json};
 
 const KIND: &str = "builds";
 const RECORD: &str = "build.json";
@@ -64,6 +64,8 @@ pub struct KernelImage {
     pub cached: bool,
     /// How it came about.
     pub record: BuildRecord,
+    /// Keeps it in the store.
+    _in_use: Option<InUse>,
 }
 
 /// What the store remembers of a build.
@@ -192,6 +194,7 @@ fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError
         key: key.clone(),
         cached,
         record,
+        _in_use: InUse::of(path),
     })
 }
 

@@ -23,7 +23,7 @@ pub use recipe::{ExtraFile, Recipe};
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage};
-use crate::store::{Key, Store, StoreError};
+use crate::store::{InUse, Key, Store, StoreError};
 
 /// The image's name inside its cache entry.
 const IMAGE: &str = "initramfs.cpio";
@@ -35,6 +35,8 @@ pub struct Rootfs {
     pub path: PathBuf,
     /// What decided its content.
     pub key: Key,
+    /// Keeps it in the store.
+    _in_use: Option<InUse>,
 }
 
 /// A root file system could not be made.
@@ -168,6 +170,7 @@ async fn make(
         })
         .await?;
     let rootfs = Rootfs {
+        _in_use: InUse::of(&entry.path),
         path: entry.path.join(IMAGE),
         key,
     };

@@ -3,11 +3,32 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::{StoreError, io_error};
+
+/// A directory that is being used, until the last clone is dropped: nobody gets
+/// it with [`Lock::of_unused`] meanwhile.
+#[derive(Debug, Clone)]
+pub struct InUse {
+    _directory: Arc<File>,
+}
+
+impl InUse {
+    /// Marks a directory. `None` if that cannot be done: it is away already, or
+    /// its file system has no locks.
+    #[must_use]
+    pub fn of(directory: &Path) -> Option<Self> {
+        let file = File::open(directory).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockShared).ok()?;
+        Some(Self {
+            _directory: Arc::new(file),
+        })
+    }
+}
 
 /// An exclusive lock, held until dropped. The file stays: removing it would
 /// let two holders lock two files of one name.
@@ -25,11 +46,21 @@ impl Lock {
             .write(true)
             .open(path)
             .map_err(io_error("open", path))?;
+        Self::take(file, path)
+    }
+
+    fn take(file: File, path: &Path) -> Result<Option<Self>, StoreError> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(io_error("lock", path)(errno.into())),
         }
+    }
+
+    /// Takes a directory or file that nobody uses; see [`InUse`].
+    pub fn of_unused(path: &Path) -> Result<Option<Self>, StoreError> {
+        let file = File::open(path).map_err(io_error("open", path))?;
+        Self::take(file, path)
     }
 
     /// Waits for the lock. Cancel by dropping the future.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use atomic::{write_atomic, write_json};
-pub use lock::Lock;
+pub use lock::{InUse, Lock};
 pub use scratch::Scratch;
 
 use crate::error::{Exit, Fault};

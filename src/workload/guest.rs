@@ -46,6 +46,39 @@ pub enum GuestStep {
         /// Where.
         path: String,
     },
+    /// rename(2).
+    Rename {
+        /// The file.
+        path: String,
+        /// Its new path.
+        to: String,
+    },
+    /// Makes symbolic links `PATH.0`, `PATH.1`, …
+    Symlink {
+        /// The links' common name.
+        path: String,
+        /// How many.
+        files: u32,
+    },
+    /// Reads a directory.
+    List {
+        /// The directory.
+        path: String,
+        /// Does it in a process that is killed after so long, wherever it is.
+        #[serde(
+            default,
+            with = "values::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )]
+        kill_after: Option<Duration>,
+    },
+    /// chmod(2).
+    Chmod {
+        /// The file.
+        path: String,
+        /// The permissions: `0o600`.
+        mode: u32,
+    },
     /// Opens a file and keeps it open under a name.
     Open {
         /// What later steps call it.
@@ -259,6 +292,13 @@ pub enum GuestStep {
     },
     /// What the profiler counted: `profile/FUNCTION/calls` and `…/nanoseconds`.
     Profiled,
+    /// Has slab allocations fail, in one function and what it calls.
+    FailAllocations {
+        /// The function.
+        within: String,
+        /// How many of the next ones; 0 ends it.
+        times: u32,
+    },
     /// Writes a text to a file of the guest.
     WriteFile {
         /// The absolute path.
@@ -318,6 +358,10 @@ impl GuestStep {
             Self::Mount { .. } => "mount",
             Self::Umount { .. } => "umount",
             Self::Mkdir { .. } => "mkdir",
+            Self::Rename { .. } => "rename",
+            Self::Symlink { .. } => "symlink",
+            Self::List { .. } => "list",
+            Self::Chmod { .. } => "chmod",
             Self::Open { .. } => "open",
             Self::Write { .. } => "write",
             Self::Read { .. } => "read",
@@ -344,6 +388,7 @@ impl GuestStep {
             Self::Counters { .. } => "counters",
             Self::Profile { .. } => "profile",
             Self::Profiled => "profiled",
+            Self::FailAllocations { .. } => "fail_allocations",
             Self::WriteFile { .. } => "write_file",
             Self::Exec { .. } => "exec",
         }
@@ -358,6 +403,10 @@ impl GuestStep {
             }
             Self::Open { path, .. }
             | Self::Mkdir { path }
+            | Self::Chmod { path, .. }
+            | Self::Rename { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::List { path, .. }
             | Self::Populate { path, .. }
             | Self::Compare { path, .. }
             | Self::Unlink { path, .. }
@@ -378,6 +427,7 @@ impl GuestStep {
             Self::Storm(storm) => Some(&storm.name),
             Self::Verify { storm, .. } => Some(storm),
             Self::Lkdtm { provoke } => Some(provoke),
+            Self::FailAllocations { within, .. } => Some(within),
             Self::Sysrq { letters } => Some(letters),
             Self::Exec { program, .. } => Some(program),
             Self::Profile { .. }

@@ -28,12 +28,24 @@ use crate::error::{Exit, Fault};
 /// The workloads that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
     (
+        "aborted-readdir",
+        include_str!("../../jobs/workloads/aborted-readdir.yaml"),
+    ),
+    (
+        "async-unlink",
+        include_str!("../../jobs/workloads/async-unlink.yaml"),
+    ),
+    (
         "caps-recall",
         include_str!("../../jobs/workloads/caps-recall.yaml"),
     ),
     (
         "evict-truncate",
         include_str!("../../jobs/workloads/evict-truncate.yaml"),
+    ),
+    (
+        "fill-inode-fails",
+        include_str!("../../jobs/workloads/fill-inode-fails.yaml"),
     ),
     (
         "flush-ack",

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::paths::{expand, mount_point, own_directory, resolve};
-use super::{counters, files, mounts, system};
+use super::{counters, faults, files, mounts, system};
 use crate::guest::HELPER;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport, Welcome};
 use crate::guest::storm;
@@ -75,15 +75,7 @@ pub(super) fn carry_out(
     progress: &dyn Fn(BTreeMap<String, u64>),
 ) -> Result<StepReport, StepFailure> {
     match step {
-        GuestStep::Sysctl(parameters) => {
-            for (name, value) in parameters {
-                let path = system::sysctl_path(name);
-                std::fs::write(path, value).map_err(|error| {
-                    StepFailure::syscall(format!("set {name} to {value}"), error)
-                })?;
-            }
-            Ok(StepReport::default())
-        }
+        GuestStep::Sysctl(parameters) => sysctl(parameters).map(|()| StepReport::default()),
         GuestStep::Mount {
             name,
             options,
@@ -97,6 +89,9 @@ pub(super) fn carry_out(
         | GuestStep::Fsync { .. }
         | GuestStep::Close { .. } => by_handle(guest, step).map(|()| StepReport::default()),
         GuestStep::Mkdir { .. }
+        | GuestStep::Chmod { .. }
+        | GuestStep::Rename { .. }
+        | GuestStep::List { .. }
         | GuestStep::Truncate { .. }
         | GuestStep::WaitSize { .. }
         | GuestStep::Snapshot { .. }
@@ -104,6 +99,7 @@ pub(super) fn carry_out(
         GuestStep::Populate { .. }
         | GuestStep::Compare { .. }
         | GuestStep::Unlink { .. }
+        | GuestStep::Symlink { .. }
         | GuestStep::TruncateMany { .. }
         | GuestStep::StatMany { .. } => many(guest, step).map(|()| StepReport::default()),
         GuestStep::DropCaches { what, times } => {
@@ -143,13 +139,15 @@ pub(super) fn carry_out(
             ledger.verify(&own_directory(mount, &hostname))
         }
         GuestStep::Lkdtm { provoke } => {
-            let mut helper = Command::new("/proc/self/exe");
-            std::os::unix::process::CommandExt::arg0(&mut helper, HELPER);
+            let mut helper = helper();
             helper.args(["write", "/sys/kernel/debug/provoke-crash/DIRECT", provoke]);
             program(&mut helper)
         }
         GuestStep::Sysrq { letters } => sysrq(letters).map(|()| StepReport::default()),
         GuestStep::Collect { path } => collect(path),
+        GuestStep::FailAllocations { within, times } => {
+            faults::fail_allocations(within, *times).map(|()| StepReport::default())
+        }
         GuestStep::Counters { name, path, keys } => counters::read(name, path, (*keys).into()),
         GuestStep::Profile { functions } => counters::profile(functions),
         GuestStep::Profiled => counters::profiled(),
@@ -222,10 +220,34 @@ fn by_handle(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
     }
 }
 
+/// This program as a process of its own.
+fn helper() -> Command {
+    let mut helper = Command::new("/proc/self/exe");
+    std::os::unix::process::CommandExt::arg0(&mut helper, HELPER);
+    helper
+}
+
+fn sysctl(parameters: &BTreeMap<String, String>) -> Result<(), StepFailure> {
+    for (name, value) in parameters {
+        std::fs::write(system::sysctl_path(name), value)
+            .map_err(|error| StepFailure::syscall(format!("set {name} to {value}"), error))?;
+    }
+    Ok(())
+}
+
 fn by_path(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
     match step {
         GuestStep::Mkdir { path } => std::fs::create_dir_all(guest.path(path)?)
             .map_err(|error| StepFailure::syscall(format!("make {path}"), error)),
+        GuestStep::Rename { path, to } => std::fs::rename(guest.path(path)?, guest.path(to)?)
+            .map_err(|error| StepFailure::syscall(format!("rename {path} to {to}"), error)),
+        GuestStep::List { path, kill_after } => list(&guest.path(path)?, *kill_after)
+            .map_err(|error| StepFailure::syscall(format!("list {path}"), error)),
+        GuestStep::Chmod { path, mode } => {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(*mode);
+            std::fs::set_permissions(guest.path(path)?, mode)
+                .map_err(|error| StepFailure::syscall(format!("chmod {path}"), error))
+        }
         GuestStep::Truncate { path, length } => truncate(&guest.path(path)?, *length)
             .map_err(|error| StepFailure::syscall(format!("truncate {path} to {length}"), error)),
         GuestStep::WaitSize {
@@ -311,6 +333,15 @@ fn many(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
                 })?;
             }
         }
+        GuestStep::Symlink { path, files } => {
+            let base = guest.path(path)?;
+            for index in 0..*files {
+                let name = files::numbered(&base, index);
+                std::os::unix::fs::symlink("nowhere", &name).map_err(|error| {
+                    StepFailure::syscall(format!("symlink {}", name.display()), error)
+                })?;
+            }
+        }
         GuestStep::TruncateMany {
             path,
             files,
@@ -375,6 +406,22 @@ fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(
         }
         std::thread::sleep(ASK_EVERY);
     }
+}
+
+/// Reads a directory to its end, or has another process do it and kills that.
+fn list(path: &Path, kill_after: Option<Duration>) -> std::io::Result<()> {
+    let Some(kill_after) = kill_after else {
+        return std::fs::read_dir(path)?.try_for_each(|entry| entry.map(drop));
+    };
+    let mut child = helper()
+        .arg("list")
+        .arg(path)
+        .stderr(Stdio::null())
+        .spawn()?;
+    // What the step is about: where a process is after so long.
+    std::thread::sleep(kill_after);
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 /// Drops clean caches.

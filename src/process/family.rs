@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use crate::process::Process;
+use super::Process;
 
 /// Kills a child and all below it, and waits until they are gone or `limit`
 /// has come.
-pub(super) fn end(process: &mut Process, limit: Instant) {
+pub(crate) fn end(process: &mut Process, limit: Instant) {
     let family = below(process.id());
     process.signal(Signal::KILL);
     for member in &family {
@@ -30,7 +30,7 @@ pub(super) fn end(process: &mut Process, limit: Instant) {
 }
 
 /// Waits for the end of a process. A pidfd becomes readable then.
-pub(super) fn wait(held: &OwnedFd, limit: Instant) {
+pub(crate) fn wait(held: &OwnedFd, limit: Instant) {
     let left = limit.saturating_duration_since(Instant::now());
     let mut polled = [PollFd::new(held, PollFlags::IN)];
     // If this fails there is nothing better to wait for.
