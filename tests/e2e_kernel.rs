@@ -69,6 +69,7 @@ async fn the_fragments_serve_old_and_new_kernels() {
             "lkdtm",
             "lockdep",
             "kasan",
+            "debug-heavy",
             "debug-info",
         ];
         for more in [&["debug-vfs"][..], &rest] {

@@ -23,7 +23,7 @@ pub use config::{ConfigError, Configured, configure};
 pub use fragment::{Fragment, FragmentError};
 pub use patch::{PatchError, PatchedTree, patch};
 pub use prepare::{prepare, stored};
-pub use series::{SelectedSeries, Series, SeriesError, select};
+pub use series::{SelectedSeries, Series, SeriesError, leave_to_first, select};
 pub use source::{SourceError, SourceSpec, Tree, fetch};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use version::KernelVersion;

@@ -2,9 +2,10 @@
 //! the kernel at hand.
 //!
 //! A topic is a directory with a `series.yaml` that lists, per range of kernel
-//! versions, the patches in order. A name that is no topic may be a loose patch
+//! versions, the patches in order, its own or those of another topic. A name that is no topic may be a loose patch
 //! file, or a directory of them, by its path relative to the job.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -58,7 +59,30 @@ pub struct Range {
     /// Where the patches are, below the topic.
     pub directory: PathBuf,
     /// The patches, in order.
-    pub patches: Vec<String>,
+    pub patches: Vec<Entry>,
+}
+
+/// One line of a range's list of patches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a file's name, or { series: TOPIC, patch: FILE }"
+)]
+pub enum Entry {
+    /// A file in the range's directory.
+    Own(String),
+    /// A patch that another topic has for the same kernel.
+    Shared(Shared),
+}
+
+/// A patch of another topic.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// The topic.
+    pub series: String,
+    /// The file, as that topic lists it for the kernel.
+    pub patch: String,
 }
 
 impl Range {
@@ -185,7 +209,13 @@ impl Series {
                 path.components()
                     .all(|part| matches!(part, std::path::Component::Normal(_)))
             };
-            if !plain(&range.directory) || !range.patches.iter().all(|name| plain(name.as_ref())) {
+            let within = |entry: &Entry| match entry {
+                Entry::Own(file) => plain(file.as_ref()),
+                Entry::Shared(Shared { series, patch }) => {
+                    plain(series.as_ref()) && plain(patch.as_ref())
+                }
+            };
+            if !plain(&range.directory) || !range.patches.iter().all(within) {
                 return Err(wrong(
                     format!(
                         "the range from {} names a file outside the topic",
@@ -206,8 +236,24 @@ impl Series {
 
     /// The patches for a kernel of this version.
     pub fn select(&self, version: &KernelVersion) -> Result<SelectedSeries, SeriesError> {
-        let range = self
-            .ranges
+        let patches = self
+            .range(version)?
+            .patches
+            .iter()
+            .map(|entry| match entry {
+                Entry::Own(file) => self.own(file, version),
+                Entry::Shared(shared) => self.shared(shared, version),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(SelectedSeries {
+            name: self.topic.clone(),
+            patches,
+            needs: self.needs.clone(),
+        })
+    }
+
+    fn range(&self, version: &KernelVersion) -> Result<&Range, SeriesError> {
+        self.ranges
             .iter()
             .find(|range| range.serves(version))
             .ok_or_else(|| SeriesError::NoRange {
@@ -220,35 +266,63 @@ impl Series {
                     .collect::<Vec<_>>()
                     .join("; "),
                 description: self.directory.join(DESCRIPTION),
-            })?;
-        let patches = range
+            })
+    }
+
+    /// One of the topic's own patches.
+    fn own(&self, file: &str, version: &KernelVersion) -> Result<PatchFile, SeriesError> {
+        let directory = self.directory.join(&self.range(version)?.directory);
+        read_patch(format!("{}/{file}", self.topic), directory.join(file))
+    }
+
+    /// A patch of the topic beside this one. It must be one of that topic's own,
+    /// so nothing is looked up further.
+    fn shared(&self, shared: &Shared, version: &KernelVersion) -> Result<PatchFile, SeriesError> {
+        let Shared { series, patch } = shared;
+        let other = Self::load(&self.directory.with_file_name(series))?;
+        let listed = other
+            .range(version)?
             .patches
             .iter()
-            .map(|file| {
-                let path = self.directory.join(&range.directory).join(file);
-                read_patch(format!("{}/{file}", self.topic), path)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(SelectedSeries {
-            name: self.topic.clone(),
-            patches,
-            needs: self.needs.clone(),
-        })
+            .any(|entry| matches!(entry, Entry::Own(file) if file == patch));
+        if !listed {
+            return Err(SeriesError::Description {
+                path: self.directory.join(DESCRIPTION),
+                reason: format!("series `{series}` has no patch {patch} for kernel {version}"),
+                help: format!(
+                    "name one that {} lists as its own",
+                    other.directory.join(DESCRIPTION).display()
+                ),
+            });
+        }
+        other.own(patch, version)
     }
 }
 
 /// Finds what an arm names: topics below `topics`, loose patches relative to
-/// `job` (the directory of the job's file).
+/// `job` (the directory of the job's file). Those that share patches are to be
+/// applied together.
 pub fn select(
     topics: &Path,
     job: &Path,
     names: &[String],
     version: &KernelVersion,
 ) -> Result<Vec<SelectedSeries>, SeriesError> {
-    names
+    let mut series = names
         .iter()
         .map(|name| select_one(topics, job, name, version))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    leave_to_first(&mut series);
+    Ok(series)
+}
+
+/// Leaves a patch that several series share to the first of them, so that they
+/// apply in any order.
+pub fn leave_to_first(series: &mut [SelectedSeries]) {
+    let mut seen = HashSet::new();
+    for one in series {
+        one.patches.retain(|patch| seen.insert(patch.path.clone()));
+    }
 }
 
 fn select_one(
@@ -418,6 +492,48 @@ mod tests {
         let root = topics(&YAML.replace("[a.patch]", "[../../secret]"));
         let error = choose(root.path(), "vfs-sync-owner", "7.3").unwrap_err();
         assert!(matches!(error, SeriesError::Description { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_patch_of_another_series_is_the_one_for_the_same_kernel() {
+        let root = topics(YAML);
+        let topic = root.path().join("alternative");
+        std::fs::create_dir_all(topic.join("all")).unwrap();
+        std::fs::write(topic.join("all/own.patch"), "own").unwrap();
+        let describe = |patch: &str| {
+            let yaml = format!(
+                "title: Two\nranges:\n  - from: \"6.1\"\n    directory: all\n    patches:\n\
+                 \x20     - own.patch\n      - {{ series: vfs-sync-owner, patch: {patch} }}\n"
+            );
+            std::fs::write(topic.join(DESCRIPTION), yaml).unwrap();
+        };
+
+        describe("b.patch");
+        let found = choose(root.path(), "alternative", "7.3.4").unwrap();
+        let names: Vec<_> = found[0].patches.iter().map(|p| &p.name[..]).collect();
+        assert_eq!(names, ["alternative/own.patch", "vfs-sync-owner/b.patch"]);
+        assert_eq!(found[0].patches[1].content, b"7.3 b.patch");
+
+        // With its owner it is applied once, whichever comes first.
+        for names in [
+            ["vfs-sync-owner", "alternative"],
+            ["alternative", "vfs-sync-owner"],
+        ] {
+            let names = names.map(str::to_owned);
+            let version = "7.3".parse().unwrap();
+            let found = select(root.path(), root.path(), &names, &version).unwrap();
+            assert_eq!(found[0].patches.len(), 2);
+            assert_eq!(found[1].patches.len(), 1);
+        }
+
+        // 6.12 has the file, but the series does not list it there.
+        let error = choose(root.path(), "alternative", "6.12.1").unwrap_err();
+        assert!(error.to_string().contains("no patch b.patch"), "{error}");
+        let error = choose(root.path(), "alternative", "7.4").unwrap_err();
+        assert!(matches!(error, SeriesError::NoRange { .. }), "{error}");
+        describe("../b.patch");
+        let error = choose(root.path(), "alternative", "7.3").unwrap_err();
+        assert!(error.to_string().contains("outside"), "{error}");
     }
 
     #[test]

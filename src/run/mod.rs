@@ -169,6 +169,7 @@ async fn kernel(context: &Context, store: &Store, arm: &Arm) -> Result<KernelIma
             &tree.version,
         )?);
     }
+    kernel::leave_to_first(&mut series);
     let mut fragments = Vec::new();
     for path in &arm.fragments {
         let (directory, name) = split(path);
