@@ -66,12 +66,12 @@ fn wrong(shape: &Shape, findings: &[Finding]) -> Option<String> {
     let Some(first) = findings.first() else {
         return Some("found nothing".to_owned());
     };
-    let titled = first.title == *title || shape.alt.as_ref() == Some(&first.title);
+    let named = first.title == *title || shape.alt.as_ref() == Some(&first.title);
     let waits = shape
         .waits_for
         .as_ref()
         .is_none_or(|wanted| *wanted == first.waits_for);
-    let right = titled
+    let right = named
         && waits
         && findings.len() == 1
         && !first.damaged

@@ -17,6 +17,7 @@ use super::report::Report;
 use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
 use super::target::ExtraRule;
 use super::title;
+use super::waiting::{Dump, announces_dump};
 use crate::console::{self, Caller, Line, Splitter};
 
 /// Lines of a context that belong to no report before its report is closed.
@@ -117,6 +118,9 @@ struct State {
     first_lines: HashSet<u64>,
     first_order: VecDeque<u64>,
     boot: Boot,
+    /// A dump of tasks that was asked for after tasks were found hung, and in
+    /// what context it is printed.
+    dump: Option<(Option<Caller>, Dump)>,
     /// A job's own rules.
     extra: Vec<ExtraRule>,
 }
@@ -180,7 +184,9 @@ impl State {
                 return;
             }
         }
-        self.route(&line);
+        if !self.dumped(&line) {
+            self.route(&line);
+        }
         if !line.user && !self.extra.is_empty() {
             self.extra(&line);
         }
@@ -397,6 +403,32 @@ impl State {
         }
     }
 
+    /// Whether the line is of a dump of tasks that belongs to hung tasks.
+    fn dumped(&mut self, line: &Line<'_>) -> bool {
+        let hung = |report: &Report| report.hit.rule().class == Class::HungTask;
+        if announces_dump(&line.body) && self.open.iter().any(hung) {
+            let (_, dump) = self.dump.take().unwrap_or_default();
+            self.dump = Some((line.caller, dump));
+        }
+        let Some((caller, dump)) = &mut self.dump else {
+            return false;
+        };
+        if *caller != line.caller {
+            return false;
+        }
+        let goes_on = dump.line(&line.body);
+        let at = self.open.iter().position(hung);
+        match (goes_on, at) {
+            (true, Some(at)) => self.open[at].stays(line, self.lines),
+            (false, Some(at)) => {
+                let report = self.open.remove(at);
+                self.close(report);
+            }
+            (_, None) => self.dump = None,
+        }
+        true
+    }
+
     /// Closes reports that nothing was added to for long.
     fn close_silent(&mut self, line: &Line<'_>) {
         let mut index = 0;
@@ -408,7 +440,7 @@ impl State {
                 }
                 _ => false,
             };
-            if late || self.lines - report.last_line > SILENCE {
+            if late || self.lines - report.last_heard > SILENCE {
                 let report = self.open.remove(index);
                 self.close(report);
             } else {
@@ -443,7 +475,15 @@ impl State {
         if reports.is_empty() {
             return;
         }
-        for finding in assemble::findings(reports) {
+        let dump = if reports
+            .iter()
+            .any(|report| report.hit.rule().class == Class::HungTask)
+        {
+            self.dump.take().map(|(_, dump)| dump)
+        } else {
+            None
+        };
+        for finding in assemble::findings(reports, dump.unwrap_or_default()) {
             self.last_finding = Some(finding.last_line);
             self.out.push(Sighting::Complete(Box::new(finding)));
         }

@@ -9,7 +9,8 @@ use std::path::Path;
 use super::FINDINGS;
 use super::record::{Record, RecordError};
 use super::self_test::unseen;
-use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting};
+use super::trial::DUMP_LIMIT;
+use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
 use crate::report::Report;
 use crate::store::io_error;
 
@@ -74,5 +75,11 @@ fn findings(
     }
     findings.extend(scanner.finish());
     findings.truncate(FINDINGS);
+    // What follows was asked for: it completes what was found before.
+    let mut dumped = Vec::new();
+    let mut rest = file.into_inner().take(DUMP_LIMIT as u64);
+    rest.read_to_end(&mut dumped)
+        .map_err(io_error("read", console))?;
+    complete(&mut findings, &dumped);
     Ok(findings)
 }

@@ -19,7 +19,7 @@ use super::journal::Journal;
 use super::steps::{HostStepFuture, Move, Steps};
 use crate::cluster::Cluster;
 use crate::context::Context;
-use crate::detect::{Class, Finding, Scanner, Sighting};
+use crate::detect::{Class, Finding, Scanner, Sighting, complete};
 use crate::error::Error;
 use crate::event::Event;
 use crate::guest::link::{Link, LinkError};
@@ -48,6 +48,9 @@ pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long the dump of all tasks may take.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// So many bytes of it are looked at, here and when judged again.
+pub(super) const DUMP_LIMIT: usize = 4 << 20;
 
 /// Blocked tasks, the stacks of all CPUs, all tasks.
 const DUMP_KEYS: &str = "wlt";
@@ -199,6 +202,8 @@ struct Attempt<'a> {
     settled: Option<tokio::time::Instant>,
     /// When the console last said something.
     last_word: tokio::time::Instant,
+    /// What the kernel printed because the harness asked.
+    dumped: Vec<u8>,
     /// The agent has been told who it is, and the first step was begun.
     greeted: bool,
     heard: Heard,
@@ -226,6 +231,7 @@ impl<'a> Attempt<'a> {
             journal,
             settled: None,
             last_word: tokio::time::Instant::now(),
+            dumped: Vec::new(),
             greeted: false,
             heard: Heard::default(),
         }
@@ -238,7 +244,10 @@ impl<'a> Attempt<'a> {
         self.heard.console_length = self.journal.console_length();
         match &ending {
             // Stuck or silent: have the kernel say where everybody is.
-            Ending::Stopped | Ending::Deadline { .. } => self.dump().await?,
+            Ending::Stopped | Ending::Deadline { .. } => {
+                self.dump().await?;
+                complete(&mut self.heard.findings, &self.dumped);
+            }
             Ending::Finished => self.power_off().await?,
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
@@ -534,7 +543,10 @@ impl<'a> Attempt<'a> {
                 read = self.console.read(&mut self.buffer), if self.console_open => {
                     let count = read.unwrap_or(0);
                     self.console_open = count > 0;
-                    self.journal.console(&self.buffer[..count])?;
+                    let bytes = &self.buffer[..count];
+                    self.journal.console(bytes)?;
+                    let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
+                    self.dumped.extend_from_slice(&bytes[..count.min(room)]);
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
                 message = self.link.next(), if self.link_open => match message {
