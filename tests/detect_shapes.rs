@@ -48,6 +48,12 @@ const PREFIXES: &[(&str, Prefix)] = &[
         format!("2026-11-22T14:00:00.{at:06}+00:00 host kernel: ")
     }),
     ("dmesg -x", |at| format!("kern  :err   : [   12.{at:06}] ")),
+    ("dmesg -e", |at| format!("[  +0.{at:06}] ")),
+    ("kmsg", |at| format!("4,{at},12{at:06},-,caller=T321;")),
+    ("journal since boot", |at| {
+        format!("[   12.{at:06}] host kernel: ")
+    }),
+    ("mail", |_| ">> ".to_owned()),
     ("dmesg -T", |_| "[Sun Nov 22 14:00:00 2026] ".to_owned()),
     ("colours", |at| {
         format!("\u{1b}[32m[   12.{at:06}] \u{1b}[0m\u{1b}[31m")
