@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kvet::Context;
+use kvet::kernel::series::PatchFile;
 use kvet::kernel::{SelectedSeries, SourceSpec, Tree, fetch, patch, series};
 use kvet::store::Store;
 
@@ -118,8 +119,32 @@ fn message(line: &str) -> Option<String> {
         .iter()
         .find_map(|kind| line.split_once(kind))?;
     let file = place.split(':').next()?;
-    let file = file.rsplit("../").next()?;
     Some(format!("{file}: {text}"))
+}
+
+/// A patch with one fault that the compiler tells and one that sparse tells.
+fn faulty(tree: &Tree) -> SelectedSeries {
+    let file = "fs/ceph/strings.c";
+    let source = std::fs::read_to_string(tree.path.join(file)).unwrap();
+    let lines: Vec<&str> = source.lines().collect();
+    let (count, end) = (lines.len(), &lines[lines.len() - 3..]);
+    let content = format!(
+        "--- a/{file}\n+++ b/{file}\n@@ -{0},3 +{0},8 @@\n {1}\n {2}\n {3}\n\
+         +static void unheard_of(void __user *from)\n+{{\n+\tvoid *to = from;\n+\t(void)to;\n+}}\n",
+        count - 2,
+        end[0],
+        end[1],
+        end[2],
+    );
+    SelectedSeries {
+        name: "faulty".to_owned(),
+        patches: vec![PatchFile {
+            name: "faulty.patch".to_owned(),
+            path: PathBuf::from("faulty.patch"),
+            content: content.into_bytes(),
+        }],
+        needs: Vec::new(),
+    }
 }
 
 /// The first series, whole, and so on, up to `count` patches in all.
@@ -141,7 +166,10 @@ fn select(tree: &Tree, names: &[&str]) -> Vec<SelectedSeries> {
         .iter()
         .filter(|name| {
             let topic = series::Series::load(&topics.join(name)).unwrap();
-            topic.select(&tree.version).is_ok()
+            !matches!(
+                topic.select(&tree.version),
+                Err(series::SeriesError::NoRange { .. })
+            )
         })
         .map(|&name| name.to_owned())
         .collect();
@@ -159,6 +187,16 @@ async fn each_patch_builds_in_silence(yaml: &str) {
         let patched = patch(&context, &store, &tree, &[]).await.unwrap();
         objects.messages(&patched.path, "the tree as it came")
     };
+    {
+        let faulty = [faulty(&tree)];
+        let patched = patch(&context, &store, &tree, &faulty).await.unwrap();
+        let said = objects.messages(&patched.path, "a patch with two faults");
+        let new: Vec<&String> = said.difference(&base).collect();
+        let both = ["defined but not used", "different address spaces"]
+            .iter()
+            .all(|fault| new.iter().any(|text| text.contains(fault)));
+        assert!(both, "a fault goes unseen; these are seen: {new:#?}");
+    }
     for names in STACKS {
         let all = select(&tree, names);
         for count in 1..=all.iter().map(|one| one.patches.len()).sum() {
