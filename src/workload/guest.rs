@@ -60,10 +60,10 @@ pub enum GuestStep {
         /// How many.
         files: u32,
     },
-    /// Reads a directory.
+    /// Reads an open directory from where it stands to its end.
     List {
-        /// The directory.
-        path: String,
+        /// The directory, as `open` named it.
+        handle: String,
         /// Does it in a process that is killed after so long, wherever it is.
         #[serde(
             default,
@@ -406,7 +406,6 @@ impl GuestStep {
             | Self::Chmod { path, .. }
             | Self::Rename { path, .. }
             | Self::Symlink { path, .. }
-            | Self::List { path, .. }
             | Self::Populate { path, .. }
             | Self::Compare { path, .. }
             | Self::Unlink { path, .. }
@@ -422,6 +421,7 @@ impl GuestStep {
             | Self::Read { handle, .. }
             | Self::Readahead { handle, .. }
             | Self::Fsync { handle }
+            | Self::List { handle, .. }
             | Self::Close { handle } => Some(handle),
             Self::Syncfs { mount } => Some(mount),
             Self::Storm(storm) => Some(&storm.name),

@@ -56,9 +56,7 @@ pub(super) fn helper() -> i32 {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["write", path, text] => std::fs::write(path, text).map_err(|error| error.to_string()),
-        ["list", path] => std::fs::read_dir(path)
-            .and_then(|mut entries| entries.try_for_each(|entry| entry.map(drop)))
-            .map_err(|error| error.to_string()),
+        ["list"] => steps::announced_list().map_err(|error| error.to_string()),
         ["writer"] => storm::writer_process(),
         ["truncate", path, length] => storm::truncate_process(path, length),
         _ => Err(format!("unknown helper {words:?}")),

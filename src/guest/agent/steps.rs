@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::num::NonZeroU64;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -87,11 +88,11 @@ pub(super) fn carry_out(
         | GuestStep::Read { .. }
         | GuestStep::Readahead { .. }
         | GuestStep::Fsync { .. }
+        | GuestStep::List { .. }
         | GuestStep::Close { .. } => by_handle(guest, step).map(|()| StepReport::default()),
         GuestStep::Mkdir { .. }
         | GuestStep::Chmod { .. }
         | GuestStep::Rename { .. }
-        | GuestStep::List { .. }
         | GuestStep::Truncate { .. }
         | GuestStep::WaitSize { .. }
         | GuestStep::Snapshot { .. }
@@ -209,6 +210,8 @@ fn by_handle(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             .handle(handle)?
             .sync_all()
             .map_err(|error| StepFailure::syscall(format!("fsync {handle}"), error)),
+        GuestStep::List { handle, kill_after } => list(&*guest.handle(handle)?, *kill_after)
+            .map_err(|error| StepFailure::syscall(format!("list {handle}"), error)),
         GuestStep::Close { handle } => {
             // Closed by being dropped, here and not under the lock.
             let closed = guest.state().handles.remove(handle);
@@ -241,8 +244,6 @@ fn by_path(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             .map_err(|error| StepFailure::syscall(format!("make {path}"), error)),
         GuestStep::Rename { path, to } => std::fs::rename(guest.path(path)?, guest.path(to)?)
             .map_err(|error| StepFailure::syscall(format!("rename {path} to {to}"), error)),
-        GuestStep::List { path, kill_after } => list(&guest.path(path)?, *kill_after)
-            .map_err(|error| StepFailure::syscall(format!("list {path}"), error)),
         GuestStep::Chmod { path, mode } => {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(*mode);
             std::fs::set_permissions(guest.path(path)?, mode)
@@ -408,16 +409,35 @@ fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(
     }
 }
 
-/// Reads a directory to its end, or has another process do it and kills that.
-fn list(path: &Path, kill_after: Option<Duration>) -> std::io::Result<()> {
+/// Reads the directory that is this process's standard input, having said with
+/// a byte that it begins.
+pub(super) fn announced_list() -> std::io::Result<()> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(b".")?;
+    stdout.flush()?;
+    list(&std::io::stdin(), None)
+}
+
+/// Reads an open directory to its end, or has another process do it and kills
+/// that after some time.
+fn list(directory: &impl AsFd, kill_after: Option<Duration>) -> std::io::Result<()> {
+    let directory = directory.as_fd().try_clone_to_owned()?;
     let Some(kill_after) = kill_after else {
-        return std::fs::read_dir(path)?.try_for_each(|entry| entry.map(drop));
+        let mut entries = rustix::fs::Dir::new(directory)?;
+        while let Some(entry) = entries.read() {
+            entry?;
+        }
+        return Ok(());
     };
     let mut child = helper()
         .arg("list")
-        .arg(path)
+        .stdin(directory)
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_exact(&mut [0])?;
+    }
     // What the step is about: where a process is after so long.
     std::thread::sleep(kill_after);
     child.kill()?;
