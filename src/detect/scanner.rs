@@ -306,14 +306,21 @@ impl State {
     fn panic(&mut self, hit: &Hit, line: &Line<'_>, own: Option<usize>) -> bool {
         let message = hit.groups.first().cloned().unwrap_or_default();
         let consequence = is_consequence(&message);
+        // What was not worth a report by itself causes no panic, unless that
+        // says so: `System is deadlocked on memory`.
+        let causes = |report: &Report| {
+            let tentative = matches!(report.hit.rule().role, Role::Tentative(_));
+            !tentative || report.confirmed || message.to_lowercase().contains("memory")
+        };
         let fresh = own.filter(|own| {
             let report = &self.open[*own];
-            consequence || (!report.ended && report.strangers < 8)
+            causes(report) && (consequence || (!report.ended && report.strangers < 8))
         });
-        let target =
-            fresh.or_else(|| (consequence && !self.open.is_empty()).then(|| self.open.len() - 1));
+        let last = || self.open.iter().rposition(causes).filter(|_| consequence);
+        let target = fresh.or_else(last);
         if let Some(target) = target {
             let report = &mut self.open[target];
+            report.confirmed = true;
             report.panic.get_or_insert(message);
             report.add(line, self.lines);
             return true;
