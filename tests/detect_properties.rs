@@ -197,3 +197,27 @@ fn each_check_for_hung_tasks_is_told_when_the_next_one_comes() {
     assert_eq!(complete(&scanner.push(check(15).as_bytes())), 1);
     assert_eq!(complete(&scanner.end()), 1);
 }
+
+/// A banner in the middle of a line is none, wherever the log is cut.
+#[test]
+fn a_mention_of_a_banner_is_read_alike_however_the_log_is_cut() {
+    let log = "they quoted: Linux version 6.12.0 (a@b)\n\
+               [   12.000000] systemd[1]: hello\n\
+               [    0.000000] Linux version 6.12.0 (a@b) #1 SMP\n\
+               [    1.000000] Run /init as init process\n";
+    let whole = kvet::detect::scan(log.as_bytes());
+    for cut in 0..log.len() {
+        let mut scanner = kvet::detect::Scanner::new();
+        let mut titles: Vec<String> = Vec::new();
+        let mut sightings = scanner.push(&log.as_bytes()[..cut]);
+        sightings.extend(scanner.push(&log.as_bytes()[cut..]));
+        sightings.extend(scanner.end());
+        for sighting in sightings {
+            if let kvet::detect::Sighting::Complete(finding) = sighting {
+                titles.push(finding.title.clone());
+            }
+        }
+        let wanted: Vec<String> = whole.iter().map(|found| found.title.clone()).collect();
+        assert_eq!(titles, wanted, "cut at {cut}");
+    }
+}

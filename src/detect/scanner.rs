@@ -28,6 +28,9 @@ const SILENCE: u64 = 4096;
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
+/// Lines at the log's beginning that are looked at for a system that ran before
+/// its first banner.
+const LOOKED: u32 = 512;
 /// Lines that may follow a boot loader's last word without being a kernel's.
 const FAREWELL_LINES: u64 = 1;
 /// Seconds between two reports of one check for hung tasks: a slow console's.
@@ -139,6 +142,8 @@ struct Boot {
     explained: bool,
     /// Something ran before the first banner.
     ran: bool,
+    /// Lines that were looked at for that.
+    looked: u32,
     /// The last word of a boot loader, while nothing follows it.
     handed: Option<Report>,
 }
@@ -146,9 +151,7 @@ struct Boot {
 impl State {
     /// Reads a run of complete lines.
     fn run(&mut self, run: &[u8]) {
-        if self.lines < 512 && !self.boot.banner && !self.boot.ran {
-            self.boot.ran = ran_before(run);
-        }
+        self.boot.look_before(run);
         let mut at = 0;
         while at < run.len() {
             if self.open.is_empty() && self.prelude.is_none() && self.extra.is_empty() {
@@ -306,14 +309,21 @@ impl State {
     fn panic(&mut self, hit: &Hit, line: &Line<'_>, own: Option<usize>) -> bool {
         let message = hit.groups.first().cloned().unwrap_or_default();
         let consequence = is_consequence(&message);
+        // What was not worth a report by itself causes no panic, unless that
+        // says so: `System is deadlocked on memory`.
+        let causes = |report: &Report| {
+            let tentative = matches!(report.hit.rule().role, Role::Tentative(_));
+            !tentative || report.confirmed || message.to_lowercase().contains("memory")
+        };
         let fresh = own.filter(|own| {
             let report = &self.open[*own];
-            consequence || (!report.ended && report.strangers < 8)
+            causes(report) && (consequence || (!report.ended && report.strangers < 8))
         });
-        let target =
-            fresh.or_else(|| (consequence && !self.open.is_empty()).then(|| self.open.len() - 1));
+        let last = || self.open.iter().rposition(causes).filter(|_| consequence);
+        let target = fresh.or_else(last);
         if let Some(target) = target {
             let report = &mut self.open[target];
+            report.confirmed = true;
             report.panic.get_or_insert(message);
             report.add(line, self.lines);
             return true;
@@ -551,28 +561,39 @@ fn is_consequence(message: &str) -> bool {
         .any(|known| message.contains(known))
 }
 
-/// Whether text before the first banner shows a running system: the kernel's
-/// stamps, or a system call trace of a fuzzer's.
-fn ran_before(run: &[u8]) -> bool {
-    let end = memchr::memmem::find(run, b"Linux version ").unwrap_or(run.len());
-    let Some(end) = memrchr(b'\n', &run[..end]) else {
-        return false;
-    };
-    run[..end]
-        .split(|byte| *byte == b'\n')
-        .take(512)
-        .any(|raw| {
-            let line = console::parse(raw);
-            let traced = line.body.split_once('(').is_some_and(|(name, rest)| {
-                !name.is_empty()
-                    && name.bytes().all(|b| {
-                        b.is_ascii_lowercase()
-                            || b.is_ascii_digit()
-                            || matches!(b, b'_' | b'$' | b'=' | b' ')
-                    })
-                    && rest.contains("0x")
-                    && rest.ends_with(')')
-            });
-            line.time.is_some_and(|time| time > 0.0) || traced
-        })
+impl Boot {
+    /// Sees whether what stands before the first mention of a banner, in the
+    /// log's first lines, shows a running system. Line by line, so that it does
+    /// not matter where chunks end.
+    fn look_before(&mut self, run: &[u8]) {
+        for raw in run.split_inclusive(|byte| *byte == b'\n') {
+            if self.looked >= LOOKED {
+                return;
+            }
+            self.looked += 1;
+            if memchr::memmem::find(raw, b"Linux version ").is_some() {
+                self.looked = LOOKED;
+            } else if shows_running(raw) {
+                self.ran = true;
+                self.looked = LOOKED;
+            }
+        }
+    }
+}
+
+/// Whether a line is of a running system: the kernel's stamp, or a system call
+/// of a fuzzer's trace.
+fn shows_running(raw: &[u8]) -> bool {
+    let line = console::parse(&raw[..raw.len().min(console::LONGEST_LINE)]);
+    let traced = line.body.split_once('(').is_some_and(|(name, rest)| {
+        !name.is_empty()
+            && name.bytes().all(|b| {
+                b.is_ascii_lowercase()
+                    || b.is_ascii_digit()
+                    || matches!(b, b'_' | b'$' | b'=' | b' ')
+            })
+            && rest.contains("0x")
+            && rest.ends_with(')')
+    });
+    line.time.is_some_and(|time| time > 0.0) || traced
 }

@@ -60,6 +60,16 @@ pub(super) const RULES: &[Rule] = &[
         ..ROW
     },
     Rule {
+        name: "restart-kexec",
+        literal: "Starting new kernel",
+        pattern: r"^(?:kexec(?:_core)?: )?Starting new kernel",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &["kexec_core: Starting new kernel", "Starting new kernel"],
+        ..ROW
+    },
+    Rule {
         name: "oom",
         literal: "invoked oom-killer",
         pattern: r"^(?P<task>.+) invoked oom-killer: ",
