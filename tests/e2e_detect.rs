@@ -1,11 +1,16 @@
 //! Kernels that misbehave on request, and what the detector makes of them.
 //!
-//! Boots a kernel with `kconfigs/lkdtm.config`, provokes each failure in a
-//! guest of its own and scans the console. The kernel is prepared in the user's
-//! cache (from cold: minutes), or named by `KVET_LKDTM_KERNEL`.
+//! Boots kernels of three branches with `kconfigs/lkdtm.config`, provokes each
+//! failure in a guest of its own and scans the console; a guest that nothing is
+//! provoked in must give no finding. The kernels are prepared in the user's
+//! cache (from cold: minutes each).
+//!
 //! `KVET_RECORD=1` also writes the consoles, trimmed and redacted, to
 //! `tests/fixtures/detect`, where the golden test covers them:
 //! `INSTA_UPDATE=always cargo test --test detect_golden` takes them in.
+//!
+//! All of it is x86-64: an arm64 kernel needs a cross compiler and another
+//! machine, so arm64's reports are covered by `fixtures/shapes.yaml` alone.
 #![cfg(feature = "e2e")]
 #![allow(
     clippy::unwrap_used,
@@ -35,8 +40,10 @@ const FRAGMENTS: &[&str] = &["base", "ceph", "debug-vfs", "lkdtm"];
 
 /// One failure, and the finding it must give.
 struct Provocation {
-    /// As `/sys/kernel.debug/provoke-crash/DIRECT` calls it.
+    /// As `/sys/kernel/debug/provoke-crash/DIRECT` calls it.
     name: &'static str,
+    /// What the recording is called, and what is set before.
+    variant: Option<(&'static str, &'static [(&'static str, &'static str)])>,
     class: Class,
     /// How the title begins.
     title: &'static str,
@@ -45,55 +52,84 @@ struct Provocation {
 const PROVOCATIONS: &[Provocation] = &[
     Provocation {
         name: "PANIC",
+        variant: None,
         class: Class::Panic,
         title: "kernel panic: dumptest",
     },
     Provocation {
         name: "BUG",
+        variant: None,
         class: Class::KernelBug,
         title: "kernel BUG in lkdtm_BUG",
     },
     Provocation {
         name: "WARNING",
+        variant: None,
         class: Class::Warning,
         title: "WARNING in lkdtm_WARNING",
     },
     Provocation {
         name: "WARNING_MESSAGE",
+        variant: None,
         class: Class::Warning,
         title: "WARNING in lkdtm_WARNING_MESSAGE",
     },
     Provocation {
         name: "EXCEPTION",
+        variant: None,
         class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_EXCEPTION",
     },
     Provocation {
         name: "ACCESS_NULL",
+        variant: None,
         class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in lkdtm_ACCESS_NULL",
     },
     Provocation {
         name: "WRITE_RO",
+        variant: None,
         class: Class::PagingNull,
         title: "BUG: unable to handle kernel paging request in lkdtm_WRITE_RO",
     },
     Provocation {
         name: "EXEC_NULL",
+        variant: None,
         class: Class::PagingNull,
         title: "BUG: unable to handle kernel NULL pointer dereference in ",
     },
     Provocation {
+        name: "REFCOUNT_INC_OVERFLOW",
+        variant: None,
+        class: Class::Warning,
+        title: "WARNING: refcount bug in lkdtm_REFCOUNT_INC_OVERFLOW",
+    },
+    Provocation {
         name: "HUNG_TASK",
+        variant: None,
         class: Class::HungTask,
         title: "INFO: task hung in lkdtm_HUNG_TASK",
     },
     Provocation {
         // Stalls go by the outermost function: the innermost is chance.
         name: "SOFTLOCKUP",
+        variant: None,
         class: Class::SoftLockup,
         title: "BUG: soft lockup in direct_entry",
     },
+    Provocation {
+        // A processor that does not schedule ends no grace period either.
+        name: "SOFTLOCKUP",
+        variant: Some(("rcu_stall", IMPATIENT_RCU)),
+        class: Class::RcuStall,
+        title: "INFO: rcu detected stall in ",
+    },
+];
+
+/// Files that have RCU complain first, and of one stall once.
+const IMPATIENT_RCU: &[(&str, &str)] = &[
+    ("/proc/sys/kernel/soft_watchdog", "0"),
+    ("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "3"),
 ];
 
 /// Detectors that need not wait as long as they do by default.
@@ -103,14 +139,15 @@ const HASTE: &[(&str, &str)] = &[
     ("kernel.watchdog_thresh", "2"),
 ];
 
-async fn kernel() -> PathBuf {
-    if let Some(path) = std::env::var_os("KVET_LKDTM_KERNEL") {
-        return path.into();
-    }
+/// Prepares the kernel of Debian's source of this version.
+async fn kernel(version: &str) -> PathBuf {
     let (context, store) = (Context::default(), Store::open().unwrap());
-    let package =
-        std::env::var("KVET_TEST_SOURCE").unwrap_or_else(|_| "linux-source-7.3".to_owned());
-    let spec: SourceSpec = serde_yaml::from_str(&format!("{{ debian: {package} }}")).unwrap();
+    let branch: Vec<&str> = version.split('.').take(2).collect();
+    let spec = SourceSpec::Debian {
+        package: format!("linux-source-{}", branch.join(".")),
+        version: Some(version.to_owned()),
+        suite: None,
+    };
     let tree = fetch(&context, &store, &spec).await.unwrap();
     let kconfigs = Path::new(env!("CARGO_MANIFEST_DIR")).join("kconfigs");
     let fragments: Vec<Fragment> = FRAGMENTS
@@ -234,7 +271,7 @@ impl Guest {
 fn end_of_report(class: Class) -> Option<&'static str> {
     match class {
         Class::Warning => Some("---[ end trace "),
-        Class::HungTask | Class::SoftLockup => Some("</TASK>\r\n"),
+        Class::HungTask | Class::SoftLockup | Class::RcuStall => Some("</TASK>\r\n"),
         _ => None,
     }
 }
@@ -281,9 +318,35 @@ fn record(name: &str, release: &str, console: &[u8], first_line: Option<u64>) {
 }
 
 #[tokio::test]
-async fn every_provoked_failure_is_named_and_nothing_else() {
-    let kernel = kernel().await;
+async fn linux_6_1_s_failures_are_named_and_nothing_else() {
+    every_failure_is_named("6.1.192").await;
+}
+
+#[tokio::test]
+async fn linux_6_12_s_failures_are_named_and_nothing_else() {
+    every_failure_is_named("6.12.117").await;
+}
+
+#[tokio::test]
+async fn linux_7_3_s_failures_are_named_and_nothing_else() {
+    every_failure_is_named("7.3.4").await;
+}
+
+/// Boots, works a little and powers off: nothing of it is a finding.
+async fn a_clean_boot_is_clean(kernel: &Path, rootfs: &Rootfs) {
+    let mut guest = Guest::boot(kernel, rootfs).await;
+    guest.start(&GuestStep::Sync).await;
+    guest.finished().await;
+    guest.link.power_off().await.unwrap();
+    let console = guest.trouble(None).await;
+    assert_eq!(scan(&console), []);
+    record("clean_boot", &guest.release, &console, None);
+}
+
+async fn every_failure_is_named(version: &str) {
+    let kernel = kernel(version).await;
     let (rootfs, _home) = rootfs().await;
+    a_clean_boot_is_clean(&kernel, &rootfs).await;
     let mut wrong = Vec::new();
     for provocation in PROVOCATIONS {
         let mut guest = Guest::boot(&kernel, &rootfs).await;
@@ -293,6 +356,11 @@ async fn every_provoked_failure_is_named_and_nothing_else() {
             .map(|(name, value)| ((*name).into(), (*value).into()));
         guest.start(&GuestStep::Sysctl(haste.collect())).await;
         guest.finished().await;
+        for (path, text) in provocation.variant.map_or(&[][..], |(_, files)| files) {
+            let (path, text) = ((*path).to_owned(), (*text).to_owned());
+            guest.start(&GuestStep::WriteFile { path, text }).await;
+            guest.finished().await;
+        }
         let step = GuestStep::Lkdtm {
             provoke: provocation.name.into(),
         };
@@ -306,12 +374,15 @@ async fn every_provoked_failure_is_named_and_nothing_else() {
             .all(|found| found.class == provocation.class)
             && match provocation.class {
                 // A processor that waits for the stuck one is stuck as well.
-                Class::SoftLockup => findings.iter().any(named_so),
+                Class::SoftLockup | Class::RcuStall => findings.iter().any(named_so),
                 // A task that hangs is told of at every check.
                 _ => findings.iter().all(named_so) && first.is_some(),
             };
         if as_expected {
-            let name = format!("lkdtm_{}", provocation.name.to_lowercase());
+            let name = provocation
+                .variant
+                .map_or(provocation.name, |(name, _)| name);
+            let name = format!("lkdtm_{}", name.to_lowercase());
             let line = first.map(|found| found.first_line);
             record(&name, &guest.release, &console, line);
         } else {

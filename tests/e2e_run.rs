@@ -126,6 +126,49 @@ fn a_kernel_without_a_console_is_unarmed_not_clean() {
     sandbox.assert_nothing_left();
 }
 
+/// The recorded result of the self-test of the arm `stock`.
+fn self_test(sandbox: &Sandbox) -> serde_json::Value {
+    let result = Path::new(&sandbox.out()).join("arms/stock/self-test/result.json");
+    serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap()
+}
+
+#[test]
+fn a_kernel_that_reports_what_is_provoked_is_armed() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "tests/jobs/self-test.yaml", "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert!(said.contains("1/1 clean"), "{said}");
+    let result = self_test(&sandbox);
+    assert_eq!(result["unseen"], serde_json::json!([]), "{result}");
+    assert_eq!(result["boots"], 1, "{result}");
+    sandbox.assert_nothing_left();
+    // With another console the record says otherwise: it is what is judged.
+    let console = Path::new(&sandbox.out()).join("arms/stock/self-test/1/console.log");
+    let kept = fs::read_to_string(&console).unwrap();
+    fs::write(&console, kept.replace("lkdtm_BUG", "other")).unwrap();
+    let again = sandbox.run(&["judge", &sandbox.out()]);
+    let said = text(&again.stdout);
+    assert!(said.contains("not armed: kernel_bug"), "{said}");
+}
+
+#[test]
+fn a_detector_that_says_nothing_of_what_is_provoked_is_unarmed() {
+    let sandbox = Sandbox::new();
+    let job = "tests/jobs/self-test-unseen.yaml";
+    let output = sandbox.run(&["run", job, "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    let reason = "1/1 unarmed (not armed: hung_task (its self-test was not seen))";
+    assert!(said.contains(reason), "{said}");
+    assert_eq!(
+        self_test(&sandbox)["unseen"],
+        serde_json::json!(["hung_task"])
+    );
+    sandbox.assert_nothing_left();
+    let again = sandbox.run(&["judge", &sandbox.out()]);
+    assert_eq!(text(&again.stdout), said);
+}
+
 #[test]
 fn a_cluster_that_stays_sick_is_told_with_what_ails_it() {
     let sandbox = Sandbox::new();

@@ -102,6 +102,9 @@ const STAMP_REACH: usize = 160;
 fn split(text: &str) -> (Head, &str) {
     let mut head = Head::default();
     let mut rest = text;
+    if let Some(body) = strip_record(text, &mut head) {
+        return (head, body);
+    }
     if let Some((start, len, time)) = find_stamp(rest) {
         head.level = level_in(&rest[..start]);
         // journalctl prints the program for lines that services wrote.
@@ -115,12 +118,22 @@ fn split(text: &str) -> (Head, &str) {
             rest = rest.strip_prefix(' ').unwrap_or(rest);
         }
         rest = strip_vendor(rest);
-        // Programs write to the kernel's log too: `systemd[1]: …`.
+        rest = strip_journal(rest);
+        // Programs write to the kernel's log too: `systemd[1]: …`, in a journal
+        // after the host's name.
         head.user |= logged_by_program(rest)
-            && rest
-                .find('[')
-                .is_some_and(|end| !rest[..end].contains([' ', ':']));
+            && rest.find('[').is_some_and(|end| {
+                let name = &rest[..end];
+                !name.contains(':') && name.matches(' ').count() < 2
+            });
         return (head, rest);
+    }
+    // Mail quotes what it answers.
+    while let Some(quoted) = rest.strip_prefix("> ").or_else(|| {
+        let inner = rest.strip_prefix('>')?;
+        inner.starts_with('>').then_some(inner)
+    }) {
+        rest = quoted;
     }
     rest = strip_level(rest, &mut head);
     rest = strip_capture_time(rest);
@@ -131,6 +144,43 @@ fn split(text: &str) -> (Head, &str) {
         rest = rest[len..].strip_prefix(' ').unwrap_or(&rest[len..]);
     }
     (head, rest)
+}
+
+/// Takes a record of /dev/kmsg or netconsole apart:
+/// `6,1234,12345678,-,caller=T1;message`.
+fn strip_record<'a>(text: &'a str, head: &mut Head) -> Option<&'a str> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let end = memchr(b';', &text.as_bytes()[..text.len().min(STAMP_REACH)])?;
+    let mut fields = text[..end].split(',');
+    let number = |field: Option<&str>| field?.parse::<u64>().ok();
+    let priority = number(fields.next())?;
+    number(fields.next())?;
+    let micros = number(fields.next())?;
+    // Flags, and whatever newer kernels add.
+    fields.next()?;
+    for field in fields {
+        if let Some(id) = field.strip_prefix("caller=") {
+            head.caller = caller_at(&format!("[{id}]")).map(|(caller, _)| caller);
+        }
+    }
+    head.level = Some((priority & 7) as u8);
+    #[expect(clippy::cast_precision_loss, reason = "time since boot is small")]
+    let time = micros as f64 / 1e6;
+    head.time = Some(time);
+    Some(&text[end + 1..])
+}
+
+/// Takes off what `journalctl -o short-monotonic` puts after the stamp:
+/// `host kernel: `.
+fn strip_journal(text: &str) -> &str {
+    let after = text.split_once(' ').and_then(|(host, rest)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let rest = rest.strip_prefix("kernel: ")?;
+        (!host.is_empty() && host.chars().all(plain)).then_some(rest)
+    });
+    after.unwrap_or(text)
 }
 
 /// Finds `[ 123.456789]`: where it begins, its length, its seconds.
@@ -261,6 +311,14 @@ fn strip_vendor(text: &str) -> &str {
 /// Takes off a time that the capture wrote: ISO 8601 or `dmesg -T`'s.
 fn strip_capture_time(text: &str) -> &str {
     let bytes = text.as_bytes();
+    // `dmesg -e`: `[Nov22 14:00] ` and `[  +0.000123] `; `dmesg -d`:
+    // `[   12.345678 <    0.000123>] `.
+    if let Some(inner) = text.strip_prefix('[')
+        && let Some(end) = memchr(b']', &inner.as_bytes()[..inner.len().min(40)])
+        && is_relative(inner[..end].trim())
+    {
+        return inner[end + 1..].trim_start_matches(' ');
+    }
     // `[Sun Nov 22 14:00:00 2026] ` and `[2026-11-22T14:00:00…] `.
     if bytes.first() == Some(&b'[')
         && let Some(end) = memchr(b']', &bytes[..bytes.len().min(48)])
@@ -287,6 +345,28 @@ fn strip_capture_time(text: &str) -> &str {
         }
     }
     text
+}
+
+/// Whether the text is a time as `dmesg -e` and `dmesg -d` write it.
+fn is_relative(text: &str) -> bool {
+    let number =
+        |text: &str| text.contains('.') && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if let Some(step) = text.strip_prefix('+') {
+        return number(step);
+    }
+    if let Some((time, step)) = text.split_once(" <") {
+        return number(time) && step.strip_suffix('>').is_some_and(|s| number(s.trim()));
+    }
+    // `Nov22 14:00`
+    text.split_once(' ').is_some_and(|(day, clock)| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        day.get(..3)
+            .is_some_and(|month| month.bytes().all(|b| b.is_ascii_alphabetic()))
+            && day.get(3..).is_some_and(|day| digits(day.trim()))
+            && clock
+                .split_once(':')
+                .is_some_and(|(hour, minute)| digits(hour) && digits(minute))
+    })
 }
 
 fn is_date(text: &str) -> bool {
@@ -408,6 +488,15 @@ mod tests {
             "[    1.234567] [4:    kworker/2:1: 1608] Booting",
             "[    1.234567] (3)[1608:kworker/2:1]Booting",
             "[    1.234567] c3   1608 Booting",
+            "6,1234,1234567,-;Booting",
+            "6,1234,1234567,-,caller=T1;Booting",
+            "[    1.234567] host kernel: Booting",
+            "[Nov22 14:00] Booting",
+            "[  +0.000123] Booting",
+            "[    1.234567 <    0.000123>] Booting",
+            "> Booting",
+            ">> > Booting",
+            "> [    1.234567] Booting",
             "\u{1b}[32m[    1.234567] \u{1b}[0m\u{1b}[1mBooting\u{1b}[0m",
             "\u{1b}]0;title\u{7}[    1.234567] Booting",
         ] {
@@ -433,12 +522,19 @@ mod tests {
         assert_eq!(line.level, Some(4));
         assert_eq!(parse(b"[ 1.000000][T42] x").caller, Some(Caller::Task(42)));
         assert_eq!(parse(b"[ 1.000000] [U] x").caller, None);
+        let record = parse(b"4,77,12000345,c,caller=C11;x");
+        assert_eq!(record.time, Some(12.000_345));
+        assert_eq!(record.caller, Some(Caller::Cpu(11)));
+        assert_eq!(record.level, Some(4));
+        assert_eq!(parse(b"1,2,3 and more; x").time, None);
     }
 
     #[test]
     fn knows_what_programs_logged() {
         assert!(parse(b"Nov 22 14:00:00 host sshd[123]: BUG: x").user);
         assert!(parse(b"[    1.600000] systemd[1]: BUG: x").user);
+        assert!(parse(b"[    1.600000] host systemd[1]: BUG: x").user);
+        assert!(!parse(b"[    1.600000] host kernel: BUG: x").user);
         assert!(!parse(b"[    1.600000] libceph: mon0 (1)[::1]: x").user);
         assert!(!parse(b"Nov 22 14:00:00 host kernel: BUG: x").user);
         assert!(!parse(b"BUG: x").user);

@@ -1,26 +1,30 @@
 //! Complete reports to findings.
 
-use super::finding::{Finding, Frame, HeldLock};
-use super::parts::{Holder, Parts, Section};
+use super::finding::{Finding, Frame};
+use super::parts::{Parts, Section};
 use super::report::Report;
 use super::rules::Choice;
 use super::target::ExtraRule;
+use super::waiting::Dump;
 use super::{Class, signature, title};
 use crate::console::Line;
 
 /// Makes findings of reports that belong together: the tasks that one check
-/// found hung share the list of held locks at the end.
-pub(super) fn findings(reports: &[Report]) -> Vec<Finding> {
+/// found hung share the list of held locks at the end, and what a dump that
+/// somebody asked for tells of them.
+pub(super) fn findings(reports: &[Report], mut dump: Dump) -> Vec<Finding> {
     let parts: Vec<Parts> = reports.iter().map(Parts::of).collect();
-    let holders: Vec<&Holder> = parts.iter().flat_map(|part| &part.holders).collect();
-    reports
+    dump.add_holders(parts.iter().flat_map(|part| part.holders.iter().cloned()));
+    let mut findings: Vec<Finding> = reports
         .iter()
         .zip(&parts)
-        .map(|(report, parts)| finding(report, parts, &holders))
-        .collect()
+        .map(|(report, parts)| finding(report, parts))
+        .collect();
+    dump.complete(&mut findings);
+    findings
 }
 
-fn finding(report: &Report, parts: &Parts, holders: &[&Holder]) -> Finding {
+fn finding(report: &Report, parts: &Parts) -> Finding {
     let mut title = title::of(report, parts);
     if report.reset {
         title.class = Class::TripleFault;
@@ -28,8 +32,6 @@ fn finding(report: &Report, parts: &Parts, holders: &[&Holder]) -> Finding {
     let frames = frames(report, parts);
     let task = report.hit.task.clone().or_else(|| parts.task.clone());
     let pid = report.hit.pid.or(parts.pid);
-    let locks = held_by(holders, pid);
-    let waits_for = waits_for(parts, holders, pid, &locks);
     Finding {
         class: title.class,
         signature: signature::of(title.class, &frames, &title.text),
@@ -47,8 +49,8 @@ fn finding(report: &Report, parts: &Parts, holders: &[&Holder]) -> Finding {
         tainted: parts.tainted.clone(),
         kernel: parts.kernel.clone(),
         instruction: parts.instruction.as_ref().map(spelled),
-        locks,
-        waits_for,
+        locks: Vec::new(),
+        waits_for: parts.owners.clone(),
         panic: report.panic.clone(),
     }
 }
@@ -105,43 +107,4 @@ fn frames(report: &Report, parts: &Parts) -> Vec<Frame> {
         return stack.frames.clone();
     }
     Vec::new()
-}
-
-fn held_by(holders: &[&Holder], pid: Option<u32>) -> Vec<HeldLock> {
-    holders
-        .iter()
-        .find(|holder| Some(holder.pid) == pid)
-        .map(|holder| holder.locks.clone())
-        .unwrap_or_default()
-}
-
-/// Who keeps a task waiting: owners that the kernel names, and tasks that hold
-/// the very lock which is last in this task's list (that is the one it waits
-/// for, if someone else has it too).
-fn waits_for(
-    parts: &Parts,
-    holders: &[&Holder],
-    pid: Option<u32>,
-    locks: &[HeldLock],
-) -> Vec<String> {
-    let mut found = parts.owners.clone();
-    if let Some(wanted) = locks.last().filter(|lock| lock.address.is_some()) {
-        for holder in holders {
-            let has = holder
-                .locks
-                .iter()
-                .any(|lock| lock.address == wanted.address);
-            // Waiting last in its own list as well, it may be a waiter too.
-            let only_waits = holder
-                .locks
-                .last()
-                .is_some_and(|lock| lock.address == wanted.address && lock.at == wanted.at);
-            if has && !only_waits && Some(holder.pid) != pid {
-                found.push(format!("{}:{}", holder.task, holder.pid));
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }

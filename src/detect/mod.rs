@@ -4,8 +4,8 @@
 //! Input is a log as bytes, whole ([`scan`]) or as it comes ([`Scanner`]);
 //! output is [`Finding`]s. Pure: nothing here does I/O. What the kernel's
 //! messages look like is in the tables of `rules`; `report` gathers a report's
-//! lines, `parts` takes them apart, `title` and `signature` name it, `target` holds
-//! what jobs say about findings.
+//! lines, `parts` takes them apart, `title` and `signature` name it, `waiting`
+//! tells who waits for whom, `target` holds what jobs say about findings.
 
 mod assemble;
 mod class;
@@ -19,6 +19,7 @@ mod signature;
 mod symbols;
 mod target;
 mod title;
+mod waiting;
 
 pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};
@@ -26,6 +27,7 @@ pub use scanner::Scanner;
 pub use signature::canonical;
 pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
+pub use waiting::complete;
 
 /// The texts by which lines are picked out before anything else looks at them:
 /// what a search for the same lines would have to look for.

@@ -232,6 +232,8 @@ impl Reader<'_> {
             "allocated by task",
             "freed by task",
             "which ",
+            "the dependencies between ",
+            "the shortest dependencies between ",
             "{",
             "... which became",
             "... acquired at",
@@ -443,27 +445,11 @@ impl Reader<'_> {
     }
 
     fn locks(&mut self, text: &str) {
-        if let Some((task, rest)) = text
-            .split_once(" locks held by ")
-            .or_else(|| text.split_once(" lock held by "))
-            .and_then(|(_, rest)| rest.trim_end_matches(':').rsplit_once('/'))
-        {
-            let pid = rest
-                .split(|c: char| !c.is_ascii_digit())
-                .next()
-                .and_then(|pid| pid.parse().ok())
-                .unwrap_or(0);
-            self.parts.holders.push(Holder {
-                task: task.to_owned(),
-                pid,
-                locks: Vec::new(),
-            });
+        if let Some(holder) = holder(text) {
+            self.parts.holders.push(holder);
             return;
         }
-        if let Some(rest) = text.strip_prefix('#')
-            && let Some((index, rest)) = rest.split_once(':')
-            && index.bytes().all(|b| b.is_ascii_digit())
-        {
+        if let Some(rest) = numbered(text) {
             if let (Some(lock), Some(holder)) = (held_lock(rest), self.parts.holders.last_mut()) {
                 self.parts.lock_at.get_or_insert_with(|| lock.at.clone());
                 holder.locks.push(lock);
@@ -477,7 +463,8 @@ impl Reader<'_> {
             }
             return;
         }
-        if text.contains("is trying to acquire lock")
+        if text.contains("is trying to acquire")
+            || text.contains("just changed the state of lock")
             || text.contains("is trying to lock")
             || text.contains("is trying to release lock")
             || text.contains("with a lock still held there")
@@ -520,8 +507,28 @@ fn number_after(text: &str, word: &str) -> Option<u32> {
     rest[..end].parse().ok()
 }
 
+/// `2 locks held by worker/321:`
+pub(super) fn holder(text: &str) -> Option<Holder> {
+    let (_, rest) = text
+        .split_once(" locks held by ")
+        .or_else(|| text.split_once(" lock held by "))?;
+    let (task, rest) = rest.trim_end_matches(':').rsplit_once('/')?;
+    let pid = rest.split(|c: char| !c.is_ascii_digit()).next();
+    Some(Holder {
+        task: task.to_owned(),
+        pid: pid.and_then(|pid| pid.parse().ok()).unwrap_or(0),
+        locks: Vec::new(),
+    })
+}
+
+/// What comes after ` #0:` in such a list.
+pub(super) fn numbered(text: &str) -> Option<&str> {
+    let (index, rest) = text.strip_prefix('#')?.split_once(':')?;
+    index.bytes().all(|b| b.is_ascii_digit()).then_some(rest)
+}
+
 /// ` ffff8880 (&mm->mmap_lock){++++}-{3:3}, at: do_exit+0x1/0x2`
-fn held_lock(text: &str) -> Option<HeldLock> {
+pub(super) fn held_lock(text: &str) -> Option<HeldLock> {
     let text = text.trim();
     let open = text.find('(')?;
     let address = text[..open].trim();

@@ -36,6 +36,8 @@ pub(super) struct Report {
     pub(super) trigger_line: u64,
     /// Its last line so far.
     pub(super) last_line: u64,
+    /// The last line that keeps it open.
+    pub(super) last_heard: u64,
     /// The time of its first line.
     pub(super) time: Option<f64>,
     /// The time of its last line.
@@ -70,6 +72,7 @@ impl Report {
             first_line: number,
             trigger_line: number,
             last_line: number,
+            last_heard: number,
             time: line.time,
             last_time: line.time,
             ended: false,
@@ -89,7 +92,11 @@ impl Report {
     /// Adds a line; whether it looks like a part of a report.
     pub(super) fn add(&mut self, line: &Line<'_>, number: u64) -> bool {
         let body = &*line.body;
-        let kind = belongs(body);
+        let kind = match belongs(body) {
+            // The message itself may name a function with its offset.
+            Belongs::Stack if number == self.trigger_line => Belongs::Yes,
+            kind => kind,
+        };
         if self.text.len() + body.len() <= LARGEST_REPORT {
             let start = self.text.len();
             self.text.push_str(body);
@@ -104,10 +111,12 @@ impl Report {
                 self.stack_lines += 1;
                 self.strangers = 0;
                 self.last_line = number;
+                self.last_heard = number;
             }
             Belongs::Yes => {
                 self.strangers = 0;
                 self.last_line = number;
+                self.last_heard = number;
             }
             Belongs::No => self.strangers += 1,
         }
@@ -130,6 +139,14 @@ impl Report {
         }
         self.in_stack = kind == Belongs::Stack;
         kind != Belongs::No
+    }
+
+    /// Something that belongs to it goes on without being a part of it.
+    pub(super) fn stays(&mut self, line: &Line<'_>, number: u64) {
+        self.last_heard = number;
+        if line.time.is_some() {
+            self.last_time = line.time;
+        }
     }
 
     /// Moves the beginning up to a line that announced the report.

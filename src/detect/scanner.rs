@@ -17,6 +17,7 @@ use super::report::Report;
 use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
 use super::target::ExtraRule;
 use super::title;
+use super::waiting::{Dump, announces_dump};
 use crate::console::{self, Caller, Line, Splitter};
 
 /// Lines of a context that belong to no report before its report is closed.
@@ -27,6 +28,8 @@ const SILENCE: u64 = 4096;
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
+/// Lines that may follow a boot loader's last word without being a kernel's.
+const FAREWELL_LINES: u64 = 1;
 /// Seconds between two reports of one check for hung tasks: a slow console's.
 const CHECK_SECONDS: f64 = 3.0;
 /// Reports open at once; more contexts than that only come from garbage.
@@ -96,6 +99,7 @@ impl Scanner {
             self.state.run(&last);
         }
         self.state.close_all();
+        self.state.unheard_of();
         std::mem::take(&mut self.state.out)
     }
 }
@@ -114,6 +118,9 @@ struct State {
     first_lines: HashSet<u64>,
     first_order: VecDeque<u64>,
     boot: Boot,
+    /// A dump of tasks that was asked for after tasks were found hung, and in
+    /// what context it is printed.
+    dump: Option<(Option<Caller>, Dump)>,
     /// A job's own rules.
     extra: Vec<ExtraRule>,
 }
@@ -132,6 +139,8 @@ struct Boot {
     explained: bool,
     /// Something ran before the first banner.
     ran: bool,
+    /// The last word of a boot loader, while nothing follows it.
+    handed: Option<Report>,
 }
 
 impl State {
@@ -175,7 +184,9 @@ impl State {
                 return;
             }
         }
-        self.route(&line);
+        if !self.dumped(&line) {
+            self.route(&line);
+        }
         if !line.user && !self.extra.is_empty() {
             self.extra(&line);
         }
@@ -215,6 +226,10 @@ impl State {
                 return false;
             }
             Role::Banner => return self.banner(hit, line),
+            Role::Hands => {
+                self.boot.handed = Some(Report::new(hit, line, self.lines));
+                return false;
+            }
             Role::Panics => {
                 self.boot.explained = true;
                 if self.panic(&hit, line, own) {
@@ -311,6 +326,7 @@ impl State {
         let ran = std::mem::take(&mut self.boot.ran);
         let explained = std::mem::take(&mut self.boot.explained) || !self.open.is_empty();
         self.boot.banner = true;
+        self.boot.handed = None;
         self.close_all();
         if explained || !(again || ran) || self.is_replay(line) {
             return true;
@@ -331,6 +347,21 @@ impl State {
         });
         self.close(report);
         true
+    }
+
+    /// The log is over: a machine that was handed to its kernel and has said
+    /// nothing since never came up.
+    fn unheard_of(&mut self) {
+        if let Some(report) = self.boot.handed.take()
+            && self.lines - report.first_line <= FAREWELL_LINES
+        {
+            self.out.push(Sighting::Begun {
+                class: report.hit.rule().class,
+                title: title::provisional(&report),
+                line: report.first_line,
+            });
+            self.emit(&[report]);
+        }
     }
 
     /// Gives a line to the report it is of.
@@ -372,6 +403,32 @@ impl State {
         }
     }
 
+    /// Whether the line is of a dump of tasks that belongs to hung tasks.
+    fn dumped(&mut self, line: &Line<'_>) -> bool {
+        let hung = |report: &Report| report.hit.rule().class == Class::HungTask;
+        if announces_dump(&line.body) && self.open.iter().any(hung) {
+            let (_, dump) = self.dump.take().unwrap_or_default();
+            self.dump = Some((line.caller, dump));
+        }
+        let Some((caller, dump)) = &mut self.dump else {
+            return false;
+        };
+        if *caller != line.caller {
+            return false;
+        }
+        let goes_on = dump.line(&line.body);
+        let at = self.open.iter().position(hung);
+        match (goes_on, at) {
+            (true, Some(at)) => self.open[at].stays(line, self.lines),
+            (false, Some(at)) => {
+                let report = self.open.remove(at);
+                self.close(report);
+            }
+            (_, None) => self.dump = None,
+        }
+        true
+    }
+
     /// Closes reports that nothing was added to for long.
     fn close_silent(&mut self, line: &Line<'_>) {
         let mut index = 0;
@@ -383,7 +440,7 @@ impl State {
                 }
                 _ => false,
             };
-            if late || self.lines - report.last_line > SILENCE {
+            if late || self.lines - report.last_heard > SILENCE {
                 let report = self.open.remove(index);
                 self.close(report);
             } else {
@@ -418,7 +475,15 @@ impl State {
         if reports.is_empty() {
             return;
         }
-        for finding in assemble::findings(reports) {
+        let dump = if reports
+            .iter()
+            .any(|report| report.hit.rule().class == Class::HungTask)
+        {
+            self.dump.take().map(|(_, dump)| dump)
+        } else {
+            None
+        };
+        for finding in assemble::findings(reports, dump.unwrap_or_default()) {
             self.last_finding = Some(finding.last_line);
             self.out.push(Sighting::Complete(Box::new(finding)));
         }
@@ -462,7 +527,8 @@ fn continues(report: &Report, hit: &Hit) -> bool {
     }
     match hit.rule().class {
         Class::Warning => {
-            matches!(open.class, Class::VfsWarn | Class::BusyInodes) || open.name == "busy-dentry"
+            matches!(open.class, Class::VfsWarn | Class::BusyInodes)
+                || matches!(open.name, "busy-dentry" | "control-flow")
         }
         Class::Oom => false,
         _ => matches!(
@@ -473,6 +539,8 @@ fn continues(report: &Report, hit: &Hit) -> bool {
                 | Class::Gpf
                 | Class::BusyInodes
                 | Class::BugOther
+                // Where the undefined behaviour sanitizer traps.
+                | Class::Ubsan
         ),
     }
 }

@@ -56,14 +56,14 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         panicked_in = function;
     }
     if rule.name == "internal-error"
-        && report
-            .hit
-            .groups
-            .first()
-            .is_some_and(|kind| kind.contains("BUG"))
+        && let Some(error) = report.hit.groups.first()
+        && let Some((part, of, title)) = refine::INTERNAL_ERRORS
+            .iter()
+            .find(|(part, ..)| error.contains(part))
     {
-        class = Class::KernelBug;
-        "kernel BUG in {F}".clone_into(&mut pattern);
+        class = *of;
+        let kind = error.split_once(part).map_or("", |(_, kind)| kind);
+        pattern = title.replace("{kind}", &kind.trim().to_lowercase().replace(' ', "-"));
     }
     let wants = pattern.contains("{F}");
     let mut functions = if wants {

@@ -10,12 +10,15 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::load::{JobError, Text, nearest};
-use super::spec::{CounterTable, Measure, WorkloadSpec};
+use super::spec::{ArmSpec, CounterTable, Job, Measure, WorkloadSpec};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
+
+/// The fragment of kernels that fail on request, which self-tests need.
+const LKDTM: &str = "lkdtm";
 
 /// A job, resolved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Plan {
     /// Messages that are findings, besides those that kvet knows.
     #[serde(default)]
     pub patterns: Vec<ExtraRule>,
+    /// Whether each arm's kernel is tested first for what it reports.
+    #[serde(default)]
+    pub self_test: bool,
     /// Tables of counters that every trial reads at its end.
     #[serde(default)]
     pub counters: Vec<CounterTable>,
@@ -160,15 +166,7 @@ impl Plan {
             if !choice.arms.is_empty() && !choice.arms.contains(name) {
                 continue;
             }
-            let mut fragments = Vec::new();
-            for (index, fragment) in job.kernel.config.iter().enumerate() {
-                let place = ["kernel", "config", &index.to_string()];
-                fragments.push(names.fragment(fragment, &place)?);
-            }
-            for (index, fragment) in spec.config.iter().enumerate() {
-                let place = ["arms", name.as_str(), "config", &index.to_string()];
-                fragments.push(names.fragment(fragment, &place)?);
-            }
+            let fragments = names.fragments(&job, name, spec)?;
             let mut patches = Vec::new();
             for (index, patch) in spec.patches.iter().enumerate() {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
@@ -221,6 +219,7 @@ impl Plan {
             workloads,
             known: job.known,
             patterns: job.patterns,
+            self_test: job.self_test,
             counters: job.counters,
             profile: job.profile,
             compare: job.compare,
@@ -324,6 +323,26 @@ impl<'a> Names<'a> {
 
     fn fragment(&self, name: &str, place: &[&str]) -> Result<PathBuf, JobError> {
         self.find("kconfigs", name, ".config", "Kconfig fragment", place)
+    }
+
+    /// All fragments of an arm: the job's, its own, and what a self-test needs.
+    fn fragments(&self, job: &Job, arm: &str, spec: &ArmSpec) -> Result<Vec<PathBuf>, JobError> {
+        let mut fragments = Vec::new();
+        for (index, fragment) in job.kernel.config.iter().enumerate() {
+            let place = ["kernel", "config", &index.to_string()];
+            fragments.push(self.fragment(fragment, &place)?);
+        }
+        for (index, fragment) in spec.config.iter().enumerate() {
+            let place = ["arms", arm, "config", &index.to_string()];
+            fragments.push(self.fragment(fragment, &place)?);
+        }
+        if job.self_test {
+            let lkdtm = self.fragment(LKDTM, &["self_test"])?;
+            if !fragments.contains(&lkdtm) {
+                fragments.push(lkdtm);
+            }
+        }
+        Ok(fragments)
     }
 
     fn patches(&self, name: &str, place: &[&str]) -> Result<PathBuf, JobError> {
@@ -604,6 +623,31 @@ arms:
         );
         let job = format!("{job}cluster: {{ options: {{ mds_session_blocklist_on_evict: 1 }} }}\n");
         load(&job, &Choice::default()).unwrap();
+    }
+
+    #[test]
+    fn a_self_test_brings_the_fragment_it_needs() {
+        let job = format!("{JOB}self_test: true\n");
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(error.contains("job.yaml:10:"), "{error}");
+        assert!(error.contains("fragment `lkdtm`"), "{error}");
+        let root = tempfile::tempdir().unwrap();
+        let kconfigs = root.path().join("kconfigs");
+        std::fs::create_dir_all(&kconfigs).unwrap();
+        std::fs::create_dir_all(root.path().join("patches/cure")).unwrap();
+        for name in ["base", "lkdtm"] {
+            std::fs::write(kconfigs.join(format!("{name}.config")), "").unwrap();
+        }
+        let path = root.path().join("job.yaml");
+        for (config, fragments) in [("[base]", 2), ("[base, lkdtm]", 2)] {
+            std::fs::write(&path, job.replace("[base]", config)).unwrap();
+            let plan = Plan::load(&path, &Choice::default()).unwrap();
+            assert!(plan.self_test);
+            for arm in &plan.arms {
+                assert_eq!(arm.fragments.len(), fragments, "{config}");
+                assert!(arm.fragments[1].ends_with("kconfigs/lkdtm.config"));
+            }
+        }
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub struct Job {
     /// Messages that are findings in this job, besides those that kvet knows.
     #[serde(default)]
     pub patterns: Vec<ExtraRule>,
+    /// Whether each arm's kernel must show first, in a guest of its own, that it
+    /// reports a warning, a hung task and a BUG. Adds the fragment `lkdtm`.
+    #[serde(default)]
+    pub self_test: bool,
     /// Tables of counters in the guest that every trial reads at its end.
     #[serde(default)]
     pub counters: Vec<CounterTable>,

@@ -11,7 +11,8 @@ use crate::workload::Workload;
 
 /// What is needed and not armed; empty is good. `config` is the text of the
 /// final .config, `class` what the target is one of, `ready` the agent's first
-/// message, `profiled` whether functions are to be profiled, and `mute` whether a guest that ran said nothing on its console.
+/// message, `profiled` whether functions are to be profiled, and `mute` whether
+/// a guest that ran said nothing on its console.
 pub(super) fn unarmed(
     config: &str,
     workload: &Workload,
@@ -37,17 +38,33 @@ pub(super) fn unarmed(
     if mute {
         missing.push("the console (ttyS0 said nothing)".to_owned());
     }
-    if class == Some(Class::HungTask)
-        && let Some(ready) = ready
-    {
-        let name = "kernel.hung_task_timeout_secs";
-        if !ready.sysctls.contains_key(name) {
-            missing.push(name.to_owned());
-        }
+    if let (Some(class), Some(ready)) = (class, ready) {
+        missing.extend(parameters(class).iter().filter_map(|name| {
+            let set = workload.sysctls.get(*name);
+            let value = set.filter(|_| ready.sysctls.contains_key(*name));
+            match value
+                .or_else(|| ready.sysctls.get(*name))
+                .map(String::as_str)
+            {
+                None => Some((*name).to_owned()),
+                Some("0") => Some(format!("{name} (it is 0)")),
+                Some(_) => None,
+            }
+        }));
     }
     missing.sort();
     missing.dedup();
     missing
+}
+
+/// The kernel parameters that turn a class's detector off when they are 0. Each
+/// is there since at least Linux 4.x.
+fn parameters(class: Class) -> &'static [&'static str] {
+    match class {
+        Class::HungTask => &["kernel.hung_task_timeout_secs", "kernel.hung_task_warnings"],
+        Class::SoftLockup | Class::HardLockup => &["kernel.watchdog", "kernel.watchdog_thresh"],
+        _ => &[],
+    }
 }
 
 /// The symbol behind a class of findings.
@@ -55,6 +72,7 @@ fn symbol(class: Class) -> Option<&'static str> {
     Some(match class {
         Class::HungTask => "DETECT_HUNG_TASK",
         Class::VfsBug | Class::VfsWarn => "DEBUG_VFS",
+        Class::KernelBug | Class::Warning => "BUG",
         Class::SoftLockup => "SOFTLOCKUP_DETECTOR",
         Class::HardLockup => "HARDLOCKUP_DETECTOR",
         Class::WorkqueueLockup => "WQ_WATCHDOG",
@@ -98,6 +116,46 @@ mod tests {
             missing("", None, false),
             ["CONFIG_CEPH_FS", "CONFIG_DEBUG_FS"]
         );
+    }
+
+    #[test]
+    fn a_detector_turned_off_by_a_parameter_is_not_armed() {
+        let ready = |parameters: &[(&str, &str)]| Ready {
+            protocol: 1,
+            release: String::new(),
+            version: String::new(),
+            uptime: 0.0,
+            memory: 0,
+            processors: 1,
+            sysctls: parameters
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            lacks: Vec::new(),
+        };
+        let missing = |workload: &Workload, parameters: &[(&str, &str)]| {
+            let ready = ready(parameters);
+            let class = Some(Class::HungTask);
+            unarmed(CONFIG, workload, false, class, Some(&ready), false)
+        };
+        let (timeout, warnings) = ("kernel.hung_task_timeout_secs", "kernel.hung_task_warnings");
+        let mut workload = workload();
+        assert_eq!(
+            missing(&workload, &[(timeout, "120"), (warnings, "10")]),
+            [""; 0]
+        );
+        assert_eq!(
+            missing(&workload, &[(timeout, "0")]),
+            [format!("{timeout} (it is 0)"), warnings.to_owned()]
+        );
+        // What the workload sets first counts, where the kernel has it.
+        let haste = [(timeout.to_owned(), "20".to_owned())];
+        workload.sysctls.extend(haste);
+        assert_eq!(
+            missing(&workload, &[(timeout, "0"), (warnings, "-1")]),
+            [""; 0]
+        );
+        assert_eq!(missing(&workload, &[(warnings, "10")]), [timeout]);
     }
 
     #[test]

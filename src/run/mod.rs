@@ -7,6 +7,7 @@ mod host_step;
 mod journal;
 mod judge;
 mod record;
+mod self_test;
 mod shell;
 mod steps;
 mod trial;
@@ -18,11 +19,14 @@ use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, TryFutureExt};
+use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::context::Context;
+use crate::detect::Class;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host;
@@ -37,6 +41,7 @@ use crate::vm;
 
 pub use judge::judge_again;
 pub use record::{Beginning, Record, RecordError};
+pub use self_test::SelfTest;
 pub use shell::{ShellError, shell};
 pub use trial::COMMAND_LINE;
 
@@ -45,6 +50,10 @@ pub const CLUSTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// How often a trial that failed for the harness's own fault is repeated.
 const RETRIES: u32 = 1;
+
+/// How many findings of a trial are kept, the first ones: a guest that is out
+/// of control could go on for ever.
+const FINDINGS: usize = 1000;
 
 /// How a run is carried out; what is carried out is the plan.
 #[derive(Debug, Clone)]
@@ -59,6 +68,9 @@ pub struct Options {
 struct Ready {
     arm: Arm,
     image: Rc<KernelImage>,
+    /// What its self-test did not show, once the first of its trials has come
+    /// to it.
+    unseen: Rc<OnceCell<Vec<Class>>>,
 }
 
 /// Carries out a plan and returns its report, which is in the run directory,
@@ -71,7 +83,9 @@ pub async fn run(
 ) -> Result<Report, Error> {
     let began = Instant::now();
     let host = host::facts(context).await;
-    let record = Record::create(&options.out, plan, &host)?;
+    let started = Timestamp::now();
+    let record = Record::create(&options.out, plan, &host, started)?;
+    let day = started.to_zoned(TimeZone::UTC).date();
     let (ready, to_try) = mpsc::unbounded_channel();
     // Neither side goes on for minutes when the other's failure has decided
     // how the run ends.
@@ -80,7 +94,13 @@ pub async fn run(
         events: context.events.clone(),
     };
     let builds = build_arms(&inner, store, plan, &record, ready);
-    let trials = run_trials(&inner, store, plan, &record, options.jobs, to_try);
+    let work = Work {
+        plan,
+        record: &record,
+        jobs: options.jobs,
+        day,
+    };
+    let trials = run_trials(&inner, store, &work, to_try);
     let (building, trying) = tokio::join!(
         builds.inspect_err(|_| inner.cancel.cancel()),
         trials.inspect_err(|_| inner.cancel.cancel()),
@@ -114,7 +134,9 @@ async fn build_arms(
                 record.kernel(&arm.name, &image)?;
                 let arm = arm.clone();
                 let image = Rc::new(image);
-                if ready.send(Ready { arm, image }).is_err() {
+                let unseen = Rc::default();
+                let arm = Ready { arm, image, unseen };
+                if ready.send(arm).is_err() {
                     // The trials ended early; their error says why.
                     return Ok(());
                 }
@@ -163,15 +185,29 @@ fn split(path: &Path) -> (&Path, String) {
     (directory, name.into_owned())
 }
 
+/// What the trials of a run are about.
+struct Work<'a> {
+    plan: &'a Plan,
+    record: &'a Record,
+    /// Trials at a time.
+    jobs: usize,
+    /// When the run began: a finding may be known until some day only.
+    day: Date,
+}
+
 /// Runs the trials of arms as they become ready.
 async fn run_trials(
     context: &Context,
     store: &Store,
-    plan: &Plan,
-    record: &Record,
-    jobs: usize,
+    work: &Work<'_>,
     mut ready: mpsc::UnboundedReceiver<Ready>,
 ) -> Result<(), Error> {
+    let Work {
+        plan,
+        record,
+        jobs,
+        day,
+    } = *work;
     // Nothing is started before there is a kernel to try.
     let Some(first) = ready.recv().await else {
         return Ok(());
@@ -200,6 +236,7 @@ async fn run_trials(
                     accelerator,
                     cluster: &cluster,
                     cluster_down,
+                    day,
                 };
                 let all = async {
                     record.accelerator(accelerator.name())?;
@@ -265,7 +302,7 @@ async fn all_trials(
     let mut next = Some(first);
     let mut open = true;
     loop {
-        if let Some(Ready { arm, image }) = next.take() {
+        if let Some(Ready { arm, image, unseen }) = next.take() {
             for number in 1..=arm.planned() {
                 let planned = arm.workload(number);
                 let Some(planned) = planned.and_then(|name| bench.plan.workload(name)) else {
@@ -274,6 +311,7 @@ async fn all_trials(
                 serial += 1;
                 let hostname = format!("trial-{serial}");
                 let (arm, image, places) = (arm.clone(), Rc::clone(&image), &places);
+                let unseen = Rc::clone(&unseen);
                 // What stops a daemon stops it for every trial under way.
                 let share = if planned.workload.disturbs_others() {
                     all
@@ -282,7 +320,16 @@ async fn all_trials(
                 };
                 running.push(async move {
                     let _places = places.acquire_many(share).await;
-                    one_trial(bench, record, &arm, &image, (number, planned), &hostname).await
+                    // The first one tests the kernel; the others wait for it.
+                    let unseen = unseen.get_or_try_init(async || {
+                        if bench.plan.self_test {
+                            self_test::self_test(bench, record, &arm, &image).await
+                        } else {
+                            Ok(Vec::new())
+                        }
+                    });
+                    let kernel = (&arm, &*image, unseen.await?.as_slice());
+                    one_trial(bench, record, kernel, (number, planned), &hostname).await
                 });
             }
         }
@@ -301,8 +348,7 @@ async fn all_trials(
 async fn one_trial(
     bench: &trial::Bench<'_>,
     record: &Record,
-    arm: &Arm,
-    image: &KernelImage,
+    (arm, image, unseen): (&Arm, &KernelImage, &[Class]),
     (number, planned): (u32, &PlannedWorkload),
     hostname: &str,
 ) -> Result<(), Error> {
@@ -328,6 +374,7 @@ async fn one_trial(
         };
         trial = trial::run(bench, &subject).await?;
         trial.retries = retries;
+        trial.unseen = unseen.to_vec();
         let cluster_down = bench.cluster_down.borrow().is_some();
         if !cluster_down {
             evict_leftovers(bench, &hostname).await;
@@ -339,8 +386,7 @@ async fn one_trial(
         retries += 1;
     }
     record.end_trial(&trial)?;
-    let day = jiff::Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let judged = decide(&trial, arm.target.as_ref(), &bench.plan.known, day);
+    let judged = decide(&trial, arm.target.as_ref(), &bench.plan.known, bench.day);
     context.emit(Event::TrialFinished {
         arm: arm.name.clone(),
         trial: number,

@@ -8,6 +8,8 @@
 //! RUN/arms/ARM/kernel.json           what its kernel was made from
 //! RUN/arms/ARM/config, build.log     the final .config, make's words
 //! RUN/arms/ARM/broken.txt            why there is no kernel
+//! RUN/arms/ARM/self-test/result.json what the kernel reported of what was provoked
+//! RUN/arms/ARM/self-test/N/          one boot of it: its files as a trial's
 //! RUN/arms/ARM/N/started             written before trial N
 //! RUN/arms/ARM/N/command.txt         QEMU's command line
 //! RUN/arms/ARM/N/console.log         what the kernel said, whole and raw
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::self_test::SelfTest;
 use crate::error::{Exit, Fault};
 use crate::job::Plan;
 use crate::kernel::KernelImage;
@@ -99,7 +102,12 @@ pub struct Record {
 
 impl Record {
     /// Starts a run's directory; `path` must be empty or not exist.
-    pub fn create(path: &Path, plan: &Plan, host: &HostFacts) -> Result<Self, RecordError> {
+    pub fn create(
+        path: &Path,
+        plan: &Plan,
+        host: &HostFacts,
+        started: Timestamp,
+    ) -> Result<Self, RecordError> {
         std::fs::create_dir_all(path).map_err(io_error("create", path))?;
         let mut entries = std::fs::read_dir(path).map_err(io_error("read", path))?;
         if entries.next().is_some() {
@@ -110,7 +118,7 @@ impl Record {
         };
         let beginning = Beginning {
             version: VERSION,
-            started: Timestamp::now(),
+            started,
             plan: plan.clone(),
             host: host.clone(),
         };
@@ -191,6 +199,42 @@ impl Record {
         std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
         write_atomic(&directory.join("broken.txt"), why.as_bytes())?;
         Ok(())
+    }
+
+    /// The directory of an arm's self-test.
+    fn self_test_directory(&self, arm: &str) -> PathBuf {
+        self.arm(arm).join("self-test")
+    }
+
+    /// Makes the directory of a self-test's boot.
+    pub fn begin_self_test(&self, arm: &str, boot: u32) -> Result<PathBuf, RecordError> {
+        let directory = self.self_test_directory(arm).join(boot.to_string());
+        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Keeps how an arm's self-test ended.
+    pub fn end_self_test(&self, arm: &str, result: &SelfTest) -> Result<(), RecordError> {
+        let path = self.self_test_directory(arm).join("result.json");
+        write_json(&path, result)?;
+        Ok(())
+    }
+
+    /// The consoles of an arm's self-test, boot by boot; `None` if there was
+    /// none that came to its end.
+    pub fn self_test_consoles(&self, arm: &str) -> Result<Option<Vec<PathBuf>>, RecordError> {
+        let directory = self.self_test_directory(arm);
+        let path = directory.join("result.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let result: SelfTest = read_json(&path)?;
+        // Each boot left a directory; a damaged count must not be believed.
+        let boots = (1..=result.boots).map(|boot| directory.join(boot.to_string()));
+        let consoles = boots.take_while(|boot| boot.is_dir());
+        Ok(Some(
+            consoles.map(|boot| boot.join("console.log")).collect(),
+        ))
     }
 
     /// Marks a trial as begun and returns its directory.

@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::civil::Date;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 
+use super::FINDINGS;
 use super::armed::unarmed;
 use super::journal::Journal;
 use super::steps::{HostStepFuture, Move, Steps};
 use crate::cluster::Cluster;
 use crate::context::Context;
-use crate::detect::{Class, Finding, Scanner, Sighting};
+use crate::detect::{Class, Finding, Scanner, Sighting, complete};
 use crate::error::Error;
 use crate::event::Event;
 use crate::guest::link::{Link, LinkError};
@@ -35,17 +37,20 @@ use crate::vm::{Accelerator, Boot, Channels, End, Machine};
 pub const COMMAND_LINE: &str = "console=ttyS0 loglevel=6 panic=-1 oops=panic";
 
 /// From QEMU's start to the agent's first word, under KVM.
-const BOOT_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const BOOT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// After a finding that is not the target: how long other reports of the same
 /// event (the other tasks that hang) may take to follow.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// A report after which nothing comes for so long is complete.
-const SILENCE: Duration = Duration::from_millis(100);
+pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long the dump of all tasks may take.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// So many bytes of it are looked at, here and when judged again.
+pub(super) const DUMP_LIMIT: usize = 4 << 20;
 
 /// Blocked tasks, the stacks of all CPUs, all tasks.
 const DUMP_KEYS: &str = "wlt";
@@ -69,6 +74,8 @@ pub(super) struct Bench<'a> {
     pub(super) cluster: &'a Cluster,
     /// Turns to the reason when a daemon of the cluster ends.
     pub(super) cluster_down: watch::Receiver<Option<String>>,
+    /// When the run began, for findings that are known until some day.
+    pub(super) day: Date,
 }
 
 /// Which trial of which arm.
@@ -131,6 +138,7 @@ pub(super) async fn run(bench: &Bench<'_>, subject: &Subject<'_>) -> Result<Tria
         ending,
         findings: heard.findings,
         unarmed,
+        unseen: Vec::new(),
         console_length: heard.console_length,
         seconds: began.elapsed().as_secs_f64(),
         retries: 0,
@@ -194,6 +202,8 @@ struct Attempt<'a> {
     settled: Option<tokio::time::Instant>,
     /// When the console last said something.
     last_word: tokio::time::Instant,
+    /// What the kernel printed because the harness asked.
+    dumped: Vec<u8>,
     /// The agent has been told who it is, and the first step was begun.
     greeted: bool,
     heard: Heard,
@@ -221,6 +231,7 @@ impl<'a> Attempt<'a> {
             journal,
             settled: None,
             last_word: tokio::time::Instant::now(),
+            dumped: Vec::new(),
             greeted: false,
             heard: Heard::default(),
         }
@@ -233,7 +244,10 @@ impl<'a> Attempt<'a> {
         self.heard.console_length = self.journal.console_length();
         match &ending {
             // Stuck or silent: have the kernel say where everybody is.
-            Ending::Stopped | Ending::Deadline { .. } => self.dump().await?,
+            Ending::Stopped | Ending::Deadline { .. } => {
+                self.dump().await?;
+                complete(&mut self.heard.findings, &self.dumped);
+            }
             Ending::Finished => self.power_off().await?,
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
@@ -390,14 +404,16 @@ impl<'a> Attempt<'a> {
             .plan
             .known
             .iter()
-            .any(|mute| mute.covers(&finding, &self.subject.image.release, today()));
+            .any(|mute| mute.covers(&finding, &self.subject.image.release, self.bench.day));
         let now = tokio::time::Instant::now();
         if is_target {
             self.settled = Some(now);
         } else if !is_known && ends_trial(finding.class) && self.settled.is_none() {
             self.settled = Some(now + SETTLE);
         }
-        self.heard.findings.push(finding);
+        if self.heard.findings.len() < FINDINGS {
+            self.heard.findings.push(finding);
+        }
     }
 
     async fn guest_said(
@@ -527,7 +543,10 @@ impl<'a> Attempt<'a> {
                 read = self.console.read(&mut self.buffer), if self.console_open => {
                     let count = read.unwrap_or(0);
                     self.console_open = count > 0;
-                    self.journal.console(&self.buffer[..count])?;
+                    let bytes = &self.buffer[..count];
+                    self.journal.console(bytes)?;
+                    let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
+                    self.dumped.extend_from_slice(&bytes[..count.min(room)]);
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
                 message = self.link.next(), if self.link_open => match message {
@@ -589,12 +608,6 @@ fn ends_trial(class: Class) -> bool {
             | Class::Oom
             | Class::Other
     )
-}
-
-fn today() -> jiff::civil::Date {
-    jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date()
 }
 
 /// Who a guest is, and how it gets at the cluster's file system.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{Finding, Mute, Target};
+use crate::detect::{Class, Finding, Mute, Target};
 
 /// The outcome of one trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,6 +95,9 @@ pub struct Trial {
     pub findings: Vec<Finding>,
     /// Detectors the job needs that were not armed.
     pub unarmed: Vec<String>,
+    /// What the self-test of its kernel provoked and did not see.
+    #[serde(default)]
+    pub unseen: Vec<Class>,
     /// How many bytes of the console came before the harness itself had the
     /// kernel print everybody's stacks; what follows is not searched.
     pub console_length: u64,
@@ -138,10 +141,9 @@ pub fn decide(trial: &Trial, target: Option<&Target>, known: &[Mute], day: Date)
     } else {
         match &trial.ending {
             Ending::Harness { what } => (Outcome::Harness, what.clone()),
-            _ if !trial.unarmed.is_empty() => (
-                Outcome::Unarmed,
-                format!("not armed: {}", trial.unarmed.join(", ")),
-            ),
+            _ if !trial.unarmed.is_empty() || !trial.unseen.is_empty() => {
+                (Outcome::Unarmed, not_armed(trial))
+            }
             Ending::Finished => (Outcome::Clean, String::new()),
             Ending::Stopped => (
                 Outcome::Timeout,
@@ -160,6 +162,14 @@ pub fn decide(trial: &Trial, target: Option<&Target>, known: &[Mute], day: Date)
         reason,
         known: known.iter().map(|finding| finding.title.clone()).collect(),
     }
+}
+
+/// What a trial could not have shown, and how that is known.
+fn not_armed(trial: &Trial) -> String {
+    let unseen = trial.unseen.iter();
+    let unseen = unseen.map(|class| format!("{class} (its self-test was not seen)"));
+    let all: Vec<String> = trial.unarmed.iter().cloned().chain(unseen).collect();
+    format!("not armed: {}", all.join(", "))
 }
 
 #[cfg(test)]
@@ -194,6 +204,7 @@ mod tests {
             ending,
             findings,
             unarmed: Vec::new(),
+            unseen: Vec::new(),
             console_length: 0,
             seconds: 1.0,
             retries: 0,
@@ -272,6 +283,20 @@ mod tests {
                 assert_eq!(judged.reason, "not armed: CONFIG_CEPH_FS");
             }
         }
+    }
+
+    #[test]
+    fn what_a_self_test_did_not_show_leaves_silence_without_meaning() {
+        let mut trial = trial(Ending::Finished, Vec::new());
+        trial.unseen = vec![Class::HungTask];
+        let judged = decide(&trial, None, &[], DAY);
+        assert_eq!(judged.outcome, Outcome::Unarmed);
+        assert_eq!(
+            judged.reason,
+            "not armed: hung_task (its self-test was not seen)"
+        );
+        trial.findings = hang("inode_wait_for_writeback");
+        assert_eq!(outcome(&trial), Outcome::Target);
     }
 
     #[test]

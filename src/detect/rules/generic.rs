@@ -209,6 +209,56 @@ pub(super) const RULES: &[Rule] = &[
         ..ROW
     },
     Rule {
+        name: "emergency-shell",
+        literal: "ntering emergency mode. Exit the shell",
+        pattern: r"^Entering emergency mode\. Exit the shell",
+        class: Class::BootFailure,
+        title: "boot failure: no root file system",
+        function: Choice::None,
+        stack: false,
+        examples: &["Entering emergency mode. Exit the shell to continue."],
+        ..ROW
+    },
+    // The last words of firmware and boot loaders. A log that ends there is of
+    // a machine whose kernel never spoke.
+    Rule {
+        name: "boot-loader",
+        literal: "Booting from ",
+        pattern: r"^Booting from (?:ROM|Hard Disk|DVD/CD|Floppy|\w{4}:)\.*\s*$",
+        class: Class::BootFailure,
+        title: "boot failure: no word after the boot loader",
+        function: Choice::None,
+        stack: false,
+        role: Role::Hands,
+        examples: &["Booting from ROM..", "Booting from Hard Disk..."],
+        lookalikes: &["Booting from a snapshot"],
+        ..ROW
+    },
+    Rule {
+        name: "boot-loader-uboot",
+        literal: "Starting kernel ...",
+        pattern: r"^Starting kernel \.\.\.\s*$",
+        class: Class::BootFailure,
+        title: "boot failure: no word after the boot loader",
+        function: Choice::None,
+        stack: false,
+        role: Role::Hands,
+        examples: &["Starting kernel ..."],
+        ..ROW
+    },
+    Rule {
+        name: "boot-loader-initrd",
+        literal: "Loading initial ramdisk ...",
+        pattern: r"^Loading initial ramdisk \.\.\.\s*$",
+        class: Class::BootFailure,
+        title: "boot failure: no word after the boot loader",
+        function: Choice::None,
+        stack: false,
+        role: Role::Hands,
+        examples: &["Loading initial ramdisk ..."],
+        ..ROW
+    },
+    Rule {
         name: "bug-other",
         literal: "BUG: ",
         pattern: r"^BUG: ([A-Za-z].{3,100}?)\s*$",

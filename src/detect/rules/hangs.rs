@@ -74,6 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [a.out:4242]",
             "NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a.out:4242]",
+            "CPU#1: watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a.out:4242]",
         ],
         ..ROW
     },

@@ -59,12 +59,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "ubsan",
         literal: "UBSAN: ",
-        pattern: r"^UBSAN: ([A-Za-z][A-Za-z \-]+?) in (?P<file>[^\s:]+):",
+        pattern: r"^UBSAN: ([A-Za-z][A-Za-z \-]+?) in (?:(?P<file>[^\s:]+):|(?P<function>[^\s+]+)\+0x)",
         class: Class::Ubsan,
         title: "UBSAN: {1} in {F}",
         examples: &[
             "UBSAN: Undefined behaviour in fs/inode.c:77:12",
             "UBSAN: array-index-out-of-bounds in fs/inode.c:12:3",
+            // Where it traps.
+            "UBSAN: array index out of bounds in evict+0x1c8/0x730",
         ],
         lookalikes: &["UBSAN: enabled"],
         ..ROW
@@ -94,14 +96,28 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "bad-page",
         literal: "BUG: ",
-        pattern: r"^BUG: (Bad page (?:map|state|cache)|Bad rss-counter state|non-zero (?:pgtables_bytes|nr_ptes|nr_pmds) on freeing mm|Bad swap (?:file|offset) entry)",
+        pattern: r"^BUG: (Bad page (?:map|state|cache))",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
             "BUG: Bad page map in process a.out  pte:8000000012345067 pmd:12345067",
             "BUG: Bad page state in process a.out  pfn:12345",
+        ],
+        ..ROW
+    },
+    // What is found wrong when a process ends: a line and no more.
+    Rule {
+        name: "bad-counter",
+        literal: "BUG: ",
+        pattern: r"^BUG: (Bad rss-counter state|non-zero (?:pgtables_bytes|nr_ptes|nr_pmds) on freeing mm|Bad swap (?:file|offset) entry)",
+        class: Class::BugOther,
+        title: "BUG: {1}",
+        function: Choice::None,
+        stack: false,
+        examples: &[
             "BUG: Bad rss-counter state mm:0000000000000000 idx:0 val:1",
+            "BUG: non-zero pgtables_bytes on freeing mm: 4096",
         ],
         ..ROW
     },

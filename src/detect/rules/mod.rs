@@ -100,6 +100,8 @@ pub(super) enum Role {
     Banner,
     /// No report: explains a banner that follows.
     Restarts,
+    /// A boot loader hands over: a report if the log has no more to say.
+    Hands,
 }
 
 /// The row that most rows are like.
@@ -289,6 +291,13 @@ fn lead(body: &str) -> &str {
                     after
                 };
             }
+        }
+        // Lockups name the CPU that found them.
+        if let Some(after) = rest.strip_prefix("CPU#")
+            && let Some((cpu, after)) = after.split_once(": ")
+            && cpu.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            rest = after;
         }
         // Since 6.8 x86 says `Oops: general protection fault, …`.
         if let Some(after) = rest.strip_prefix("Oops: ")

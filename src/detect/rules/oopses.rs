@@ -159,6 +159,21 @@ pub(super) const RULES: &[Rule] = &[
         ],
         ..ROW
     },
+    // Control flow integrity: an indirect call of a function of another type.
+    Rule {
+        name: "control-flow",
+        literal: "CFI failure",
+        pattern: r"^CFI failure (?:at (?P<function>[^\s+]+)\+0x|\(target: )",
+        class: Class::Gpf,
+        title: "CFI failure in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        examples: &[
+            "CFI failure at evict+0x24/0x30 (target: a_function+0x0/0x10; expected type: 0x12345678)",
+            "CFI failure (target: a_function+0x0/0x10):",
+        ],
+        ..ROW
+    },
     Rule {
         name: "unhandled-fault",
         literal: "Unhandled ",

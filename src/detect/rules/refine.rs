@@ -1,6 +1,8 @@
 //! Titles that are finer than their rule's, told by the source file or the
 //! function that complained.
 
+use crate::detect::Class;
+
 /// One refinement: what the first line must name for the title to apply.
 #[derive(Debug)]
 pub(in crate::detect) struct Refinement {
@@ -91,6 +93,14 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
         title: "BUG: bad usercopy in {F}",
         lockdep: false,
     },
+];
+
+/// What arm64 names by its internal error: a part of the error's name, the
+/// class, the title. `{kind}` is what comes after that part.
+pub(in crate::detect) const INTERNAL_ERRORS: &[(&str, Class, &str)] = &[
+    ("UBSAN: ", Class::Ubsan, "UBSAN: {kind} in {F}"),
+    ("Oops - CFI", Class::Gpf, "CFI failure in {F}"),
+    ("BUG", Class::KernelBug, "kernel BUG in {F}"),
 ];
 
 /// How panics are named whose message holds more than the name.

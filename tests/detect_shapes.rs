@@ -1,0 +1,180 @@
+//! Every shape of report that the table knows, with every kind of prefix that
+//! captures put in front of a kernel's words: `fixtures/shapes.yaml` is written
+//! by hand after the kernel's sources, from 4.x to 7.x.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+use std::fmt::Write;
+
+use kvet::detect::{Finding, scan};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape {
+    name: String,
+    /// The class; `none` for a log without findings.
+    class: String,
+    #[serde(default)]
+    title: Option<String>,
+    /// Another title that is as good.
+    #[serde(default)]
+    alt: Option<String>,
+    /// Whom the task waits for.
+    #[serde(default)]
+    waits_for: Option<Vec<String>>,
+    /// Already has its prefixes, or has none by nature.
+    #[serde(default)]
+    bare: bool,
+    log: String,
+}
+
+/// Puts a prefix before message `index`, counted in microseconds.
+type Prefix = fn(usize) -> String;
+
+const PREFIXES: &[(&str, Prefix)] = &[
+    ("no stamps", |_| String::new()),
+    ("stamps", |at| format!("[   12.{at:06}] ")),
+    ("callers", |at| format!("[   12.{at:06}][  T321] ")),
+    ("callers apart", |at| format!("[   12.{at:06}] [   C1] ")),
+    ("levels", |at| format!("<4>[   12.{at:06}] ")),
+    ("syslog", |at| {
+        format!("Nov 22 14:00:00 host kernel: [   12.{at:06}] ")
+    }),
+    ("journal", |_| "Nov 22 14:00:00 host kernel: ".to_owned()),
+    ("ISO journal", |at| {
+        format!("2026-11-22T14:00:00.{at:06}+00:00 host kernel: ")
+    }),
+    ("dmesg -x", |at| format!("kern  :err   : [   12.{at:06}] ")),
+    ("dmesg -e", |at| format!("[  +0.{at:06}] ")),
+    ("kmsg", |at| format!("4,{at},12{at:06},-,caller=T321;")),
+    ("journal since boot", |at| {
+        format!("[   12.{at:06}] host kernel: ")
+    }),
+    ("mail", |_| ">> ".to_owned()),
+    ("dmesg -T", |_| "[Sun Nov 22 14:00:00 2026] ".to_owned()),
+    ("colours", |at| {
+        format!("\u{1b}[32m[   12.{at:06}] \u{1b}[0m\u{1b}[31m")
+    }),
+];
+
+fn shapes() -> Vec<Shape> {
+    serde_yaml::from_str(include_str!("fixtures/shapes.yaml")).unwrap()
+}
+
+/// What is wrong with what was found; `None` if it is as expected.
+fn wrong(shape: &Shape, findings: &[Finding]) -> Option<String> {
+    let Some(title) = &shape.title else {
+        return (!findings.is_empty()).then(|| format!("found {}", findings[0].title));
+    };
+    let Some(first) = findings.first() else {
+        return Some("found nothing".to_owned());
+    };
+    let named = first.title == *title || shape.alt.as_ref() == Some(&first.title);
+    let waits = shape
+        .waits_for
+        .as_ref()
+        .is_none_or(|wanted| *wanted == first.waits_for);
+    let right = named
+        && waits
+        && findings.len() == 1
+        && !first.damaged
+        && first.class.name() == shape.class;
+    (!right).then(|| {
+        let titles: Vec<&str> = findings.iter().map(|found| &*found.title).collect();
+        format!(
+            "found {titles:?}, class {}, damaged {}, waits for {:?}",
+            first.class, first.damaged, first.waits_for
+        )
+    })
+}
+
+#[test]
+fn each_shape_is_named_behind_every_prefix() {
+    let mut failures = String::new();
+    for shape in shapes() {
+        let prefixes = if shape.bare { &PREFIXES[..1] } else { PREFIXES };
+        for (kind, prefix) in prefixes {
+            for end in ["\n", "\r\n"] {
+                let mut log = String::new();
+                for (at, line) in shape.log.lines().enumerate() {
+                    write!(log, "{}{line}{end}", prefix(at)).unwrap();
+                }
+                if let Some(what) = wrong(&shape, &scan(log.as_bytes())) {
+                    writeln!(failures, "{} ({kind}): {what}", shape.name).unwrap();
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// Where caller ids tell two contexts apart, neither report changes, whichever
+/// lines of the one come between those of the other.
+#[test]
+fn shapes_that_are_interleaved_keep_their_names() {
+    let shapes: Vec<Shape> = shapes()
+        .into_iter()
+        .filter(|shape| shape.title.is_some() && !shape.bare)
+        // Panics and answers of other CPUs belong to whatever came before.
+        .filter(|shape| !shape.log.contains("Kernel panic") && !shape.log.contains("NMI"))
+        .collect();
+    let mut failures = String::new();
+    for pair in shapes.windows(2) {
+        let [one, two] = pair else { continue };
+        let (mut left, mut right) = (one.log.lines(), two.log.lines());
+        let mut log = String::new();
+        let mut at = 0;
+        loop {
+            let (a, b) = (left.next(), right.next());
+            if a.is_none() && b.is_none() {
+                break;
+            }
+            for (line, caller) in [(a, "  T321"), (b, "  T654")] {
+                if let Some(line) = line {
+                    writeln!(log, "[   12.{at:06}][{caller}] {line}").unwrap();
+                    at += 1;
+                }
+            }
+        }
+        let titles: Vec<String> = scan(log.as_bytes())
+            .into_iter()
+            .map(|found| found.title)
+            .collect();
+        for shape in [one, two] {
+            let names = [&shape.title, &shape.alt];
+            let mut names = names.into_iter().flatten();
+            if !names.any(|name| titles.contains(name)) {
+                writeln!(failures, "{} in {titles:?}", shape.name).unwrap();
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// A report of which the log holds only the beginning is damaged or still has
+/// its name: never another one.
+#[test]
+fn a_cut_shape_is_never_silently_mistitled() {
+    let mut failures = String::new();
+    for shape in shapes() {
+        let Some(title) = &shape.title else { continue };
+        let count = shape.log.lines().count();
+        for kept in 1..count {
+            let log: String = shape
+                .log
+                .lines()
+                .take(kept)
+                .fold(String::new(), |log, line| log + line + "\n");
+            for found in scan(log.as_bytes()) {
+                let same = found.title == *title || shape.alt.as_ref() == Some(&found.title);
+                if !same && !found.damaged {
+                    writeln!(failures, "{} cut at {kept}: {}", shape.name, found.title).unwrap();
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
