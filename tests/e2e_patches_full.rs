@@ -119,6 +119,12 @@ fn message(line: &str) -> Option<String> {
         .iter()
         .find_map(|kind| line.split_once(kind))?;
     let file = place.split(':').next()?;
+    // sparse has three ways to say that locks do not balance in a function;
+    // which it is depends on where it gives up.
+    let text = match text.split_once(" - ") {
+        Some((imbalance, _)) if imbalance.starts_with("context imbalance") => imbalance,
+        _ => text,
+    };
     Some(format!("{file}: {text}"))
 }
 
