@@ -1,6 +1,7 @@
 //! Every shape of report that the table knows, with every kind of prefix that
-//! captures put in front of a kernel's words: `fixtures/shapes.yaml` is written
-//! by hand after the kernel's sources, from 4.x to 7.x.
+//! captures put in front of a kernel's words. `fixtures/shapes/` is written by
+//! hand after the kernel's sources, from 4.x to 7.x: only messages, since the
+//! prefixes are put in front here.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
@@ -60,8 +61,24 @@ const PREFIXES: &[(&str, Prefix)] = &[
     }),
 ];
 
+const SHAPES: &[&str] = &[
+    include_str!("fixtures/shapes/hangs.yaml"),
+    include_str!("fixtures/shapes/bugs.yaml"),
+    include_str!("fixtures/shapes/faults.yaml"),
+    include_str!("fixtures/shapes/panics.yaml"),
+    include_str!("fixtures/shapes/locks.yaml"),
+    include_str!("fixtures/shapes/sanitizers.yaml"),
+    include_str!("fixtures/shapes/memory.yaml"),
+    include_str!("fixtures/shapes/nothing.yaml"),
+    include_str!("fixtures/shapes/older.yaml"),
+    include_str!("fixtures/shapes/others.yaml"),
+];
+
 fn shapes() -> Vec<Shape> {
-    serde_yaml::from_str(include_str!("fixtures/shapes.yaml")).unwrap()
+    let lists = SHAPES
+        .iter()
+        .map(|text| serde_yaml::from_str::<Vec<Shape>>(text).unwrap());
+    lists.flatten().collect()
 }
 
 /// What is wrong with what was found; `None` if it is as expected.

@@ -10,7 +10,7 @@
 //! `INSTA_UPDATE=always cargo test --test detect_golden` takes them in.
 //!
 //! All of it is x86-64: an arm64 kernel needs a cross compiler and another
-//! machine, so arm64's reports are covered by `fixtures/shapes.yaml` alone.
+//! machine, so arm64's reports are covered by `fixtures/shapes/` alone.
 #![cfg(feature = "e2e")]
 #![allow(
     clippy::unwrap_used,

@@ -119,14 +119,16 @@ fn profile_table(text: &str) -> BTreeMap<String, u64> {
     counters
 }
 
-/// `12.034`, in microseconds with three places, as nanoseconds.
+/// Microseconds as nanoseconds. The kernel prints `12.034`, and the fewer places
+/// the more digits are in front of them: `123456.7`, `12345678`.
 fn nanoseconds(microseconds: &str) -> Option<u64> {
-    let (whole, places) = microseconds.split_once('.')?;
-    if places.len() != 3 {
+    let (whole, places) = microseconds.split_once('.').unwrap_or((microseconds, ""));
+    if places.len() > 3 {
         return None;
     }
     let whole: u64 = whole.parse().ok()?;
-    whole.checked_mul(1000)?.checked_add(places.parse().ok()?)
+    let places: u64 = format!("{places:0<3}").parse().ok()?;
+    whole.checked_mul(1000)?.checked_add(places)
 }
 
 #[cfg(test)]
@@ -160,5 +162,8 @@ mod tests {
         assert_eq!(counters.len(), 2);
         assert_eq!(counters["profile/iput/calls"], 20);
         assert_eq!(counters["profile/iput/nanoseconds"], 1_034_120);
+        assert_eq!(nanoseconds("123456.7"), Some(123_456_700));
+        assert_eq!(nanoseconds("12345678"), Some(12_345_678_000));
+        assert_eq!(nanoseconds("1.2345"), None);
     }
 }
