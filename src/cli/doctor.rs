@@ -1,13 +1,16 @@
-//! `kvet doctor [--fix]`
+//! `kvet doctor [JOB] [--fix]`
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::output::print;
+use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
+use crate::job::{Choice, Plan};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -15,15 +18,21 @@ pub(super) struct Arguments {
     /// Install what is missing
     #[arg(long)]
     fix: bool,
+    /// A job whose needs count, too, such as those of a `vstart.sh`
+    job: Option<PathBuf>,
 }
 
 pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
     let store = Store::open()?;
-    let mut checks = host::checks(&store).await;
+    let cluster = match &arguments.job {
+        Some(job) => Plan::load(job, &Choice::default())?.cluster,
+        None => ClusterSpec::default(),
+    };
+    let mut checks = host::checks(&store, &cluster).await;
     let packages = host::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
         host::install(context, &packages).await?;
-        checks = host::checks(&store).await;
+        checks = host::checks(&store, &cluster).await;
     }
     let mut text = String::new();
     for check in &checks {

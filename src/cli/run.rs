@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Format, print, print_json, style};
+use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
@@ -64,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         return Ok(Exit::Good);
     }
     let store = Store::open()?;
-    prepare_host(context, &store, arguments.setup).await?;
+    prepare_host(context, &store, &plan.cluster, arguments.setup).await?;
     let out = arguments.out.unwrap_or_else(|| {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         PathBuf::from("kvet-runs").join(format!("{}-{now}", plan.name))
@@ -98,8 +99,13 @@ fn debian(version: &KernelVersion) -> SourceSpec {
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.
-async fn prepare_host(context: &Context, store: &Store, setup: bool) -> Result<(), Error> {
-    let mut checks = host::checks(store).await;
+async fn prepare_host(
+    context: &Context,
+    store: &Store,
+    cluster: &ClusterSpec,
+    setup: bool,
+) -> Result<(), Error> {
+    let mut checks = host::checks(store, cluster).await;
     let packages = host::missing_packages(&checks);
     if !packages.is_empty() {
         if !setup {
@@ -115,7 +121,7 @@ async fn prepare_host(context: &Context, store: &Store, setup: bool) -> Result<(
             .into());
         }
         host::install(context, &packages).await?;
-        checks = host::checks(store).await;
+        checks = host::checks(store, cluster).await;
     }
     for check in checks {
         match check.lack {

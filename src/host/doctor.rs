@@ -7,6 +7,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage};
@@ -96,14 +97,15 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Space that sources and builds of one kernel version take.
 const SPACE: u64 = 6 << 30;
 
-/// Checks everything a run needs.
-pub async fn checks(store: &Store) -> Vec<Check> {
-    let tables = [
+/// Checks everything that a run with such a cluster needs.
+pub async fn checks(store: &Store, cluster: &ClusterSpec) -> Vec<Check> {
+    let for_cluster = crate::cluster::required_programs(cluster);
+    let tables: [(&'static str, &[(&'static str, &'static str)]); 5] = [
         ("the sandbox", PROGRAMS),
         ("building kernels", crate::kernel::PROGRAMS),
         ("building kernels", crate::kernel::HEADERS),
         ("running guests", crate::vm::PROGRAMS),
-        ("the cluster", crate::cluster::PROGRAMS),
+        ("the cluster", &for_cluster),
     ];
     let mut all = Vec::new();
     for (purpose, table) in tables {
