@@ -37,6 +37,17 @@ pub(super) fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
         std::fs::write(root.join(file), text)
             .map_err(|error| StepFailure::syscall(format!("write {TRACING}/{file}"), error))
     };
+    // Not every kernel has it, so it is no part of what a guest mounts.
+    match rustix::mount::mount(
+        "tracefs",
+        TRACING,
+        "tracefs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    ) {
+        Ok(()) | Err(Errno::BUSY) => {}
+        Err(error) => return Err(StepFailure::syscall("mount tracefs", error)),
+    }
     set("function_profile_enabled", "0")?;
     let mut known = Vec::new();
     for function in functions {

@@ -53,11 +53,6 @@ const MOUNTS: &[Mount] = &[
         needed: false,
     },
     Mount {
-        kind: "tracefs",
-        target: "/sys/kernel/tracing",
-        needed: false,
-    },
-    Mount {
         kind: "cgroup2",
         target: "/sys/fs/cgroup",
         needed: false,
