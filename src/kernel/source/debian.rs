@@ -29,7 +29,7 @@ const SUITES: &[&str] = &[
     "sid",
 ];
 
-/// Their like on the security mirror, if the host has one.
+/// Their like on the security mirror.
 const SECURITY_SUITES: &[&str] = &["bookworm-security", "trixie-security"];
 
 /// How long lists, and the answer to "which is the newest", are good for.
@@ -57,6 +57,14 @@ struct Resolved {
 struct Offer {
     version: String,
     place: String,
+}
+
+/// Lines of a `sources.list` that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lists {
+    lines: Vec<String>,
+    /// Whether nobody said that there is such an archive.
+    guessed: bool,
 }
 
 /// Refuses words that apt would take for something else.
@@ -195,9 +203,35 @@ impl Apt<'_> {
             }
             seen.extend(offers);
         }
+        if !Path::new(KEYRING).exists() {
+            return Err(SourceError::NoDebian {
+                reason: format!("{KEYRING} is missing (package debian-archive-keyring)"),
+            });
+        }
         let mirrors = mirror::configured(Path::new("/etc/apt"));
-        let lines = source_lines(&mirrors, suite)?;
-        let (config, directory, lock) = self.private(&lines)?;
+        let mut read = Vec::new();
+        for lists in source_lists(&mirrors, suite)? {
+            match self.look(&lists, package, version, &mut seen).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => read.extend(lists.lines),
+                // Not every mirror has what lies next to it elsewhere.
+                Err(SourceError::Apt { .. }) if lists.guessed => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(not_found(package, version, &read, &seen))
+    }
+
+    /// Looks for the package in these lists, as they were read lately and, if
+    /// it is not there, as they are now.
+    async fn look(
+        &self,
+        lists: &Lists,
+        package: &str,
+        version: Option<&str>,
+        seen: &mut Vec<Offer>,
+    ) -> Result<Option<(Vec<String>, Offer)>, SourceError> {
+        let (config, directory, lock) = self.private(&lists.lines)?;
         let _lock = tokio::select! {
             lock = Lock::acquire(&lock) => lock?,
             () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
@@ -208,12 +242,12 @@ impl Apt<'_> {
             if updated || is_fresh(&stamp) {
                 let offers = self.offers(&config, package).await?;
                 if let Some(offer) = choose(&offers, version) {
-                    return Ok((config, offer));
+                    return Ok(Some((config, offer)));
                 }
                 seen.extend(offers);
             }
             if updated {
-                return Err(not_found(package, version, &lines, &seen));
+                return Ok(None);
             }
             self.update(&config).await?;
             write_atomic(&stamp, b"")?;
@@ -330,38 +364,49 @@ fn apt_failed(action: &str) -> impl FnOnce(ProcessError) -> SourceError {
     }
 }
 
-/// The lines of a sources.list for the wanted suite, or the usual ones.
-fn source_lines(
+/// The lists to look through, in turn: those of the wanted suite, or of the
+/// usual ones. A host may do without a security mirror, while some versions are
+/// there alone; then it is looked for next to the main one, where it usually is.
+fn source_lists(
     mirrors: &[mirror::Mirror],
     suite: Option<&str>,
-) -> Result<Vec<String>, SourceError> {
-    let no_debian = |reason: &str| SourceError::NoDebian {
-        reason: reason.to_owned(),
-    };
-    if !Path::new(KEYRING).exists() {
-        return Err(no_debian(&format!(
-            "{KEYRING} is missing (package debian-archive-keyring)"
-        )));
-    }
+) -> Result<Vec<Lists>, SourceError> {
     let (main, security) = mirror::debian(mirrors);
-    let main = main.ok_or_else(|| no_debian("no Debian mirror is in the host's apt sources"))?;
-    let line = |uri: &str, suite: &str| format!("deb [signed-by={KEYRING}] {uri} {suite} main");
-    if let Some(suite) = suite {
-        let uri = match security {
-            Some(security) if suite.ends_with("-security") => &security.uri,
-            _ => &main.uri,
-        };
-        return Ok(vec![line(uri, suite)]);
-    }
-    let mut lines: Vec<String> = SUITES.iter().map(|suite| line(&main.uri, suite)).collect();
-    if let Some(security) = security {
-        lines.extend(
-            SECURITY_SUITES
-                .iter()
-                .map(|suite| line(&security.uri, suite)),
-        );
-    }
-    Ok(lines)
+    let Some(mirror::Mirror { uri: main, .. }) = main else {
+        return Err(SourceError::NoDebian {
+            reason: "no Debian mirror is in the host's apt sources".to_owned(),
+        });
+    };
+    let guessed = security.is_none();
+    let security = security.map_or_else(|| format!("{main}-security"), |mirror| mirror.uri.clone());
+    let lines = |uri: &str, suites: &[&str]| -> Vec<String> {
+        suites
+            .iter()
+            .map(|suite| format!("deb [signed-by={KEYRING}] {uri} {suite} main"))
+            .collect()
+    };
+    let certain = |lines| Lists {
+        lines,
+        guessed: false,
+    };
+    Ok(match suite {
+        Some(suite) if suite.ends_with("-security") => {
+            vec![certain(lines(&security, &[suite]))]
+        }
+        Some(suite) => vec![certain(lines(main, &[suite]))],
+        None if guessed => vec![
+            certain(lines(main, SUITES)),
+            Lists {
+                lines: lines(&security, SECURITY_SUITES),
+                guessed,
+            },
+        ],
+        None => {
+            let mut all = lines(main, SUITES);
+            all.extend(lines(&security, SECURITY_SUITES));
+            vec![certain(all)]
+        }
+    })
 }
 
 /// `package | version | URI suite/component architecture Packages` per line,
@@ -440,6 +485,29 @@ mod tests {
             "http://m.example/debian sid/main amd64"
         );
         assert_eq!(choose(&offers, Some("7.3.9-1")), None);
+    }
+
+    #[test]
+    fn a_security_mirror_is_looked_for_next_to_the_main_one() {
+        let mirror = |uri: &str| mirror::Mirror {
+            uri: uri.to_owned(),
+            suites: vec![],
+        };
+        let main = mirror("http://m.example/debian");
+        let security = mirror("http://s.example/debian-security");
+
+        let told = source_lists(&[main.clone(), security.clone()], None).unwrap();
+        assert_eq!(told.len(), 1);
+        let line = told[0].lines.last().unwrap();
+        assert!(line.contains("s.example/debian-security trixie-security"));
+
+        let untold = source_lists(std::slice::from_ref(&main), None).unwrap();
+        assert_eq!([untold[0].guessed, untold[1].guessed], [false, true]);
+        assert!(untold[1].lines[0].contains("m.example/debian-security bookworm-security"));
+
+        let asked = source_lists(&[main], Some("bookworm-security")).unwrap();
+        assert!(asked[0].lines[0].contains("m.example/debian-security bookworm-security"));
+        assert!(!asked[0].guessed);
     }
 
     #[test]
