@@ -32,8 +32,8 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../jobs/workloads/aborted-readdir.yaml"),
     ),
     (
-        "async-unlink",
-        include_str!("../../jobs/workloads/async-unlink.yaml"),
+        "async-create",
+        include_str!("../../jobs/workloads/async-create.yaml"),
     ),
     (
         "caps-recall",
@@ -69,8 +69,16 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../jobs/workloads/readahead-close.yaml"),
     ),
     (
+        "snap-split",
+        include_str!("../../jobs/workloads/snap-split.yaml"),
+    ),
+    (
         "snap-truncate",
         include_str!("../../jobs/workloads/snap-truncate.yaml"),
+    ),
+    (
+        "stale-parent",
+        include_str!("../../jobs/workloads/stale-parent.yaml"),
     ),
     (
         "umount-dirty-folios",
