@@ -226,6 +226,14 @@ impl Plan {
         })
     }
 
+    /// Whether trials of this workload are measured to compare arms.
+    #[must_use]
+    pub fn measures(&self, workload: &str) -> bool {
+        self.compare
+            .iter()
+            .any(|measure| measure.workload.as_deref().is_none_or(|of| of == workload))
+    }
+
     /// The workload of this name.
     #[must_use]
     pub fn workload(&self, name: &str) -> Option<&PlannedWorkload> {
@@ -494,6 +502,18 @@ arms:
   early: { control: true, target: { class: vfs_bug }, trials: 5 }
   fixed: { patches: [cure] }
 ";
+
+    #[test]
+    fn what_is_compared_is_measured() {
+        let compare = "compare:\n  - { name: n, workload: evict-truncate, counter: c }\n";
+        let plan = load(&format!("{JOB}{compare}"), &Choice::default()).unwrap();
+        assert!(plan.measures("evict-truncate") && !plan.measures("quota"));
+        let all = "compare:\n  - { name: n, counter: c }\n";
+        let plan = load(&format!("{JOB}{all}"), &Choice::default()).unwrap();
+        assert!(plan.measures("evict-truncate"));
+        let plan = load(JOB, &Choice::default()).unwrap();
+        assert!(!plan.measures("evict-truncate"));
+    }
 
     #[test]
     fn an_arm_s_own_words_win_over_the_job_s_and_the_command_line_over_both() {

@@ -299,10 +299,16 @@ async fn all_trials(
     let places = Semaphore::new(jobs.max(1));
     let mut running = FuturesUnordered::new();
     let mut serial = 0;
-    let mut next = Some(first);
+    let mut waiting = vec![first];
     let mut open = true;
+    if !bench.plan.compare.is_empty() {
+        // A compiler beside it would slow down what is measured.
+        while let Some(more) = ready.recv().await {
+            waiting.push(more);
+        }
+    }
     loop {
-        if let Some(Ready { arm, image, unseen }) = next.take() {
+        for Ready { arm, image, unseen } in waiting.drain(..) {
             for number in 1..=arm.planned() {
                 let planned = arm.workload(number);
                 let Some(planned) = planned.and_then(|name| bench.plan.workload(name)) else {
@@ -312,12 +318,11 @@ async fn all_trials(
                 let hostname = format!("trial-{serial}");
                 let (arm, image, places) = (arm.clone(), Rc::clone(&image), &places);
                 let unseen = Rc::clone(&unseen);
-                // What stops a daemon stops it for every trial under way.
-                let share = if planned.workload.disturbs_others() {
-                    all
-                } else {
-                    1
-                };
+                // What stops a daemon stops it for every trial under way, and
+                // what is measured must not depend on who else is there.
+                let alone = planned.workload.disturbs_others()
+                    || bench.plan.measures(&planned.workload.name);
+                let share = if alone { all } else { 1 };
                 running.push(async move {
                     let _places = places.acquire_many(share).await;
                     // The first one tests the kernel; the others wait for it.
@@ -336,7 +341,7 @@ async fn all_trials(
         tokio::select! {
             more = ready.recv(), if open => {
                 open = more.is_some();
-                next = more;
+                waiting.extend(more);
             }
             Some(result) = running.next(), if !running.is_empty() => result?,
             else => return Ok(()),
