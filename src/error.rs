@@ -78,8 +78,22 @@ impl Error {
             }
             cause = next.source();
         }
-        text
+        on_one_line(&text)
     }
+}
+
+/// Some messages are lists, with a line for each entry.
+fn on_one_line(text: &str) -> String {
+    let mut joined = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if joined.ends_with(':') {
+            joined.push(' ');
+        } else if !joined.is_empty() {
+            joined.push_str("; ");
+        }
+        joined.push_str(line);
+    }
+    joined
 }
 
 impl<F: Fault> From<F> for Error {
@@ -103,5 +117,20 @@ impl fmt::Debug for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.one_line())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_becomes_one_line() {
+        let text = "cannot be configured as asked:\n  A=y came out as n\n  B=y is unknown\n";
+        assert_eq!(
+            on_one_line(text),
+            "cannot be configured as asked: A=y came out as n; B=y is unknown"
+        );
+        assert_eq!(on_one_line("one"), "one");
     }
 }
