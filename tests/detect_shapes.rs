@@ -55,6 +55,15 @@ const PREFIXES: &[(&str, Prefix)] = &[
         format!("[   12.{at:06}] host kernel: ")
     }),
     ("mail", |_| ">> ".to_owned()),
+    ("stamps cut short", |at| {
+        format!("[   12.{:03}] ", at % 1000)
+    }),
+    ("a process of the kernel's", |_| {
+        "Nov 22 14:00:00 host kernel[0]: ".to_owned()
+    }),
+    ("RFC 5424", |at| {
+        format!("<4>1 2026-11-22T14:00:00.{at:06}Z host kernel - - - ")
+    }),
     ("dmesg -T", |_| "[Sun Nov 22 14:00:00 2026] ".to_owned()),
     ("colours", |at| {
         format!("\u{1b}[32m[   12.{at:06}] \u{1b}[0m\u{1b}[31m")

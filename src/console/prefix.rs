@@ -119,6 +119,8 @@ fn split(text: &str) -> (Head, &str) {
         }
         rest = strip_vendor(rest);
         rest = strip_journal(rest);
+        // Old kernels print a level that is not the first thing in a message.
+        rest = strip_level(rest, &mut head);
         // Programs write to the kernel's log too: `systemd[1]: …`, in a journal
         // after the host's name.
         head.user |= logged_by_program(rest)
@@ -215,17 +217,22 @@ fn stamp_at(bytes: &[u8]) -> Option<(usize, f64)> {
         return None;
     }
     at += 1;
-    let mut micros: u32 = 0;
-    for _ in 0..6 {
-        let digit = bytes.get(at).filter(|b| b.is_ascii_digit())?;
-        micros = micros * 10 + u32::from(digit - b'0');
+    // The kernel writes six digits; some captures cut them to three, and some
+    // write nine.
+    let point = at;
+    let (mut fraction, mut unit): (u32, u32) = (0, 1);
+    while at - point < 9
+        && let Some(digit) = bytes.get(at).filter(|b| b.is_ascii_digit())
+    {
+        fraction = fraction * 10 + u32::from(digit - b'0');
+        unit *= 10;
         at += 1;
     }
-    if bytes.get(at) != Some(&b']') {
+    if at - point < 3 || bytes.get(at) != Some(&b']') {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds since boot are small")]
-    let time = seconds as f64 + f64::from(micros) / 1e6;
+    let time = seconds as f64 + f64::from(fraction) / f64::from(unit);
     Some((at + 1, time))
 }
 
@@ -383,14 +390,26 @@ fn is_clock(text: &str) -> bool {
     })
 }
 
-/// Takes off `Nov 22 14:00:00 host kernel: ` and marks other programs' lines.
+/// Takes off `Nov 22 14:00:00 host kernel: ` and its like, and marks other
+/// programs' lines.
 fn strip_source<'a>(text: &'a str, head: &mut Head) -> &'a str {
     let reach = floor(text, STAMP_REACH);
-    if let Some(at) = memmem::find(&text.as_bytes()[..reach], b"kernel: ")
+    if let Some(at) = memmem::find(&text.as_bytes()[..reach], b"kernel")
         && (at == 0 || text.as_bytes()[at - 1] == b' ')
         && !text[..at].contains(": ")
     {
-        return &text[at + "kernel: ".len()..];
+        let rest = &text[at + "kernel".len()..];
+        // RFC 5424 has fields for a process, a kind and data, all of them empty.
+        if let Some(message) = rest.strip_prefix(": ").or(rest.strip_prefix(" - - - ")) {
+            return message;
+        }
+        // Some loggers give it a process, too: `kernel[0]: `.
+        if let Some((pid, message)) = rest.strip_prefix('[').and_then(|r| r.split_once("]: "))
+            && !pid.is_empty()
+            && pid.bytes().all(|b| b.is_ascii_digit())
+        {
+            return message;
+        }
     }
     head.user = logged_by_program(text);
     text
@@ -407,7 +426,8 @@ fn logged_by_program(text: &str) -> bool {
     };
     let name = &text[..open];
     let pid = &text[open + 1..at];
-    !pid.is_empty()
+    name.rsplit(' ').next() != Some("kernel")
+        && !pid.is_empty()
         && pid.bytes().all(|b| b.is_ascii_digit())
         && name
             .bytes()
@@ -494,6 +514,13 @@ mod tests {
             "[Nov22 14:00] Booting",
             "[  +0.000123] Booting",
             "[    1.234567 <    0.000123>] Booting",
+            "[    1.234] Booting",
+            "[    1.234567890] Booting",
+            "[    1.234567] <6>Booting",
+            "Nov 22 14:00:00 host kernel[0]: Booting",
+            "Nov 22 14:00:00 host kernel[0]: [    1.234567] Booting",
+            "<6>1 2026-11-22T14:00:00.123456Z host kernel - - - Booting",
+            "<6>1 2026-11-22T14:00:00.123456Z host kernel - - - [    1.234567] Booting",
             "> Booting",
             ">> > Booting",
             "> [    1.234567] Booting",
@@ -537,6 +564,9 @@ mod tests {
         assert!(!parse(b"[    1.600000] host kernel: BUG: x").user);
         assert!(!parse(b"[    1.600000] libceph: mon0 (1)[::1]: x").user);
         assert!(!parse(b"Nov 22 14:00:00 host kernel: BUG: x").user);
+        assert!(!parse(b"Nov 22 14:00:00 host kernel[0]: BUG: x").user);
+        assert!(!parse(b"Nov 22 14:00:00 host kernel[0]: [ 1.234567] BUG: x").user);
+        assert!(parse(b"Nov 22 14:00:00 host mykernel[0]: BUG: x").user);
         assert!(!parse(b"BUG: x").user);
     }
 
