@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kvet::cli::scan::{Format, ScanArgs, scan};
+use kvet::cli::scan::{Format, Remark, ScanArgs, scan};
 use kvet::detect::Pattern;
 use kvet::{Error, Exit};
 use object::{Object, ObjectSymbol};
@@ -21,11 +21,13 @@ struct Answer {
     result: Result<Exit, Error>,
     out: String,
     complaints: Vec<String>,
+    notes: Vec<String>,
 }
 
 fn run(files: &[PathBuf], format: Format) -> Answer {
     let mut out = Vec::new();
     let mut complaints = Vec::new();
+    let mut notes = Vec::new();
     let arguments = ScanArgs {
         files: files.to_vec(),
         format,
@@ -34,13 +36,15 @@ fn run(files: &[PathBuf], format: Format) -> Answer {
         tree: None,
         mute: Vec::new(),
     };
-    let result = scan(&arguments, &mut out, &mut |error| {
-        complaints.push(error.one_line());
+    let result = scan(&arguments, &mut out, &mut |remark| match remark {
+        Remark::Failure(error) => complaints.push(error.one_line()),
+        Remark::Note(text) => notes.push(text),
     });
     Answer {
         result,
         out: String::from_utf8(out).unwrap(),
         complaints,
+        notes,
     }
 }
 
@@ -110,11 +114,13 @@ fn people_get_title_task_and_stack() {
 }
 
 #[test]
-fn an_empty_file_is_a_log_without_findings() {
+fn an_empty_file_is_a_log_without_findings_and_said_to_be_empty() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty");
     fs::write(&empty, b"").unwrap();
-    assert_eq!(run(&[empty], Format::Json).result.unwrap(), Exit::Good);
+    let answer = run(&[empty], Format::Json);
+    assert_eq!(answer.result.unwrap(), Exit::Good);
+    assert!(answer.notes[0].ends_with("is empty: nothing was scanned"));
 }
 
 #[test]
@@ -122,18 +128,25 @@ fn what_cannot_be_scanned_is_named_and_the_rest_is_scanned() {
     let directory = tempfile::tempdir().unwrap();
     let binary = directory.path().join("binary");
     fs::write(&binary, [0_u8, 1, 2, 3, 4, 5].repeat(1000)).unwrap();
+    // As even as what a compressor writes.
+    let compressed = directory.path().join("compressed");
+    let bytes: Vec<u8> = (0..40_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    fs::write(&compressed, bytes).unwrap();
     let files = [
         directory.path().to_owned(),
         binary,
+        compressed,
         directory.path().join("absent"),
         fixture("busy_inodes.log"),
     ];
     let answer = run(&files, Format::Json);
     let error = answer.result.unwrap_err();
     assert_eq!(error.exit(), Exit::Usage);
-    assert_eq!(error.one_line(), "3 of 4 files could not be scanned");
+    assert_eq!(error.one_line(), "4 of 5 files could not be scanned");
     assert!(answer.out.contains("Busy inodes"), "{}", answer.out);
-    assert_eq!(answer.complaints.len(), 3);
+    assert_eq!(answer.complaints.len(), 4);
     assert!(
         answer.complaints[0].ends_with("is a directory, not a log"),
         "{:?}",
@@ -145,7 +158,12 @@ fn what_cannot_be_scanned_is_named_and_the_rest_is_scanned() {
         answer.complaints
     );
     assert!(
-        answer.complaints[2].contains("cannot read"),
+        answer.complaints[2].contains("binary data"),
+        "{:?}",
+        answer.complaints
+    );
+    assert!(
+        answer.complaints[3].contains("cannot read"),
         "{:?}",
         answer.complaints
     );

@@ -137,7 +137,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Scan(arguments) => scan::scan(
             &arguments,
             &mut std::io::stdout().lock(),
-            &mut output::complain,
+            &mut output::remark,
         ),
         Subcommands::Cluster(arguments) => {
             cluster::run(arguments, &context, &mut std::io::stdout()).await

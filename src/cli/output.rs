@@ -7,6 +7,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
 use crate::report::Style;
 
@@ -88,4 +89,12 @@ pub(super) fn complain(error: &Error) {
     }
     // Nobody is left to complain to if this fails.
     drop(writeln!(io::stderr().lock(), "{}", text.trim_end()));
+}
+
+/// Says what a scan has to say besides its findings.
+pub(super) fn remark(remark: Remark<'_>) {
+    match remark {
+        Remark::Failure(error) => complain(error),
+        Remark::Note(text) => drop(writeln!(io::stderr().lock(), "note     {text}")),
+    }
 }

@@ -1,8 +1,9 @@
 //! `kvet scan`: findings in any kernel log.
 //!
 //! Reads files or standard input in chunks and prints each finding as soon as
-//! its report is complete; a file that cannot be read is reported and the
-//! others are scanned all the same.
+//! its report is complete, and of a log that is still being written its title as
+//! soon as it can be told; a file that cannot be read is reported and the others
+//! are scanned all the same.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -128,12 +129,21 @@ impl Fault for ScanError {
     }
 }
 
-/// Scans what the arguments name; findings go to `out`, what is wrong with a
-/// file to `complain` as it is found. Good means no findings, bad some.
+/// What there is to say besides findings.
+#[derive(Debug)]
+pub enum Remark<'a> {
+    /// A file could not be scanned.
+    Failure(&'a Error),
+    /// Nothing is wrong with the scan.
+    Note(String),
+}
+
+/// Scans what the arguments name; findings go to `out`, everything else to
+/// `tell`. Good means no findings, bad some.
 pub fn scan(
     args: &ScanArgs,
     out: &mut dyn Write,
-    complain: &mut dyn FnMut(&Error),
+    tell: &mut dyn FnMut(Remark<'_>),
 ) -> Result<Exit, Error> {
     if let Some(corpus) = &args.corpus {
         return scan_corpus(corpus, out).map_err(Error::from);
@@ -146,7 +156,17 @@ pub fn scan(
     let mut found = false;
     let mut failed = Vec::new();
     for path in &args.files {
-        let result = scan_file(path, &mut |mut finding| {
+        let live = path == Path::new("-");
+        let result = scan_file(path, &mut |sighting| {
+            let mut finding = match sighting {
+                Sighting::Complete(finding) => *finding,
+                Sighting::Begun { title, line, .. } => {
+                    if live {
+                        tell(Remark::Note(format!("line {line}: {title} ...")));
+                    }
+                    return Ok(());
+                }
+            };
             if is_muted(&finding, &args.mute) {
                 return Ok(());
             }
@@ -157,7 +177,14 @@ pub fn scan(
             print(path, &finding, symbols.as_ref(), args.format, out)
         });
         match result {
-            Ok(()) => {}
+            Ok(0) => {
+                // Clean, for want of anything else, but hardly what was meant.
+                let path = path.display();
+                tell(Remark::Note(format!(
+                    "{path} is empty: nothing was scanned"
+                )));
+            }
+            Ok(_) => {}
             Err(error @ ScanError::Write(_)) => return Err(error.into()),
             Err(error) => failed.push(error),
         }
@@ -168,7 +195,7 @@ pub fn scan(
         1 if total == 1 => Err(failed.remove(0).into()),
         count => {
             for error in failed {
-                complain(&error.into());
+                tell(Remark::Failure(&error.into()));
             }
             Err(ScanError::Some {
                 failed: count,
@@ -186,24 +213,25 @@ fn is_muted(finding: &Finding, mutes: &[Pattern]) -> bool {
     })
 }
 
+/// Scans one file to its end; how many bytes that were.
 fn scan_file(
     path: &Path,
-    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
-) -> Result<(), ScanError> {
+    seen: &mut dyn FnMut(Sighting) -> Result<(), ScanError>,
+) -> Result<u64, ScanError> {
     let name = path.display().to_string();
     let read = |source| ScanError::Read {
         path: name.clone(),
         source,
     };
     if path == Path::new("-") {
-        return scan_stream(&mut io::stdin().lock(), &name, found).map(drop);
+        return scan_stream(&mut io::stdin().lock(), &name, seen);
     }
     let mut file = File::open(path).map_err(read)?;
     let before = file.metadata().map_err(read)?;
     if before.is_dir() {
         return Err(ScanError::Directory { path: name });
     }
-    let count = scan_stream(&mut file, &name, found)?;
+    let count = scan_stream(&mut file, &name, seen)?;
     if before.is_file() && count < before.len() {
         return Err(ScanError::Shrank {
             path: name,
@@ -211,14 +239,14 @@ fn scan_file(
             size: before.len(),
         });
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Reads a log to its end; how many bytes that were.
 fn scan_stream(
     stream: &mut dyn Read,
     name: &str,
-    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
+    seen: &mut dyn FnMut(Sighting) -> Result<(), ScanError>,
 ) -> Result<u64, ScanError> {
     let mut scanner = Scanner::new();
     let mut chunk = vec![0; CHUNK];
@@ -228,7 +256,7 @@ fn scan_stream(
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(source) => {
-                complete(scanner.end(), found)?;
+                scanner.end().into_iter().try_for_each(&mut *seen)?;
                 return Err(ScanError::Read {
                     path: name.to_owned(),
                     source,
@@ -236,7 +264,7 @@ fn scan_stream(
             }
         };
         if length == 0 {
-            complete(scanner.end(), found)?;
+            scanner.end().into_iter().try_for_each(&mut *seen)?;
             return Ok(count);
         }
         if count == 0 && is_binary(&chunk[..length]) {
@@ -245,24 +273,15 @@ fn scan_stream(
             });
         }
         count += length as u64;
-        complete(scanner.push(&chunk[..length]), found)?;
+        scanner
+            .push(&chunk[..length])
+            .into_iter()
+            .try_for_each(&mut *seen)?;
     }
-}
-
-fn complete(
-    sightings: Vec<Sighting>,
-    found: &mut dyn FnMut(Finding) -> Result<(), ScanError>,
-) -> Result<(), ScanError> {
-    for sighting in sightings {
-        if let Sighting::Complete(finding) = sighting {
-            found(*finding)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether the beginning of a file is no text. Consoles do print a few bytes
-/// of garbage, so it takes many.
+/// of garbage, so it takes many; of what is compressed they are a tenth.
 fn is_binary(beginning: &[u8]) -> bool {
     let sample = &beginning[..beginning.len().min(SAMPLE)];
     let strange = sample
@@ -271,7 +290,7 @@ fn is_binary(beginning: &[u8]) -> bool {
             **byte < b' ' && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b | 0x08 | 0x07)
         })
         .count();
-    strange * 10 > sample.len()
+    strange * 20 > sample.len()
 }
 
 /// A finding in a file, as it is printed.
