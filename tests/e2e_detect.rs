@@ -38,6 +38,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The configuration, as the jobs' objects are kept by it.
 const FRAGMENTS: &[&str] = &["base", "ceph", "debug-vfs", "lkdtm"];
 
+/// With all that kvet's kernels can be made to watch.
+const HEAVY: &[&str] = &[
+    "base",
+    "ceph",
+    "debug-vfs",
+    "debug-heavy",
+    "detectors",
+    "lkdtm",
+];
+
 /// One failure, and the finding it must give.
 struct Provocation {
     /// As `/sys/kernel/debug/provoke-crash/DIRECT` calls it.
@@ -126,6 +136,52 @@ const PROVOCATIONS: &[Provocation] = &[
     },
 ];
 
+/// What only a kernel with more detectors than most tells.
+const WATCHED: &[Provocation] = &[
+    Provocation {
+        name: "SLAB_LINEAR_OVERFLOW",
+        variant: None,
+        class: Class::Kasan,
+        title: "KASAN: slab-out-of-bounds Write in lkdtm_SLAB_LINEAR_OVERFLOW",
+    },
+    Provocation {
+        name: "READ_AFTER_FREE",
+        variant: None,
+        class: Class::Kasan,
+        title: "KASAN: slab-use-after-free Read in lkdtm_READ_AFTER_FREE",
+    },
+    Provocation {
+        name: "SLAB_FREE_DOUBLE",
+        variant: None,
+        class: Class::Kasan,
+        title: "KASAN: double-free in lkdtm_SLAB_FREE_DOUBLE",
+    },
+    Provocation {
+        name: "ARRAY_BOUNDS",
+        variant: None,
+        class: Class::Ubsan,
+        title: "UBSAN: array-index-out-of-bounds in lkdtm_ARRAY_BOUNDS",
+    },
+    Provocation {
+        name: "CORRUPT_LIST_ADD",
+        variant: None,
+        class: Class::KernelBug,
+        title: "BUG: corrupted list in lkdtm_CORRUPT_LIST_ADD",
+    },
+    Provocation {
+        name: "SPINLOCKUP",
+        variant: None,
+        class: Class::Lockdep,
+        title: "possible deadlock in lkdtm_SPINLOCKUP",
+    },
+    Provocation {
+        name: "HARDLOCKUP",
+        variant: None,
+        class: Class::HardLockup,
+        title: "BUG: hard lockup in lkdtm_HARDLOCKUP",
+    },
+];
+
 /// Files that have RCU complain first, and of one stall once.
 const IMPATIENT_RCU: &[(&str, &str)] = &[
     ("/proc/sys/kernel/soft_watchdog", "0"),
@@ -140,7 +196,7 @@ const HASTE: &[(&str, &str)] = &[
 ];
 
 /// Prepares the kernel of Debian's source of this version.
-async fn kernel(version: &str) -> PathBuf {
+async fn kernel(version: &str, fragments: &[&str]) -> PathBuf {
     let (context, store) = (Context::default(), Store::open().unwrap());
     let branch: Vec<&str> = version.split('.').take(2).collect();
     let spec = SourceSpec::Debian {
@@ -150,7 +206,7 @@ async fn kernel(version: &str) -> PathBuf {
     };
     let tree = fetch(&context, &store, &spec).await.unwrap();
     let kconfigs = Path::new(env!("CARGO_MANIFEST_DIR")).join("kconfigs");
-    let fragments: Vec<Fragment> = FRAGMENTS
+    let fragments: Vec<Fragment> = fragments
         .iter()
         .map(|name| Fragment::find(&kconfigs, Path::new("."), name).unwrap())
         .collect();
@@ -175,7 +231,7 @@ impl Guest {
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-no-reboot", "-machine", "q35"])
             .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-            .args(["-smp", "2", "-m", "512M"])
+            .args(["-smp", "2", "-m", "1024M"])
             .arg("-kernel")
             .arg(kernel)
             .arg("-initrd")
@@ -270,8 +326,14 @@ impl Guest {
 /// kernel panics.
 fn end_of_report(class: Class) -> Option<&'static str> {
     match class {
-        Class::Warning => Some("---[ end trace "),
-        Class::HungTask | Class::SoftLockup | Class::RcuStall => Some("</TASK>\r\n"),
+        Class::Warning | Class::Ubsan => Some("---[ end trace "),
+        // What it says of itself after the report.
+        Class::Kasan => Some("Disabling lock debugging"),
+        Class::HungTask
+        | Class::SoftLockup
+        | Class::HardLockup
+        | Class::RcuStall
+        | Class::Lockdep => Some("</TASK>\r\n"),
         _ => None,
     }
 }
@@ -319,36 +381,45 @@ fn record(name: &str, release: &str, console: &[u8], first_line: Option<u64>) {
 
 #[tokio::test]
 async fn linux_6_1_s_failures_are_named_and_nothing_else() {
-    every_failure_is_named("6.1.192").await;
+    every_failure_is_named("6.1.192", FRAGMENTS, PROVOCATIONS).await;
 }
 
 #[tokio::test]
 async fn linux_6_12_s_failures_are_named_and_nothing_else() {
-    every_failure_is_named("6.12.117").await;
+    every_failure_is_named("6.12.117", FRAGMENTS, PROVOCATIONS).await;
 }
 
 #[tokio::test]
 async fn linux_7_3_s_failures_are_named_and_nothing_else() {
-    every_failure_is_named("7.3.4").await;
+    every_failure_is_named("7.3.4", FRAGMENTS, PROVOCATIONS).await;
+}
+
+#[tokio::test]
+async fn what_linux_7_3_watches_for_on_request_is_named() {
+    every_failure_is_named("7.3.4", HEAVY, WATCHED).await;
 }
 
 /// Boots, works a little and powers off: nothing of it is a finding.
-async fn a_clean_boot_is_clean(kernel: &Path, rootfs: &Rootfs) {
+async fn a_clean_boot_is_clean(kernel: &Path, rootfs: &Rootfs, name: &str) {
     let mut guest = Guest::boot(kernel, rootfs).await;
     guest.start(&GuestStep::Sync).await;
     guest.finished().await;
     guest.link.power_off().await.unwrap();
     let console = guest.trouble(None).await;
     assert_eq!(scan(&console), []);
-    record("clean_boot", &guest.release, &console, None);
+    record(name, &guest.release, &console, None);
 }
 
-async fn every_failure_is_named(version: &str) {
-    let kernel = kernel(version).await;
+async fn every_failure_is_named(version: &str, fragments: &[&str], provocations: &[Provocation]) {
+    let kernel = kernel(version, fragments).await;
     let (rootfs, _home) = rootfs().await;
-    a_clean_boot_is_clean(&kernel, &rootfs).await;
+    let name = match fragments {
+        HEAVY => "clean_boot_watched",
+        _ => "clean_boot",
+    };
+    a_clean_boot_is_clean(&kernel, &rootfs, name).await;
     let mut wrong = Vec::new();
-    for provocation in PROVOCATIONS {
+    for provocation in provocations {
         let mut guest = Guest::boot(&kernel, &rootfs).await;
         assert_eq!(scan(&guest.console()), [], "the boot is clean");
         let haste = HASTE
