@@ -70,13 +70,17 @@ async fn the_fragments_serve_old_and_new_kernels() {
             "lockdep",
             "kasan",
             "debug-heavy",
+            "detectors",
             "debug-info",
+            "profile",
+            "fault-injection",
+            "landlock",
         ];
-        for more in [&["debug-vfs"][..], &rest] {
-            let names = [&["base", "ceph"], more].concat();
+        let all = [&["base", "ceph"], &rest[..]].concat();
+        for names in [&["base"][..], &["base", "ceph", "debug-vfs"], &all] {
             let context = Context::default();
             let patched = patch(&context, &store, &tree, &[]).await.unwrap();
-            if let Err(error) = configure(&context, &store, patched, &fragments(&names)).await {
+            if let Err(error) = configure(&context, &store, patched, &fragments(names)).await {
                 panic!("{package} with {names:?}: {error}");
             }
         }
