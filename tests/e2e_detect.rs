@@ -165,20 +165,14 @@ const WATCHED: &[Provocation] = &[
     Provocation {
         name: "CORRUPT_LIST_ADD",
         variant: None,
-        class: Class::KernelBug,
-        title: "BUG: corrupted list in lkdtm_CORRUPT_LIST_ADD",
-    },
-    Provocation {
-        name: "SPINLOCKUP",
-        variant: None,
-        class: Class::Lockdep,
-        title: "possible deadlock in lkdtm_SPINLOCKUP",
+        class: Class::Warning,
+        title: "WARNING in lkdtm_CORRUPT_LIST_ADD",
     },
     Provocation {
         name: "HARDLOCKUP",
         variant: None,
         class: Class::HardLockup,
-        title: "BUG: hard lockup in lkdtm_HARDLOCKUP",
+        title: "BUG: hard lockup in direct_entry",
     },
 ];
 
@@ -445,7 +439,9 @@ async fn every_failure_is_named(version: &str, fragments: &[&str], provocations:
             .all(|found| found.class == provocation.class)
             && match provocation.class {
                 // A processor that waits for the stuck one is stuck as well.
-                Class::SoftLockup | Class::RcuStall => findings.iter().any(named_so),
+                Class::SoftLockup | Class::HardLockup | Class::RcuStall => {
+                    findings.iter().any(named_so)
+                }
                 // A task that hangs is told of at every check.
                 _ => findings.iter().all(named_so) && first.is_some(),
             };
