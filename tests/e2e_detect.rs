@@ -1,8 +1,8 @@
 //! Kernels that misbehave on request, and what the detector makes of them.
 //!
-//! Boots kernels of three branches with `kconfigs/lkdtm.config`, provokes each
-//! failure in a guest of its own and scans the console; a guest that nothing is
-//! provoked in must give no finding. The kernels are prepared in the user's
+//! Boots kernels of three branches with `kconfigs/lkdtm.config`, and one with
+//! every detector on, provokes each failure in a guest of its own and scans the
+//! console; a guest that nothing is provoked in must give no finding. The kernels are prepared in the user's
 //! cache (from cold: minutes each).
 //!
 //! `KVET_RECORD=1` also writes the consoles, trimmed and redacted, to

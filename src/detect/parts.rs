@@ -374,6 +374,11 @@ impl Reader<'_> {
         };
         let Ok(cpu) = cpu.parse::<u32>() else { return };
         if !main {
+            // A processor that takes no interrupts is told of by another one,
+            // and tells of itself only when it gets an NMI.
+            if self.headers == 0 && self.report.hit.cpu == Some(cpu) {
+                self.running(cpu, rest);
+            }
             return;
         }
         self.headers += 1;
@@ -395,9 +400,14 @@ impl Reader<'_> {
         {
             self.parts.interleaved = true;
         }
+        self.running(cpu, rest);
+    }
+
+    /// What runs on a processor: `… PID: 1 Comm: init Not tainted 6.1.0 #1`.
+    fn running(&mut self, cpu: u32, rest: &str) {
         if self.parts.cpu.is_none() {
             self.parts.cpu = Some(cpu);
-            self.parts.pid = self.parts.pid.or(pid);
+            self.parts.pid = self.parts.pid.or_else(|| number_after(rest, "PID: "));
             if let Some((_, comm)) = rest.split_once("Comm: ") {
                 let end = comm
                     .find(" Not tainted")
@@ -507,10 +517,11 @@ fn number_after(text: &str, word: &str) -> Option<u32> {
     rest[..end].parse().ok()
 }
 
-/// `2 locks held by worker/321:`
+/// `2 locks held by worker/321:`, and from 7.3 on
+/// `locks held by worker/321: 2, last CPU#1:`.
 pub(super) fn holder(text: &str) -> Option<Holder> {
     let (_, rest) = text
-        .split_once(" locks held by ")
+        .split_once("locks held by ")
         .or_else(|| text.split_once(" lock held by "))?;
     let (task, rest) = rest.trim_end_matches(':').rsplit_once('/')?;
     let pid = rest.split(|c: char| !c.is_ascii_digit()).next();
