@@ -169,6 +169,19 @@ fn what_cannot_be_scanned_is_named_and_the_rest_is_scanned() {
     );
 }
 
+/// A log may be a hostile guest's, and a terminal obeys U+009B as well.
+#[test]
+fn people_get_no_control_characters_out_of_a_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let line = "[    1.000000] Kernel panic - not syncing: a\u{7}b\u{9b}31mc\u{8}d\n";
+    fs::write(&log, line).unwrap();
+    let answer = run(&[log], Format::Human);
+    assert!(answer.out.contains("kernel panic: a"), "{}", answer.out);
+    let mut shown = answer.out.chars().filter(|c| *c != '\n');
+    assert!(!shown.any(char::is_control), "{:?}", answer.out);
+}
+
 #[test]
 fn one_bad_file_is_told_by_its_own_error() {
     let answer = run(&[PathBuf::from("/")], Format::Json);

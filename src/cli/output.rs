@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
-use crate::report::Style;
+use crate::report::{Style, printable};
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -95,6 +95,12 @@ pub(super) fn complain(error: &Error) {
 pub(super) fn remark(remark: Remark<'_>) {
     match remark {
         Remark::Failure(error) => complain(error),
-        Remark::Note(text) => drop(writeln!(io::stderr().lock(), "note     {text}")),
+        Remark::Note(text) => {
+            drop(writeln!(
+                io::stderr().lock(),
+                "note     {}",
+                printable(&text)
+            ));
+        }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::{self, Finding, Pattern, Place, Scanner, Sighting, Symbols};
 use crate::error::{Error, Exit, Fault};
+use crate::report::printable;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -161,7 +162,7 @@ pub fn scan(
             let mut finding = match sighting {
                 Sighting::Complete(finding) => *finding,
                 Sighting::Begun { title, line, .. } => {
-                    if live {
+                    if live && !args.mute.iter().any(|mute| mute.matches(&title)) {
                         tell(Remark::Note(format!("line {line}: {title} ...")));
                     }
                     return Ok(());
@@ -317,9 +318,18 @@ fn print(
             },
             out,
         ),
-        Format::Human => human(&file, finding, symbols, out)
-            .and_then(|()| out.flush())
-            .map_err(ScanError::Write),
+        Format::Human => {
+            let mut text = Vec::new();
+            human(&file, finding, symbols, &mut text)
+                .and_then(|()| {
+                    let text = String::from_utf8_lossy(&text);
+                    let mut lines = text.lines();
+                    // Whoever wrote the log gets no escapes to a terminal.
+                    lines.try_for_each(|line| writeln!(out, "{}", printable(line)))
+                })
+                .and_then(|()| out.flush())
+                .map_err(ScanError::Write)
+        }
     }
 }
 
@@ -409,7 +419,7 @@ fn places(finding: &Finding, symbols: &Symbols, out: &mut dyn Write) -> io::Resu
             }
             writeln!(out)?;
             if let Some(source) = source {
-                writeln!(out, "        {}", source.trim())?;
+                writeln!(out, "        {}", source.trim().replace('\t', " "))?;
             }
         }
     }
