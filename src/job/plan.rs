@@ -13,7 +13,7 @@ use super::load::{JobError, Text, nearest};
 use super::spec::{ArmSpec, CounterTable, Job, Measure, WorkloadSpec};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
-use crate::kernel::SourceSpec;
+use crate::kernel::{KernelVersion, SourceSpec};
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
 
@@ -95,6 +95,14 @@ impl Arm {
     pub fn planned(&self) -> u32 {
         let workloads = u32::try_from(self.workloads.len()).unwrap_or(u32::MAX);
         self.trials.saturating_mul(workloads)
+    }
+
+    /// The same arm without these workloads.
+    #[must_use]
+    pub fn without(&self, workloads: &[String]) -> Self {
+        let mut arm = self.clone();
+        arm.workloads.retain(|name| !workloads.contains(name));
+        arm
     }
 
     /// The workload of trial `number`, from 1: all trials of the first come
@@ -232,6 +240,16 @@ impl Plan {
         self.compare
             .iter()
             .any(|measure| measure.workload.as_deref().is_none_or(|of| of == workload))
+    }
+
+    /// The arm's workloads that are for later kernels than this one.
+    #[must_use]
+    pub fn too_new(&self, arm: &Arm, kernel: &KernelVersion) -> Vec<String> {
+        let too_new = |name: &&String| {
+            let planned = self.workload(name);
+            planned.is_some_and(|planned| !planned.workload.serves(kernel))
+        };
+        arm.workloads.iter().filter(too_new).cloned().collect()
     }
 
     /// The workload of this name.
@@ -443,7 +461,11 @@ impl fmt::Display for Plan {
         writeln!(f, "cluster   {}", self.cluster.summary())?;
         for PlannedWorkload { workload, .. } in &self.workloads {
             let steps = workload.steps.len();
-            writeln!(f, "workload  {} ({steps} steps)", workload.name)?;
+            write!(f, "workload  {} ({steps} steps", workload.name)?;
+            if let Some(from) = &workload.from {
+                write!(f, ", from {from}")?;
+            }
+            writeln!(f, ")")?;
         }
         writeln!(
             f,
@@ -605,6 +627,22 @@ arms:
             ..only
         };
         assert!(matches!(load(&job, &nothing), Err(JobError::Choice(..))));
+    }
+
+    #[test]
+    fn a_kernel_leaves_out_what_is_for_later_ones() {
+        let job = with_workloads("[evict-truncate, encrypted-names]");
+        let plan = load(&job, &Choice::default()).unwrap();
+        assert!(
+            plan.to_string()
+                .contains("encrypted-names (9 steps, from 6.6)")
+        );
+        let workloads = |kernel: &str| {
+            let left_out = plan.too_new(&plan.arms[0], &kernel.parse().unwrap());
+            plan.arms[0].without(&left_out).workloads
+        };
+        assert_eq!(workloads("6.5.13"), ["evict-truncate"]);
+        assert_eq!(workloads("6.6-rc1"), ["evict-truncate", "encrypted-names"]);
     }
 
     #[test]

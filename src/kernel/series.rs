@@ -182,7 +182,13 @@ pub enum SeriesError {
 
 impl Fault for SeriesError {
     fn exit(&self) -> Exit {
-        Exit::Usage
+        match self {
+            // Of this kernel the other arms have something to tell.
+            Self::NoRange { .. } => Exit::Undecided,
+            Self::Unknown { .. } | Self::Description { .. } | Self::Unreadable { .. } => {
+                Exit::Usage
+            }
+        }
     }
 }
 
@@ -462,6 +468,8 @@ mod tests {
                 text.contains("6.12 to before 6.13; 7.3 to before 7.4"),
                 "{text}"
             );
+            // The arm has no kernel; the run goes on.
+            assert_eq!(error.exit(), Exit::Undecided);
         }
     }
 

@@ -89,6 +89,9 @@ pub struct KernelFacts {
     pub cached: bool,
     /// The patches applied, in order: file name and SHA-256.
     pub patches: Vec<(String, String)>,
+    /// The arm's workloads that are for later kernels than this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// The machine a run ran on.

@@ -91,6 +91,7 @@ pub fn human(report: &Report, style: Style) -> String {
     text.push_str(&grid(&by_workload(report)));
     text.push_str(&grid(&comparison(report)));
     text.push_str(&coverage(report));
+    text.push_str(&left_out(report));
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  {}", printable(reason));
     }
@@ -117,6 +118,20 @@ pub fn human(report: &Report, style: Style) -> String {
             "  known, not counted: {} (in {arm})",
             printable(title)
         );
+    }
+    text
+}
+
+/// Workloads that a kernel is too old for.
+fn left_out(report: &Report) -> String {
+    let mut text = String::new();
+    for arm in &report.arms {
+        let Some(kernel) = &arm.kernel else { continue };
+        if !kernel.left_out.is_empty() {
+            let (name, release) = (&arm.result.name, printable(&kernel.release));
+            let workloads = kernel.left_out.join(", ");
+            let _ = writeln!(text, "  {name}: {release} is too old for {workloads}");
+        }
     }
     text
 }
@@ -279,7 +294,7 @@ fn percent(chance: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::model::{Comparison, Coverage, HostFacts, Measured};
+    use crate::report::model::{Comparison, Coverage, HostFacts, KernelFacts, Measured};
     use crate::verdict::{ArmResult, Judged, judge};
 
     fn measured(workload: &str) -> Measured {
@@ -363,5 +378,23 @@ mod tests {
         assert!(text.contains("  fixed           3/3 clean"), "{text}");
         assert!(text.contains("every control shows the target"), "{text}");
         assert!(text.contains("5.0 %"), "{text}");
+    }
+
+    #[test]
+    fn what_a_kernel_is_too_old_for_is_told() {
+        let mut report = report();
+        report.arms[1].kernel = Some(KernelFacts {
+            release: "6.1.192".to_owned(),
+            origin: String::new(),
+            key: String::new(),
+            cached: true,
+            patches: Vec::new(),
+            left_out: vec!["encrypted-names".to_owned()],
+        });
+        let text = human(&report, Style::Plain);
+        assert!(
+            text.contains("\n  fixed: 6.1.192 is too old for encrypted-names\n"),
+            "{text}"
+        );
     }
 }

@@ -31,7 +31,7 @@ use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host;
 use crate::job::{Arm, Plan, PlannedWorkload};
-use crate::kernel::{self, Fragment, KernelImage};
+use crate::kernel::{self, Fragment, KernelImage, KernelVersion};
 use crate::process::{Namespace, ProcessError};
 use crate::report::Report;
 use crate::rootfs::{self, Recipe, Rootfs};
@@ -130,9 +130,10 @@ async fn build_arms(
 ) -> Result<(), Error> {
     for arm in &plan.arms {
         match kernel(context, store, arm).await {
-            Ok(image) => {
-                record.kernel(&arm.name, &image)?;
-                let arm = arm.clone();
+            Ok((image, version)) => {
+                let left_out = plan.too_new(arm, &version);
+                record.kernel(&arm.name, &image, &left_out)?;
+                let arm = arm.without(&left_out);
                 let image = Rc::new(image);
                 let unseen = Rc::default();
                 let arm = Ready { arm, image, unseen };
@@ -156,8 +157,12 @@ async fn build_arms(
     Ok(())
 }
 
-/// Makes one arm's kernel, or finds it in the store.
-async fn kernel(context: &Context, store: &Store, arm: &Arm) -> Result<KernelImage, Error> {
+/// Makes one arm's kernel, or finds it in the store; and its version.
+async fn kernel(
+    context: &Context,
+    store: &Store,
+    arm: &Arm,
+) -> Result<(KernelImage, KernelVersion), Error> {
     let tree = kernel::fetch(context, store, &arm.source).await?;
     let mut series = Vec::new();
     for path in &arm.patches {
@@ -176,7 +181,8 @@ async fn kernel(context: &Context, store: &Store, arm: &Arm) -> Result<KernelIma
         let name = name.strip_suffix(".config").unwrap_or(&name);
         fragments.push(Fragment::find(directory, directory, name)?);
     }
-    kernel::prepare(context, store, &tree, &series, &fragments, 0).await
+    let image = kernel::prepare(context, store, &tree, &series, &fragments, 0).await?;
+    Ok((image, tree.version))
 }
 
 fn split(path: &Path) -> (&Path, String) {

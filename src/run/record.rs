@@ -179,8 +179,14 @@ impl Record {
         self.arm(arm).join(number.to_string())
     }
 
-    /// Keeps what an arm's kernel was made from.
-    pub fn kernel(&self, arm: &str, image: &KernelImage) -> Result<(), RecordError> {
+    /// Keeps what an arm's kernel was made from, and which workloads it cannot
+    /// run.
+    pub fn kernel(
+        &self,
+        arm: &str,
+        image: &KernelImage,
+        left_out: &[String],
+    ) -> Result<(), RecordError> {
         let directory = self.arm(arm);
         std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
         for file in [&image.config, &image.log] {
@@ -189,7 +195,11 @@ impl Record {
                 std::fs::copy(file, &to).map_err(io_error("write", &to))?;
             }
         }
-        write_json(&directory.join("kernel.json"), &kernel_facts(image))?;
+        let facts = KernelFacts {
+            left_out: left_out.to_vec(),
+            ..kernel_facts(image)
+        };
+        write_json(&directory.join("kernel.json"), &facts)?;
         Ok(())
     }
 
@@ -283,6 +293,12 @@ impl Record {
         let day = beginning.started.to_zoned(TimeZone::UTC).date();
         let mut arms = Vec::new();
         for arm in &plan.arms {
+            let directory = self.arm(&arm.name);
+            let kernel = directory.join("kernel.json");
+            let kernel: Option<KernelFacts> =
+                kernel.exists().then(|| read_json(&kernel)).transpose()?;
+            let left_out = kernel.iter().flat_map(|kernel| kernel.left_out.clone());
+            let arm = arm.without(&left_out.collect::<Vec<_>>());
             let mut judged = Vec::new();
             let mut measured = Vec::new();
             for trial in self.trials(&arm.name, arm.planned())? {
@@ -294,10 +310,6 @@ impl Record {
                     counters: trial.counters,
                 });
             }
-            let directory = self.arm(&arm.name);
-            let kernel = directory.join("kernel.json");
-            let kernel: Option<KernelFacts> =
-                kernel.exists().then(|| read_json(&kernel)).transpose()?;
             arms.push(ArmReport {
                 result: ArmResult {
                     name: arm.name.clone(),
@@ -350,6 +362,7 @@ fn kernel_facts(image: &KernelImage) -> KernelFacts {
             .iter()
             .map(|patch| (patch.name.clone(), patch.sha256.clone()))
             .collect(),
+        left_out: Vec::new(),
     }
 }
 

@@ -57,7 +57,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
         return Err(ShellError::Which(names.join(", ")).into());
     };
-    let image = super::kernel(context, store, arm).await?;
+    let (image, _) = super::kernel(context, store, arm).await?;
     let recipe = Recipe::find("shell", plan.job.parent().unwrap_or(&plan.job))?;
     let rootfs = rootfs::build(context, store, &recipe).await?;
     let namespace = crate::cluster::private_network(CLUSTER_ADDRESS).await?;

@@ -72,6 +72,11 @@ pub enum GuestStep {
         )]
         kill_after: Option<Duration>,
     },
+    /// stat(2) of what the last `list` of a directory found, by name.
+    StatListed {
+        /// The directory, as `open` named it.
+        handle: String,
+    },
     /// chmod(2).
     Chmod {
         /// The file.
@@ -222,6 +227,12 @@ pub enum GuestStep {
         #[serde(default)]
         remove: bool,
     },
+    /// Has an empty directory encrypt what will be in it, names included, with
+    /// a key that everybody may know.
+    Encrypt {
+        /// The directory.
+        path: String,
+    },
     /// Sets an extended attribute, such as `ceph.quota.max_bytes`.
     SetXattr {
         /// The file or directory.
@@ -361,6 +372,7 @@ impl GuestStep {
             Self::Rename { .. } => "rename",
             Self::Symlink { .. } => "symlink",
             Self::List { .. } => "list",
+            Self::StatListed { .. } => "stat_listed",
             Self::Chmod { .. } => "chmod",
             Self::Open { .. } => "open",
             Self::Write { .. } => "write",
@@ -376,6 +388,7 @@ impl GuestStep {
             Self::Truncate { .. } => "truncate",
             Self::WaitSize { .. } => "wait_size",
             Self::Snapshot { .. } => "snapshot",
+            Self::Encrypt { .. } => "encrypt",
             Self::SetXattr { .. } => "set_xattr",
             Self::DropCaches { .. } => "drop_caches",
             Self::Sync => "sync",
@@ -414,6 +427,7 @@ impl GuestStep {
             | Self::Truncate { path, .. }
             | Self::WaitSize { path, .. }
             | Self::Snapshot { path, .. }
+            | Self::Encrypt { path }
             | Self::SetXattr { path, .. }
             | Self::Collect { path }
             | Self::WriteFile { path, .. } => Some(path),
@@ -422,6 +436,7 @@ impl GuestStep {
             | Self::Readahead { handle, .. }
             | Self::Fsync { handle }
             | Self::List { handle, .. }
+            | Self::StatListed { handle }
             | Self::Close { handle } => Some(handle),
             Self::Syncfs { mount } => Some(mount),
             Self::Storm(storm) => Some(&storm.name),

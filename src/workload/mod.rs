@@ -24,6 +24,7 @@ pub use host::HostStep;
 pub use storm::{BLOCK, Mix, Storm};
 
 use crate::error::{Exit, Fault};
+use crate::kernel::KernelVersion;
 
 /// The workloads that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
@@ -38,6 +39,10 @@ const SHIPPED: &[(&str, &str)] = &[
     (
         "caps-recall",
         include_str!("../../jobs/workloads/caps-recall.yaml"),
+    ),
+    (
+        "encrypted-names",
+        include_str!("../../jobs/workloads/encrypted-names.yaml"),
     ),
     (
         "evict-truncate",
@@ -159,6 +164,9 @@ pub struct Workload {
     /// The functions or states of the kernel it is meant to reach.
     #[serde(default)]
     pub reaches: Vec<String>,
+    /// The first kernel that can run it: arms of earlier ones leave it out.
+    #[serde(default)]
+    pub from: Option<KernelVersion>,
     /// Options the cluster needs, such as `mds_session_blocklist_on_evict`.
     #[serde(default, deserialize_with = "values::scalars")]
     pub cluster: BTreeMap<String, String>,
@@ -292,6 +300,13 @@ impl Step {
 }
 
 impl Workload {
+    /// Whether this kernel can run it.
+    #[must_use]
+    pub fn serves(&self, kernel: &KernelVersion) -> bool {
+        let from = self.from.as_ref();
+        from.is_none_or(|from| from.numbers() <= kernel.numbers())
+    }
+
     /// The names of the workloads that come with kvet.
     #[must_use]
     pub fn shipped() -> Vec<&'static str> {

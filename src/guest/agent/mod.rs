@@ -10,6 +10,7 @@
 //! off. There is no async runtime in here.
 
 mod counters;
+mod encryption;
 mod failure;
 mod faults;
 mod files;

@@ -12,8 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::AtFlags;
+
 use super::paths::{expand, mount_point, own_directory, resolve};
-use super::{counters, faults, files, mounts, system};
+use super::{counters, encryption, faults, files, mounts, system};
 use crate::guest::HELPER;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport, Welcome};
 use crate::guest::storm;
@@ -32,6 +34,8 @@ pub(super) struct Guest {
 struct State {
     welcome: Option<Welcome>,
     handles: HashMap<String, Arc<File>>,
+    /// What was found in open directories, by handle.
+    listed: HashMap<String, Vec<CString>>,
     ledgers: HashMap<String, Arc<storm::Ledger>>,
 }
 
@@ -89,6 +93,7 @@ pub(super) fn carry_out(
         | GuestStep::Readahead { .. }
         | GuestStep::Fsync { .. }
         | GuestStep::List { .. }
+        | GuestStep::StatListed { .. }
         | GuestStep::Close { .. } => by_handle(guest, step).map(|()| StepReport::default()),
         GuestStep::Mkdir { .. }
         | GuestStep::Chmod { .. }
@@ -96,6 +101,7 @@ pub(super) fn carry_out(
         | GuestStep::Truncate { .. }
         | GuestStep::WaitSize { .. }
         | GuestStep::Snapshot { .. }
+        | GuestStep::Encrypt { .. }
         | GuestStep::SetXattr { .. } => by_path(guest, step).map(|()| StepReport::default()),
         GuestStep::Populate { .. }
         | GuestStep::Compare { .. }
@@ -210,8 +216,29 @@ fn by_handle(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             .handle(handle)?
             .sync_all()
             .map_err(|error| StepFailure::syscall(format!("fsync {handle}"), error)),
-        GuestStep::List { handle, kill_after } => list(&*guest.handle(handle)?, *kill_after)
-            .map_err(|error| StepFailure::syscall(format!("list {handle}"), error)),
+        GuestStep::List { handle, kill_after } => {
+            let directory = guest.handle(handle)?;
+            let listed = match kill_after {
+                None => list(&*directory),
+                Some(after) => list_and_die(&*directory, *after).map(|()| Vec::new()),
+            };
+            let names =
+                listed.map_err(|error| StepFailure::syscall(format!("list {handle}"), error))?;
+            guest.state().listed.insert(handle.clone(), names);
+            Ok(())
+        }
+        GuestStep::StatListed { handle } => {
+            let directory = guest.handle(handle)?;
+            let names = guest.state().listed.get(handle).cloned();
+            let names = names.ok_or_else(|| usage(format!("`{handle}` was not listed")))?;
+            for name in names {
+                rustix::fs::statat(&*directory, &name, AtFlags::empty()).map_err(|error| {
+                    let name = name.to_string_lossy();
+                    StepFailure::syscall(format!("stat {name} in {handle}"), error)
+                })?;
+            }
+            Ok(())
+        }
         GuestStep::Close { handle } => {
             // Closed by being dropped, here and not under the lock.
             let closed = guest.state().handles.remove(handle);
@@ -265,6 +292,7 @@ fn by_path(guest: &Guest, step: &GuestStep) -> Result<(), StepFailure> {
             };
             done.map_err(|error| StepFailure::syscall(format!("snapshot {name} of {path}"), error))
         }
+        GuestStep::Encrypt { path } => encryption::encrypt(&guest.path(path)?, path),
         GuestStep::SetXattr { path, name, value } => rustix::fs::setxattr(
             guest.path(path)?,
             name.as_str(),
@@ -415,23 +443,27 @@ pub(super) fn announced_list() -> std::io::Result<()> {
     let mut stdout = std::io::stdout();
     stdout.write_all(b".")?;
     stdout.flush()?;
-    list(&std::io::stdin(), None)
+    list(&std::io::stdin()).map(drop)
 }
 
-/// Reads an open directory to its end, or has another process do it and kills
-/// that after some time.
-fn list(directory: &impl AsFd, kill_after: Option<Duration>) -> std::io::Result<()> {
-    let directory = directory.as_fd().try_clone_to_owned()?;
-    let Some(kill_after) = kill_after else {
-        let mut entries = rustix::fs::Dir::new(directory)?;
-        while let Some(entry) = entries.read() {
-            entry?;
+/// Reads an open directory to its end: the names in it.
+fn list(directory: &impl AsFd) -> std::io::Result<Vec<CString>> {
+    let mut entries = rustix::fs::Dir::new(directory.as_fd().try_clone_to_owned()?)?;
+    let mut names = Vec::new();
+    while let Some(entry) = entries.read() {
+        let name = entry?.file_name().to_owned();
+        if ![c".", c".."].contains(&&*name) {
+            names.push(name);
         }
-        return Ok(());
-    };
+    }
+    Ok(names)
+}
+
+/// Has another process read an open directory, and kills it after some time.
+fn list_and_die(directory: &impl AsFd, kill_after: Duration) -> std::io::Result<()> {
     let mut child = helper()
         .arg("list")
-        .stdin(directory)
+        .stdin(directory.as_fd().try_clone_to_owned()?)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
