@@ -74,6 +74,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../jobs/workloads/readahead-close.yaml"),
     ),
     (
+        "reused-inode",
+        include_str!("../../jobs/workloads/reused-inode.yaml"),
+    ),
+    (
         "snap-split",
         include_str!("../../jobs/workloads/snap-split.yaml"),
     ),
