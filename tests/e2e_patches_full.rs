@@ -34,8 +34,8 @@ const STACKS: [&[&str]; 5] = [
 /// What the patches touch.
 const OBJECTS: [&str; 4] = ["fs/inode.o", "fs/fs-writeback.o", "fs/ceph/", "net/ceph/"];
 
-/// What configures the kernels that kvet's jobs boot.
-const FRAGMENTS: [&str; 3] = ["base", "ceph", "debug-vfs"];
+/// What configures these kernels: all that has code of the patches in it.
+const FRAGMENTS: [&str; 4] = ["base", "ceph", "debug-vfs", "fs-encryption"];
 
 /// One kernel at a time: each has all processors to itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
