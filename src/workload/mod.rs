@@ -78,6 +78,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../jobs/workloads/reused-inode.yaml"),
     ),
     (
+        "snap-again",
+        include_str!("../../jobs/workloads/snap-again.yaml"),
+    ),
+    (
         "snap-split",
         include_str!("../../jobs/workloads/snap-split.yaml"),
     ),
