@@ -8,8 +8,8 @@ use rustix::ioctl::{Updater, ioctl, opcode};
 
 use crate::guest::protocol::StepFailure;
 
-/// A key that hides nothing from anybody. The kernel compares no bytes of it,
-/// so long as there are as many as AES-256-XTS takes.
+/// A key that hides nothing from anybody. Any bytes will do, so long as there
+/// are as many as AES-256-XTS takes.
 const KEY: [u8; 64] = *b"This key is public. What it encrypts are the files of a test run";
 
 const KEY_SPEC_TYPE_IDENTIFIER: u32 = 2;
