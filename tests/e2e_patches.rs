@@ -84,12 +84,13 @@ fn select(tree: &Tree, names: &[&str]) -> Vec<SelectedSeries> {
     series::select(&topics(), Path::new("."), &names, &tree.version).unwrap()
 }
 
+/// From within the tree: checkpatch takes commits that a changelog names for
+/// mistakes if they aren't in the repository that it is started in.
 fn checkpatch(tree: &Tree, file: &Path) {
     let output = Command::new("perl")
-        .arg(tree.path.join("scripts/checkpatch.pl"))
+        .current_dir(&tree.path)
+        .arg("scripts/checkpatch.pl")
         .args(["--strict", "--terse", "--no-summary", "--ignore", NOT_OURS])
-        .arg("--root")
-        .arg(&tree.path)
         .arg(file)
         .output()
         .unwrap();
