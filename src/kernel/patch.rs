@@ -157,8 +157,8 @@ async fn apply(
         .await?;
     let said = String::from_utf8_lossy(&finished.stderr);
     if finished.status.success() {
-        for line in said.lines().filter(|line| line.contains("(offset ")) {
-            context.emit(Event::Note(format!("{}: {}", patch.name, line.trim())));
+        if let Some(note) = displacement(&said) {
+            context.emit(Event::Note(format!("{}: {note}", patch.name)));
         }
         return Ok(());
     }
@@ -207,6 +207,24 @@ async fn is_there(
         .status(cancel)
         .await?;
     Ok(finished.status.success())
+}
+
+/// How far from their places hunks applied; `None` if all are where they say.
+fn displacement(said: &str) -> Option<String> {
+    let offsets: Vec<u64> = said
+        .lines()
+        .filter_map(|line| line.split_once("(offset ")?.1.split_once(" line"))
+        .filter_map(|(offset, _)| Some(offset.parse::<i64>().ok()?.unsigned_abs()))
+        .collect();
+    let most = offsets.iter().max()?;
+    let hunks = match offsets.len() {
+        1 => "1 hunk applies".to_owned(),
+        count => format!("{count} hunks apply"),
+    };
+    Some(format!(
+        "{hunks} away from where the patch says, by at most {most} line{}",
+        if *most == 1 { "" } else { "s" }
+    ))
 }
 
 /// Reads git's complaint: the file, the hunk's number, and the reason.
@@ -263,4 +281,28 @@ fn looked_for(said: &str) -> String {
         text.push_str("\n    …");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displaced_hunks_are_told_in_one_line() {
+        let said = "Checking patch fs/ceph/caps.c...\n\
+                    Hunk #1 succeeded at 1797 (offset -12 lines).\n\
+                    Hunk #3 succeeded at 3474 (offset 16 lines).\n\
+                    Applied patch fs/ceph/caps.c cleanly.\n";
+        let told = displacement(said).unwrap();
+        assert_eq!(
+            told,
+            "2 hunks apply away from where the patch says, by at most 16 lines"
+        );
+        let told = displacement("Hunk #1 succeeded at 2 (offset 1 line).\n").unwrap();
+        assert_eq!(
+            told,
+            "1 hunk applies away from where the patch says, by at most 1 line"
+        );
+        assert_eq!(displacement("Applied patch a cleanly.\n"), None);
+    }
 }
