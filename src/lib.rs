@@ -16,6 +16,7 @@ pub mod guest;
 pub mod host;
 pub mod job;
 pub mod kernel;
+mod names;
 pub mod process;
 pub mod report;
 pub mod rootfs;

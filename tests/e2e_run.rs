@@ -114,6 +114,15 @@ fn a_kernel_that_panics_at_boot_is_recognised_at_once() {
 }
 
 #[test]
+fn a_workload_runs_programs_of_the_host_in_the_guest() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "tests/jobs/exec.yaml", "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert!(said.contains("1/1 clean"), "{said}");
+    sandbox.assert_nothing_left();
+}
+
+#[test]
 fn a_kernel_without_a_console_is_unarmed_not_clean() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(&["run", "tests/jobs/no-console.yaml", "--out", &sandbox.out()]);

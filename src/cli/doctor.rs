@@ -1,7 +1,7 @@
 //! `kvet doctor [JOB] [--fix]`
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
 use crate::job::{Choice, Plan};
+use crate::rootfs::{Recipe, STANDARD};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -24,15 +25,18 @@ pub(super) struct Arguments {
 
 pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
     let store = Store::open()?;
-    let cluster = match &arguments.job {
-        Some(job) => Plan::load(job, &Choice::default())?.cluster,
-        None => ClusterSpec::default(),
+    let (cluster, rootfs) = if let Some(job) = &arguments.job {
+        let plan = Plan::load(job, &Choice::default())?;
+        (plan.cluster, plan.rootfs)
+    } else {
+        let rootfs = Recipe::find(STANDARD, Path::new("."))?;
+        (ClusterSpec::default(), rootfs)
     };
-    let mut checks = host::checks(&store, &cluster).await;
+    let mut checks = host::checks(&store, &cluster, &rootfs).await;
     let packages = host::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
         host::install(context, &packages).await?;
-        checks = host::checks(&store, &cluster).await;
+        checks = host::checks(&store, &cluster, &rootfs).await;
     }
     let mut text = String::new();
     for check in &checks {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Format, print, print_json, style};
-use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
@@ -65,7 +64,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         return Ok(Exit::Good);
     }
     let store = Store::open()?;
-    prepare_host(context, &store, &plan.cluster, arguments.setup).await?;
+    prepare_host(context, &store, &plan, arguments.setup).await?;
     let out = arguments.out.unwrap_or_else(|| {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         PathBuf::from("kvet-runs").join(format!("{}-{now}", plan.name))
@@ -102,10 +101,10 @@ fn debian(version: &KernelVersion) -> SourceSpec {
 async fn prepare_host(
     context: &Context,
     store: &Store,
-    cluster: &ClusterSpec,
+    plan: &Plan,
     setup: bool,
 ) -> Result<(), Error> {
-    let mut checks = host::checks(store, cluster).await;
+    let mut checks = host::checks(store, &plan.cluster, &plan.rootfs).await;
     let packages = host::missing_packages(&checks);
     if !packages.is_empty() {
         if !setup {
@@ -121,7 +120,7 @@ async fn prepare_host(
             .into());
         }
         host::install(context, &packages).await?;
-        checks = host::checks(store, cluster).await;
+        checks = host::checks(store, &plan.cluster, &plan.rootfs).await;
     }
     for check in checks {
         match check.lack {

@@ -1,10 +1,10 @@
 //! What must be installed for a cluster.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::{ClusterError, ClusterSpec};
+use crate::process::find_program;
 
 /// The programs a cluster needs, and the Debian package of each.
 pub const PROGRAMS: &[(&str, &str)] = &[
@@ -53,8 +53,8 @@ pub fn required_programs(spec: &ClusterSpec) -> Vec<(&'static str, &'static str)
 
 /// Fails with all that is missing at once.
 pub(super) fn check(spec: &ClusterSpec) -> Result<(), ClusterError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing = missing(required_programs(spec), &path);
+    let mut missing = required_programs(spec);
+    missing.retain(|(program, _)| find_program(program).is_none());
     if missing.is_empty() {
         return Ok(());
     }
@@ -67,33 +67,17 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<(), ClusterError> {
     })
 }
 
-fn missing(
-    mut wanted: Vec<(&'static str, &'static str)>,
-    path: &OsString,
-) -> Vec<(&'static str, &'static str)> {
-    wanted.retain(|(program, _)| find(program, path).is_none());
-    wanted
-}
-
-fn find(program: &str, path: &OsString) -> Option<PathBuf> {
-    std::env::split_paths(path)
-        .map(|directory| directory.join(program))
-        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
-}
-
 /// The directory in `PATH` that has a program.
 pub(super) fn directory_of(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    Some(find(program, &path)?.parent()?.to_owned())
+    Some(find_program(program)?.parent()?.to_owned())
 }
 
 /// The Python that a `ceph` command (the installed one if none is given) runs
 /// under: the one that librados has bindings for, which need not be the first
 /// in `PATH`.
 pub(super) fn python_of(ceph: Option<&Path>) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
     ceph.map(Path::to_owned)
-        .or_else(|| find("ceph", &path))
+        .or_else(|| find_program("ceph"))
         .and_then(|ceph| interpreter(&ceph))
         .unwrap_or_else(|| PathBuf::from("python3"))
 }
@@ -116,19 +100,6 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_file_that_is_not_executable_does_not_count() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("ip");
-        std::fs::write(&path, "").unwrap();
-        let wanted = vec![("ip", "iproute2")];
-        let search = home.path().as_os_str().to_owned();
-        assert_eq!(missing(wanted.clone(), &search), wanted);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(missing(wanted, &search), []);
-    }
 
     #[test]
     fn a_build_tree_brings_its_own_binaries() {

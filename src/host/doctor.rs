@@ -1,6 +1,5 @@
 //! What a host needs for a run, what it lacks, and the commands that mend it.
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage};
-use crate::process::{Command, Namespace, ProcessError};
+use crate::process::{Command, Namespace, ProcessError, find_program};
+use crate::rootfs::Recipe;
 use crate::store::Store;
 
 /// One thing a run needs.
@@ -97,8 +97,8 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Space that sources and builds of one kernel version take.
 const SPACE: u64 = 6 << 30;
 
-/// Checks everything that a run with such a cluster needs.
-pub async fn checks(store: &Store, cluster: &ClusterSpec) -> Vec<Check> {
+/// Checks everything that a run with such a cluster and root file system needs.
+pub async fn checks(store: &Store, cluster: &ClusterSpec, rootfs: &Recipe) -> Vec<Check> {
     let for_cluster = crate::cluster::required_programs(cluster);
     let tables: [(&'static str, &[(&'static str, &'static str)]); 5] = [
         ("the sandbox", PROGRAMS),
@@ -119,6 +119,22 @@ pub async fn checks(store: &Store, cluster: &ClusterSpec) -> Vec<Check> {
                 lack: (!present(thing)).then_some(Lack::Package(package)),
             });
         }
+    }
+    for program in rootfs.from_host() {
+        if all.iter().any(|check| check.what == program) {
+            continue;
+        }
+        all.push(Check {
+            what: program.to_owned(),
+            purpose: Some("the guest"),
+            lack: find_program(program).is_none().then(|| Lack::Other {
+                problem: "this host does not have it".to_owned(),
+                advice: format!(
+                    "install it, or leave it out of the recipe `{}`",
+                    rootfs.name
+                ),
+            }),
+        });
     }
     // Without its programs it says nothing about the host.
     if PROGRAMS.iter().all(|(program, _)| present(program)) {
@@ -143,16 +159,12 @@ pub fn missing_packages(checks: &[Check]) -> Vec<&'static str> {
     packages
 }
 
-/// A program on the PATH (or where administrators' programs are), or a file.
+/// A program on the PATH, or a file.
 fn present(thing: &str) -> bool {
     if thing.contains('/') {
         return Path::new(thing).exists();
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let standard = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(OsStr::new);
-    std::env::split_paths(&path)
-        .chain(standard.map(Into::into))
-        .any(|directory| directory.join(thing).is_file())
+    find_program(thing).is_some()
 }
 
 async fn namespace() -> Check {

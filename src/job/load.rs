@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::spec::Job;
 use crate::error::{Exit, Fault};
+use crate::names::did_you_mean_in;
 
 /// A job could not be read or does not make sense.
 #[derive(Debug, Error, Diagnostic)]
@@ -31,6 +32,10 @@ pub enum JobError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Workload(#[from] crate::workload::WorkloadError),
+    /// The recipe of the guests' root file system is not right.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Rootfs(#[from] crate::rootfs::RootfsError),
     /// Something asked for on the command line is not in the job.
     #[error("{0}")]
     Choice(String, #[help] Option<String>),
@@ -87,7 +92,7 @@ impl Text {
                 .location()
                 .map_or((1, 1), |place| (place.line(), place.column()));
             let message = message_of(&error.to_string());
-            let help = suggestion(&message);
+            let help = did_you_mean_in(&message);
             self.at(line, column, message, help)
         })
     }
@@ -150,24 +155,6 @@ fn message_of(text: &str) -> String {
         .to_owned()
 }
 
-/// For "unknown field `x`, expected one of `a`, `b`": the nearest of them.
-fn suggestion(message: &str) -> Option<String> {
-    let at = message.find("unknown ")?;
-    let mut words = message[at..].split('`').skip(1).step_by(2);
-    let wrong = words.next()?;
-    let known: Vec<&str> = words.collect();
-    nearest(wrong, known.iter().copied())
-}
-
-/// "did you mean …?", if one of the words is near enough.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    known
-        .map(|word| (strsim::jaro_winkler(wrong, word), word))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean `{word}`?"))
-}
-
 /// Line and column, from 1, of the node at `path`.
 fn locate(content: &str, path: &[&str]) -> Option<(usize, usize)> {
     let documents = MarkedYaml::load_from_str(content).ok()?;
@@ -190,16 +177,6 @@ fn locate(content: &str, path: &[&str]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_key_is_suggested() {
-        let message = "arms.a: unknown field `patchs`, expected `control` or `patches`";
-        assert_eq!(
-            suggestion(message).as_deref(),
-            Some("did you mean `patches`?")
-        );
-        assert_eq!(suggestion("unknown field `zzz`, expected `name`"), None);
-    }
 
     #[test]
     fn a_place_is_found_by_keys_and_positions() {

@@ -9,11 +9,13 @@ use std::time::Duration;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use super::load::{JobError, Text, nearest};
+use super::load::{JobError, Text};
 use super::spec::{ArmSpec, CounterTable, Job, Measure, WorkloadSpec};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{KernelVersion, SourceSpec};
+use crate::names::did_you_mean;
+use crate::rootfs::{Recipe, RootfsError};
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
 
@@ -33,6 +35,8 @@ pub struct Plan {
     pub cluster: ClusterSpec,
     /// What trials do; each arm names which of these.
     pub workloads: Vec<PlannedWorkload>,
+    /// What the guests' root file system holds.
+    pub rootfs: Recipe,
     /// CPUs and memory of the machine.
     pub hardware: Hardware,
     /// What may run it.
@@ -168,6 +172,7 @@ impl Plan {
             .map(|planned| planned.workload.name.as_str())
             .collect();
         chosen_exist(path, "workload", &choice.workloads, &known)?;
+        let rootfs = names.rootfs(&job.rootfs, &workloads)?;
         let cluster = cluster(&text, &job.cluster, &workloads)?;
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
@@ -183,7 +188,7 @@ impl Plan {
             for (index, wanted) in spec.workloads.iter().enumerate() {
                 if !known.contains(&wanted.as_str()) {
                     let place = ["arms", name.as_str(), "workloads", &index.to_string()];
-                    let help = nearest(wanted, known.iter().copied());
+                    let help = did_you_mean(wanted, known.iter().copied());
                     let message = format!("the job has no workload `{wanted}`");
                     return Err(text.error(&place, message, help));
                 }
@@ -222,6 +227,7 @@ impl Plan {
             job: path.to_owned(),
             arms,
             cluster,
+            rootfs,
             hardware: job.machine.hardware(),
             acceleration: job.machine.accel,
             workloads,
@@ -270,7 +276,7 @@ fn chosen_exist(
     let Some(wanted) = chosen.iter().find(|name| !known.contains(&name.as_str())) else {
         return Ok(());
     };
-    let help = nearest(wanted, known.iter().copied())
+    let help = did_you_mean(wanted, known.iter().copied())
         .unwrap_or_else(|| format!("its {what}s are {}", known.join(", ")));
     let message = format!("{} has no {what} `{wanted}`", path.display());
     Err(JobError::Choice(message, Some(help)))
@@ -404,18 +410,45 @@ impl<'a> Names<'a> {
             // Its name is wrong: that is the job's mistake, at this place.
             WorkloadError::Unknown { .. } => {
                 let help = error.help().map(|help| help.to_string());
-                let index = index.to_string();
-                // However it is written: alone or in a list, a name or a map.
-                let places: [&[&str]; 4] = [
-                    &["workload", &index, "use"],
-                    &["workload", &index],
-                    &["workload", "use"],
-                    &["workload"],
-                ];
-                self.text.error_at_first(&places, error.to_string(), help)
+                self.at_workload(index, error.to_string(), help)
             }
             error => error.into(),
         })
+    }
+
+    /// An error at a workload's name, however it is written: alone or in a
+    /// list, a name or a map.
+    fn at_workload(&self, index: usize, message: String, help: Option<String>) -> JobError {
+        let index = index.to_string();
+        let places: [&[&str]; 4] = [
+            &["workload", &index, "use"],
+            &["workload", &index],
+            &["workload", "use"],
+            &["workload"],
+        ];
+        self.text.error_at_first(&places, message, help)
+    }
+
+    /// The recipe of the root file system, which must have what workloads run.
+    fn rootfs(&self, name: &str, workloads: &[PlannedWorkload]) -> Result<Recipe, JobError> {
+        let recipe = Recipe::find(name, &self.here).map_err(|error| match error {
+            RootfsError::Unknown { .. } => {
+                let help = error.help().map(|help| help.to_string());
+                self.text.error(&["rootfs"], error.to_string(), help)
+            }
+            error => error.into(),
+        })?;
+        for (index, PlannedWorkload { workload, .. }) in workloads.iter().enumerate() {
+            if let Some(program) = workload.programs().find(|program| !recipe.has(program)) {
+                let message = format!(
+                    "{} runs `{program}`, which the root file system `{}` does not have",
+                    workload.name, recipe.name
+                );
+                let help = "`rootfs:` takes a recipe whose `programs` name it, see docs/jobs.md";
+                return Err(self.at_workload(index, message, Some(help.to_owned())));
+            }
+        }
+        Ok(recipe)
     }
 
     /// A name with a slash is a path from the job file; any other is looked up
@@ -446,7 +479,7 @@ impl<'a> Names<'a> {
                 Some(file.strip_suffix(suffix)?.to_owned())
             })
             .collect();
-        let help = nearest(name, known.iter().map(String::as_str))
+        let help = did_you_mean(name, known.iter().map(String::as_str))
             .unwrap_or_else(|| format!("expected {}", path.display()));
         Err(self
             .text
@@ -472,6 +505,7 @@ impl fmt::Display for Plan {
             "machine   {} CPUs, {} MiB",
             self.hardware.cpus, self.hardware.memory
         )?;
+        writeln!(f, "rootfs    {}", self.rootfs.name)?;
         for arm in &self.arms {
             let role = if arm.control { " (control)" } else { "" };
             writeln!(f, "\narm {}{role}, {} trials", arm.name, arm.planned())?;
@@ -681,6 +715,26 @@ arms:
         );
         let job = format!("{job}cluster: {{ options: {{ mds_session_blocklist_on_evict: 1 }} }}\n");
         load(&job, &Choice::default()).unwrap();
+    }
+
+    #[test]
+    fn the_root_file_system_has_what_workloads_run() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "{ name: tool, about: x, steps: [ \
+                    { guest: { exec: { program: /tmp/made-before } } }, \
+                    { guest: { exec: { program: fio } } } ] }";
+        let path = root.path().join("tool.yaml");
+        std::fs::write(&path, text).unwrap();
+        let job = with_workloads(&path.display().to_string());
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(error.contains("job.yaml:3:11: tool runs `fio`"), "{error}");
+        let plan = load(&format!("{job}rootfs: fio\n"), &Choice::default()).unwrap();
+        assert_eq!(plan.rootfs.name, "fio");
+        let error = load(&format!("{job}rootfs: foi\n"), &Choice::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("job.yaml:10:9: there is no"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
+use crate::rootfs;
 use crate::vm::{Acceleration, Hardware};
 
 /// One experiment, as written.
@@ -28,6 +29,10 @@ pub struct Job {
     /// The machine of every trial.
     #[serde(default)]
     pub machine: MachineSpec,
+    /// The guests' root file system: a recipe by name (`rootfs/NAME.yaml`) or
+    /// path.
+    #[serde(default = "agent_only")]
+    pub rootfs: String,
     /// The Ceph cluster of the run.
     #[serde(default)]
     pub cluster: ClusterSpec,
@@ -62,6 +67,10 @@ pub struct Job {
     pub compare: Vec<Measure>,
     /// The kernels to compare, in the order they are reported.
     pub arms: IndexMap<String, ArmSpec>,
+}
+
+fn agent_only() -> String {
+    rootfs::STANDARD.to_owned()
 }
 
 fn one() -> u32 {

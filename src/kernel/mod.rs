@@ -29,6 +29,8 @@ pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use version::KernelVersion;
 pub use worktree::WorktreeError;
 
+use crate::names::did_you_mean;
+
 /// Gives an entry's record the present time, for `kvet cache prune`. A cache
 /// that cannot be written serves as well without.
 fn used(record: &std::path::Path) {
@@ -48,14 +50,6 @@ fn indented(lines: &[impl AsRef<str>]) -> String {
 /// Suggests what was probably meant: the nearest of `known`, or all of them.
 /// `None` if there are none.
 fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 3);
-    match near {
-        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
-        None if known.is_empty() => None,
-        None => Some(format!("there is: {}", known.join(", "))),
-    }
+    let all = (!known.is_empty()).then(|| format!("there is: {}", known.join(", ")));
+    did_you_mean(name, known.iter().map(String::as_str)).or(all)
 }

@@ -1,14 +1,14 @@
 //! What a kernel build needs from the host: programs, headers, and which
 //! compiler it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::context::Context;
 use crate::error::{Exit, Fault};
-use crate::process::{Command, ProcessError};
+use crate::process::{Command, ProcessError, find_program};
 
 /// Programs that kernel builds run, and the Debian packages they are in.
 pub const PROGRAMS: &[(&str, &str)] = &[
@@ -78,17 +78,11 @@ fn packages(missing: &[Missing]) -> String {
 /// What this host lacks of [`PROGRAMS`] and [`HEADERS`].
 #[must_use]
 pub fn missing() -> Vec<Missing> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    missing_from(&directories, HEADERS)
+    missing_of(|program| find_program(program).is_some(), HEADERS)
 }
 
-fn missing_from(directories: &[PathBuf], headers: &[(&str, &str)]) -> Vec<Missing> {
-    let programs = PROGRAMS.iter().filter(|(program, _)| {
-        !directories
-            .iter()
-            .any(|place| place.join(program).is_file())
-    });
+fn missing_of(is_there: impl Fn(&str) -> bool, headers: &[(&str, &str)]) -> Vec<Missing> {
+    let programs = PROGRAMS.iter().filter(|(program, _)| !is_there(program));
     let headers = headers
         .iter()
         .filter(|(header, _)| !Path::new(header).exists());
@@ -138,14 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_at_once_with_its_packages() {
-        let place = tempfile::tempdir().unwrap();
-        for (program, _) in PROGRAMS {
-            if !["flex", "ld"].contains(program) {
-                std::fs::write(place.path().join(program), "").unwrap();
-            }
-        }
-        let directories = [PathBuf::from("/nowhere"), place.path().to_owned()];
-        let missing = missing_from(&directories, &[("/nowhere/gelf.h", "libelf-dev")]);
+        let is_there = |program: &str| !["flex", "ld"].contains(&program);
+        let missing = missing_of(is_there, &[("/nowhere/gelf.h", "libelf-dev")]);
         let error = ToolchainError::Missing { missing };
         assert_eq!(
             error.to_string(),

@@ -11,6 +11,7 @@
 
 pub(crate) mod family;
 mod namespace;
+mod search;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -27,6 +28,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio_util::sync::CancellationToken;
 
 pub use namespace::Namespace;
+pub use search::find_program;
 
 use crate::error::{Exit, Fault};
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 use miette::Diagnostic;
 use thiserror::Error;
 
-pub use recipe::{ExtraFile, Recipe};
+pub use recipe::{ExtraFile, Recipe, STANDARD};
 
 use crate::context::Context;
 use crate::error::{Exit, Fault};

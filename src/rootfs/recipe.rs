@@ -5,6 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::RootfsError;
+use crate::names::{self, Missing, Named};
+
+/// The recipe of guests that need no more than the agent.
+pub const STANDARD: &str = "kvet";
+
+/// What recipes call this very program.
+const AGENT: &str = "kvet";
 
 /// The recipes that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
@@ -21,9 +28,9 @@ pub struct Recipe {
     pub name: String,
     /// What it is for.
     pub about: String,
-    /// Programs by name, as found on PATH, or by absolute path. They end up
-    /// in the guest's `/bin` with the libraries they need. `kvet` is this
-    /// very program.
+    /// Programs by name, as found on PATH, or by path. They end up in the
+    /// guest's `/bin` with the libraries they need. `kvet` is this very
+    /// program.
     #[serde(default)]
     pub programs: Vec<String>,
     /// Further files, copied as they are.
@@ -35,7 +42,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExtraFile {
-    /// Where it is on the host.
+    /// Where it is on the host; relative to the recipe.
     pub from: PathBuf,
     /// Where it goes in the guest, absolute.
     pub to: String,
@@ -51,25 +58,17 @@ impl Recipe {
     /// Finds a recipe: one that comes with kvet, by name, or a file relative
     /// to `base` if `name` looks like a path.
     pub fn find(name: &str, base: &Path) -> Result<Self, RootfsError> {
-        let is_path = name.contains('/')
-            || Path::new(name)
-                .extension()
-                .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_path {
-            let path = base.join(name);
-            let text = std::fs::read_to_string(&path).map_err(|source| RootfsError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            return Self::load(&path.display().to_string(), &text);
-        }
-        let (_, text) = SHIPPED
-            .iter()
-            .find(|(shipped, _)| *shipped == name)
-            .ok_or_else(|| RootfsError::Unknown {
+        match names::find(SHIPPED, "rootfs", name, base) {
+            Ok(Named { file, text }) => {
+                let mut recipe = Self::load(&file, &text)?;
+                recipe.set_out_from(Path::new(&file).parent().unwrap_or(base));
+                Ok(recipe)
+            }
+            Err(Missing::Unknown) => Err(RootfsError::Unknown {
                 name: name.to_owned(),
-            })?;
-        Self::load(&format!("rootfs/{name}.yaml"), text)
+            }),
+            Err(Missing::Unreadable(path, source)) => Err(RootfsError::Read { path, source }),
+        }
     }
 
     /// Reads a recipe's text; `path` is what errors call it.
@@ -93,6 +92,39 @@ impl Recipe {
             }
         }
         Ok(recipe)
+    }
+
+    /// This one with all that another one has.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.programs.extend_from_slice(&other.programs);
+        self.files.extend_from_slice(&other.files);
+        self
+    }
+
+    /// The programs that are copied from the host.
+    pub fn from_host(&self) -> impl Iterator<Item = &str> {
+        let programs = self.programs.iter().map(String::as_str);
+        programs.filter(|program| *program != AGENT)
+    }
+
+    /// Whether a guest finds a program of this name.
+    #[must_use]
+    pub fn has(&self, program: &str) -> bool {
+        let mut all = self.programs.iter().map(Path::new);
+        all.any(|path| path.file_name().is_some_and(|name| name == program))
+    }
+
+    /// Takes relative paths as from `directory`, the recipe's own.
+    fn set_out_from(&mut self, directory: &Path) {
+        for program in &mut self.programs {
+            if program.contains('/') {
+                *program = directory.join(&program).display().to_string();
+            }
+        }
+        for file in &mut self.files {
+            file.from = directory.join(&file.from);
+        }
     }
 }
 
@@ -118,6 +150,20 @@ mod tests {
             let text = format!("name: r\nabout: x\nfiles: [{{ from: /x, to: \"{to}\" }}]");
             assert_eq!(Recipe::load("r.yaml", &text).is_ok(), good, "{to}");
         }
+    }
+
+    #[test]
+    fn paths_in_a_recipe_begin_where_it_is() {
+        let base = tempfile::tempdir().unwrap();
+        let text = "name: own\nabout: x\nprograms: [dd, ./tools/ls, /bin/cat]\n\
+                    files: [{ from: data, to: /data }]\n";
+        std::fs::create_dir(base.path().join("sub")).unwrap();
+        std::fs::write(base.path().join("sub/own.yaml"), text).unwrap();
+        let recipe = Recipe::find("sub/own.yaml", base.path()).unwrap();
+        let tool = base.path().join("sub/./tools/ls").display().to_string();
+        assert_eq!(recipe.programs, ["dd", &tool, "/bin/cat"]);
+        assert_eq!(recipe.files[0].from, base.path().join("sub/data"));
+        assert!(recipe.has("ls") && recipe.has("cat") && !recipe.has("data"));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use super::cpio::{Archive, Node};
 use super::library::Search;
 use super::{Recipe, RootfsError, elf};
 use crate::guest::MARKER;
+use crate::process::find_program;
 use crate::store::{Key, io_error};
 
 /// The recipe's name for kvet itself.
-const AGENT: &str = "kvet";
 const AGENT_PLACE: &str = "bin/kvet";
 
 /// Changes whenever the tree's layout does, so that keys do.
@@ -58,10 +58,10 @@ pub(super) fn gather(recipe: &Recipe, agent: &Path) -> Result<Tree, RootfsError>
     tree.plain(MARKER.trim_start_matches('/'), Node::File);
     tree.plain("init", Node::Link(AGENT_PLACE.to_owned()));
     let mut programs = vec![(AGENT_PLACE.to_owned(), agent.to_owned())];
-    for name in recipe.programs.iter().filter(|name| *name != AGENT) {
-        let path = on_path(name).ok_or_else(|| RootfsError::NoProgram {
+    for name in recipe.from_host() {
+        let path = find_program(name).ok_or_else(|| RootfsError::NoProgram {
             recipe: recipe.name.clone(),
-            program: name.clone(),
+            program: name.to_owned(),
         })?;
         let file_name = Path::new(name).file_name().unwrap_or(name.as_ref());
         programs.push((format!("bin/{}", file_name.to_string_lossy()), path));
@@ -276,16 +276,6 @@ fn read_elf(path: &Path) -> Result<Option<elf::Image>, RootfsError> {
 fn read_error(path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
     let path = path.to_owned();
     move |source| RootfsError::Read { path, source }
-}
-
-/// Finds a program as a shell would.
-fn on_path(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| path.is_file());
-    }
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::{self, Fragment, KernelImage, KernelVersion};
 use crate::process::{Namespace, ProcessError};
 use crate::report::Report;
-use crate::rootfs::{self, Recipe, Rootfs};
+use crate::rootfs;
 use crate::store::Store;
 use crate::verdict::{Ending, Trial, decide};
 use crate::vm;
@@ -222,7 +222,7 @@ async fn run_trials(
     let logs = record.path().join("cluster");
     let result = {
         let prepared = tokio::try_join!(
-            make_rootfs(context, store),
+            async { Ok(rootfs::build(context, store, &plan.rootfs).await?) },
             start_cluster(context, store, plan, &namespace, &logs),
             async {
                 let kernel = &first.image.bzimage;
@@ -268,10 +268,6 @@ async fn run_trials(
     };
     namespace.close().await;
     result
-}
-
-async fn make_rootfs(context: &Context, store: &Store) -> Result<Rootfs, Error> {
-    Ok(rootfs::build(context, store, &Recipe::find("kvet", Path::new("."))?).await?)
 }
 
 async fn start_cluster(

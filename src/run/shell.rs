@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -58,7 +59,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         return Err(ShellError::Which(names.join(", ")).into());
     };
     let (image, _) = super::kernel(context, store, arm).await?;
-    let recipe = Recipe::find("shell", plan.job.parent().unwrap_or(&plan.job))?;
+    let recipe = Recipe::find("shell", Path::new("."))?.and(&plan.rootfs);
     let rootfs = rootfs::build(context, store, &recipe).await?;
     let namespace = crate::cluster::private_network(CLUSTER_ADDRESS).await?;
     let scratch = Scratch::new()?;

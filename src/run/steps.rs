@@ -228,10 +228,33 @@ impl<'a> Steps<'a> {
                     | FailureKind::Program
                     | FailureKind::Usage => Move::End(Ending::StepFailed {
                         step: label,
-                        error: failure.message,
+                        error: in_a_line(&failure.message),
                     }),
                 }
             }
         }
+    }
+}
+
+/// A failure in one line: its first, and the last where a program said more.
+/// The journal has the whole.
+fn in_a_line(message: &str) -> String {
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    match lines.next_back() {
+        Some(last) => format!("{first}: {last}"),
+        None => first.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_s_last_words_stand_for_all() {
+        assert_eq!(in_a_line("fsync x: EIO"), "fsync x: EIO");
+        let said = "cmp: exit status: 1\nreading a\n\na b differ: char 1\n";
+        assert_eq!(in_a_line(said), "cmp: exit status: 1: a b differ: char 1");
     }
 }

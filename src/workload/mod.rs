@@ -11,7 +11,7 @@ mod storm;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub use storm::{BLOCK, Mix, Storm};
 
 use crate::error::{Exit, Fault};
 use crate::kernel::KernelVersion;
+use crate::names::{self, Missing, Named};
 
 /// The workloads that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
@@ -118,11 +119,11 @@ pub enum WorkloadError {
         name: String,
     },
     /// Its file cannot be read.
-    #[error("cannot read the workload {path}")]
+    #[error("cannot read the workload {}", path.display())]
     #[diagnostic(help("the path is taken relative to the job's directory"))]
     Read {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -150,13 +151,13 @@ impl Fault for WorkloadError {
 }
 
 fn unknown_help(name: &str) -> String {
-    let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+    let all = Workload::shipped();
     let known = format!(
         "kvet has {}; a path to a YAML file works, too",
-        names.join(", ")
+        all.join(", ")
     );
-    match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`? {known}"),
+    match names::did_you_mean(name, all) {
+        Some(near) => format!("{near} {known}"),
         None => known,
     }
 }
@@ -324,26 +325,13 @@ impl Workload {
     /// Finds a workload: one that comes with kvet, by name, or a file relative
     /// to `base` if `name` looks like a path (has a `/` or ends in `.yaml`).
     pub fn find(name: &str, base: &Path) -> Result<Self, WorkloadError> {
-        let is_path = name.contains('/')
-            || Path::new(name)
-                .extension()
-                .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_path {
-            let path = base.join(name);
-            let shown = path.display().to_string();
-            let text = std::fs::read_to_string(&path).map_err(|source| WorkloadError::Read {
-                path: shown.clone(),
-                source,
-            })?;
-            return Self::load(&shown, &text);
-        }
-        let (_, text) = SHIPPED
-            .iter()
-            .find(|(shipped, _)| *shipped == name)
-            .ok_or_else(|| WorkloadError::Unknown {
+        match names::find(SHIPPED, "jobs/workloads", name, base) {
+            Ok(Named { file, text }) => Self::load(&file, &text),
+            Err(Missing::Unknown) => Err(WorkloadError::Unknown {
                 name: name.to_owned(),
-            })?;
-        Self::load(&format!("jobs/workloads/{name}.yaml"), text)
+            }),
+            Err(Missing::Unreadable(path, source)) => Err(WorkloadError::Read { path, source }),
+        }
     }
 
     /// Reads a workload's text; `name` is what errors call the file.
@@ -377,6 +365,17 @@ impl Workload {
         self.steps.iter().any(|step| match &step.action {
             Action::Host(step) => step.disturbs_others(),
             Action::Guest(_) | Action::Wait(_) => false,
+        })
+    }
+
+    /// The programs of the root file system that its steps run, by name. Paths
+    /// are left out: an earlier step may have made such a file.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Guest(GuestStep::Exec { program, .. }) if !program.contains('/') => {
+                Some(program.as_str())
+            }
+            _ => None,
         })
     }
 
@@ -451,28 +450,11 @@ fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> WorkloadEr
     });
     let message = error.to_string();
     WorkloadError::Invalid {
-        help: suggestion(&message),
+        help: names::did_you_mean_in(&message),
         message,
         text: Arc::new(NamedSource::new(name, text.to_owned())),
         place,
     }
-}
-
-/// Serde says ``unknown field `x`, expected one of `a`, `b` ``: names the
-/// nearest of those.
-fn suggestion(message: &str) -> Option<String> {
-    let (before, after) = message.split_once(", expected")?;
-    let wrong = before.split('`').nth(1)?;
-    let near = nearest(wrong, after.split('`').skip(1).step_by(2))?;
-    Some(format!("did you mean `{near}`?"))
-}
-
-fn nearest<'a>(word: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    among
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(score, _)| *score > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 fn default_step_timeout() -> Duration {
