@@ -107,6 +107,26 @@ pub struct DaemonEnded {
     pub tail: String,
 }
 
+impl DaemonEnded {
+    fn of(daemon: &Daemon, status: Option<ExitStatus>) -> Self {
+        Self {
+            name: daemon.name.clone(),
+            status,
+            log: daemon.log().to_owned(),
+            tail: daemon.tail(),
+        }
+    }
+}
+
+/// The first of the daemons to end, each of which has one that waits for it.
+async fn first(waits: impl Iterator<Item = impl Future<Output = DaemonEnded>>) -> DaemonEnded {
+    let mut waits: FuturesUnordered<_> = waits.collect();
+    match waits.next().await {
+        Some(ended) => ended,
+        None => std::future::pending().await,
+    }
+}
+
 impl From<DaemonEnded> for ClusterError {
     fn from(ended: DaemonEnded) -> Self {
         let DaemonEnded {
@@ -332,23 +352,11 @@ impl Cluster {
     /// As [`Self::ended`], for those who share the cluster: how the daemon
     /// ended is not known then.
     pub async fn lost(&self) -> DaemonEnded {
-        let mut waits: FuturesUnordered<_> = self
-            .daemons
-            .iter()
-            .map(|daemon| async {
-                daemon.lost().await;
-                DaemonEnded {
-                    name: daemon.name.clone(),
-                    status: None,
-                    log: daemon.log().to_owned(),
-                    tail: daemon.tail(),
-                }
-            })
-            .collect();
-        match waits.next().await {
-            Some(ended) => ended,
-            None => std::future::pending().await,
-        }
+        first(self.daemons.iter().map(|daemon| async {
+            daemon.lost().await;
+            DaemonEnded::of(daemon, None)
+        }))
+        .await
     }
 
     /// Ends all daemons and removes all state. Dropping does the same; this
@@ -424,23 +432,11 @@ impl Daemons {
 
     /// The first one to end.
     async fn ended(&mut self) -> DaemonEnded {
-        let mut waits: FuturesUnordered<_> = self
-            .list
-            .iter_mut()
-            .map(|daemon| async {
-                let status = daemon.ended().await;
-                DaemonEnded {
-                    name: daemon.name.clone(),
-                    status,
-                    log: daemon.log().to_owned(),
-                    tail: daemon.tail(),
-                }
-            })
-            .collect();
-        match waits.next().await {
-            Some(ended) => ended,
-            None => std::future::pending().await,
-        }
+        first(self.list.iter_mut().map(|daemon| async {
+            let status = daemon.ended().await;
+            DaemonEnded::of(daemon, status)
+        }))
+        .await
     }
 
     /// The error for a cluster that did not become healthy.
