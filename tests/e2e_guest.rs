@@ -9,29 +9,13 @@
     reason = "helpers of tests are tests"
 )]
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod guest;
 
-use kvet::Context;
-use kvet::guest::link::Link;
-use kvet::guest::protocol::{
-    FailureKind, GuestMessage, Ready, StepFailure, StepReport, StepResult, Welcome,
-};
-use kvet::process::{Command, Process};
-use kvet::rootfs::{self, Recipe, Rootfs};
-use kvet::store::{Scratch, Store};
+use std::path::PathBuf;
+
+use guest::{Guest, PATIENCE, image};
+use kvet::guest::protocol::{FailureKind, GuestMessage, StepFailure, StepReport, StepResult};
 use kvet::workload::{Action, GuestStep, Workload};
-
-/// A guest that says nothing for so long is stuck: generous, since the host
-/// may be busy with anything.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-struct Guest {
-    link: Link,
-    qemu: Process,
-    scratch: Scratch,
-    steps: u32,
-}
 
 fn kernel() -> PathBuf {
     std::env::var_os("KVET_TEST_KERNEL")
@@ -39,122 +23,12 @@ fn kernel() -> PathBuf {
         .expect("KVET_TEST_KERNEL names a bzImage")
 }
 
-async fn image(recipe: &str) -> (Rootfs, tempfile::TempDir) {
-    let home = tempfile::tempdir().unwrap();
-    let store = Store::at(home.path()).unwrap();
-    let recipe = Recipe::find(recipe, Path::new(".")).unwrap();
-    let agent = Path::new(env!("CARGO_BIN_EXE_kvet"));
-    let rootfs = rootfs::build_with(&Context::default(), &store, &recipe, agent)
-        .await
-        .unwrap();
-    (rootfs, home)
+async fn boot(recipe: &str) -> Guest {
+    let (rootfs, _home) = image(recipe).await;
+    Guest::boot(&kernel(), &rootfs, "quiet").await
 }
 
 impl Guest {
-    async fn boot(recipe: &str) -> (Self, Ready) {
-        let (rootfs, _home) = image(recipe).await;
-        let scratch = Scratch::new().unwrap();
-        let socket = scratch.join("agent");
-        let qemu = Command::new("qemu-system-x86_64")
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
-            .args([
-                "-machine",
-                "q35",
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max",
-            ])
-            .args(["-smp", "2", "-m", "1G"])
-            .arg("-kernel")
-            .arg(kernel())
-            .arg("-initrd")
-            .arg(&rootfs.path)
-            .args(["-append", "console=ttyS0 panic=-1 quiet"])
-            .arg("-serial")
-            .arg(format!("file:{}", scratch.join("console").display()))
-            .args(["-device", "virtio-serial-pci", "-chardev"])
-            .arg(format!(
-                "socket,id=agent,path={},server=on,wait=off",
-                socket.display()
-            ))
-            .args(["-device", "virtserialport,chardev=agent,name=kvet.agent"])
-            .args([
-                "-netdev",
-                "user,id=net",
-                "-device",
-                "virtio-net-pci,netdev=net",
-            ])
-            .spawn(false)
-            .unwrap();
-        let connected = async {
-            loop {
-                match Link::connect(&socket).await {
-                    Ok(link) => return link,
-                    // QEMU has not made its socket yet and cannot say when.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        };
-        let link = tokio::time::timeout(PATIENCE, connected).await.unwrap();
-        let mut guest = Self {
-            link,
-            qemu,
-            scratch,
-            steps: 0,
-        };
-        let ready = tokio::time::timeout(PATIENCE, guest.link.ready()).await;
-        let ready = match ready {
-            Ok(Ok(ready)) => ready,
-            other => panic!("{other:?}; the console:\n{}", guest.console()),
-        };
-        (guest, ready)
-    }
-
-    fn console(&self) -> String {
-        let bytes = std::fs::read(self.scratch.join("console")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    async fn next(&mut self) -> GuestMessage {
-        match tokio::time::timeout(PATIENCE, self.link.next()).await {
-            Ok(Ok(message)) => message,
-            other => panic!("{other:?}; the console:\n{}", self.console()),
-        }
-    }
-
-    async fn greet(&mut self) {
-        let welcome = Welcome {
-            hostname: "trial-1".into(),
-            seed: 1,
-            file_system: None,
-        };
-        self.link.hello(&welcome).await.unwrap();
-        assert_eq!(self.next().await, GuestMessage::Greeted);
-    }
-
-    async fn start(&mut self, step: &GuestStep) -> u32 {
-        self.steps += 1;
-        self.link.start(self.steps, step).await.unwrap();
-        self.steps
-    }
-
-    async fn finished(&mut self, step: u32) -> StepResult {
-        loop {
-            match self.next().await {
-                GuestMessage::Finished { step: of, result } if of == step => return result,
-                GuestMessage::Started { .. } | GuestMessage::Progress { .. } => {}
-                other => panic!("{other:?}; the console:\n{}", self.console()),
-            }
-        }
-    }
-
     /// Carries out a workload's steps (all of them the guest's).
     async fn drive(&mut self, steps: &str) -> Result<Vec<StepReport>, (String, StepFailure)> {
         let text = format!("name: test\nabout: a test's\nsteps:\n{steps}");
@@ -182,7 +56,8 @@ impl Guest {
 
 #[tokio::test]
 async fn a_guest_boots_tells_what_it_is_and_obeys() {
-    let (mut guest, ready) = Guest::boot("kvet").await;
+    let mut guest = boot("kvet").await;
+    let ready = &guest.ready;
     assert!(!ready.release.is_empty());
     assert_eq!(ready.processors, 2);
     assert!(ready.memory > 900 << 20);
@@ -233,7 +108,7 @@ async fn a_guest_boots_tells_what_it_is_and_obeys() {
 
 #[tokio::test]
 async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
-    let (mut guest, _) = Guest::boot("kvet").await;
+    let mut guest = boot("kvet").await;
     guest.greet().await;
     // A read of the kernel's log that nothing ends.
     let stuck = guest
@@ -259,7 +134,7 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
 
 #[tokio::test]
 async fn a_storm_ends_and_its_ledger_holds_and_tells_of_damage() {
-    let (mut guest, _) = Guest::boot("kvet").await;
+    let mut guest = boot("kvet").await;
     guest.greet().await;
     let storm = "  - guest: { mount: { name: a, local: true } }
   - guest: { storm: { name: s, mounts: [a], writers: 3, operations: 200, memory: 32MiB,
@@ -311,7 +186,7 @@ async fn a_program_of_the_host_runs_in_the_guest() {
         "name: tools\nabout: a test's\nprograms: [kvet, uname, ls]\n",
     )
     .unwrap();
-    let (mut guest, ready) = Guest::boot(path.to_str().unwrap()).await;
+    let mut guest = boot(path.to_str().unwrap()).await;
     guest.greet().await;
     let reports = guest
         .drive(
@@ -323,7 +198,10 @@ async fn a_program_of_the_host_runs_in_the_guest() {
         )
         .await
         .unwrap();
-    assert_eq!(reports[1].output, Some(format!("{}\n", ready.release)));
+    assert_eq!(
+        reports[1].output,
+        Some(format!("{}\n", guest.ready.release))
+    );
     assert_eq!(reports[3].output.as_deref(), Some("here\n"));
     let (_, failure) = guest
         .drive("  - guest: { exec: { program: ls, args: [/nowhere] } }\n")
