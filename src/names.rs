@@ -34,8 +34,8 @@ pub(crate) type Shipped = [(&'static str, &'static str)];
 
 /// A text that a name led to.
 pub(crate) struct Named {
-    /// What errors call the text: its file.
-    pub file: String,
+    /// Its file; one that came with kvet lies in kvet's sources.
+    pub file: PathBuf,
     /// The text.
     pub text: Cow<'static, str>,
 }
@@ -65,7 +65,7 @@ pub(crate) fn find(
         let path = base.join(name);
         return match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Named {
-                file: path.display().to_string(),
+                file: path,
                 text: text.into(),
             }),
             Err(error) => Err(Missing::Unreadable(path, error)),
@@ -74,7 +74,7 @@ pub(crate) fn find(
     let found = shipped.iter().find(|(shipped, _)| *shipped == name);
     let (_, text) = found.ok_or(Missing::Unknown)?;
     Ok(Named {
-        file: format!("{directory}/{name}.yaml"),
+        file: Path::new(directory).join(format!("{name}.yaml")),
         text: Cow::Borrowed(text),
     })
 }

@@ -94,6 +94,17 @@ fn verdict(job: &str, exit: i32, says: &str) {
     assert_eq!(text(&again.stdout), said);
 }
 
+/// Runs a job without a control, which decides nothing: what it says of its arm.
+fn undecided(job: &str, says: &str) -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", job, "--out", &sandbox.out()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains(says), "{said}");
+    sandbox.assert_nothing_left();
+    (sandbox, said)
+}
+
 #[test]
 fn a_fix_that_fixes_nothing_is_not_fixed() {
     verdict("tests/jobs/not-fixed.yaml", 1, "verdict: not fixed");
@@ -106,33 +117,18 @@ fn a_control_that_stays_clean_proves_nothing() {
 
 #[test]
 fn a_kernel_that_panics_at_boot_is_recognised_at_once() {
-    let sandbox = Sandbox::new();
-    let output = sandbox.run(&["run", "tests/jobs/no-init.yaml", "--out", &sandbox.out()]);
-    let said = text(&output.stdout);
-    assert!(said.contains("1/1 other (kernel panic"), "{said}");
-    sandbox.assert_nothing_left();
+    undecided("tests/jobs/no-init.yaml", "1/1 other (kernel panic");
 }
 
 #[test]
 fn a_workload_runs_programs_of_the_host_in_the_guest() {
-    let sandbox = Sandbox::new();
-    let output = sandbox.run(&["run", "tests/jobs/exec.yaml", "--out", &sandbox.out()]);
-    let said = text(&output.stdout);
-    assert!(said.contains("1/1 clean"), "{said}");
-    sandbox.assert_nothing_left();
+    undecided("tests/jobs/exec.yaml", "1/1 clean");
 }
 
 #[test]
 fn a_kernel_without_a_console_is_unarmed_not_clean() {
-    let sandbox = Sandbox::new();
-    let output = sandbox.run(&["run", "tests/jobs/no-console.yaml", "--out", &sandbox.out()]);
-    let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(125), "{said}");
-    assert!(
-        said.contains("1/1 unarmed (not armed: the console"),
-        "{said}"
-    );
-    sandbox.assert_nothing_left();
+    let says = "1/1 unarmed (not armed: the console";
+    undecided("tests/jobs/no-console.yaml", says);
 }
 
 /// The recorded result of the self-test of the arm `stock`.
@@ -143,14 +139,10 @@ fn self_test(sandbox: &Sandbox) -> serde_json::Value {
 
 #[test]
 fn a_kernel_that_reports_what_is_provoked_is_armed() {
-    let sandbox = Sandbox::new();
-    let output = sandbox.run(&["run", "tests/jobs/self-test.yaml", "--out", &sandbox.out()]);
-    let said = text(&output.stdout);
-    assert!(said.contains("1/1 clean"), "{said}");
+    let (sandbox, _) = undecided("tests/jobs/self-test.yaml", "1/1 clean");
     let result = self_test(&sandbox);
     assert_eq!(result["unseen"], serde_json::json!([]), "{result}");
     assert_eq!(result["boots"], 1, "{result}");
-    sandbox.assert_nothing_left();
     // With another console the record says otherwise: it is what is judged.
     let console = Path::new(&sandbox.out()).join("arms/stock/self-test/1/console.log");
     let kept = fs::read_to_string(&console).unwrap();
@@ -162,18 +154,12 @@ fn a_kernel_that_reports_what_is_provoked_is_armed() {
 
 #[test]
 fn a_detector_that_says_nothing_of_what_is_provoked_is_unarmed() {
-    let sandbox = Sandbox::new();
-    let job = "tests/jobs/self-test-unseen.yaml";
-    let output = sandbox.run(&["run", job, "--out", &sandbox.out()]);
-    let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(125), "{said}");
     let reason = "1/1 unarmed (not armed: hung_task (its self-test was not seen))";
-    assert!(said.contains(reason), "{said}");
+    let (sandbox, said) = undecided("tests/jobs/self-test-unseen.yaml", reason);
     assert_eq!(
         self_test(&sandbox)["unseen"],
         serde_json::json!(["hung_task"])
     );
-    sandbox.assert_nothing_left();
     let again = sandbox.run(&["judge", &sandbox.out()]);
     assert_eq!(text(&again.stdout), said);
 }

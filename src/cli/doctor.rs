@@ -1,7 +1,7 @@
 //! `kvet doctor [JOB] [--fix]`
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
 use crate::job::{Choice, Plan};
-use crate::rootfs::{Recipe, STANDARD};
+use crate::rootfs::Recipe;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -29,8 +29,7 @@ pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<E
         let plan = Plan::load(job, &Choice::default())?;
         (plan.cluster, plan.rootfs)
     } else {
-        let rootfs = Recipe::find(STANDARD, Path::new("."))?;
-        (ClusterSpec::default(), rootfs)
+        (ClusterSpec::default(), Recipe::default())
     };
     let mut checks = host::checks(&store, &cluster, &rootfs).await;
     let packages = host::missing_packages(&checks);

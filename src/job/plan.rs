@@ -35,7 +35,9 @@ pub struct Plan {
     pub cluster: ClusterSpec,
     /// What trials do; each arm names which of these.
     pub workloads: Vec<PlannedWorkload>,
-    /// What the guests' root file system holds.
+    /// What the guests' root file system holds. A record from before jobs could
+    /// say so has the agent alone.
+    #[serde(default)]
     pub rootfs: Recipe,
     /// CPUs and memory of the machine.
     pub hardware: Hardware,

@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
-use crate::rootfs;
 use crate::vm::{Acceleration, Hardware};
 
 /// One experiment, as written.
@@ -70,7 +69,7 @@ pub struct Job {
 }
 
 fn agent_only() -> String {
-    rootfs::STANDARD.to_owned()
+    "kvet".to_owned()
 }
 
 fn one() -> u32 {

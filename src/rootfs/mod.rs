@@ -18,7 +18,7 @@ use std::time::Instant;
 use miette::Diagnostic;
 use thiserror::Error;
 
-pub use recipe::{ExtraFile, Recipe, STANDARD};
+pub use recipe::{ExtraFile, Recipe};
 
 use crate::context::Context;
 use crate::error::{Exit, Fault};

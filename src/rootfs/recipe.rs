@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::RootfsError;
 use crate::names::{self, Missing, Named};
 
-/// The recipe of guests that need no more than the agent.
-pub const STANDARD: &str = "kvet";
-
 /// What recipes call this very program.
 const AGENT: &str = "kvet";
 
@@ -21,7 +18,7 @@ const SHIPPED: &[(&str, &str)] = &[
 ];
 
 /// A list of what to copy from the host. kvet itself is always part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Its name.
@@ -60,8 +57,8 @@ impl Recipe {
     pub fn find(name: &str, base: &Path) -> Result<Self, RootfsError> {
         match names::find(SHIPPED, "rootfs", name, base) {
             Ok(Named { file, text }) => {
-                let mut recipe = Self::load(&file, &text)?;
-                recipe.set_out_from(Path::new(&file).parent().unwrap_or(base));
+                let mut recipe = Self::load(&file.display().to_string(), &text)?;
+                recipe.set_out_from(file.parent().unwrap_or(base));
                 Ok(recipe)
             }
             Err(Missing::Unknown) => Err(RootfsError::Unknown {

@@ -15,7 +15,7 @@ use crate::guest::MARKER;
 use crate::process::find_program;
 use crate::store::{Key, io_error};
 
-/// The recipe's name for kvet itself.
+/// Where kvet itself is.
 const AGENT_PLACE: &str = "bin/kvet";
 
 /// Changes whenever the tree's layout does, so that keys do.

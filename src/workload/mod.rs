@@ -326,7 +326,7 @@ impl Workload {
     /// to `base` if `name` looks like a path (has a `/` or ends in `.yaml`).
     pub fn find(name: &str, base: &Path) -> Result<Self, WorkloadError> {
         match names::find(SHIPPED, "jobs/workloads", name, base) {
-            Ok(Named { file, text }) => Self::load(&file, &text),
+            Ok(Named { file, text }) => Self::load(&file.display().to_string(), &text),
             Err(Missing::Unknown) => Err(WorkloadError::Unknown {
                 name: name.to_owned(),
             }),
