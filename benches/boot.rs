@@ -9,16 +9,17 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvet::context::Context;
-use kvet::guest::link::Link;
-use kvet::process::Namespace;
+use kvet::record::Journal;
 use kvet::rootfs::cpio::{Archive, Node};
 use kvet::rootfs::{self, Recipe};
 use kvet::store::{Scratch, Store};
-use kvet::vm::{Accelerator, Boot, Channels, Hardware, Machine};
-use tokio::io::AsyncReadExt;
+use kvet::testbed::{Happening, Start, Testbed};
+use kvet::vm::{Accelerator, Hardware};
+use tokio::sync::Notify;
 
 /// Boots of each kind.
 const ROUNDS: usize = 7;
@@ -41,13 +42,16 @@ async fn main() {
         .unwrap();
     let raw = scratch.join("raw.cpio");
     std::fs::write(&raw, one_line_image()).unwrap();
-    let namespace = Namespace::create(kvet::run::CLUSTER_ADDRESS).await.unwrap();
+    let ours_on = Testbed::bare(rootfs.path.clone(), Accelerator::Tcg);
+    let theirs_on = Testbed::bare(raw, Accelerator::Tcg);
+    let (ours_on, theirs_on) = (ours_on.await.unwrap(), theirs_on.await.unwrap());
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        theirs.push(boot(&kernel, &raw, &namespace, Until::Line).await);
-        ours.push(boot(&kernel, &rootfs.path, &namespace, Until::Ready).await);
+        theirs.push(boot(&kernel, &theirs_on, Until::Line).await);
+        ours.push(boot(&kernel, &ours_on, Until::Ready).await);
     }
-    namespace.close().await;
+    ours_on.close().await;
+    theirs_on.close().await;
     let (ours, theirs) = (median(ours), median(theirs));
     println!(
         "boot to ready {ours:.2?}, raw QEMU to one line {theirs:.2?}: ratio {:.2}",
@@ -60,40 +64,39 @@ enum Until {
     Ready,
 }
 
-async fn boot(kernel: &Path, image: &Path, namespace: &Namespace, until: Until) -> Duration {
-    let scratch = Scratch::new().unwrap();
-    let hardware = Hardware::default();
-    let boot = Boot {
-        hardware: &hardware,
-        accelerator: Accelerator::Tcg,
+async fn boot(kernel: &Path, testbed: &Testbed, until: Until) -> Duration {
+    let start = Start::Boot {
         kernel,
-        initramfs: Some(image),
-        command_line: kvet::run::COMMAND_LINE,
-        directory: scratch.path().to_owned(),
+        hardware: &Hardware::default(),
+        words: "",
     };
-    let began = Instant::now();
-    let (mut machine, channels) = Machine::start(boot, namespace).await.unwrap();
-    let Channels { mut console, agent } = channels;
+    let welcome = testbed.welcome("bench", 0).await.unwrap();
+    let line = Arc::new(Notify::new());
+    let seen = Arc::clone(&line);
     let mut said = Vec::new();
-    let mut link = Link::open(agent);
-    match until {
-        Until::Line => {
-            while !said
-                .windows(LINE.len() - 1)
-                .any(|part| part == &LINE[..LINE.len() - 1])
-            {
-                assert!(console.read_buf(&mut said).await.unwrap() > 0);
-            }
+    let tap = Box::new(move |bytes: &[u8]| {
+        said.extend_from_slice(bytes);
+        if said
+            .windows(LINE.len() - 1)
+            .any(|part| part == &LINE[..LINE.len() - 1])
+        {
+            seen.notify_one();
         }
-        Until::Ready => tokio::select! {
-            ready = link.ready() => { ready.unwrap(); }
-            () = async { while console.read_buf(&mut said).await.unwrap() > 0 {} } => {
-                panic!("the guest ended")
-            }
-        },
+    });
+    let began = Instant::now();
+    let started = testbed.start(start, welcome, Journal::nowhere(), &[], Some(tap));
+    let mut guest = started.await.unwrap();
+    let deadline = guest.within(Duration::from_secs(60));
+    loop {
+        match (guest.next(deadline, line.notified()).await.unwrap(), &until) {
+            (Happening::Aside(()), Until::Line) | (Happening::Ready(_), Until::Ready) => break,
+            (Happening::Ended(end), _) => panic!("the guest ended: {end:?}"),
+            (Happening::Deadline, _) => panic!("the guest does not come up"),
+            _ => {}
+        }
     }
     let elapsed = began.elapsed();
-    machine.kill().await;
+    guest.kill().await;
     elapsed
 }
 

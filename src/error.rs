@@ -64,6 +64,12 @@ impl Error {
         &*self.report
     }
 
+    /// What to do about it, where that is known; of its causes, too.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        Some(self.report.help()?.to_string())
+    }
+
     /// The message and its causes in one line, for records and events.
     #[must_use]
     pub fn one_line(&self) -> String {

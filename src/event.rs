@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::verdict::Outcome;
+use crate::outcome::Outcome;
+use crate::trial_id::TrialId;
 
 /// The stages of a run, in the order data passes through them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Installing what the host lacks.
     Setup,
@@ -22,7 +26,7 @@ pub enum Stage {
     Build,
     /// Writing the initramfs.
     Rootfs,
-    /// Starting the Ceph cluster.
+    /// Starting what guests mount.
     Cluster,
     /// Probing accelerators and booting guests.
     Machine,
@@ -46,7 +50,8 @@ impl Stage {
 }
 
 /// What the numbers of a progress event count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Bytes.
     Bytes,
@@ -55,8 +60,26 @@ pub enum Unit {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// A run began; its directory.
+    RunStarted {
+        /// The job's name.
+        job: String,
+        /// Where it is recorded.
+        directory: String,
+        /// How many trials are planned.
+        trials: u64,
+    },
+    /// A run has its verdict.
+    RunFinished {
+        /// The verdict's words.
+        verdict: String,
+        /// Time it took.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
     /// A stage began working on `subject` (a version, an arm).
     Started {
         /// Which stage.
@@ -86,68 +109,91 @@ pub enum Event {
         /// Whether the result was there already.
         cached: bool,
         /// Time it took.
+        #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
     /// Something a user should know that changes nothing.
     Note(String),
     /// Something a user should look at.
     Warning(String),
-    /// A trial began.
+    /// An attempt at a trial began.
     TrialStarted {
-        /// The arm.
-        arm: String,
-        /// The trial's number, from 1.
-        trial: u32,
+        /// Which trial.
+        trial: TrialId,
+        /// Which attempt at it, from 1.
+        attempt: u32,
     },
     /// A trial reached a step of its workload.
     TrialStep {
-        /// The arm.
-        arm: String,
-        /// The trial's number, from 1.
-        trial: u32,
+        /// Which trial.
+        trial: TrialId,
         /// The step, as the workload names it.
         step: String,
     },
     /// The kernel or the harness said something.
     TrialFinding {
-        /// The arm.
-        arm: String,
-        /// The trial's number, from 1.
-        trial: u32,
+        /// Which trial.
+        trial: TrialId,
         /// The finding's title.
         title: String,
     },
     /// A trial is over.
     TrialFinished {
-        /// The arm.
-        arm: String,
-        /// The trial's number, from 1.
-        trial: u32,
+        /// Which trial.
+        trial: TrialId,
         /// How it ended.
         outcome: Outcome,
         /// Why, in a few words.
         reason: String,
         /// Time it took.
+        #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
 }
 
-/// The sending half. The default one discards everything.
+fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
+/// An event with the moment it happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stamped {
+    /// When, in UTC.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The sending half; every listener is told everything. The default one has no
+/// listener.
 #[derive(Debug, Clone, Default)]
-pub struct EventSink(Option<UnboundedSender<Event>>);
+pub struct EventSink(Vec<UnboundedSender<Stamped>>);
 
 impl EventSink {
     /// A sink and the receiver a reporter reads.
     #[must_use]
-    pub fn channel() -> (Self, UnboundedReceiver<Event>) {
+    pub fn channel() -> (Self, UnboundedReceiver<Stamped>) {
+        Self::default().and_channel()
+    }
+
+    /// The same sink with one listener more.
+    #[must_use]
+    pub fn and_channel(&self) -> (Self, UnboundedReceiver<Stamped>) {
         let (sender, receiver) = unbounded_channel();
-        (Self(Some(sender)), receiver)
+        let mut senders = self.0.clone();
+        senders.push(sender);
+        (Self(senders), receiver)
     }
 
     /// Sends an event; one that nobody listens to is dropped.
     pub fn emit(&self, event: Event) {
-        if let Some(sender) = &self.0 {
-            drop(sender.send(event));
+        let stamped = Stamped {
+            at: Timestamp::now(),
+            event,
+        };
+        for listener in &self.0 {
+            drop(listener.send(stamped.clone()));
         }
     }
 }

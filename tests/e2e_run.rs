@@ -228,7 +228,8 @@ fn started(sandbox: &Sandbox) -> Child {
         .process_group(0)
         .spawn()
         .unwrap();
-    let console = Path::new(&sandbox.out()).join("arms/stock/1/console.log");
+    let console =
+        Path::new(&sandbox.out()).join("arms/stock/trials/evict-truncate/1/1/console.log");
     let stderr = BufReader::new(child.stderr.take().unwrap());
     // The cluster is up when it is told; the trial follows at once.
     for line in stderr.lines() {

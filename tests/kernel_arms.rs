@@ -312,7 +312,7 @@ async fn an_interrupted_build_leaves_no_kernel_and_is_gone_on_with() {
                 result = &mut build => break result,
                 Some(event) = receiver.recv() => {
                     // The second object's announcement: the first is done, this one sleeps.
-                    if let Event::Progress { stage: Stage::Build, done: 2, .. } = event {
+                    if let Event::Progress { stage: Stage::Build, done: 2, .. } = event.event {
                         cancel.cancel();
                     }
                 }

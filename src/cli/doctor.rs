@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::print;
-use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
 use crate::job::{Choice, Plan};
 use crate::rootfs::Recipe;
+use crate::service::ServiceSpec;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -25,17 +25,17 @@ pub(super) struct Arguments {
 
 pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
     let store = Store::open()?;
-    let (cluster, rootfs) = if let Some(job) = &arguments.job {
+    let (service, rootfs) = if let Some(job) = &arguments.job {
         let plan = Plan::load(job, &Choice::default())?;
-        (plan.cluster, plan.rootfs)
+        (plan.service, plan.rootfs)
     } else {
-        (ClusterSpec::default(), Recipe::default())
+        (ServiceSpec::default(), Recipe::default())
     };
-    let mut checks = host::checks(&store, &cluster, &rootfs).await;
+    let mut checks = host::checks(&store, &service, &rootfs).await;
     let packages = host::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
         host::install(context, &packages).await?;
-        checks = host::checks(&store, &cluster, &rootfs).await;
+        checks = host::checks(&store, &service, &rootfs).await;
     }
     let mut text = String::new();
     for check in &checks {

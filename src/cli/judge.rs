@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::{Format, print, print_json, style};
+use super::output::{Format, complain, print, print_json, style};
 use crate::error::{Error, Exit};
 use crate::report::human;
 use crate::run::judge_again;
@@ -19,10 +19,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn judge(arguments: &Arguments) -> Result<Exit, Error> {
-    let report = judge_again(&arguments.run)?;
+    let (report, unkept) = judge_again(&arguments.run)?;
     match arguments.format {
         Format::Human => print(&human(&report, style()))?,
         Format::Json => print_json(&report)?,
+    }
+    // The verdict stands whether or not it could be kept.
+    if let Some(error) = unkept {
+        complain(&error.into());
     }
     Ok(report.verdict.kind.exit())
 }

@@ -11,6 +11,7 @@ mod report;
 mod run;
 pub mod scan;
 mod shell;
+mod trial;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum Subcommands {
     Cache(cache::CacheArgs),
     /// Tell what this host lacks, and mend it
     Doctor(doctor::Arguments),
+    /// Run one attempt at a trial, for drivers
+    #[command(hide = true)]
+    Trial(trial::Arguments),
 }
 
 /// Parses the arguments and runs the subcommand they name.
@@ -105,7 +109,7 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let telling = async {
         while let Some(event) = receiver.recv().await {
-            progress.show(event);
+            progress.show(event.event);
         }
     };
     let cancel = context.cancel.clone();
@@ -144,6 +148,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         }
         Subcommands::Cache(arguments) => cache::run(&arguments),
         Subcommands::Doctor(arguments) => doctor::doctor(&arguments, &context).await,
+        Subcommands::Trial(arguments) => trial::trial(&arguments, &context).await,
     }
 }
 

@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 
 use super::output::{print, print_json, style};
 use crate::error::{Error, Exit};
+use crate::record::Record;
 use crate::report::{human, junit};
-use crate::run::Record;
+use crate::run::kept_report;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,7 +28,7 @@ enum Format {
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
     let (record, _) = Record::open(&arguments.run)?;
-    let report = record.kept_report()?;
+    let report = kept_report(&record)?;
     match arguments.format {
         Format::Human => print(&human(&report, style()))?,
         Format::Json => print_json(&report)?,

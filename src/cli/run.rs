@@ -12,7 +12,7 @@ use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, Plan};
 use crate::kernel::{KernelVersion, SourceSpec};
 use crate::report::human;
-use crate::run::{Options, run as carry_out};
+use crate::run::{Executor, Options, run as carry_out};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Where trials run, for tests of kvet itself
+    #[arg(long, hide = true, default_value = "here")]
+    executor: Executor,
     /// Install what the host lacks first
     #[arg(long)]
     setup: bool,
@@ -73,6 +76,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let options = Options {
         jobs: arguments.jobs.map_or(cpus, usize::from),
         out,
+        executor: arguments.executor,
     };
     let report = carry_out(context, &store, &plan, &options).await?;
     context.emit(Event::Note(format!(
@@ -104,7 +108,7 @@ async fn prepare_host(
     plan: &Plan,
     setup: bool,
 ) -> Result<(), Error> {
-    let mut checks = host::checks(store, &plan.cluster, &plan.rootfs).await;
+    let mut checks = host::checks(store, &plan.service, &plan.rootfs).await;
     let packages = host::missing_packages(&checks);
     if !packages.is_empty() {
         if !setup {
@@ -120,7 +124,7 @@ async fn prepare_host(
             .into());
         }
         host::install(context, &packages).await?;
-        checks = host::checks(store, &plan.cluster, &plan.rootfs).await;
+        checks = host::checks(store, &plan.service, &plan.rootfs).await;
     }
     for check in checks {
         match check.lack {

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 macro_rules! classes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal {
+        ends: $ends:literal, symbol: $symbol:expr, parameters: $parameters:expr $(,)?
+    })*) => {
         /// What kind of trouble a finding is.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -27,65 +29,95 @@ macro_rules! classes {
                     $(Self::$variant => $name,)*
                 }
             }
+
+            /// Whether a kernel that said this cannot go on with a workload.
+            /// One that warned can, and waiting on may still show more.
+            #[must_use]
+            pub fn ends_trial(self) -> bool {
+                match self {
+                    $(Self::$variant => $ends,)*
+                }
+            }
+
+            /// The Kconfig symbol without which it is never said, if there is
+            /// one.
+            #[must_use]
+            pub fn symbol(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$variant => $symbol,)*
+                }
+            }
+
+            /// The kernel parameters that turn its detector off when they are
+            /// 0. Each is there since at least Linux 4.x.
+            #[must_use]
+            pub fn parameters(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant => $parameters,)*
+                }
+            }
         }
     };
 }
 
+const HUNG_TASK: &[&str] = &["kernel.hung_task_timeout_secs", "kernel.hung_task_warnings"];
+const WATCHDOG: &[&str] = &["kernel.watchdog", "kernel.watchdog_thresh"];
+
 classes! {
     /// A task blocked for too long.
-    HungTask = "hung_task",
+    HungTask = "hung_task" { ends: true, symbol: Some("DETECT_HUNG_TASK"), parameters: HUNG_TASK }
     /// `VFS_BUG_ON` of `CONFIG_DEBUG_VFS`.
-    VfsBug = "vfs_bug",
+    VfsBug = "vfs_bug" { ends: true, symbol: Some("DEBUG_VFS"), parameters: &[] }
     /// `VFS_WARN_ON` of `CONFIG_DEBUG_VFS`.
-    VfsWarn = "vfs_warn",
+    VfsWarn = "vfs_warn" { ends: false, symbol: Some("DEBUG_VFS"), parameters: &[] }
     /// `BUG()`.
-    KernelBug = "kernel_bug",
+    KernelBug = "kernel_bug" { ends: true, symbol: Some("BUG"), parameters: &[] }
     /// `WARN()`.
-    Warning = "warning",
+    Warning = "warning" { ends: false, symbol: Some("BUG"), parameters: &[] }
     /// General protection, divide error, double fault and other exceptions.
-    Gpf = "gpf",
+    Gpf = "gpf" { ends: true, symbol: None, parameters: &[] }
     /// A bad memory access.
-    PagingNull = "paging_null",
+    PagingNull = "paging_null" { ends: true, symbol: None, parameters: &[] }
     /// A panic that nothing else explains.
-    Panic = "panic",
+    Panic = "panic" { ends: true, symbol: None, parameters: &[] }
     /// An RCU grace period that does not end.
-    RcuStall = "rcu_stall",
+    RcuStall = "rcu_stall" { ends: true, symbol: None, parameters: &[] }
     /// A CPU that does not schedule.
-    SoftLockup = "soft_lockup",
+    SoftLockup = "soft_lockup" { ends: true, symbol: Some("SOFTLOCKUP_DETECTOR"), parameters: WATCHDOG }
     /// A CPU that takes no interrupts.
-    HardLockup = "hard_lockup",
+    HardLockup = "hard_lockup" { ends: true, symbol: Some("HARDLOCKUP_DETECTOR"), parameters: WATCHDOG }
     /// Lock dependency checking, and RCU's.
-    Lockdep = "lockdep",
+    Lockdep = "lockdep" { ends: false, symbol: Some("PROVE_LOCKING"), parameters: &[] }
     /// Sleeping or scheduling where that is not allowed.
-    AtomicSleep = "atomic_sleep",
+    AtomicSleep = "atomic_sleep" { ends: false, symbol: Some("DEBUG_ATOMIC_SLEEP"), parameters: &[] }
     /// Address sanitizer.
-    Kasan = "kasan",
+    Kasan = "kasan" { ends: true, symbol: Some("KASAN"), parameters: &[] }
     /// Data race sanitizer.
-    Kcsan = "kcsan",
+    Kcsan = "kcsan" { ends: false, symbol: Some("KCSAN"), parameters: &[] }
     /// Sampling memory error detector.
-    Kfence = "kfence",
+    Kfence = "kfence" { ends: true, symbol: Some("KFENCE"), parameters: &[] }
     /// Uninitialised memory sanitizer.
-    Kmsan = "kmsan",
+    Kmsan = "kmsan" { ends: false, symbol: Some("KMSAN"), parameters: &[] }
     /// Undefined behaviour sanitizer.
-    Ubsan = "ubsan",
+    Ubsan = "ubsan" { ends: false, symbol: Some("UBSAN"), parameters: &[] }
     /// A memory leak.
-    Leak = "leak",
+    Leak = "leak" { ends: false, symbol: Some("DEBUG_KMEMLEAK"), parameters: &[] }
     /// A corrupt or misused spinlock.
-    SpinlockDebug = "spinlock_debug",
+    SpinlockDebug = "spinlock_debug" { ends: true, symbol: Some("DEBUG_SPINLOCK"), parameters: &[] }
     /// A worker pool that makes no progress.
-    WorkqueueLockup = "workqueue_lockup",
+    WorkqueueLockup = "workqueue_lockup" { ends: true, symbol: Some("WQ_WATCHDOG"), parameters: &[] }
     /// Out of memory.
-    Oom = "oom",
+    Oom = "oom" { ends: false, symbol: None, parameters: &[] }
     /// Inodes in use after their file system is gone.
-    BusyInodes = "busy_inodes",
+    BusyInodes = "busy_inodes" { ends: false, symbol: None, parameters: &[] }
     /// The machine started over without a word.
-    TripleFault = "triple_fault",
+    TripleFault = "triple_fault" { ends: true, symbol: None, parameters: &[] }
     /// A boot that never came up.
-    BootFailure = "boot_failure",
+    BootFailure = "boot_failure" { ends: true, symbol: None, parameters: &[] }
     /// Another message that begins with `BUG`.
-    BugOther = "bug_other",
+    BugOther = "bug_other" { ends: true, symbol: None, parameters: &[] }
     /// Anything else worth a finding.
-    Other = "other",
+    Other = "other" { ends: false, symbol: None, parameters: &[] }
 }
 
 impl fmt::Display for Class {

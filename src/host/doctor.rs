@@ -6,12 +6,12 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::cluster::ClusterSpec;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage};
 use crate::process::{Command, Namespace, ProcessError, find_program};
 use crate::rootfs::Recipe;
+use crate::service::ServiceSpec;
 use crate::store::Store;
 
 /// One thing a run needs.
@@ -98,14 +98,14 @@ const PROGRAMS: &[(&str, &str)] = &[
 const SPACE: u64 = 6 << 30;
 
 /// Checks everything that a run with such a cluster and root file system needs.
-pub async fn checks(store: &Store, cluster: &ClusterSpec, rootfs: &Recipe) -> Vec<Check> {
-    let for_cluster = crate::cluster::required_programs(cluster);
+pub async fn checks(store: &Store, service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
+    let for_service = service.required_programs();
     let tables: [(&'static str, &[(&'static str, &'static str)]); 5] = [
         ("the sandbox", PROGRAMS),
         ("building kernels", crate::kernel::PROGRAMS),
         ("building kernels", crate::kernel::HEADERS),
         ("running guests", crate::vm::PROGRAMS),
-        ("the cluster", &for_cluster),
+        ("the cluster", &for_service),
     ];
     let mut all = Vec::new();
     for (purpose, table) in tables {

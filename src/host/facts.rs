@@ -2,15 +2,34 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::context::Context;
 use crate::process::Command;
-use crate::report::HostFacts;
+
+/// The machine a run ran on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// `uname -srm`.
+    pub kernel: String,
+    /// Processors available to this process.
+    pub cpus: usize,
+    /// `kvm` or `tcg`, once known.
+    pub accelerator: String,
+    /// QEMU's version line.
+    pub qemu: String,
+    /// The version line of what guests mount.
+    #[serde(alias = "ceph")]
+    pub service: String,
+    /// kvet's version.
+    pub kvet: String,
+}
 
 /// Asks the host what it is. What cannot be learnt stays empty.
 pub async fn facts(context: &Context) -> HostFacts {
     let uname = rustix::system::uname();
     let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    let (qemu, ceph) = tokio::join!(
+    let (qemu, service) = tokio::join!(
         version(context, "qemu-system-x86_64"),
         version(context, "ceph-mon"),
     );
@@ -24,7 +43,7 @@ pub async fn facts(context: &Context) -> HostFacts {
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         accelerator: String::new(),
         qemu,
-        ceph,
+        service,
         kvet: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

@@ -3,6 +3,8 @@
 
 mod doctor;
 mod facts;
+mod load;
 
 pub use doctor::{Check, Lack, SetupError, checks, install, missing_packages};
-pub use facts::facts;
+pub use facts::{HostFacts, facts};
+pub use load::{Load, Moment};

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{JobError, Text};
 use super::spec::{ArmSpec, CounterTable, Job, Measure, WorkloadSpec};
-use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{KernelVersion, SourceSpec};
 use crate::names::did_you_mean;
 use crate::rootfs::{Recipe, RootfsError};
+use crate::service::ServiceSpec;
+use crate::trial_id::TrialId;
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
 
@@ -31,8 +32,9 @@ pub struct Plan {
     pub job: PathBuf,
     /// The arms, in the job's order, without those that were not chosen.
     pub arms: Vec<Arm>,
-    /// The cluster, with the options the workloads need.
-    pub cluster: ClusterSpec,
+    /// What guests mount, with the options the workloads need.
+    #[serde(rename = "cluster")]
+    pub service: ServiceSpec,
     /// What trials do; each arm names which of these.
     pub workloads: Vec<PlannedWorkload>,
     /// What the guests' root file system holds. A record from before jobs could
@@ -111,21 +113,15 @@ impl Arm {
         arm
     }
 
-    /// The workload of trial `number`, from 1: all trials of the first come
-    /// first. `None` past the last one.
-    #[must_use]
-    pub fn workload(&self, number: u32) -> Option<&str> {
-        let index = number.checked_sub(1)?.checked_div(self.trials)?;
-        let name = self.workloads.get(usize::try_from(index).ok()?)?;
-        Some(name)
-    }
-
-    /// The seed of trial `number`, from 1: its place among those of its
-    /// workload, so that arms are tried with the same seeds.
-    #[must_use]
-    pub fn seed(&self, number: u32) -> u64 {
-        let place = number.saturating_sub(1).checked_rem(self.trials);
-        u64::from(place.unwrap_or_default()) + 1
+    /// Its trials, in order: all those of the first workload come first.
+    pub fn ids(&self) -> impl Iterator<Item = TrialId> {
+        self.workloads.iter().flat_map(|workload| {
+            (1..=self.trials).map(|number| TrialId {
+                arm: self.name.clone(),
+                workload: workload.clone(),
+                number,
+            })
+        })
     }
 }
 
@@ -175,7 +171,7 @@ impl Plan {
             .collect();
         chosen_exist(path, "workload", &choice.workloads, &known)?;
         let rootfs = names.rootfs(&job.rootfs, &workloads)?;
-        let cluster = cluster(&text, &job.cluster, &workloads)?;
+        let service = service(&text, &job.cluster, &workloads)?;
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
             if !choice.arms.is_empty() && !choice.arms.contains(name) {
@@ -228,7 +224,7 @@ impl Plan {
             name: job.name,
             job: path.to_owned(),
             arms,
-            cluster,
+            service,
             rootfs,
             hardware: job.machine.hardware(),
             acceleration: job.machine.accel,
@@ -284,13 +280,16 @@ fn chosen_exist(
     Err(JobError::Choice(message, Some(help)))
 }
 
-/// The job's cluster with the options its workloads need. The job's own word
+/// The job's service with the options its workloads need. The job's own word
 /// wins; two workloads that contradict each other cannot share a cluster.
-fn cluster(
+fn service(
     text: &Text,
-    spec: &ClusterSpec,
+    spec: &ServiceSpec,
     workloads: &[PlannedWorkload],
-) -> Result<ClusterSpec, JobError> {
+) -> Result<ServiceSpec, JobError> {
+    let ServiceSpec::Ceph(spec) = spec else {
+        return without_service(text, workloads);
+    };
     let mut wishes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for Workload { name, cluster, .. } in workloads.iter().map(|planned| &planned.workload) {
         for (option, value) in cluster {
@@ -314,7 +313,25 @@ fn cluster(
     if let Err(error) = cluster.check() {
         return Err(text.error(&["cluster"], error.to_string(), None));
     }
-    Ok(cluster)
+    Ok(ServiceSpec::Ceph(cluster))
+}
+
+/// A job without a cluster: its workloads must not need one.
+fn without_service(text: &Text, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
+    let needs = workloads
+        .iter()
+        .find(|planned| planned.workload.disturbs_service());
+    match needs {
+        None => Ok(ServiceSpec::None),
+        Some(planned) => Err(text.error(
+            &["cluster"],
+            format!(
+                "{} does things to a cluster, and the job has none",
+                planned.workload.name
+            ),
+            Some("leave `cluster: none` out".to_owned()),
+        )),
+    }
 }
 
 fn no_trials(text: &Text, place: &[&str]) -> JobError {
@@ -493,7 +510,7 @@ impl fmt::Display for Plan {
     /// The plan for a person, as `run --dry-run` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "job       {}", self.name)?;
-        writeln!(f, "cluster   {}", self.cluster.summary())?;
+        writeln!(f, "cluster   {}", self.service.summary())?;
         for PlannedWorkload { workload, .. } in &self.workloads {
             let steps = workload.steps.len();
             write!(f, "workload  {} ({steps} steps", workload.name)?;
@@ -596,10 +613,10 @@ arms:
     fn a_workload_s_options_for_the_cluster_give_way_to_the_job_s() {
         let plan = load(JOB, &Choice::default()).unwrap();
         let option = "mds_session_blocklist_on_evict";
-        assert_eq!(plan.cluster.options[option], "false");
+        assert_eq!(plan.service.cluster().unwrap().options[option], "false");
         let job = format!("{JOB}cluster: {{ options: {{ {option}: \"true\" }} }}\n");
         let plan = load(&job, &Choice::default()).unwrap();
-        assert_eq!(plan.cluster.options[option], "true");
+        assert_eq!(plan.service.cluster().unwrap().options[option], "true");
     }
 
     /// The job with this for its workloads.
@@ -632,25 +649,14 @@ arms:
         );
         let plan = load(&job, &Choice::default()).unwrap();
         let course = |arm: &Arm| -> Vec<_> {
-            (0..=arm.planned() + 1)
-                .map(|n| arm.workload(n).map(|name| (name.to_owned(), arm.seed(n))))
-                .collect()
+            let ids = arm.ids();
+            ids.map(|id| (id.workload.clone(), id.seed())).collect()
         };
-        let trial = |name: &str, seed| Some((name.to_owned(), seed));
+        let trial = |name: &str, seed| (name.to_owned(), seed);
         let (a, b) = ("evict-truncate", "flush-ack");
-        let stock = [
-            None,
-            trial(a, 1),
-            trial(a, 2),
-            trial(b, 1),
-            trial(b, 2),
-            None,
-        ];
+        let stock = [trial(a, 1), trial(a, 2), trial(b, 1), trial(b, 2)];
         assert_eq!(course(&plan.arms[0]), stock);
-        assert_eq!(
-            course(&plan.arms[2]),
-            [None, trial(b, 1), trial(b, 2), None]
-        );
+        assert_eq!(course(&plan.arms[2]), [trial(b, 1), trial(b, 2)]);
         let only = Choice {
             workloads: vec![a.to_owned()],
             ..Choice::default()
@@ -786,6 +792,21 @@ arms:
         let job = format!("{JOB}cluster: {{ osd: 0 }}\n");
         let error = load(&job, &Choice::default()).unwrap_err();
         assert!(error.to_string().contains("job.yaml:10:"), "{error}");
+    }
+
+    #[test]
+    fn a_job_can_do_without_a_cluster_if_its_workloads_can() {
+        let job = format!("{JOB}cluster: none\n");
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("evict-truncate does things to a cluster"),
+            "{error}"
+        );
+        let job = job.replace("evict-truncate", "writeback-storm");
+        let plan = load(&job, &Choice::default()).unwrap();
+        assert!(matches!(plan.service, ServiceSpec::None));
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(text.contains(r#""cluster":"none""#), "{text}");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::cluster::ClusterSpec;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
+use crate::service::ServiceSpec;
 use crate::vm::{Acceleration, Hardware};
 
 /// One experiment, as written.
@@ -32,9 +32,9 @@ pub struct Job {
     /// path.
     #[serde(default = "agent_only")]
     pub rootfs: String,
-    /// The Ceph cluster of the run.
+    /// What guests mount: the run's cluster, or `none`.
     #[serde(default)]
-    pub cluster: ClusterSpec,
+    pub cluster: ServiceSpec,
     /// What guest and host do in a trial: one workload, or a list of them. Each
     /// trial is of one.
     #[serde(deserialize_with = "workloads")]

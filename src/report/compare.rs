@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{ArmReport, Comparison, Coverage, Measured};
+use super::model::{ArmReport, Comparison, Coverage, TrialReport};
 use crate::job::{CounterTable, Measure};
 
 /// Each measure for each arm.
@@ -14,10 +14,7 @@ pub fn compare(measures: &[Measure], arms: &[ArmReport]) -> Vec<Comparison> {
         values: arms
             .iter()
             .map(|arm| {
-                let values = arm
-                    .measured
-                    .iter()
-                    .filter_map(|trial| value(measure, trial));
+                let values = arm.trials.iter().filter_map(|trial| value(measure, trial));
                 median(values.collect())
             })
             .collect(),
@@ -30,7 +27,7 @@ pub fn compare(measures: &[Measure], arms: &[ArmReport]) -> Vec<Comparison> {
     clippy::cast_precision_loss,
     reason = "15 digits are enough to compare"
 )]
-fn value(measure: &Measure, trial: &Measured) -> Option<f64> {
+fn value(measure: &Measure, trial: &TrialReport) -> Option<f64> {
     let other = |workload: &String| *workload != trial.workload;
     if measure.workload.as_ref().is_some_and(other) {
         return None;
@@ -63,7 +60,7 @@ pub fn coverage(tables: &[CounterTable], arms: &[ArmReport]) -> Vec<Coverage> {
 
 fn of_arm(arm: &ArmReport, table: &str) -> Option<Coverage> {
     let mut rows: BTreeMap<&str, bool> = BTreeMap::new();
-    for (name, count) in arm.measured.iter().flat_map(|trial| &trial.counters) {
+    for (name, count) in arm.trials.iter().flat_map(|trial| &trial.counters) {
         let row = name
             .strip_prefix(table)
             .and_then(|rest| rest.strip_prefix('/'))
@@ -77,7 +74,7 @@ fn of_arm(arm: &ArmReport, table: &str) -> Option<Coverage> {
         rows.map(|(row, _)| (*row).to_owned()).collect()
     };
     (!rows.is_empty()).then(|| Coverage {
-        arm: arm.result.name.clone(),
+        arm: arm.name.clone(),
         table: table.to_owned(),
         moved: named(true),
         still: named(false),
@@ -87,27 +84,35 @@ fn of_arm(arm: &ArmReport, table: &str) -> Option<Coverage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::ArmResult;
+    use crate::outcome::Outcome;
+    use crate::verdict::Judged;
 
     fn arm(name: &str, trials: &[(&str, &[(&str, u64)])]) -> ArmReport {
-        let measured = |(workload, counters): &(&str, &[(&str, u64)])| Measured {
+        let trial = |(workload, counters): &(&str, &[(&str, u64)])| TrialReport {
             workload: (*workload).to_owned(),
+            number: 1,
+            attempts: 1,
+            judged: Judged {
+                outcome: Outcome::Clean,
+                reason: String::new(),
+                known: Vec::new(),
+                boot: None,
+            },
+            findings: Vec::new(),
             seconds: 1.0,
             counters: counters
                 .iter()
                 .map(|(name, count)| ((*name).to_owned(), *count))
                 .collect(),
+            directory: String::new(),
         };
         ArmReport {
-            result: ArmResult {
-                name: name.to_owned(),
-                control: false,
-                planned: 1,
-                broken: None,
-                trials: Vec::new(),
-            },
+            name: name.to_owned(),
+            control: false,
+            planned: 1,
+            broken: None,
             kernel: None,
-            measured: trials.iter().map(measured).collect(),
+            trials: trials.iter().map(trial).collect(),
         }
     }
 

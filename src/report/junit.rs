@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
-use super::model::{ArmReport, Report};
+use super::model::{ArmReport, Report, TrialReport};
 use super::terminal::printable;
-use crate::verdict::{Judged, Outcome};
+use crate::outcome::Outcome;
 
 /// The XML document as text.
 #[must_use]
@@ -16,13 +16,13 @@ pub fn junit(report: &Report) -> String {
     let mut document = Document::new(printable(&report.job));
     document.set_time(Duration::from_secs_f64(report.seconds.max(0.0)));
     for arm in &report.arms {
-        let mut suite = TestSuite::new(printable(&arm.result.name));
-        for (index, trial) in arm.result.trials.iter().enumerate() {
-            suite.add_test_case(case(arm, index, trial));
+        let mut suite = TestSuite::new(printable(&arm.name));
+        for trial in &arm.trials {
+            suite.add_test_case(case(arm, trial));
         }
-        if let Some(broken) = &arm.result.broken {
+        if let Some(broken) = &arm.broken {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(printable(broken));
+            status.set_message(printable(&broken.message));
             suite.add_test_case(TestCase::new("kernel", status));
         }
         document.add_test_suite(suite);
@@ -45,13 +45,14 @@ pub fn junit(report: &Report) -> String {
     document.to_string().unwrap_or_default()
 }
 
-fn case(arm: &ArmReport, index: usize, trial: &Judged) -> TestCase {
-    let expected = if arm.result.control {
+fn case(arm: &ArmReport, trial: &TrialReport) -> TestCase {
+    let expected = if arm.control {
         Outcome::Target
     } else {
         Outcome::Clean
     };
-    let mut status = match trial.outcome {
+    let judged = &trial.judged;
+    let mut status = match judged.outcome {
         outcome if outcome == expected => TestCaseStatus::success(),
         Outcome::Clean | Outcome::Target | Outcome::Other => {
             TestCaseStatus::non_success(NonSuccessKind::Failure)
@@ -60,22 +61,15 @@ fn case(arm: &ArmReport, index: usize, trial: &Judged) -> TestCase {
             TestCaseStatus::non_success(NonSuccessKind::Error)
         }
     };
-    if trial.outcome != expected {
-        status.set_type(trial.outcome.name());
-        status.set_message(printable(&trial.reason));
+    if judged.outcome != expected {
+        status.set_type(judged.outcome.name());
+        status.set_message(printable(&judged.reason));
     }
-    let number = index + 1;
-    let measured = arm.measured.get(index);
-    let name = match measured {
-        Some(measured) => format!("trial {number}: {}", printable(&measured.workload)),
-        None => format!("trial {number}"),
-    };
+    let name = format!("trial {}: {}", trial.number, printable(&trial.workload));
     let mut case = TestCase::new(name, status);
-    if let Some(measured) = measured {
-        case.set_time(Duration::from_secs_f64(measured.seconds.max(0.0)));
-    }
-    if trial.outcome == expected && !trial.reason.is_empty() {
-        case.set_system_out(printable(&trial.reason));
+    case.set_time(Duration::from_secs_f64(trial.seconds.max(0.0)));
+    if judged.outcome == expected && !judged.reason.is_empty() {
+        case.set_system_out(printable(&judged.reason));
     }
     case
 }

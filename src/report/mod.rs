@@ -10,6 +10,6 @@ mod terminal;
 
 pub use compare::{compare, coverage};
 pub use junit::junit;
-pub use model::{ArmReport, Comparison, Coverage, HostFacts, KernelFacts, Measured, Report};
+pub use model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION};
 pub use progress::Progress;
 pub use terminal::{Style, human, printable, verdict_line};

@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::{ArmResult, Verdict};
+use crate::detect::Finding;
+use crate::host::HostFacts;
+use crate::record::{Broken, KernelFacts};
+use crate::verdict::{ArmResult, Judged, Verdict};
+
+/// The version of this shape that is written. Version 1 had a trial's figures
+/// and its outcome in two lists.
+pub const VERSION: u32 = 2;
 
 /// A run's report. `version` changes when a field changes its meaning or goes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this shape: 1.
+    /// Version of this shape: [`VERSION`].
     pub version: u32,
     /// The job's name.
     pub job: String,
@@ -33,24 +40,58 @@ pub struct Report {
 /// One arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArmReport {
-    /// Its trials, judged.
-    #[serde(flatten)]
-    pub result: ArmResult,
+    /// Its name.
+    pub name: String,
+    /// Whether it had to show the target.
+    pub control: bool,
+    /// How many trials the plan asks for.
+    pub planned: u32,
+    /// Why there is no kernel to try, if it could not be made.
+    pub broken: Option<Broken>,
     /// Its kernel, if it could be made.
     pub kernel: Option<KernelFacts>,
-    /// What was measured in each trial, in the order of `trials`.
-    pub measured: Vec<Measured>,
+    /// Its trials that ended, workload by workload in the job's order.
+    pub trials: Vec<TrialReport>,
 }
 
-/// What was measured in one trial.
+/// One trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// What the trial did.
+pub struct TrialReport {
+    /// What it did.
     pub workload: String,
-    /// Its wall-clock time, in seconds.
+    /// Which one of this arm and workload, from 1.
+    pub number: u32,
+    /// How many attempts it took: one that the harness failed is repeated.
+    pub attempts: u32,
+    /// What it came to.
+    #[serde(flatten)]
+    pub judged: Judged,
+    /// What its console said.
+    pub findings: Vec<Finding>,
+    /// The last attempt's wall-clock time, in seconds.
     pub seconds: f64,
     /// What workload and kernel counted, by name.
     pub counters: BTreeMap<String, u64>,
+    /// The last attempt's directory, below the run's.
+    pub directory: String,
+}
+
+impl ArmReport {
+    /// What the verdict is made from.
+    #[must_use]
+    pub fn result(&self) -> ArmResult {
+        ArmResult {
+            name: self.name.clone(),
+            control: self.control,
+            planned: self.planned,
+            broken: self.broken.as_ref().map(|broken| broken.message.clone()),
+            trials: self
+                .trials
+                .iter()
+                .map(|trial| trial.judged.clone())
+                .collect(),
+        }
+    }
 }
 
 /// One measure, arm by arm.
@@ -74,39 +115,4 @@ pub struct Coverage {
     pub moved: Vec<String>,
     /// The others.
     pub still: Vec<String>,
-}
-
-/// What an arm's kernel was made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KernelFacts {
-    /// `uname -r`.
-    pub release: String,
-    /// Where its source came from.
-    pub origin: String,
-    /// The content key of the build.
-    pub key: String,
-    /// Whether it had been built before.
-    pub cached: bool,
-    /// The patches applied, in order: file name and SHA-256.
-    pub patches: Vec<(String, String)>,
-    /// The arm's workloads that are for later kernels than this one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
-}
-
-/// The machine a run ran on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostFacts {
-    /// `uname -srm`.
-    pub kernel: String,
-    /// Processors available to this process.
-    pub cpus: usize,
-    /// `kvm` or `tcg`, once known.
-    pub accelerator: String,
-    /// QEMU's version line.
-    pub qemu: String,
-    /// Ceph's version line.
-    pub ceph: String,
-    /// kvet's version.
-    pub kvet: String,
 }

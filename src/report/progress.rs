@@ -60,32 +60,39 @@ impl Progress {
             }
             Event::Note(text) => self.line(&format!("{:8} {text}", "note")),
             Event::Warning(text) => self.line(&format!("{:8} {text}", "warning")),
-            Event::TrialStarted { arm, trial } => {
-                self.spinner(key(&arm, &trial.to_string()), format!("{arm} #{trial}"));
+            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
+            Event::TrialStarted { trial, attempt } => {
+                let trial = trial.to_string();
+                let again = if attempt > 1 {
+                    format!(" (attempt {attempt})")
+                } else {
+                    String::new()
+                };
+                self.spinner(key("trial", &trial), format!("{trial}{again}"));
             }
-            Event::TrialStep { arm, trial, step } => {
-                if let Some(bar) = self.open.get(&key(&arm, &trial.to_string())) {
-                    bar.set_message(format!("{arm} #{trial}: {}", printable(&step)));
+            Event::TrialStep { trial, step } => {
+                let trial = trial.to_string();
+                if let Some(bar) = self.open.get(&key("trial", &trial)) {
+                    bar.set_message(format!("{trial}: {}", printable(&step)));
                 }
             }
-            Event::TrialFinding { arm, trial, title } => {
-                self.line(&format!("{:8} {arm} #{trial}: {title}", "finding"));
+            Event::TrialFinding { trial, title } => {
+                self.line(&format!("{:8} {trial}: {title}", "finding"));
             }
             Event::TrialFinished {
-                arm,
                 trial,
                 outcome,
                 reason,
                 elapsed,
             } => {
-                self.close(&key(&arm, &trial.to_string()));
+                self.close(&key("trial", &trial.to_string()));
                 let why = if reason.is_empty() {
                     String::new()
                 } else {
                     format!(" ({reason})")
                 };
                 self.line(&format!(
-                    "{:8} {arm} #{trial}: {}{why} ({})",
+                    "{:8} {trial}: {}{why} ({})",
                     "trial",
                     outcome.name(),
                     seconds(elapsed)

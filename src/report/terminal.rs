@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::model::{ArmReport, Report};
-use crate::verdict::{Outcome, VerdictKind};
+use crate::outcome::Outcome;
+use crate::verdict::VerdictKind;
 
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub fn verdict_line(report: &Report, style: Style) -> String {
         style.paint(colour, report.verdict.kind.name())
     );
     for arm in &report.arms {
-        let result = &arm.result;
+        let result = arm.result();
         let hits = result.count(Outcome::Target);
         let _ = write!(line, "   {} {hits}/{}", result.name, result.trials.len());
         if let Some(title) = result.reason(Outcome::Target) {
@@ -76,16 +77,11 @@ pub fn human(report: &Report, style: Style) -> String {
     let width = report
         .arms
         .iter()
-        .map(|arm| arm.result.name.len())
+        .map(|arm| arm.name.len())
         .max()
         .unwrap_or(0);
     for arm in &report.arms {
-        let _ = writeln!(
-            text,
-            "  {:width$}  {}",
-            arm.result.name,
-            arm_line(arm, style)
-        );
+        let _ = writeln!(text, "  {:width$}  {}", arm.name, arm_line(arm, style));
     }
     text.push('\n');
     text.push_str(&grid(&by_workload(report)));
@@ -94,6 +90,10 @@ pub fn human(report: &Report, style: Style) -> String {
     text.push_str(&left_out(report));
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  {}", printable(reason));
+    }
+    let broken = report.arms.iter().filter_map(|arm| arm.broken.as_ref());
+    for help in broken.filter_map(|broken| broken.help.as_ref()) {
+        let _ = writeln!(text, "  help: {}", printable(help));
     }
     if let Some(chance) = report.verdict.chance {
         let _ = writeln!(
@@ -106,8 +106,8 @@ pub fn human(report: &Report, style: Style) -> String {
         .arms
         .iter()
         .flat_map(|arm| {
-            let trials = arm.result.trials.iter().flat_map(|trial| &trial.known);
-            trials.map(|title| (title.as_str(), arm.result.name.as_str()))
+            let trials = arm.trials.iter().flat_map(|trial| &trial.judged.known);
+            trials.map(|title| (title.as_str(), arm.name.as_str()))
         })
         .collect();
     known.sort_unstable();
@@ -128,7 +128,7 @@ fn left_out(report: &Report) -> String {
     for arm in &report.arms {
         let Some(kernel) = &arm.kernel else { continue };
         if !kernel.left_out.is_empty() {
-            let (name, release) = (&arm.result.name, printable(&kernel.release));
+            let (name, release) = (&arm.name, printable(&kernel.release));
             let workloads = kernel.left_out.join(", ");
             let _ = writeln!(text, "  {name}: {release} is too old for {workloads}");
         }
@@ -140,9 +140,9 @@ fn left_out(report: &Report) -> String {
 /// only one, since the arms' lines say it all.
 fn by_workload(report: &Report) -> Vec<Vec<String>> {
     let trials = |arm: &ArmReport| -> Vec<(String, Outcome)> {
-        let names = arm.measured.iter().map(|trial| trial.workload.clone());
-        names
-            .zip(arm.result.trials.iter().map(|trial| trial.outcome))
+        let trials = arm.trials.iter();
+        trials
+            .map(|trial| (trial.workload.clone(), trial.judged.outcome))
             .collect()
     };
     let arms: Vec<_> = report.arms.iter().map(trials).collect();
@@ -191,7 +191,7 @@ fn comparison(report: &Report) -> Vec<Vec<String>> {
 }
 
 fn heading(first: &str, report: &Report) -> Vec<String> {
-    let names = report.arms.iter().map(|arm| arm.result.name.clone());
+    let names = report.arms.iter().map(|arm| arm.name.clone());
     std::iter::once(first.to_owned()).chain(names).collect()
 }
 
@@ -240,10 +240,10 @@ fn coverage(report: &Report) -> String {
 }
 
 fn arm_line(arm: &ArmReport, style: Style) -> String {
-    let result = &arm.result;
+    let result = arm.result();
     let role = if result.control { "control" } else { "       " };
-    if let Some(broken) = &result.broken {
-        return format!("{role}  {}", style.paint("33", &printable(broken)));
+    if let Some(broken) = &arm.broken {
+        return format!("{role}  {}", style.paint("33", &printable(&broken.message)));
     }
     let mut parts = Vec::new();
     let outcomes = [
@@ -294,41 +294,41 @@ fn percent(chance: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::model::{Comparison, Coverage, HostFacts, KernelFacts, Measured};
+    use crate::host::HostFacts;
+    use crate::record::KernelFacts;
+    use crate::report::model::{Comparison, Coverage, TrialReport};
     use crate::verdict::{ArmResult, Judged, judge};
-
-    fn measured(workload: &str) -> Measured {
-        Measured {
-            workload: workload.to_owned(),
-            seconds: 1.0,
-            counters: BTreeMap::new(),
-        }
-    }
 
     fn report() -> Report {
         let arm = |name: &str, control, outcome, reason: &str| ArmReport {
-            result: ArmResult {
-                name: name.to_owned(),
-                control,
-                planned: 3,
-                broken: None,
-                trials: vec![
-                    Judged {
+            name: name.to_owned(),
+            control,
+            planned: 3,
+            broken: None,
+            kernel: None,
+            trials: ["one", "two", "two"]
+                .map(|workload| TrialReport {
+                    workload: workload.to_owned(),
+                    number: 1,
+                    attempts: 1,
+                    judged: Judged {
                         outcome,
                         reason: reason.to_owned(),
                         known: vec![],
-                    };
-                    3
-                ],
-            },
-            kernel: None,
-            measured: ["one", "two", "two"].map(measured).to_vec(),
+                        boot: None,
+                    },
+                    findings: vec![],
+                    seconds: 1.0,
+                    counters: BTreeMap::new(),
+                    directory: String::new(),
+                })
+                .to_vec(),
         };
         let arms = vec![
             arm("stock", true, Outcome::Target, "hung \x1b[2J task"),
             arm("fixed", false, Outcome::Clean, ""),
         ];
-        let results: Vec<ArmResult> = arms.iter().map(|arm| arm.result.clone()).collect();
+        let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
         Report {
             version: 1,
             job: "j".to_owned(),

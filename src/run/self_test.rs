@@ -10,23 +10,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::OwnedReadHalf;
-
-use super::journal::Journal;
-use super::record::Record;
-use super::trial::{BOOT_DEADLINE, Bench, COMMAND_LINE, SILENCE};
-use crate::detect::{Class, Finding, Scanner, Sighting};
+use super::Bench;
+use crate::detect::{Class, Finding};
 use crate::error::Error;
 use crate::event::Event;
-use crate::guest::link::Link;
-use crate::guest::protocol::{GuestMessage, Welcome};
+use crate::guest::protocol::Welcome;
 use crate::job::Arm;
 use crate::kernel::KernelImage;
-use crate::store::{Scratch, io_error};
-use crate::vm::{Boot, Machine};
+use crate::record::{Entry, Journal, Record, SelfTest};
+use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start};
 use crate::workload::GuestStep;
 
 /// What is provoked, in order: the class it must give, and what
@@ -44,21 +36,7 @@ const HASTE: &[(&str, &str)] = &[
 ];
 
 /// How long a provocation may take to be seen, under KVM.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// A guest that says more than this has more to say than was asked for.
-const CONSOLE_LIMIT: u64 = 16 << 20;
-
-/// What a self-test found, as it is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SelfTest {
-    /// How many boots it took; each has a directory of its own.
-    pub boots: u32,
-    /// What was provoked and not seen.
-    pub unseen: Vec<Class>,
-    /// Wall-clock time, in seconds.
-    pub seconds: u64,
-}
+const SEEN_WITHIN: Duration = Duration::from_secs(8);
 
 /// What of all that is provoked these findings do not show. Only LKDTM's own
 /// failures count: a warning of the boot shows nothing about those to come, and
@@ -86,14 +64,14 @@ fn shows(finding: &Finding, class: Class) -> bool {
     })
 }
 
-/// Tests an arm's kernel and returns what it did not show. An error means that
+/// Tests an arm's kernel and records what it did not show. An error means that
 /// kvet itself could not go on.
 pub(super) async fn self_test(
     bench: &Bench<'_>,
     record: &Record,
     arm: &Arm,
     image: &KernelImage,
-) -> Result<Vec<Class>, Error> {
+) -> Result<(), Error> {
     let began = Instant::now();
     let mut findings = Vec::new();
     let mut boots = 0;
@@ -108,12 +86,6 @@ pub(super) async fn self_test(
         left = &left[tried..];
     }
     let unseen = unseen(&findings);
-    let result = SelfTest {
-        boots,
-        unseen: unseen.clone(),
-        seconds: began.elapsed().as_secs(),
-    };
-    record.end_self_test(&arm.name, &result)?;
     let told = if unseen.is_empty() {
         Event::Note(format!("{} reports what its self-test provokes", arm.name))
     } else {
@@ -124,8 +96,15 @@ pub(super) async fn self_test(
             names.join(", ")
         ))
     };
+    let seconds = began.elapsed().as_secs();
+    let result = SelfTest {
+        boots,
+        unseen,
+        seconds,
+    };
+    record.end_self_test(&arm.name, &result)?;
     bench.context.emit(told);
-    Ok(unseen)
+    Ok(())
 }
 
 /// Boots once and provokes one after the other until the machine ends; how many
@@ -138,188 +117,111 @@ async fn boot(
     provocations: &[(Class, &str)],
     findings: &mut Vec<Finding>,
 ) -> Result<usize, Error> {
-    let scratch = Scratch::new()?;
-    let command_line = format!("{COMMAND_LINE} {}", arm.command_line);
-    let boot = Boot {
-        hardware: &bench.plan.hardware,
-        accelerator: bench.accelerator,
-        kernel: &image.bzimage,
-        initramfs: Some(bench.initramfs),
-        command_line: command_line.trim_end(),
-        directory: scratch.path().to_owned(),
+    let welcome = Welcome {
+        hostname: "self-test".to_owned(),
+        seed: 0,
+        file_system: None,
     };
-    let journal = Journal::create(directory, Instant::now())?;
-    let (machine, channels) = match Machine::start(boot, bench.namespace).await {
-        Ok(started) => started,
+    let start = Start::Boot {
+        kernel: &image.bzimage,
+        hardware: &bench.plan.hardware,
+        words: &arm.command_line,
+    };
+    let journal = Journal::create(directory)?;
+    let started = bench.testbed.start(start, welcome, journal, &[], None);
+    let guest = match started.await {
+        Ok(guest) => guest,
         Err(error) => {
-            let text = Error::from(error).one_line();
-            bench
-                .context
-                .emit(Event::Warning(format!("self-test of {}: {text}", arm.name)));
+            let text = error.one_line();
+            let text = format!("self-test of {}: {text}", arm.name);
+            bench.context.emit(Event::Warning(text));
             return Ok(0);
         }
     };
-    let command = directory.join("command.txt");
-    std::fs::write(&command, format!("{}\n", machine.command))
-        .map_err(io_error("write", &command))?;
-    let mut subject = Subject {
-        machine,
-        console: channels.console,
-        console_open: true,
-        link: Link::open(channels.agent),
-        link_open: true,
-        scanner: Scanner::new(),
-        journal,
-        findings,
-        slowdown: bench.accelerator.slowdown(),
-    };
+    let mut subject = Subject { guest, findings };
     let tried = subject.provoke_all(provocations).await;
-    subject.machine.kill().await;
-    subject.findings.extend(subject.scanner.finish());
+    subject.guest.kill().await;
+    subject.findings.extend(subject.guest.last_findings());
     tried
 }
 
-/// The machine under test.
+/// The guest under test.
 struct Subject<'a> {
-    machine: Machine,
-    console: OwnedReadHalf,
-    console_open: bool,
-    link: Link,
-    link_open: bool,
-    scanner: Scanner,
-    journal: Journal,
+    guest: Guest<'a>,
     findings: &'a mut Vec<Finding>,
-    slowdown: u32,
 }
 
 /// Why waiting ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Waited {
-    /// For what was waited for.
-    Come,
-    /// The machine is gone and everything it said was read.
-    Ended,
+enum Wait {
+    /// What was waited for happened.
+    Over,
+    /// The guest is gone, or cannot be talked to.
+    Lost,
     /// It took too long.
     Late,
 }
 
+/// What is waited for.
+#[derive(Clone, Copy)]
+enum Until {
+    Greeted,
+    Step(u32),
+    Shown(Class),
+}
+
 impl Subject<'_> {
     async fn provoke_all(&mut self, provocations: &[(Class, &str)]) -> Result<usize, Error> {
-        let ready = |message: &GuestMessage| matches!(message, GuestMessage::Ready(_));
-        if self.message(BOOT_DEADLINE, ready).await? != Waited::Come {
-            return Ok(0);
-        }
-        let welcome = Welcome {
-            hostname: "self-test".to_owned(),
-            seed: 0,
-            file_system: None,
-        };
-        let greeted = |message: &GuestMessage| *message == GuestMessage::Greeted;
-        if self.link.hello(&welcome).await.is_err()
-            || self.message(PATIENCE, greeted).await? != Waited::Come
-        {
+        if self.wait(BOOT_DEADLINE, Until::Greeted).await? != Wait::Over {
             return Ok(0);
         }
         let mut step = 0;
         for (name, value) in HASTE {
             let set = GuestStep::Sysctl([((*name).to_owned(), (*value).to_owned())].into());
-            let done = |message: &GuestMessage| matches!(message, GuestMessage::Finished { step: ended, .. } if *ended == step);
+            self.guest.start(step, &set).await;
             // A kernel without this parameter shows it by what it does not say.
-            if self.link.start(step, &set).await.is_err()
-                || self.message(PATIENCE, done).await? != Waited::Come
-            {
+            if self.wait(SEEN_WITHIN, Until::Step(step)).await? != Wait::Over {
                 return Ok(0);
             }
             step += 1;
         }
         let mut tried = 0;
         for (class, name) in provocations {
-            self.journal.entry(&json!({"provoke": name}))?;
-            let provoke = GuestStep::Lkdtm {
-                provoke: (*name).to_owned(),
-            };
-            if self.link.start(step, &provoke).await.is_err() {
-                break;
-            }
+            let name = (*name).to_owned();
+            let entry = Entry::Provoke { name: name.clone() };
+            self.guest.journal.entry(entry)?;
+            let provoke = GuestStep::Lkdtm { provoke: name };
+            self.guest.start(step, &provoke).await;
             step += 1;
             tried += 1;
-            if self.sighting(*class).await? == Waited::Ended {
+            if self.wait(SEEN_WITHIN, Until::Shown(*class)).await? == Wait::Lost {
                 break;
             }
         }
         Ok(tried)
     }
 
-    /// Waits for a message of the agent.
-    async fn message(
-        &mut self,
-        within: Duration,
-        wanted: impl Fn(&GuestMessage) -> bool,
-    ) -> Result<Waited, Error> {
-        let deadline = tokio::time::Instant::now() + within * self.slowdown;
-        self.wait(deadline, |_, message| message.is_some_and(&wanted))
-            .await
-    }
-
-    /// Waits until the kernel has reported what was provoked.
-    async fn sighting(&mut self, class: Class) -> Result<Waited, Error> {
-        let deadline = tokio::time::Instant::now() + PATIENCE * self.slowdown;
-        self.wait(deadline, |findings, _| {
-            findings.iter().any(|finding| shows(finding, class))
-        })
-        .await
-    }
-
-    async fn wait(
-        &mut self,
-        deadline: tokio::time::Instant,
-        come: impl Fn(&[Finding], Option<&GuestMessage>) -> bool,
-    ) -> Result<Waited, Error> {
-        let mut buffer = vec![0; 64 << 10];
-        let mut ended = false;
+    async fn wait(&mut self, within: Duration, until: Until) -> Result<Wait, Error> {
+        let deadline = self.guest.within(within);
         loop {
-            let silence = tokio::time::Instant::now() + SILENCE * self.slowdown;
-            let mut said = None;
-            tokio::select! {
-                biased;
-                read = self.console.read(&mut buffer), if self.console_open => {
-                    // An error here is QEMU going away.
-                    let bytes = &buffer[..read.unwrap_or(0)];
-                    self.journal.console(bytes)?;
-                    self.console_open =
-                        !bytes.is_empty() && self.journal.console_length() < CONSOLE_LIMIT;
-                    let sightings = self.scanner.push(bytes);
-                    self.sighted(sightings);
-                }
-                message = self.link.next(), if self.link_open => match message {
-                    Ok(message) => {
-                        self.journal.entry(&json!({"guest": message}))?;
-                        said = Some(message);
+            let happening = self.guest.next(deadline, std::future::pending::<()>());
+            match (happening.await?, until) {
+                (Happening::Finding(finding), until) => {
+                    let over = matches!(until, Until::Shown(class) if shows(&finding, class));
+                    self.findings.push(*finding);
+                    if over {
+                        return Ok(Wait::Over);
                     }
-                    // The machine's end follows.
-                    Err(_) => self.link_open = false,
-                },
-                () = self.machine.ended(), if !ended => ended = true,
-                () = tokio::time::sleep_until(silence), if self.scanner.is_open() => {
-                    let sightings = self.scanner.settle();
-                    self.sighted(sightings);
                 }
-                () = tokio::time::sleep_until(deadline) => return Ok(Waited::Late),
-            }
-            // The console is read to its end first: it holds the last words.
-            if ended && !self.console_open {
-                return Ok(Waited::Ended);
-            }
-            if come(self.findings, said.as_ref()) {
-                return Ok(Waited::Come);
-            }
-        }
-    }
-
-    fn sighted(&mut self, sightings: Vec<Sighting>) {
-        for sighting in sightings {
-            if let Sighting::Complete(finding) = sighting {
-                self.findings.push(*finding);
+                (Happening::Greeted, Until::Greeted) => return Ok(Wait::Over),
+                (Happening::Finished { step, .. }, Until::Step(awaited)) if step == awaited => {
+                    return Ok(Wait::Over);
+                }
+                (Happening::Ended(_) | Happening::Broken(_) | Happening::ServiceLost(_), _) => {
+                    return Ok(Wait::Lost);
+                }
+                (Happening::Deadline, _) => return Ok(Wait::Late),
+                _ => {}
             }
         }
     }

@@ -10,21 +10,23 @@ use miette::Diagnostic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, Interest};
 
-use super::{CLUSTER_ADDRESS, start_cluster};
-use crate::cluster::Cluster;
+use super::build::kernel;
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
-use crate::guest::link::Link;
-use crate::guest::protocol::{GuestMessage, StepResult};
+use crate::guest::protocol::StepResult;
 use crate::job::Plan;
-use crate::process::{Namespace, ProcessError};
+use crate::process::ProcessError;
+use crate::record::Journal;
 use crate::rootfs::{self, Recipe};
 use crate::store::{Scratch, Store};
-use crate::vm::{self, Boot, Machine};
+use crate::testbed::{Guest, Happening, Setup, Start, Tap, Testbed};
 use crate::workload::GuestStep;
+
+/// A guest that nobody hurries.
+const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The guest did not get as far as a shell, or was lost.
 #[derive(Debug, Error, Diagnostic)]
@@ -58,40 +60,47 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
         return Err(ShellError::Which(names.join(", ")).into());
     };
-    let (image, _) = super::kernel(context, store, arm).await?;
+    let (image, _) = kernel(context, store, arm).await?;
     let recipe = Recipe::find("shell", Path::new("."))?.and(&plan.rootfs);
     let rootfs = rootfs::build(context, store, &recipe).await?;
-    let namespace = crate::cluster::private_network(CLUSTER_ADDRESS).await?;
     let scratch = Scratch::new()?;
+    let setup = Setup {
+        service: &plan.service,
+        logs: &scratch.join("cluster"),
+        image: rootfs.path.clone(),
+        acceleration: plan.acceleration,
+        kernel: &image.bzimage,
+    };
+    let testbed = tokio::select! {
+        opened = Testbed::open(context, store, setup) => opened?,
+        () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
+    };
+    let start = Start::Boot {
+        kernel: &image.bzimage,
+        hardware: &plan.hardware,
+        words: &arm.command_line,
+    };
     let work = async {
-        let cluster =
-            start_cluster(context, store, plan, &namespace, &scratch.join("cluster")).await?;
-        let accelerator = vm::choose(
-            context,
-            store,
-            plan.acceleration,
-            &image.bzimage,
-            &namespace,
-        )
-        .await?;
-        let boot = Boot {
-            hardware: &plan.hardware,
-            accelerator,
-            kernel: &image.bzimage,
-            initramfs: Some(&rootfs.path),
-            command_line: "console=ttyS0 loglevel=6 panic=-1",
-            directory: scratch.path().to_owned(),
-        };
-        let result = converse(boot, &namespace, &cluster).await;
-        cluster.stop().await;
-        result
+        let welcome = testbed.welcome("shell", 0).await?;
+        let journal = Journal::nowhere();
+        let guest = testbed.start(start, welcome, journal, &[], Some(to_the_terminal()));
+        converse(guest.await?).await
     };
     let result = tokio::select! {
         result = work => result,
         () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
     };
-    namespace.close().await;
+    testbed.close().await;
     result
+}
+
+/// Shows the console as it is: it is the user's own guest.
+fn to_the_terminal() -> Tap {
+    Box::new(|bytes| {
+        let mut out = std::io::stdout().lock();
+        // A terminal that is gone ends the guest by its keyboard's end.
+        drop(out.write_all(bytes).and_then(|()| out.flush()));
+    })
 }
 
 /// The steps that lead to a shell with a terminal of its own.
@@ -110,79 +119,67 @@ fn steps() -> [GuestStep; 2] {
     ]
 }
 
-async fn converse(boot: Boot<'_>, namespace: &Namespace, cluster: &Cluster) -> Result<(), Error> {
-    let (mut machine, mut channels) = Machine::start(boot, namespace).await?;
-    let mut link = Link::open(channels.agent);
+async fn converse(mut guest: Guest<'_>) -> Result<(), Error> {
     let mut steps = (0..).zip(steps());
     let mut in_shell = false;
     let terminal = Terminal::raw();
     let keyboard = keyboard();
-    let mut bytes = vec![0; 4096];
+    let deadline = guest.within(UNLIMITED);
     loop {
-        let typed = async {
-            match &keyboard {
-                Some(keyboard) => keyboard
-                    .async_io(Interest::READABLE, |fd| {
-                        // The terminal is shared and stays in blocking mode, so
-                        // ask before reading.
-                        let mut polled = [PollFd::new(fd, PollFlags::IN)];
-                        if poll(&mut polled, Some(&Timespec::default()))? == 0 {
-                            return Err(std::io::ErrorKind::WouldBlock.into());
-                        }
-                        let mut typed = [0; 256];
-                        let count = rustix::io::read(fd.as_fd(), &mut typed)?;
-                        Ok(typed[..count].to_vec())
-                    })
-                    .await
-                    .unwrap_or_default(),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            read = channels.console.read(&mut bytes) => {
-                let count = read.unwrap_or(0);
-                if count == 0 {
-                    break;
-                }
-                let mut out = std::io::stdout().lock();
-                // A terminal that is gone ends the guest by its keyboard's end.
-                drop(out.write_all(&bytes[..count]).and_then(|()| out.flush()));
-            }
-            typed = typed => {
+        match guest.next(deadline, typed(keyboard.as_ref())).await? {
+            Happening::Aside(typed) => {
                 if typed.is_empty() {
                     break;
                 }
-                machine.type_in(&typed).await?;
+                guest.type_in(&typed).await?;
             }
-            message = link.next() => match message? {
-                GuestMessage::Ready(_) => link.hello(&super::trial::welcome(cluster, "shell", 0)).await?,
-                GuestMessage::Greeted
-                | GuestMessage::Finished { result: StepResult::Done(_), .. } => {
-                    let Some((number, step)) = steps.next() else {
-                        break;
-                    };
-                    in_shell = matches!(step, GuestStep::Exec { .. });
-                    link.start(number, &step).await?;
-                }
-                GuestMessage::Finished { result: StepResult::Failed(failure), .. } => {
-                    if in_shell {
-                        // The shell's own exit status is the user's affair.
-                        break;
-                    }
-                    return Err(ShellError::Step(failure.message).into());
-                }
-                _ => {}
-            },
-            () = machine.ended() => return Err(ShellError::Ended.into()),
+            Happening::Greeted
+            | Happening::Finished {
+                result: StepResult::Done(_),
+                ..
+            } => {
+                let Some((number, step)) = steps.next() else {
+                    break;
+                };
+                in_shell = matches!(step, GuestStep::Exec { .. });
+                guest.start(number, &step).await;
+            }
+            // The shell's own exit status is the user's affair.
+            Happening::Finished { .. } | Happening::Ended(_) if in_shell => break,
+            Happening::Finished {
+                result: StepResult::Failed(failure),
+                ..
+            } => return Err(ShellError::Step(failure.message).into()),
+            Happening::Ended(_) => return Err(ShellError::Ended.into()),
+            Happening::Broken(error) => return Err(error.into()),
+            Happening::ServiceLost(what) => return Err(ShellError::Step(what).into()),
+            Happening::Ready(_) | Happening::Finding(_) | Happening::Deadline => {}
         }
     }
     drop(terminal);
     // The guest may have hung: ask, don't insist.
-    if link.power_off().await.is_ok() {
-        drop(tokio::time::timeout(Duration::from_secs(2), machine.ended()).await);
-    }
-    machine.kill().await;
+    guest.power_off().await?;
+    guest.kill().await;
     Ok(())
+}
+
+/// What is typed; nothing more once the keyboard has ended.
+async fn typed(keyboard: Option<&AsyncFd<StandardInput>>) -> Vec<u8> {
+    let Some(keyboard) = keyboard else {
+        return std::future::pending().await;
+    };
+    let read = keyboard.async_io(Interest::READABLE, |fd| {
+        // The terminal is shared and stays in blocking mode, so ask before
+        // reading.
+        let mut polled = [PollFd::new(fd, PollFlags::IN)];
+        if poll(&mut polled, Some(&Timespec::default()))? == 0 {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
+        let mut typed = [0; 256];
+        let count = rustix::io::read(fd.as_fd(), &mut typed)?;
+        Ok(typed[..count].to_vec())
+    });
+    read.await.unwrap_or_default()
 }
 
 /// Standard input, if it can be waited for; a file cannot.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Judged, Outcome};
+use super::outcome::Judged;
 use super::statistics::chance;
 use crate::error::Exit;
+use crate::outcome::Outcome;
 
 /// What a job's trials amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -251,6 +252,7 @@ mod tests {
                     outcome,
                     reason: outcome.name().to_owned(),
                     known: Vec::new(),
+                    boot: None,
                 })
                 .collect(),
         }

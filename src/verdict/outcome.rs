@@ -1,114 +1,29 @@
 //! How one trial ended, decided from what it recorded.
 
-use std::collections::BTreeMap;
-
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::{Class, Finding, Mute, Target};
+use crate::host::Load;
+use crate::outcome::Outcome;
+use crate::record::{Ending, Trial};
 
-/// The outcome of one trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The workload finished, every detector was armed, no finding.
-    Clean,
-    /// The job's signature was seen.
-    Target,
-    /// Another kernel finding.
-    Other,
-    /// The workload itself failed: a system call, data that came back wrong.
-    Workload,
-    /// QEMU, Ceph or the host failed.
-    Harness,
-    /// Silence past the deadline and nothing to explain it.
-    Timeout,
-    /// A detector the job needs is missing in the final config or failed its
-    /// self-test.
-    Unarmed,
-}
+/// More tasks than this, ready to run on each processor of the host, and what
+/// a guest does in time says nothing: a trial of its own is at most two.
+const CROWDED: f64 = 4.0;
 
-impl Outcome {
-    /// The word used in records and reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Target => "target",
-            Self::Other => "other",
-            Self::Workload => "workload",
-            Self::Harness => "harness",
-            Self::Timeout => "timeout",
-            Self::Unarmed => "unarmed",
-        }
-    }
-}
+/// The same for the share of time that a virtual host's own host took.
+const STOLEN: f64 = 0.25;
 
-/// How the trial's machine and steps came to an end; facts, no judgement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Ending {
-    /// All steps finished.
-    Finished,
-    /// The kernel's words ended it: a finding was complete, or the guest reset.
-    Stopped,
-    /// A step failed.
-    StepFailed {
-        /// Which step.
-        step: String,
-        /// What failed.
-        error: String,
-    },
-    /// A step, or the boot, was not through at its deadline.
-    Deadline {
-        /// What was waited for.
-        step: String,
-    },
-    /// The guest powered off or reset before its steps were through.
-    GuestEnded {
-        /// What was going on.
-        step: String,
-        /// `powered off` or `reset`.
-        how: String,
-    },
-    /// QEMU, the cluster or the host failed.
-    Harness {
-        /// What.
-        what: String,
-    },
-}
-
-/// What a trial recorded; what an outcome is decided from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Trial {
-    /// The arm's name.
-    pub arm: String,
-    /// The trial's number, from 1.
-    pub number: u32,
-    /// What it did.
-    pub workload: String,
-    /// The kernel's release.
-    pub release: String,
-    /// How it ended.
-    pub ending: Ending,
-    /// What its console said, as found at the time.
-    pub findings: Vec<Finding>,
-    /// Detectors the job needs that were not armed.
-    pub unarmed: Vec<String>,
-    /// What the self-test of its kernel provoked and did not see.
-    #[serde(default)]
-    pub unseen: Vec<Class>,
-    /// How many bytes of the console came before the harness itself had the
-    /// kernel print everybody's stacks; what follows is not searched.
-    pub console_length: u64,
-    /// Wall-clock time, in seconds.
-    pub seconds: f64,
-    /// How often it had to be tried again because the harness failed.
-    #[serde(default)]
-    pub retries: u32,
-    /// What the workload counted, by name.
-    #[serde(default)]
-    pub counters: BTreeMap<String, u64>,
+/// What a trial is asked: what of its job and its arm decides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The finding that is the bug.
+    pub target: Option<&'a Target>,
+    /// Findings that are shown and not counted.
+    pub known: &'a [Mute],
+    /// When the run began: a finding may be known until some day only.
+    pub day: Date,
 }
 
 /// An outcome with its reason.
@@ -120,62 +35,137 @@ pub struct Judged {
     pub reason: String,
     /// Titles of known findings, which were not counted.
     pub known: Vec<String>,
+    /// What kept the kernel from coming up, if that is what happened. It takes
+    /// more than one boot to tell whether the kernel or the host is to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
-/// Decides a trial's outcome; `day` is when it ran, for what is known until some
-/// day only. What the kernel said outranks how the trial
-/// ended; what made the trial unable to show anything outranks silence.
+/// Decides a trial's outcome; `unarmed` are the detectors that it needed and did
+/// not have. What the kernel said outranks how the trial ended; what made the
+/// trial unable to show anything outranks silence. What a kernel says of its
+/// machine while it boots, or while the host or the service leave it waiting,
+/// is the harness's.
 #[must_use]
-pub fn decide(trial: &Trial, target: Option<&Target>, known: &[Mute], day: Date) -> Judged {
+pub fn decide(trial: &Trial, question: &Question<'_>, unarmed: &[String]) -> Judged {
     let (known, counted): (Vec<&Finding>, Vec<&Finding>) =
         trial.findings.iter().partition(|finding| {
-            known
-                .iter()
-                .any(|mute| mute.covers(finding, &trial.release, day))
+            let mut mutes = question.known.iter();
+            mutes.any(|mute| mute.covers(finding, &trial.release, question.day))
         });
-    let seen = target.and_then(|target| counted.iter().find(|finding| target.matches(finding)));
-    let (outcome, reason) = if let Some(finding) = seen {
-        (Outcome::Target, finding.title.clone())
-    } else if let Some(finding) = counted.first() {
-        (Outcome::Other, finding.title.clone())
-    } else {
-        match &trial.ending {
-            Ending::Harness { what } => (Outcome::Harness, what.clone()),
-            _ if !trial.unarmed.is_empty() || !trial.unseen.is_empty() => {
-                (Outcome::Unarmed, not_armed(trial))
-            }
-            Ending::Finished => (Outcome::Clean, String::new()),
-            Ending::Stopped => (
-                Outcome::Timeout,
-                "stopped for a finding that is not there any more".to_owned(),
-            ),
-            Ending::StepFailed { step, error } => (Outcome::Workload, format!("{step}: {error}")),
-            Ending::Deadline { step } => (Outcome::Timeout, format!("{step} did not finish")),
-            Ending::GuestEnded { step, how } => (
-                Outcome::Timeout,
-                format!("the guest {how} during {step} without a word"),
-            ),
-        }
-    };
+    let (outcome, reason, boot) = judge(trial, question.target, &counted, unarmed);
     Judged {
         outcome,
         reason,
         known: known.iter().map(|finding| finding.title.clone()).collect(),
+        boot,
     }
 }
 
-/// What a trial could not have shown, and how that is known.
-fn not_armed(trial: &Trial) -> String {
-    let unseen = trial.unseen.iter();
-    let unseen = unseen.map(|class| format!("{class} (its self-test was not seen)"));
-    let all: Vec<String> = trial.unarmed.iter().cloned().chain(unseen).collect();
-    format!("not armed: {}", all.join(", "))
+fn judge(
+    trial: &Trial,
+    target: Option<&Target>,
+    counted: &[&Finding],
+    unarmed: &[String],
+) -> (Outcome, String, Option<String>) {
+    let seen = target.and_then(|target| counted.iter().find(|finding| target.matches(finding)));
+    let later = counted.iter().find(|finding| !of_the_boot(trial, finding));
+    let harness = |reason: String| (Outcome::Harness, reason, None);
+    if !trial.unanswered.is_empty() {
+        let silent = format!("{} did not answer", trial.unanswered.join(", "));
+        let found = seen.or(counted.first());
+        return harness(found.map_or(silent.clone(), |finding| {
+            format!("{silent}: {}", finding.title)
+        }));
+    }
+    if let Some(finding) = seen {
+        return (Outcome::Target, finding.title.clone(), None);
+    }
+    let crowded = trial.load.and_then(|load| crowded(&load));
+    match (later, &crowded) {
+        (Some(finding), Some(crowded)) if is_of_time(finding.class) => {
+            return harness(format!("{crowded}: {}", finding.title));
+        }
+        (Some(finding), _) => return (Outcome::Other, finding.title.clone(), None),
+        (None, _) => {}
+    }
+    if let Some(finding) = counted.first() {
+        let title = finding.title.clone();
+        let reason = format!("the kernel did not come up: {title}");
+        return (Outcome::Harness, reason, Some(title));
+    }
+    let (outcome, reason) = match &trial.ending {
+        Ending::Harness { what, .. } => (Outcome::Harness, what.clone()),
+        _ if !unarmed.is_empty() => (
+            Outcome::Unarmed,
+            format!("not armed: {}", unarmed.join(", ")),
+        ),
+        Ending::Finished => (Outcome::Clean, String::new()),
+        Ending::Stopped => (
+            Outcome::Timeout,
+            "stopped for a finding that is not there any more".to_owned(),
+        ),
+        Ending::StepFailed { step, error } => (Outcome::Workload, format!("{step}: {error}")),
+        Ending::Deadline { step } => (Outcome::Timeout, format!("{step} did not finish")),
+        Ending::GuestEnded { step, how } => (
+            Outcome::Timeout,
+            format!("the guest {how} during {step} without a word"),
+        ),
+    };
+    match (outcome, crowded) {
+        (Outcome::Timeout, Some(crowded)) => harness(format!("{crowded}: {reason}")),
+        // It never came up, and nobody knows why.
+        (Outcome::Timeout, None) if trial.ready.is_none() && trial.booted_at.is_none() => {
+            let reason_at_boot = format!("the kernel did not come up: {reason}");
+            (Outcome::Harness, reason_at_boot, Some(reason))
+        }
+        _ => (outcome, reason, None),
+    }
+}
+
+/// Whether this was said before the agent was up and by a kernel that did not
+/// go on from there: it is about the machine, not about the workload.
+fn of_the_boot(trial: &Trial, finding: &Finding) -> bool {
+    let early = trial
+        .booted_at
+        .is_none_or(|line| finding.first_line <= line);
+    early && finding.class.ends_trial()
+}
+
+/// Whether a class of findings is about time that went by, which it also does
+/// while the host runs something else.
+fn is_of_time(class: Class) -> bool {
+    matches!(
+        class,
+        Class::HungTask
+            | Class::RcuStall
+            | Class::SoftLockup
+            | Class::HardLockup
+            | Class::WorkqueueLockup
+    )
+}
+
+/// Why the host was too busy for a trial to tell anything by time.
+fn crowded(load: &Load) -> Option<String> {
+    if load.runnable > CROWDED {
+        let tasks = load.runnable;
+        return Some(format!(
+            "the host was too busy ({tasks:.1} tasks for each processor)"
+        ));
+    }
+    (load.stolen > STOLEN).then(|| {
+        let percent = load.stolen * 100.0;
+        format!("the host was too busy (its own host took {percent:.0} % of its time)")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::detect::Scanner;
+    use crate::record::Part;
+
+    use crate::trial_id::TrialId;
 
     const DAY: Date = jiff::civil::date(2026, 1, 2);
 
@@ -195,20 +185,27 @@ mod tests {
         scanner.finish()
     }
 
+    /// A trial that came up, and what it showed then.
     fn trial(ending: Ending, findings: Vec<Finding>) -> Trial {
         Trial {
-            arm: "a".to_owned(),
-            number: 1,
-            workload: "w".to_owned(),
+            id: TrialId {
+                arm: "a".to_owned(),
+                workload: "w".to_owned(),
+                number: 1,
+            },
+            attempt: 1,
             release: "7.3.4".to_owned(),
             ending,
             findings,
-            unarmed: Vec::new(),
-            unseen: Vec::new(),
+            ready: None,
+            booted_at: Some(0),
             console_length: 0,
+            said: 0,
             seconds: 1.0,
-            retries: 0,
-            counters: BTreeMap::new(),
+            counters: std::collections::BTreeMap::new(),
+            load: None,
+            unanswered: Vec::new(),
+            unarmed_then: Vec::new(),
         }
     }
 
@@ -216,8 +213,17 @@ mod tests {
         serde_yaml::from_str("{ class: hung_task, frames: [inode_wait_for_writeback] }").unwrap()
     }
 
+    fn asked<'a>(target: Option<&'a Target>, known: &'a [Mute]) -> Question<'a> {
+        let day = DAY;
+        Question { target, known, day }
+    }
+
+    fn judged(trial: &Trial) -> Judged {
+        decide(trial, &asked(Some(&target()), &[]), &[])
+    }
+
     fn outcome(trial: &Trial) -> Outcome {
-        decide(trial, Some(&target()), &[], DAY).outcome
+        judged(trial).outcome
     }
 
     fn endings() -> [(Ending, Outcome); 6] {
@@ -240,7 +246,13 @@ mod tests {
                 },
                 Outcome::Timeout,
             ),
-            (Ending::Harness { what: step() }, Outcome::Harness),
+            (
+                Ending::Harness {
+                    part: Part::Machine,
+                    what: step(),
+                },
+                Outcome::Harness,
+            ),
         ]
     }
 
@@ -252,11 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_said_outranks_every_ending() {
+    fn what_the_kernel_said_outranks_every_ending_and_what_was_not_armed() {
+        let unarmed = ["CONFIG_X".to_owned()];
         for (ending, _) in endings() {
-            let mut hit = trial(ending.clone(), hang("inode_wait_for_writeback"));
-            hit.unarmed = vec!["CONFIG_X".to_owned()];
-            assert_eq!(outcome(&hit), Outcome::Target, "{ending:?}");
+            let hit = trial(ending.clone(), hang("inode_wait_for_writeback"));
+            let judged = decide(&hit, &asked(Some(&target()), &[]), &unarmed);
+            assert_eq!(judged.outcome, Outcome::Target, "{ending:?}");
             let other = trial(ending.clone(), hang("ceph_mdsc_sync"));
             assert_eq!(outcome(&other), Outcome::Other, "{ending:?}");
         }
@@ -266,16 +279,14 @@ mod tests {
     fn the_target_counts_wherever_it_stands_among_findings() {
         let mut findings = hang("ceph_mdsc_sync");
         findings.extend(hang("inode_wait_for_writeback"));
-        let judged = decide(&trial(Ending::Stopped, findings), Some(&target()), &[], DAY);
-        assert_eq!(judged.outcome, Outcome::Target);
+        assert_eq!(outcome(&trial(Ending::Stopped, findings)), Outcome::Target);
     }
 
     #[test]
     fn silence_of_an_unarmed_trial_is_neither_clean_nor_the_workload_s_fault() {
+        let unarmed = ["CONFIG_CEPH_FS".to_owned()];
         for (ending, expected) in endings() {
-            let mut unarmed = trial(ending, Vec::new());
-            unarmed.unarmed = vec!["CONFIG_CEPH_FS".to_owned()];
-            let judged = decide(&unarmed, None, &[], DAY);
+            let judged = decide(&trial(ending, Vec::new()), &asked(None, &[]), &unarmed);
             if expected == Outcome::Harness {
                 assert_eq!(judged.outcome, Outcome::Harness);
             } else {
@@ -286,27 +297,87 @@ mod tests {
     }
 
     #[test]
-    fn what_a_self_test_did_not_show_leaves_silence_without_meaning() {
-        let mut trial = trial(Ending::Finished, Vec::new());
-        trial.unseen = vec![Class::HungTask];
-        let judged = decide(&trial, None, &[], DAY);
-        assert_eq!(judged.outcome, Outcome::Unarmed);
-        assert_eq!(
-            judged.reason,
-            "not armed: hung_task (its self-test was not seen)"
-        );
-        trial.findings = hang("inode_wait_for_writeback");
-        assert_eq!(outcome(&trial), Outcome::Target);
-    }
-
-    #[test]
     fn a_known_finding_is_told_and_not_counted() {
         let known: Vec<Mute> =
             serde_yaml::from_str("[{ title: '/ceph_mdsc_sync/', reason: it is old }]").unwrap();
         let hung = trial(Ending::Finished, hang("ceph_mdsc_sync"));
-        let judged = decide(&hung, None, &known, DAY);
+        let judged = decide(&hung, &asked(None, &known), &[]);
         assert_eq!(judged.outcome, Outcome::Clean);
         assert_eq!(judged.known.len(), 1);
-        assert_eq!(decide(&hung, None, &[], DAY).outcome, Outcome::Other);
+        assert_eq!(outcome(&hung), Outcome::Other);
+    }
+
+    #[test]
+    fn what_a_kernel_says_while_it_boots_is_about_its_machine() {
+        let at_boot = |booted_at: Option<u64>, findings| Trial {
+            booted_at,
+            ..trial(
+                Ending::GuestEnded {
+                    step: "the boot".to_owned(),
+                    how: "reset".to_owned(),
+                },
+                findings,
+            )
+        };
+        let other = judged(&at_boot(None, hang("mount_root")));
+        assert_eq!(other.outcome, Outcome::Harness);
+        assert_eq!(other.boot.as_deref(), Some("INFO: task hung in mount_root"));
+        // The same before the agent was up, and after.
+        assert_eq!(
+            outcome(&at_boot(Some(9), hang("mount_root"))),
+            Outcome::Harness
+        );
+        assert_eq!(
+            outcome(&at_boot(Some(0), hang("mount_root"))),
+            Outcome::Other
+        );
+        // A job may well ask for it.
+        let target = judged(&at_boot(None, hang("inode_wait_for_writeback")));
+        assert_eq!((target.outcome, target.boot), (Outcome::Target, None));
+        // A kernel that says nothing at all does not come up either.
+        let silent = judged(&at_boot(None, Vec::new()));
+        assert_eq!(silent.outcome, Outcome::Harness);
+        assert!(silent.boot.is_some());
+    }
+
+    #[test]
+    fn what_is_about_time_says_nothing_on_a_host_without_time() {
+        let busy = |runnable, stolen| {
+            let pressure = None;
+            Some(Load {
+                runnable,
+                stolen,
+                pressure,
+            })
+        };
+        for load in [busy(8.0, 0.0), busy(1.0, 0.5)] {
+            let mut trial = trial(Ending::Finished, hang("ceph_mdsc_sync"));
+            assert_eq!(outcome(&trial), Outcome::Other);
+            trial.load = busy(2.0, 0.0);
+            assert_eq!(outcome(&trial), Outcome::Other);
+            trial.load = load;
+            assert_eq!(outcome(&trial), Outcome::Harness);
+            // The job's own signature is no accident.
+            trial.findings = hang("inode_wait_for_writeback");
+            assert_eq!(outcome(&trial), Outcome::Target);
+            trial.findings = Vec::new();
+            assert_eq!(outcome(&trial), Outcome::Clean);
+            let step = "sync".to_owned();
+            trial.ending = Ending::Deadline { step };
+            assert_eq!(outcome(&trial), Outcome::Harness);
+        }
+    }
+
+    #[test]
+    fn what_guests_show_while_the_service_does_not_answer_is_its_own_doing() {
+        let mut trial = trial(Ending::Stopped, hang("inode_wait_for_writeback"));
+        trial.unanswered = vec!["mds.a".to_owned()];
+        let judged = judged(&trial);
+        assert_eq!(judged.outcome, Outcome::Harness);
+        assert!(
+            judged
+                .reason
+                .starts_with("mds.a did not answer: INFO: task")
+        );
     }
 }

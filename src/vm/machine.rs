@@ -172,9 +172,35 @@ impl Machine {
         }
     }
 
+    /// QEMU's process, as this host knows it.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Ends the machine at once; its state is worth nothing any more.
     pub async fn kill(&mut self) {
         self.process.stop(Duration::ZERO).await;
+    }
+}
+
+#[cfg(test)]
+impl Machine {
+    /// A machine whose QEMU is another program that a test drives.
+    pub(crate) async fn scripted(
+        process: Process,
+        control: UnixStream,
+        console: UnixStream,
+        agent: UnixStream,
+    ) -> Result<(Self, Channels), VmError> {
+        let (console, console_in) = console.into_split();
+        let machine = Self {
+            command: process.display().to_owned(),
+            process,
+            qmp: Qmp::open(control).await?,
+            console_in,
+        };
+        Ok((machine, Channels { console, agent }))
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-pub use accelerator::{Acceleration, Accelerator, choose};
+pub use accelerator::{Acceleration, Accelerator};
 pub use arguments::{Hardware, Sockets, arguments};
 pub use machine::{Boot, Channels, End, Machine};
 

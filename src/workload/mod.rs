@@ -368,6 +368,17 @@ impl Workload {
         })
     }
 
+    /// Whether it has steps of the host's that do something to a service.
+    #[must_use]
+    pub fn disturbs_service(&self) -> bool {
+        self.steps.iter().any(|step| match &step.action {
+            Action::Host(HostStep::Pause(_) | HostStep::WaitHealthy)
+            | Action::Guest(_)
+            | Action::Wait(_) => false,
+            Action::Host(_) => true,
+        })
+    }
+
     /// The programs of the root file system that its steps run, by name. Paths
     /// are left out: an earlier step may have made such a file.
     pub fn programs(&self) -> impl Iterator<Item = &str> {

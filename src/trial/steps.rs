@@ -5,17 +5,20 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::host_step::perform;
-use super::trial::Bench;
+use super::Request;
+use crate::context::Context;
+use crate::error::Error;
 use crate::guest::protocol::{FailureKind, StepResult};
-use crate::job::{CounterTable, Plan, PlannedWorkload};
-use crate::verdict::Ending;
-use crate::workload::{Action, GuestStep, Step, Workload};
+use crate::job::CounterTable;
+use crate::record::{Ending, Part, Side, StepEnd};
+use crate::service::{Service, ServiceFault};
+use crate::workload::{Action, GuestStep, Step};
 
 /// A step of the host under way.
-pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
+pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ServiceFault>> + 'a>>;
 
 /// What follows from something that happened.
+#[derive(Debug)]
 pub(super) enum Move {
     /// Go on waiting.
     Wait,
@@ -29,6 +32,8 @@ pub(super) enum Move {
 pub(super) struct Begun {
     pub(super) number: u32,
     pub(super) label: String,
+    pub(super) side: Side,
+    pub(super) background: bool,
     /// What the guest has to be told.
     pub(super) guest: Option<GuestStep>,
     pub(super) then: Move,
@@ -36,9 +41,9 @@ pub(super) struct Begun {
 
 /// The list and the place in it.
 pub(super) struct Steps<'a> {
-    bench: &'a Bench<'a>,
-    hostname: &'a str,
-    planned: &'a PlannedWorkload,
+    context: &'a Context,
+    service: &'a Service,
+    request: &'a Request,
     list: Vec<Step>,
     next: usize,
     current: Option<usize>,
@@ -52,7 +57,8 @@ pub(super) struct Steps<'a> {
 }
 
 /// The workload's steps, with what the job has every trial do before and after.
-fn list(plan: &Plan, workload: &Workload) -> Vec<Step> {
+fn list(request: &Request) -> Vec<Step> {
+    let workload = &request.workload;
     let guest = |name: &str, action| Step {
         name: Some(name.to_owned()),
         timeout: None,
@@ -64,15 +70,15 @@ fn list(plan: &Plan, workload: &Workload) -> Vec<Step> {
     if let Some(action) = workload.preparation() {
         list.push(guest("prepare", action));
     }
-    if !plan.profile.is_empty() {
-        let functions = plan.profile.clone();
+    if !request.profile.is_empty() {
+        let functions = request.profile.clone();
         list.push(guest("profile", GuestStep::Profile { functions }));
     }
     list.extend(workload.steps.iter().cloned());
-    if !plan.profile.is_empty() {
+    if !request.profile.is_empty() {
         list.push(guest("profiled", GuestStep::Profiled));
     }
-    for CounterTable { name, path, keys } in &plan.counters {
+    for CounterTable { name, path, keys } in &request.counters {
         let (name, path, keys) = (name.clone(), path.clone(), *keys);
         list.push(Step {
             // An arm without the patch that counts has no such file.
@@ -84,16 +90,12 @@ fn list(plan: &Plan, workload: &Workload) -> Vec<Step> {
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(
-        bench: &'a Bench<'a>,
-        hostname: &'a str,
-        planned: &'a PlannedWorkload,
-    ) -> Self {
+    pub(super) fn new(context: &'a Context, service: &'a Service, request: &'a Request) -> Self {
         Self {
-            bench,
-            hostname,
-            planned,
-            list: list(bench.plan, &planned.workload),
+            context,
+            service,
+            request,
+            list: list(request),
             next: 0,
             current: None,
             host: None,
@@ -121,12 +123,12 @@ impl<'a> Steps<'a> {
     pub(super) fn timeout(&self) -> Duration {
         self.current
             .and_then(|at| self.list.get(at)?.timeout)
-            .unwrap_or(self.planned.workload.step_timeout)
+            .unwrap_or(self.request.workload.step_timeout)
     }
 
     /// When the job wants all steps to be through.
     pub(super) fn whole_deadline(&self, slowdown: u32) -> Option<tokio::time::Instant> {
-        let timeout = self.planned.timeout?;
+        let timeout = self.request.timeout?;
         Some(self.began + timeout * slowdown)
     }
 
@@ -138,6 +140,12 @@ impl<'a> Steps<'a> {
         let mut begun = Begun {
             number: u32::try_from(at).unwrap_or(u32::MAX),
             label: step.label(),
+            side: match &step.action {
+                Action::Guest(_) => Side::Guest,
+                Action::Host(_) => Side::Host,
+                Action::Wait(_) => Side::Wait,
+            },
+            background: step.background,
             guest: None,
             then: Move::Wait,
         };
@@ -151,11 +159,12 @@ impl<'a> Steps<'a> {
                 }
             }
             Action::Host(action) => {
-                let (bench, hostname) = (self.bench, self.hostname);
+                let (context, service) = (self.context, self.service);
+                let hostname = &self.request.hostname;
                 let clients = self.clients.clone();
                 self.current = Some(at);
                 self.host = Some(Box::pin(async move {
-                    perform(bench.context, bench.cluster, &action, hostname, &clients).await
+                    service.perform(context, &action, hostname, &clients).await
                 }));
             }
             Action::Wait(name) => {
@@ -187,17 +196,31 @@ impl<'a> Steps<'a> {
         Move::Wait
     }
 
-    /// The host's step ended.
-    pub(super) fn host_ended(&mut self, result: Result<(), String>) -> Move {
+    /// The host's step ended: which one, how, and what follows.
+    pub(super) fn host_ended(&mut self, result: Result<(), ServiceFault>) -> (u32, StepEnd, Move) {
         self.host = None;
         let label = self.label();
-        self.current = None;
+        let number = self.current.take().unwrap_or_default();
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
         match result {
-            Ok(()) => Move::Next,
-            Err(what) => Move::End(Ending::Harness {
-                what: format!("{label}: {what}"),
-            }),
+            Ok(()) => (number, StepEnd::Done, Move::Next),
+            Err(fault) => {
+                let message = Error::from(fault).one_line();
+                let ending = Ending::Harness {
+                    part: Part::Service,
+                    what: format!("{label}: {message}"),
+                };
+                (number, StepEnd::Failed { message }, Move::End(ending))
+            }
         }
+    }
+
+    /// What a guest's result for this step is to the workload; `None` for one
+    /// that was not begun.
+    pub(super) fn step_end(&self, number: u32, result: &StepResult) -> Option<StepEnd> {
+        let begun = self.list.get(..self.next)?;
+        let step = begun.get(usize::try_from(number).ok()?)?;
+        Some(StepEnd::of(result, &step.allow))
     }
 
     /// What follows from a guest step's result.
@@ -220,6 +243,7 @@ impl<'a> Steps<'a> {
                 let label = step.label();
                 match failure.kind {
                     FailureKind::Agent => Move::End(Ending::Harness {
+                        part: Part::Link,
                         what: format!("{label}: {}", failure.message),
                     }),
                     FailureKind::Timeout => Move::End(Ending::Deadline { step: label }),

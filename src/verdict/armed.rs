@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 
 use crate::detect::Class;
 use crate::guest::protocol::Ready;
+use crate::record::{Ending, Trial};
 use crate::workload::Workload;
 
 /// What is needed and not armed; empty is good. `config` is the text of the
 /// final .config, `class` what the target is one of, `ready` the agent's first
 /// message, `profiled` whether functions are to be profiled, and `mute` whether
 /// a guest that ran said nothing on its console.
-pub(super) fn unarmed(
+#[must_use]
+pub fn unarmed(
     config: &str,
     workload: &Workload,
     profiled: bool,
@@ -30,7 +32,7 @@ pub(super) fn unarmed(
         .kconfig
         .iter()
         .map(String::as_str)
-        .chain(class.and_then(symbol))
+        .chain(class.and_then(Class::symbol))
         .chain(profiled.then_some("FUNCTION_PROFILER"))
         .filter(|symbol| !set.contains(symbol))
         .map(|symbol| format!("CONFIG_{symbol}"))
@@ -39,7 +41,7 @@ pub(super) fn unarmed(
         missing.push("the console (ttyS0 said nothing)".to_owned());
     }
     if let (Some(class), Some(ready)) = (class, ready) {
-        missing.extend(parameters(class).iter().filter_map(|name| {
+        missing.extend(class.parameters().iter().filter_map(|name| {
             let set = workload.sysctls.get(*name);
             let value = set.filter(|_| ready.sysctls.contains_key(*name));
             match value
@@ -57,36 +59,13 @@ pub(super) fn unarmed(
     missing
 }
 
-/// The kernel parameters that turn a class's detector off when they are 0. Each
-/// is there since at least Linux 4.x.
-fn parameters(class: Class) -> &'static [&'static str] {
-    match class {
-        Class::HungTask => &["kernel.hung_task_timeout_secs", "kernel.hung_task_warnings"],
-        Class::SoftLockup | Class::HardLockup => &["kernel.watchdog", "kernel.watchdog_thresh"],
-        _ => &[],
-    }
-}
-
-/// The symbol behind a class of findings.
-fn symbol(class: Class) -> Option<&'static str> {
-    Some(match class {
-        Class::HungTask => "DETECT_HUNG_TASK",
-        Class::VfsBug | Class::VfsWarn => "DEBUG_VFS",
-        Class::KernelBug | Class::Warning => "BUG",
-        Class::SoftLockup => "SOFTLOCKUP_DETECTOR",
-        Class::HardLockup => "HARDLOCKUP_DETECTOR",
-        Class::WorkqueueLockup => "WQ_WATCHDOG",
-        Class::Lockdep => "PROVE_LOCKING",
-        Class::AtomicSleep => "DEBUG_ATOMIC_SLEEP",
-        Class::SpinlockDebug => "DEBUG_SPINLOCK",
-        Class::Kasan => "KASAN",
-        Class::Kcsan => "KCSAN",
-        Class::Kmsan => "KMSAN",
-        Class::Kfence => "KFENCE",
-        Class::Ubsan => "UBSAN",
-        Class::Leak => "DEBUG_KMEMLEAK",
-        _ => return None,
-    })
+/// Whether a guest ran and its console said nothing at all: neither while it
+/// booted, nor after the agent turned every level on, nor of a reset or of
+/// powering off. Nothing of what its kernel had to say would have been seen.
+#[must_use]
+pub fn is_mute(trial: &Trial) -> bool {
+    let ran = trial.ready.is_some() || matches!(trial.ending, Ending::GuestEnded { .. });
+    ran && trial.said == 0
 }
 
 #[cfg(test)]

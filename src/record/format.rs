@@ -1,0 +1,281 @@
+//! The shape of every file of a run directory. Facts only: what a trial showed
+//! and whether its detectors were armed is derived from them each time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{Class, Finding};
+use crate::guest::protocol::{GuestMessage, Ready, StepFailure, StepResult};
+use crate::host::{HostFacts, Load};
+use crate::job::Plan;
+use crate::trial_id::TrialId;
+
+/// Version of the run directory's layout that is written.
+pub const VERSION: u32 = 2;
+
+/// `run.json`: what is known when a run begins.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Beginning {
+    /// Version of the layout.
+    pub version: u32,
+    /// When, RFC 3339 in UTC.
+    pub started: Timestamp,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Where.
+    pub host: HostFacts,
+}
+
+/// `kernel.json`: what an arm's kernel was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelFacts {
+    /// `uname -r`.
+    pub release: String,
+    /// Where its source came from.
+    pub origin: String,
+    /// The content key of the build.
+    pub key: String,
+    /// Whether it had been built before.
+    pub cached: bool,
+    /// The patches applied, in order: file name and SHA-256.
+    pub patches: Vec<(String, String)>,
+    /// The arm's workloads that are for later kernels than this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+/// `broken.json`: why an arm has no kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// What happened, in a line.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// `self-test/result.json`: what a self-test found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// How many boots it took; each has a directory of its own.
+    pub boots: u32,
+    /// What was provoked and not seen.
+    pub unseen: Vec<Class>,
+    /// Wall-clock time, in seconds.
+    pub seconds: u64,
+}
+
+/// How the machine and the steps of an attempt came to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Ending {
+    /// All steps finished.
+    Finished,
+    /// The kernel's words ended it: a finding was complete, or the guest reset.
+    Stopped,
+    /// A step failed.
+    StepFailed {
+        /// Which step.
+        step: String,
+        /// What failed.
+        error: String,
+    },
+    /// A step, or the boot, was not through at its deadline.
+    Deadline {
+        /// What was waited for.
+        step: String,
+    },
+    /// The guest powered off or reset before its steps were through.
+    GuestEnded {
+        /// What was going on.
+        step: String,
+        /// `powered off` or `reset`.
+        how: String,
+    },
+    /// Something around the guest failed.
+    Harness {
+        /// What failed.
+        #[serde(default)]
+        part: Part,
+        /// How.
+        what: String,
+    },
+}
+
+/// The parts of the harness that can fail under a guest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// QEMU.
+    Machine,
+    /// The line to the agent, or the agent itself.
+    Link,
+    /// What the guest mounts.
+    Service,
+    /// This host: its files, its speed.
+    #[default]
+    Host,
+}
+
+/// `trial.json`: what one attempt at a trial recorded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which trial.
+    #[serde(flatten)]
+    pub id: TrialId,
+    /// Which attempt at it, from 1: one that the harness failed is repeated.
+    pub attempt: u32,
+    /// The kernel's release.
+    pub release: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// What its console said, as found at the time.
+    pub findings: Vec<Finding>,
+    /// What the guest said of itself once its agent was up; `None` if it never
+    /// was.
+    pub ready: Option<Ready>,
+    /// The console's lines before that moment: what stands in them was said of
+    /// the machine, not of the workload.
+    #[serde(default)]
+    pub booted_at: Option<u64>,
+    /// How many bytes of the console came before the harness itself had the
+    /// kernel print everybody's stacks; what follows is not searched.
+    pub console_length: u64,
+    /// Bytes of console in all.
+    pub said: u64,
+    /// Wall-clock time, in seconds.
+    pub seconds: f64,
+    /// What the workload counted, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// How busy the host was meanwhile.
+    #[serde(default)]
+    pub load: Option<Load>,
+    /// Parts of the service that did not answer at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
+    /// Of a version 1 record alone: what was not armed, as judged then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unarmed_then: Vec<String>,
+}
+
+/// A line of `journal.jsonl`: when, in seconds from the attempt's begin, and what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Seconds from the attempt's begin.
+    pub at: f64,
+    /// What.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What happens in a trial, so that a time line can be drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// QEMU runs, with its channels open.
+    Machine {
+        /// Its process, as this host knows it.
+        process: u32,
+    },
+    /// The agent said something.
+    Guest(GuestMessage),
+    /// A step began.
+    StepBegan {
+        /// Its place in the list, from 0.
+        step: u32,
+        /// What it is called.
+        label: String,
+        /// Who does it.
+        side: Side,
+        /// Whether the list goes on meanwhile.
+        background: bool,
+        /// How long it may take, in seconds.
+        limit: f64,
+    },
+    /// A step ended.
+    StepEnded {
+        /// Its place in the list, from 0.
+        step: u32,
+        /// How.
+        result: StepEnd,
+    },
+    /// The console was found to say something.
+    Finding {
+        /// Its class.
+        class: Class,
+        /// Its title.
+        title: String,
+        /// Its first line in the console, from 1.
+        line: u64,
+    },
+    /// Something happened to the service.
+    Service {
+        /// What.
+        what: String,
+    },
+    /// A deadline passed.
+    Deadline {
+        /// What was waited for.
+        step: String,
+    },
+    /// The harness has the kernel print everybody's stacks from here on.
+    Dump,
+    /// A self-test provokes a failure.
+    Provoke {
+        /// As LKDTM calls it.
+        name: String,
+    },
+    /// It is over.
+    Ended(Ending),
+}
+
+/// Who carries out a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The agent.
+    Guest,
+    /// The host.
+    Host,
+    /// Nobody: a background step is waited for.
+    Wait,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    /// As asked.
+    Done,
+    /// Otherwise, and the workload allows it.
+    Allowed {
+        /// The error's name.
+        errno: String,
+    },
+    /// Otherwise.
+    Failed {
+        /// How.
+        message: String,
+    },
+}
+
+impl StepEnd {
+    /// What a guest's result is to the workload, given the failures it allows.
+    #[must_use]
+    pub fn of(result: &StepResult, allow: &[String]) -> Self {
+        match result {
+            StepResult::Done(_) => Self::Done,
+            StepResult::Failed(StepFailure {
+                errno: Some(errno), ..
+            }) if allow.contains(errno) => Self::Allowed {
+                errno: errno.clone(),
+            },
+            StepResult::Failed(failure) => Self::Failed {
+                message: failure.message.clone(),
+            },
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The run directory: everything a run leaves, written as it happens, so that
+//! a result once obtained survives whatever comes later. It stands by itself:
+//! `judge` and `report` need nothing else. Nothing in it is written twice but
+//! the report, which is derived.
+//!
+//! ```text
+//! RUN/run.json                         the plan, the host, when it began
+//! RUN/events.jsonl, kvet.log           what was told, and what kvet did, when
+//! RUN/report.json, junit.xml           the verdict, at the end
+//! RUN/cluster/                         the service's logs
+//! RUN/arms/ARM/kernel.json             what its kernel was made from
+//! RUN/arms/ARM/config, build.log       the final .config, make's words
+//! RUN/arms/ARM/broken.json             why there is no kernel
+//! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
+//! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's
+//! RUN/arms/ARM/trials/WORKLOAD/N/A/    attempt A at trial N of this workload:
+//!     started                          written before it
+//!     request.json                     all that it is to do
+//!     command.txt                      QEMU's command line
+//!     console.log                      what the kernel said, whole and raw
+//!     journal.jsonl                    what happened when
+//!     trial.json                       how it ended; only if it did
+//! ```
+//!
+//! `format` has the shapes of these files, `version1` reads the directories of
+//! earlier kvets.
+
+pub mod format;
+mod journal;
+mod version1;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use miette::Diagnostic;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+pub use format::{
+    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, SelfTest, Side, StepEnd, Trial,
+    VERSION,
+};
+pub use journal::{Journal, keep_events};
+
+use crate::error::{Exit, Fault};
+use crate::host::HostFacts;
+use crate::job::Plan;
+use crate::store::{StoreError, io_error, write_atomic, write_json};
+use crate::trial_id::TrialId;
+
+/// The console's file of an attempt.
+const CONSOLE: &str = "console.log";
+/// The journal's file of an attempt.
+const JOURNAL: &str = "journal.jsonl";
+/// The file with QEMU's command line.
+const COMMAND: &str = "command.txt";
+/// The file with an attempt's facts.
+const TRIAL: &str = "trial.json";
+
+/// The run directory could not be written or read.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RecordError {
+    /// A file in it could not be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The directory for a new run has something in it.
+    #[error("{} exists already and is not empty", .0.display())]
+    #[diagnostic(help("choose another directory with --out"))]
+    Occupied(PathBuf),
+    /// The directory is not a run's, or another version's.
+    #[error("{} is not the record of a run: {problem}", path.display())]
+    #[diagnostic(help("name the directory that `kvet run` printed"))]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The run was killed before it wrote its report.
+    #[error("the run in {} did not come to its end, so it has no report", .0.display())]
+    #[diagnostic(help("`kvet judge` gives the verdict on what it recorded"))]
+    Unfinished(PathBuf),
+    /// A file of the record is not what was written.
+    #[error("{} is damaged: {problem}", path.display())]
+    #[diagnostic(help(
+        "put it back from a copy, or move it away and `kvet judge` without what it says"
+    ))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Fault for RecordError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// A run directory.
+#[derive(Debug, Clone)]
+pub struct Record {
+    path: PathBuf,
+    version: u32,
+}
+
+/// A trial as it was recorded: the last attempt that ended, and those before.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The last attempt.
+    pub trial: Trial,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The attempts before it, in order, each with its directory.
+    pub earlier: Vec<(Trial, PathBuf)>,
+}
+
+impl Recorded {
+    /// Its console.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.directory.join(CONSOLE)
+    }
+}
+
+impl Record {
+    /// Starts a run's directory; `path` must be empty or not exist.
+    pub fn create(
+        path: &Path,
+        plan: &Plan,
+        host: &HostFacts,
+        started: Timestamp,
+    ) -> Result<Self, RecordError> {
+        std::fs::create_dir_all(path).map_err(io_error("create", path))?;
+        let mut entries = std::fs::read_dir(path).map_err(io_error("read", path))?;
+        if entries.next().is_some() {
+            return Err(RecordError::Occupied(path.to_owned()));
+        }
+        let record = Self {
+            path: path.to_owned(),
+            version: VERSION,
+        };
+        let beginning = Beginning {
+            version: VERSION,
+            started,
+            plan: plan.clone(),
+            host: host.clone(),
+        };
+        write_json(&record.beginning_file(), &beginning)?;
+        Ok(record)
+    }
+
+    /// An existing run's directory.
+    pub fn open(path: &Path) -> Result<(Self, Beginning), RecordError> {
+        let no_run = |problem: String| RecordError::NoRun {
+            path: path.to_owned(),
+            problem,
+        };
+        let mut record = Self {
+            path: path.to_owned(),
+            version: VERSION,
+        };
+        let file = record.beginning_file();
+        if !file.exists() {
+            return Err(no_run("it has no run.json".to_owned()));
+        }
+        // The version first: another one's plan may have another shape.
+        let beginning: Value = read_json(&file)?;
+        match beginning["version"].as_u64() {
+            Some(1) => record.version = 1,
+            Some(version) if version == u64::from(VERSION) => {}
+            _ => {
+                return Err(no_run(format!(
+                    "its layout is version {}, this kvet reads versions 1 to {VERSION}",
+                    beginning["version"]
+                )));
+            }
+        }
+        let beginning = serde_json::from_value(beginning).map_err(damaged(&file))?;
+        Ok((record, beginning))
+    }
+
+    fn beginning_file(&self) -> PathBuf {
+        self.path.join("run.json")
+    }
+
+    /// Keeps which accelerator runs the guests, which is known only later.
+    pub fn accelerator(&self, name: &str) -> Result<(), RecordError> {
+        let (_, mut beginning) = Self::open(&self.path)?;
+        name.clone_into(&mut beginning.host.accelerator);
+        write_json(&self.beginning_file(), &beginning)?;
+        Ok(())
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the service's logs go.
+    #[must_use]
+    pub fn service_logs(&self) -> PathBuf {
+        self.path.join("cluster")
+    }
+
+    /// Where what was told is kept.
+    #[must_use]
+    pub fn events_file(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    fn arm(&self, arm: &str) -> PathBuf {
+        self.path.join("arms").join(file_name(arm))
+    }
+
+    fn made_arm(&self, arm: &str) -> Result<PathBuf, RecordError> {
+        let directory = self.arm(arm);
+        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Keeps what an arm's kernel was made from, with its final .config and what
+    /// make printed.
+    pub fn kernel(
+        &self,
+        arm: &str,
+        facts: &KernelFacts,
+        config: &Path,
+        log: &Path,
+    ) -> Result<(), RecordError> {
+        let directory = self.made_arm(arm)?;
+        for (file, name) in [(config, "config"), (log, "build.log")] {
+            let to = directory.join(name);
+            std::fs::copy(file, &to).map_err(io_error("write", &to))?;
+        }
+        write_json(&directory.join("kernel.json"), facts)?;
+        Ok(())
+    }
+
+    /// What an arm's kernel was made from; `None` if there is none.
+    pub fn kernel_facts(&self, arm: &str) -> Result<Option<KernelFacts>, RecordError> {
+        read_json_if_there(&self.arm(arm).join("kernel.json"))
+    }
+
+    /// The text of an arm's final .config; `None` if there is none.
+    pub fn config(&self, arm: &str) -> Result<Option<String>, RecordError> {
+        let path = self.arm(arm).join("config");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(io_error("read", &path))?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Keeps why an arm has no kernel.
+    pub fn broken(&self, arm: &str, why: &Broken) -> Result<(), RecordError> {
+        write_json(&self.made_arm(arm)?.join("broken.json"), why)?;
+        Ok(())
+    }
+
+    /// Why an arm has no kernel; `None` if it has one, or the run did not come
+    /// to it.
+    pub fn why_broken(&self, arm: &str) -> Result<Option<Broken>, RecordError> {
+        if self.version == 1 {
+            return Ok(version1::broken(&self.arm(arm)));
+        }
+        read_json_if_there(&self.arm(arm).join("broken.json"))
+    }
+
+    fn self_test_directory(&self, arm: &str) -> PathBuf {
+        self.arm(arm).join("self-test")
+    }
+
+    /// Makes the directory of a self-test's boot.
+    pub fn begin_self_test(&self, arm: &str, boot: u32) -> Result<PathBuf, RecordError> {
+        let directory = self.self_test_directory(arm).join(boot.to_string());
+        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Keeps how an arm's self-test ended.
+    pub fn end_self_test(&self, arm: &str, result: &SelfTest) -> Result<(), RecordError> {
+        write_json(&self.self_test_directory(arm).join("result.json"), result)?;
+        Ok(())
+    }
+
+    /// How an arm's self-test ended, and its consoles, boot by boot; `None` if
+    /// there was none that came to its end.
+    pub fn self_test(&self, arm: &str) -> Result<Option<(SelfTest, Vec<PathBuf>)>, RecordError> {
+        let directory = self.self_test_directory(arm);
+        let result: Option<SelfTest> = read_json_if_there(&directory.join("result.json"))?;
+        Ok(result.map(|result| {
+            // Each boot left a directory; a damaged count must not be believed.
+            let boots = (1..=result.boots).map(|boot| directory.join(boot.to_string()));
+            let consoles = boots.take_while(|boot| boot.is_dir());
+            let consoles = consoles.map(|boot| boot.join(CONSOLE)).collect();
+            (result, consoles)
+        }))
+    }
+
+    fn trial(&self, id: &TrialId) -> PathBuf {
+        self.arm(&id.arm)
+            .join("trials")
+            .join(file_name(&id.workload))
+            .join(id.number.to_string())
+    }
+
+    /// Marks the next attempt at a trial as begun, and returns its number and
+    /// its directory. No earlier attempt is touched.
+    pub fn begin_attempt(&self, id: &TrialId) -> Result<(u32, PathBuf), RecordError> {
+        let trial = self.trial(id);
+        std::fs::create_dir_all(&trial).map_err(io_error("create", &trial))?;
+        let mut attempt = numbered(&trial)?.last().map_or(1, |(last, _)| last + 1);
+        let directory = loop {
+            let directory = trial.join(attempt.to_string());
+            match std::fs::create_dir(&directory) {
+                Ok(()) => break directory,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
+                Err(error) => return Err(io_error("create", &directory)(error).into()),
+            }
+        };
+        let now = Timestamp::now().to_string();
+        write_atomic(&directory.join("started"), now.as_bytes())?;
+        Ok((attempt, directory))
+    }
+
+    /// The arm's trials that ended, of this workload, by number.
+    pub fn trials(&self, arm: &str, workload: &str) -> Result<Vec<Recorded>, RecordError> {
+        if self.version == 1 {
+            return version1::trials(&self.arm(arm), workload);
+        }
+        let directory = self.arm(arm).join("trials").join(file_name(workload));
+        let mut trials = Vec::new();
+        for (_, trial) in numbered(&directory)? {
+            let mut ended = Vec::new();
+            for (_, directory) in numbered(&trial)? {
+                // One that did not end was killed with its run.
+                if let Some(facts) = read_json_if_there::<Trial>(&directory.join(TRIAL))? {
+                    ended.push((facts, directory));
+                }
+            }
+            if let Some((trial, directory)) = ended.pop() {
+                trials.push(Recorded {
+                    trial,
+                    directory,
+                    earlier: ended,
+                });
+            }
+        }
+        Ok(trials)
+    }
+
+    /// Keeps a derived file at the top, in the place of an earlier one.
+    pub fn derived(&self, name: &str, content: &[u8]) -> Result<(), RecordError> {
+        Ok(write_atomic(&self.path.join(name), content)?)
+    }
+
+    /// Keeps a derived value at the top as JSON.
+    pub fn derived_json(&self, name: &str, value: &impl Serialize) -> Result<(), RecordError> {
+        Ok(write_json(&self.path.join(name), value)?)
+    }
+
+    /// A derived value kept before; `None` if it was not.
+    pub fn kept<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RecordError> {
+        read_json_if_there(&self.path.join(name))
+    }
+}
+
+/// Keeps all that an attempt is to do, in its directory.
+pub fn keep_request(directory: &Path, request: &impl Serialize) -> Result<(), RecordError> {
+    Ok(write_json(&directory.join("request.json"), request)?)
+}
+
+/// Keeps how an attempt ended, in its directory.
+pub fn keep_trial(directory: &Path, trial: &Trial) -> Result<(), RecordError> {
+    Ok(write_json(&directory.join(TRIAL), trial)?)
+}
+
+/// How an attempt ended, from its directory; `None` if it did not.
+pub fn read_trial(directory: &Path) -> Result<Option<Trial>, RecordError> {
+    read_json_if_there(&directory.join(TRIAL))
+}
+
+/// The entries of a directory that are called by a number, in order.
+fn numbered(directory: &Path) -> Result<Vec<(u32, PathBuf)>, RecordError> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(directory).map_err(io_error("read", directory))?;
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// A name as one path component: arms and workloads are named by users.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    let text: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    if text.chars().all(|c| c == '.') {
+        format!("_{text}")
+    } else {
+        text
+    }
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let text = std::fs::read(path).map_err(io_error("read", path))?;
+    serde_json::from_slice(&text).map_err(damaged(path))
+}
+
+fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    path.exists().then(|| read_json(path)).transpose()
+}
+
+fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> RecordError {
+    let path = path.to_owned();
+    move |error| RecordError::Damaged {
+        path,
+        problem: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside_their_directory() {
+        assert_eq!(file_name("../../etc"), ".._.._etc");
+        assert_eq!(file_name(".."), "_..");
+        assert_eq!(file_name("fixed-debug"), "fixed-debug");
+    }
+
+    #[test]
+    fn an_attempt_never_takes_the_place_of_another() {
+        let home = tempfile::tempdir().unwrap();
+        let record = Record {
+            path: home.path().to_owned(),
+            version: VERSION,
+        };
+        let id = TrialId {
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            number: 1,
+        };
+        for expected in 1..=3 {
+            let (attempt, directory) = record.begin_attempt(&id).unwrap();
+            assert_eq!(attempt, expected);
+            assert!(directory.ends_with(format!("arms/stock/trials/w/1/{expected}")));
+            let mut journal = Journal::create(&directory).unwrap();
+            journal
+                .console(format!("attempt {attempt}\n").as_bytes())
+                .unwrap();
+            assert!(
+                Journal::create(&directory).is_err(),
+                "it would be truncated"
+            );
+        }
+        // Numbers count, not the order of their digits.
+        std::fs::create_dir(record.trial(&id).join("10")).unwrap();
+        assert_eq!(record.begin_attempt(&id).unwrap().0, 11);
+        let first = record.trial(&id).join("1").join(CONSOLE);
+        assert_eq!(std::fs::read_to_string(first).unwrap(), "attempt 1\n");
+        // None ended.
+        assert!(record.trials("stock", "w").unwrap().is_empty());
+    }
+}

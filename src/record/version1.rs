@@ -1,0 +1,102 @@
+//! Reads run directories of layout version 1: trials were numbered through all
+//! workloads of an arm, `arms/ARM/N/`, a retry took the place of the attempt
+//! before it, and what was not armed was judged at the time.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::format::{Broken, Ending, Trial};
+use super::{CONSOLE, RecordError, Recorded, TRIAL, numbered, read_json_if_there};
+use crate::detect::Finding;
+use crate::guest::protocol::{GuestMessage, Ready};
+use crate::trial_id::TrialId;
+
+/// `trial.json` as it was.
+#[derive(Deserialize)]
+struct Then {
+    arm: String,
+    workload: String,
+    release: String,
+    ending: Ending,
+    findings: Vec<Finding>,
+    unarmed: Vec<String>,
+    console_length: u64,
+    seconds: f64,
+    #[serde(default)]
+    retries: u32,
+    #[serde(default)]
+    counters: BTreeMap<String, u64>,
+}
+
+/// A line of `steps.jsonl`; those that are not the agent's do not fit.
+#[derive(Deserialize)]
+struct Said {
+    entry: Guest,
+}
+
+#[derive(Deserialize)]
+struct Guest {
+    guest: GuestMessage,
+}
+
+/// The trials in an arm's directory that are of this workload.
+pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, RecordError> {
+    let mut trials = Vec::new();
+    for (_, directory) in numbered(arm)? {
+        let Some(then) = read_json_if_there::<Then>(&directory.join(TRIAL))? else {
+            continue;
+        };
+        if then.workload != workload {
+            continue;
+        }
+        let said = std::fs::metadata(directory.join(CONSOLE)).map_or(0, |data| data.len());
+        let trial = Trial {
+            id: TrialId {
+                arm: then.arm,
+                workload: then.workload,
+                number: u32::try_from(trials.len()).map_or(u32::MAX, |before| before + 1),
+            },
+            attempt: then.retries + 1,
+            release: then.release,
+            ending: then.ending,
+            findings: then.findings,
+            ready: ready(&directory),
+            booted_at: None,
+            console_length: then.console_length,
+            said,
+            seconds: then.seconds,
+            counters: then.counters,
+            load: None,
+            unanswered: Vec::new(),
+            unarmed_then: then.unarmed,
+        };
+        trials.push(Recorded {
+            trial,
+            directory,
+            earlier: Vec::new(),
+        });
+    }
+    Ok(trials)
+}
+
+/// What the agent said first.
+fn ready(directory: &Path) -> Option<Ready> {
+    let file = std::fs::File::open(directory.join("steps.jsonl")).ok()?;
+    let lines = BufReader::new(file).lines().map_while(Result::ok);
+    lines
+        .filter_map(|line| serde_json::from_str::<Said>(&line).ok())
+        .find_map(|said| match said.entry.guest {
+            GuestMessage::Ready(ready) => Some(ready),
+            _ => None,
+        })
+}
+
+/// Why an arm has no kernel.
+pub(super) fn broken(arm: &Path) -> Option<Broken> {
+    let message = std::fs::read_to_string(arm.join("broken.txt")).ok()?;
+    let help = None;
+    Some(Broken { message, help })
+}

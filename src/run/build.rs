@@ -1,0 +1,113 @@
+//! The building half of a run: each arm's kernel, one after the other, handed
+//! on as soon as it is there.
+
+use std::rc::Rc;
+
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::job::{Arm, Plan};
+use crate::kernel::{self, Fragment, KernelImage, KernelVersion};
+use crate::record::{Broken, KernelFacts, Record};
+use crate::store::Store;
+
+/// An arm whose kernel is there.
+pub(super) struct Ready {
+    pub(super) arm: Arm,
+    pub(super) image: Rc<KernelImage>,
+    /// Set once the first of its trials has had the kernel tested.
+    pub(super) tested: Rc<OnceCell<()>>,
+}
+
+/// Makes each arm's kernel and hands it on. An arm that cannot be made is
+/// recorded as broken; the others go on.
+pub(super) async fn build_arms(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    record: &Record,
+    ready: mpsc::UnboundedSender<Ready>,
+) -> Result<(), Error> {
+    for arm in &plan.arms {
+        match kernel(context, store, arm).await {
+            Ok((image, version)) => {
+                let left_out = plan.too_new(arm, &version);
+                let facts = facts(&image, &left_out);
+                record.kernel(&arm.name, &facts, &image.config, &image.log)?;
+                let arm = Ready {
+                    arm: arm.without(&left_out),
+                    image: Rc::new(image),
+                    tested: Rc::default(),
+                };
+                if ready.send(arm).is_err() {
+                    // The trials ended early; their error says why.
+                    return Ok(());
+                }
+            }
+            Err(error) if error.exit() == Exit::Undecided => {
+                let message = error.one_line();
+                context.emit(Event::Warning(format!(
+                    "{} has no kernel: {message}",
+                    arm.name
+                )));
+                let help = error.help();
+                record.broken(&arm.name, &Broken { message, help })?;
+            }
+            // A mistake of the job or the host: nothing after it would be right.
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes one arm's kernel, or finds it in the store; and its version.
+pub(crate) async fn kernel(
+    context: &Context,
+    store: &Store,
+    arm: &Arm,
+) -> Result<(KernelImage, KernelVersion), Error> {
+    let tree = kernel::fetch(context, store, &arm.source).await?;
+    let mut series = Vec::new();
+    for path in &arm.patches {
+        let (directory, name) = split(path);
+        series.extend(kernel::select(
+            directory,
+            directory,
+            &[name],
+            &tree.version,
+        )?);
+    }
+    kernel::leave_to_first(&mut series);
+    let mut fragments = Vec::new();
+    for path in &arm.fragments {
+        let (directory, name) = split(path);
+        let name = name.strip_suffix(".config").unwrap_or(&name);
+        fragments.push(Fragment::find(directory, directory, name)?);
+    }
+    let image = kernel::prepare(context, store, &tree, &series, &fragments, 0).await?;
+    Ok((image, tree.version))
+}
+
+fn split(path: &std::path::Path) -> (&std::path::Path, String) {
+    let directory = path.parent().unwrap_or(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (directory, name.into_owned())
+}
+
+fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
+    KernelFacts {
+        release: image.release.clone(),
+        origin: image.record.source.clone(),
+        key: image.key.as_str().to_owned(),
+        cached: image.cached,
+        patches: image
+            .record
+            .patches
+            .iter()
+            .map(|patch| (patch.name.clone(), patch.sha256.clone()))
+            .collect(),
+        left_out: left_out.to_vec(),
+    }
+}

@@ -1,0 +1,261 @@
+//! From a record to its report: what each trial's facts amount to, and the
+//! verdict on them. Derived each time, so that a rule that changed tells on old
+//! runs, too.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
+use crate::job::{Arm, Plan};
+use crate::outcome::Outcome;
+use crate::record::{Beginning, Record, RecordError, Recorded, Trial};
+use crate::report::{ArmReport, Report, TrialReport, VERSION, compare, coverage, junit};
+use crate::store::io_error;
+use crate::testbed::DUMP_LIMIT;
+use crate::trial::FINDINGS;
+use crate::verdict::{ArmResult, Boot, Question, decide, is_mute, judge, to_blame, unarmed};
+
+use super::self_test;
+
+/// The report's file in the record.
+const REPORT: &str = "report.json";
+
+/// Where findings come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Findings {
+    /// As they were found at the time.
+    AsFound,
+    /// From the consoles, by today's rules.
+    Again,
+}
+
+/// The report that a record amounts to; nothing is written.
+pub(super) fn derive(
+    record: &Record,
+    beginning: &Beginning,
+    seconds: f64,
+    findings: Findings,
+) -> Result<Report, RecordError> {
+    let plan = &beginning.plan;
+    let mut arms = Vec::new();
+    let mut boots = Vec::new();
+    for arm in &plan.arms {
+        let judged = judge_arm(record, beginning, arm, findings)?;
+        arms.push(judged.report);
+        boots.push(judged.boots);
+    }
+    blame(&mut arms, &boots);
+    let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
+    Ok(Report {
+        version: VERSION,
+        job: plan.name.clone(),
+        started: beginning.started.strftime("%FT%TZ").to_string(),
+        seconds,
+        verdict: judge(&results),
+        comparison: compare(&plan.compare, &arms),
+        coverage: coverage(&plan.counters, &arms),
+        arms,
+        host: beginning.host.clone(),
+    })
+}
+
+/// Keeps a report in the record, in the place of an earlier one.
+pub(super) fn keep(record: &Record, report: &Report) -> Result<(), RecordError> {
+    record.derived_json(REPORT, report)?;
+    record.derived("junit.xml", junit(report).as_bytes())
+}
+
+/// The report kept at the end of a run.
+pub fn kept_report(record: &Record) -> Result<Report, RecordError> {
+    record
+        .kept(REPORT)?
+        .ok_or_else(|| RecordError::Unfinished(record.path().to_owned()))
+}
+
+/// Whether a trial's attempt tells nothing but that the harness failed, or may
+/// have: then it is worth another one.
+pub(super) fn is_worth_another(trial: &Trial, question: &Question<'_>) -> bool {
+    decide(trial, question, &[]).outcome == Outcome::Harness
+}
+
+/// What decides the outcomes of an arm's trials.
+pub(super) fn question<'a>(beginning: &'a Beginning, arm: &'a Arm) -> Question<'a> {
+    Question {
+        target: arm.target.as_ref(),
+        known: &beginning.plan.known,
+        day: beginning.started.to_zoned(TimeZone::UTC).date(),
+    }
+}
+
+struct JudgedArm {
+    report: ArmReport,
+    boots: Vec<Boot>,
+}
+
+fn judge_arm(
+    record: &Record,
+    beginning: &Beginning,
+    arm: &Arm,
+    findings: Findings,
+) -> Result<JudgedArm, RecordError> {
+    let plan = &beginning.plan;
+    let kernel = record.kernel_facts(&arm.name)?;
+    let left_out = kernel.iter().flat_map(|kernel| kernel.left_out.clone());
+    let arm = arm.without(&left_out.collect::<Vec<_>>());
+    let config = record.config(&arm.name)?;
+    let unseen = unseen(record, &arm.name, findings)?;
+    let question = question(beginning, &arm);
+    let mut trials = Vec::new();
+    let mut boots = Vec::new();
+    for workload in &arm.workloads {
+        for mut recorded in record.trials(&arm.name, workload)? {
+            if findings == Findings::Again {
+                look_again(&mut recorded, &plan.patterns)?;
+            }
+            let earlier = recorded.earlier.iter().map(|(trial, _)| trial);
+            for trial in earlier.chain([&recorded.trial]) {
+                boots.extend(boot(trial, &question));
+            }
+            let missing = missing(plan, &arm, &recorded.trial, config.as_deref(), &unseen);
+            let judged = decide(&recorded.trial, &question, &missing);
+            let directory = recorded.directory.strip_prefix(record.path());
+            let directory = directory.unwrap_or(&recorded.directory);
+            trials.push(TrialReport {
+                workload: recorded.trial.id.workload,
+                number: recorded.trial.id.number,
+                attempts: recorded.trial.attempt,
+                judged,
+                findings: recorded.trial.findings,
+                seconds: recorded.trial.seconds,
+                counters: recorded.trial.counters,
+                directory: directory.display().to_string(),
+            });
+        }
+    }
+    Ok(JudgedArm {
+        report: ArmReport {
+            planned: arm.planned(),
+            broken: record.why_broken(&arm.name)?,
+            name: arm.name,
+            control: arm.control,
+            kernel,
+            trials,
+        },
+        boots,
+    })
+}
+
+/// What a boot came to; `None` if the harness failed in another way, which says
+/// nothing of the kernel.
+fn boot(trial: &Trial, question: &Question<'_>) -> Option<Boot> {
+    match decide(trial, question, &[]).boot {
+        Some(reason) => Some(Boot::Failed(reason)),
+        None => trial.ready.is_some().then_some(Boot::Up),
+    }
+}
+
+/// Gives kernels that never come up, where others do, the blame for it.
+fn blame(arms: &mut [ArmReport], boots: &[Vec<Boot>]) {
+    for (arm, blamed) in arms.iter_mut().zip(to_blame(boots)) {
+        let Some(reason) = blamed else { continue };
+        for trial in &mut arm.trials {
+            if trial.judged.boot.as_ref() == Some(&reason) {
+                trial.judged.outcome = Outcome::Other;
+                trial.judged.reason.clone_from(&reason);
+            }
+        }
+    }
+}
+
+/// The detectors that a trial needed and did not have.
+fn missing(
+    plan: &Plan,
+    arm: &Arm,
+    trial: &Trial,
+    config: Option<&str>,
+    unseen: &[Class],
+) -> Vec<String> {
+    let planned = plan.workload(&trial.id.workload);
+    let class = arm.target.as_ref().and_then(|target| target.class);
+    let mut missing = match (planned, config) {
+        (Some(planned), Some(config)) => unarmed(
+            config,
+            &planned.workload,
+            !plan.profile.is_empty(),
+            class,
+            trial.ready.as_ref(),
+            is_mute(trial),
+        ),
+        // A record that has lost its .config says what was judged then.
+        _ => trial.unarmed_then.clone(),
+    };
+    let untested = |class: &Class| format!("{class} (its self-test was not seen)");
+    missing.extend(unseen.iter().map(untested));
+    missing
+}
+
+/// What an arm's self-test did not show.
+fn unseen(record: &Record, arm: &str, findings: Findings) -> Result<Vec<Class>, RecordError> {
+    let Some((result, consoles)) = record.self_test(arm)? else {
+        return Ok(Vec::new());
+    };
+    if findings == Findings::AsFound {
+        return Ok(result.unseen);
+    }
+    let mut all = Vec::new();
+    for console in consoles {
+        all.extend(read_findings(&console, u64::MAX, &[])?);
+    }
+    Ok(self_test::unseen(&all))
+}
+
+fn look_again(recorded: &mut Recorded, patterns: &[ExtraRule]) -> Result<(), RecordError> {
+    let console = recorded.console();
+    let trial = &mut recorded.trial;
+    trial.findings = read_findings(&console, trial.console_length, patterns)?;
+    for (trial, directory) in &mut recorded.earlier {
+        let console = directory.join("console.log");
+        trial.findings = read_findings(&console, trial.console_length, patterns)?;
+    }
+    Ok(())
+}
+
+/// What the first `length` bytes of a console say.
+fn read_findings(
+    console: &Path,
+    length: u64,
+    patterns: &[ExtraRule],
+) -> Result<Vec<Finding>, RecordError> {
+    if !console.exists() {
+        return Ok(Vec::new());
+    }
+    let mut file = File::open(console)
+        .map_err(io_error("open", console))?
+        .take(length);
+    let mut scanner = Scanner::with_rules(patterns.to_vec());
+    let mut findings = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    while findings.len() < FINDINGS {
+        let count = file.read(&mut buffer).map_err(io_error("read", console))?;
+        if count == 0 {
+            break;
+        }
+        for sighting in scanner.push(&buffer[..count]) {
+            if let Sighting::Complete(finding) = sighting {
+                findings.push(*finding);
+            }
+        }
+    }
+    findings.extend(scanner.finish());
+    findings.truncate(FINDINGS);
+    // What follows was asked for: it completes what was found before.
+    let mut dumped = Vec::new();
+    let mut rest = file.into_inner().take(DUMP_LIMIT as u64);
+    rest.read_to_end(&mut dumped)
+        .map_err(io_error("read", console))?;
+    complete(&mut findings, &dumped);
+    Ok(findings)
+}

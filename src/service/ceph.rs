@@ -1,0 +1,183 @@
+//! A Ceph cluster as a service: how guests mount it, what the host's steps do
+//! to it, and what guests leave behind in it.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::ServiceFault;
+use crate::cluster::{Cluster, ClusterError, ClusterSpec};
+use crate::context::Context;
+use crate::error::Error;
+use crate::guest::protocol::{FileSystemAccess, Secret};
+use crate::process::Namespace;
+use crate::store::Store;
+use crate::workload::HostStep;
+
+/// The address of a cluster inside its namespace.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// How long a cluster may take to recover from what was done to it.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A daemon that does not answer for so long is stuck: they answer in
+/// milliseconds.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Ceph {
+    cluster: Cluster,
+    /// Daemons that a step stopped and none has continued: they are not asked.
+    stopped: RefCell<HashSet<String>>,
+}
+
+impl Ceph {
+    pub(super) async fn start(
+        context: &Context,
+        store: &Store,
+        spec: &ClusterSpec,
+        network: &Namespace,
+        logs: &Path,
+    ) -> Result<Self, ClusterError> {
+        let cluster = Cluster::start(context, store, spec, network, ADDRESS, logs).await?;
+        let stopped = RefCell::default();
+        Ok(Self { cluster, stopped })
+    }
+
+    #[expect(
+        clippy::unused_async,
+        reason = "a key of the guest's own has to be made"
+    )]
+    pub(super) async fn access(&self, _hostname: &str) -> Result<FileSystemAccess, ClusterError> {
+        let access = self.cluster.access();
+        Ok(FileSystemAccess {
+            monitors: access.monitors.clone(),
+            user: access.user.clone(),
+            secret: Secret::new(access.secret.expose()),
+            name: None,
+            options: Vec::new(),
+        })
+    }
+
+    pub(super) async fn perform(
+        &self,
+        context: &Context,
+        step: &HostStep,
+        hostname: &str,
+        clients: &HashMap<String, u64>,
+    ) -> Result<(), ServiceFault> {
+        let cluster = &self.cluster;
+        match step {
+            HostStep::EvictClient { mount } => {
+                let client = clients.get(mount).ok_or_else(|| ServiceFault::NoClient {
+                    mount: mount.clone(),
+                })?;
+                self.evict(*client, hostname).await?;
+            }
+            HostStep::MdsCacheDrop { timeout } => {
+                let command = json!({"prefix": "cache drop", "timeout": timeout.as_secs()});
+                cluster.admin("mds.a", command).await?;
+            }
+            HostStep::MdsFail { rank } => cluster.fail_mds(*rank).await?,
+            HostStep::StopDaemon { daemon } => {
+                cluster.pause(daemon)?;
+                self.stopped.borrow_mut().insert(daemon.clone());
+            }
+            HostStep::ContinueDaemon { daemon } => {
+                cluster.resume(daemon)?;
+                self.stopped.borrow_mut().remove(daemon);
+            }
+            HostStep::SetOption {
+                daemon,
+                option,
+                value,
+            } => {
+                let command = json!({"prefix": "config set", "var": option, "val": [value]});
+                cluster.admin(daemon, command).await?;
+            }
+            HostStep::AdminCommand {
+                daemon,
+                command,
+                arguments,
+            } => {
+                let mut whole: Map<String, Value> = arguments.clone().into_iter().collect();
+                whole.insert("prefix".to_owned(), json!(command));
+                cluster.admin(daemon, Value::Object(whole)).await?;
+            }
+            HostStep::Pause(time) => tokio::time::sleep(*time).await,
+            HostStep::WaitHealthy => cluster.healthy(context, RECOVERY).await?,
+        }
+        Ok(())
+    }
+
+    /// Evicts a client. Its number is what the guest says: it counts only if
+    /// the cluster knows it as a session of this very guest, so that a guest
+    /// cannot have another one's session evicted.
+    async fn evict(&self, client: u64, hostname: &str) -> Result<(), ServiceFault> {
+        let sessions = self.cluster.sessions().await?;
+        let own = |id: u64| {
+            let mut all = sessions.iter();
+            all.any(|session| session.id == id && session.hostname == hostname)
+        };
+        if !own(client) {
+            let known = sessions
+                .iter()
+                .map(|session| format!("{} of {:?}", session.id, session.hostname));
+            return Err(ServiceFault::NotItsOwn {
+                client,
+                known: known.collect::<Vec<_>>().join(", "),
+            });
+        }
+        Ok(self.cluster.evict(client).await?)
+    }
+
+    /// A guest that died leaves sessions behind, whose capabilities others
+    /// would wait for until they time out.
+    pub(super) async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
+        let sessions = self.cluster.sessions().await?;
+        for session in sessions.iter().filter(|one| one.hostname == hostname) {
+            // One that went away meanwhile needs no eviction.
+            drop(self.cluster.evict(session.id).await);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn lost(&self) -> String {
+        let ended = self.cluster.lost().await;
+        Error::from(ClusterError::from(ended)).one_line()
+    }
+
+    pub(super) async fn answers(&self) -> Result<(), ServiceFault> {
+        let ask = |daemon: String| async move {
+            // Every kind of daemon knows this one.
+            let version = self.cluster.admin(&daemon, json!({"prefix": "version"}));
+            let answered = tokio::time::timeout(ANSWER, version).await;
+            (!matches!(answered, Ok(Ok(_)))).then_some(daemon)
+        };
+        let stopped = self.stopped.borrow().clone();
+        let asked = self
+            .cluster
+            .daemons()
+            .filter(|name| !stopped.contains(*name));
+        let all: Vec<_> = asked.map(|name| ask(name.to_owned())).collect();
+        let silent: Vec<String> = futures_util::future::join_all(all)
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
+        if silent.is_empty() {
+            Ok(())
+        } else {
+            Err(ServiceFault::Silent(silent))
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        self.cluster.stop().await;
+    }
+}

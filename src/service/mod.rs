@@ -1,0 +1,209 @@
+//! What guests mount: a service that a testbed runs beside its machines. It is
+//! started once, disturbed by the host's steps, and cleared of what each guest
+//! left behind. A job without one runs its workloads on tmpfs.
+//!
+//! Everything that is particular to a service stands in its own file; the
+//! drivers, the protocol, jobs, events and reports know this file alone.
+
+mod ceph;
+mod fault;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(crate) use ceph::ADDRESS;
+pub use ceph::Ceph;
+pub use fault::ServiceFault;
+
+use crate::cluster::{ClusterSpec, required_programs};
+use crate::context::Context;
+use crate::error::Error;
+use crate::guest::protocol::Welcome;
+use crate::process::Namespace;
+use crate::store::Store;
+use crate::workload::HostStep;
+
+/// Which service a job wants, as `cluster:` says it: a cluster's description,
+/// or `none`.
+#[derive(Debug, Clone)]
+pub enum ServiceSpec {
+    /// A Ceph cluster.
+    Ceph(ClusterSpec),
+    /// Nothing: mounts are of tmpfs.
+    None,
+}
+
+impl Default for ServiceSpec {
+    fn default() -> Self {
+        Self::Ceph(ClusterSpec::default())
+    }
+}
+
+impl ServiceSpec {
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Ceph(spec) => spec.summary(),
+            Self::None => "none".to_owned(),
+        }
+    }
+
+    /// The programs it runs, each with the package that has it.
+    #[must_use]
+    pub fn required_programs(&self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Ceph(spec) => required_programs(spec),
+            Self::None => Vec::new(),
+        }
+    }
+
+    /// The cluster that is wanted, if it is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterSpec> {
+        match self {
+            Self::Ceph(spec) => Some(spec),
+            Self::None => None,
+        }
+    }
+}
+
+impl Serialize for ServiceSpec {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Ceph(spec) => spec.serialize(to),
+            Self::None => to.serialize_str("none"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = ServiceSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a cluster's description or `none`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "none" => Ok(ServiceSpec::None),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                Ok(ServiceSpec::Ceph(ClusterSpec::deserialize(map)?))
+            }
+        }
+
+        from.deserialize_any(Either)
+    }
+}
+
+/// A running service.
+#[derive(Debug)]
+pub enum Service {
+    /// A Ceph cluster.
+    Ceph(Box<Ceph>),
+    /// None: guests mount tmpfs.
+    None,
+}
+
+impl Service {
+    /// Starts it inside `network`, with its logs in `logs`, and returns when
+    /// guests can use it.
+    pub async fn start(
+        context: &Context,
+        store: &Store,
+        spec: &ServiceSpec,
+        network: &Namespace,
+        logs: &Path,
+    ) -> Result<Self, Error> {
+        Ok(match spec {
+            ServiceSpec::Ceph(spec) => Self::Ceph(Box::new(
+                Ceph::start(context, store, spec, network, logs).await?,
+            )),
+            ServiceSpec::None => Self::None,
+        })
+    }
+
+    /// Who a guest is and how it gets at the service. What it can do there is
+    /// its own matter alone.
+    pub async fn welcome(&self, hostname: &str, seed: u64) -> Result<Welcome, ServiceFault> {
+        let file_system = match self {
+            Self::Ceph(ceph) => Some(ceph.access(hostname).await?),
+            Self::None => None,
+        };
+        Ok(Welcome {
+            hostname: hostname.to_owned(),
+            seed,
+            file_system,
+        })
+    }
+
+    /// Carries out a step of the host's on behalf of the guest `hostname`, whose
+    /// mounts have these client numbers, as it says.
+    pub async fn perform(
+        &self,
+        context: &Context,
+        step: &HostStep,
+        hostname: &str,
+        clients: &HashMap<String, u64>,
+    ) -> Result<(), ServiceFault> {
+        match (step, self) {
+            (HostStep::Pause(time), _) => {
+                tokio::time::sleep(*time).await;
+                Ok(())
+            }
+            (_, Self::Ceph(ceph)) => ceph.perform(context, step, hostname, clients).await,
+            (HostStep::WaitHealthy, Self::None) => Ok(()),
+            (_, Self::None) => Err(ServiceFault::Absent { step: step.kind() }),
+        }
+    }
+
+    /// Removes what a guest left behind: others would wait for it. What could
+    /// not be removed is told, for a warning.
+    pub async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
+        match self {
+            Self::Ceph(ceph) => ceph.clear(hostname).await,
+            Self::None => Ok(()),
+        }
+    }
+
+    /// Returns with the reason when the service is lost. Safe to race and to
+    /// call again.
+    pub async fn lost(&self) -> String {
+        match self {
+            Self::Ceph(ceph) => ceph.lost().await,
+            Self::None => std::future::pending().await,
+        }
+    }
+
+    /// Whether every part of it answers: what guests showed while one did not
+    /// is not the kernel's doing.
+    pub async fn answers(&self) -> Result<(), ServiceFault> {
+        match self {
+            Self::Ceph(ceph) => ceph.answers().await,
+            Self::None => Ok(()),
+        }
+    }
+
+    /// Ends it and removes its state.
+    pub async fn stop(self) {
+        match self {
+            Self::Ceph(ceph) => ceph.stop().await,
+            Self::None => {}
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! A guest from QEMU's start to its end: the machine, its console, the line to
+//! its agent, the scanner of what its kernel says, and the journal of it all.
+//!
+//! [`Guest::next`] is the one place where all that can happen to a guest is
+//! raced. It keeps what comes, greets the agent, and hands on what a driver has
+//! to decide about.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::time::Instant;
+
+use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
+use crate::error::Error;
+use crate::guest::link::{Link, LinkError};
+use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
+use crate::record::{Entry, Journal};
+use crate::store::Scratch;
+use crate::vm::{Channels, End, Machine};
+use crate::workload::GuestStep;
+
+/// From QEMU's start to the agent's first word, under KVM.
+pub const BOOT_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A report after which nothing comes for so long is complete.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// A guest that says more than this on its console is out of control.
+const CONSOLE_LIMIT: u64 = 256 << 20;
+
+/// So many bytes of a dump of all tasks are looked at.
+pub const DUMP_LIMIT: usize = 4 << 20;
+
+/// Blocked tasks, the stacks of all CPUs, all tasks.
+const DUMP_KEYS: &str = "wlt";
+
+/// How long the dump of all tasks may take.
+const DUMP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a guest may take to power off.
+const POWER_OFF_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long QEMU, asked to pass on a key, may take: one that is stopped or
+/// stuck never answers.
+const QEMU_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Sees the console's bytes as they come.
+pub type Tap = Box<dyn FnMut(&[u8])>;
+
+/// The future of a guest's service being lost: the reason.
+pub(super) type Lost<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
+
+/// What happened to a guest.
+#[derive(Debug)]
+pub enum Happening<T> {
+    /// The kernel, or what watches it, reported something.
+    Finding(Box<Finding>),
+    /// The agent is up; it is being told who it is.
+    Ready(Box<Ready>),
+    /// The agent knows who it is and awaits steps.
+    Greeted,
+    /// A step ended.
+    Finished {
+        /// Its number.
+        step: u32,
+        /// How.
+        result: StepResult,
+    },
+    /// The agent gave up, or what it says is not the protocol's.
+    Broken(LinkError),
+    /// QEMU has ended, and all that the console had was read.
+    Ended(End),
+    /// What the guest mounts is lost.
+    ServiceLost(String),
+    /// The deadline has come.
+    Deadline,
+    /// What the driver does aside is done.
+    Aside(T),
+}
+
+/// What one turn of the race gave.
+enum Turn<T> {
+    Console(std::io::Result<usize>),
+    Message(Result<GuestMessage, LinkError>),
+    MachineEnded,
+    ServiceLost(String),
+    Silent,
+    Deadline,
+    Aside(T),
+}
+
+/// How far the agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Booting,
+    Ready,
+    Greeted,
+}
+
+/// A guest whose machine runs.
+pub struct Guest<'a> {
+    machine: Machine,
+    console: OwnedReadHalf,
+    console_open: bool,
+    buffer: Vec<u8>,
+    link: Link,
+    link_open: bool,
+    welcome: Welcome,
+    phase: Phase,
+    ended: bool,
+    lost: Lost<'a>,
+    scanner: Scanner,
+    tap: Option<Tap>,
+    /// Found and not yet handed on.
+    found: VecDeque<Finding>,
+    last_word: Instant,
+    /// By how much deadlines grow under this accelerator.
+    slowdown: u32,
+    /// What happened, as it is kept.
+    pub journal: Journal,
+    /// What the kernel printed because the harness asked.
+    dumped: Vec<u8>,
+    _scratch: Option<Scratch>,
+}
+
+impl fmt::Debug for Guest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest")
+            .field("machine", &self.machine)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a guest is besides its machine.
+pub(super) struct Manner<'a> {
+    pub(super) welcome: Welcome,
+    pub(super) journal: Journal,
+    pub(super) patterns: Vec<ExtraRule>,
+    pub(super) slowdown: u32,
+    pub(super) lost: Lost<'a>,
+    pub(super) tap: Option<Tap>,
+    pub(super) scratch: Option<Scratch>,
+}
+
+impl<'a> Guest<'a> {
+    pub(super) fn new(machine: Machine, channels: Channels, manner: Manner<'a>) -> Self {
+        Self {
+            machine,
+            console: channels.console,
+            console_open: true,
+            buffer: vec![0; 64 << 10],
+            link: Link::open(channels.agent),
+            link_open: true,
+            welcome: manner.welcome,
+            phase: Phase::Booting,
+            ended: false,
+            lost: manner.lost,
+            scanner: Scanner::with_rules(manner.patterns),
+            tap: manner.tap,
+            found: VecDeque::new(),
+            last_word: Instant::now(),
+            slowdown: manner.slowdown,
+            journal: manner.journal,
+            dumped: Vec::new(),
+            _scratch: manner.scratch,
+        }
+    }
+
+    /// A deadline this far from now, longer under emulation.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Instant {
+        Instant::now() + time * self.slowdown
+    }
+
+    /// By how much deadlines grow under this guest's accelerator.
+    #[must_use]
+    pub fn slowdown(&self) -> u32 {
+        self.slowdown
+    }
+
+    /// The next thing that happens, until `deadline`, or until `aside` is done.
+    /// An error means that the record cannot be kept. Nothing is lost by
+    /// dropping the future: what was read is kept.
+    pub async fn next<T>(
+        &mut self,
+        deadline: Instant,
+        aside: impl Future<Output = T>,
+    ) -> Result<Happening<T>, Error> {
+        let mut aside = pin!(aside);
+        loop {
+            if let Some(finding) = self.found.pop_front() {
+                return self.happened_finding(finding);
+            }
+            if self.ended && !self.console_open {
+                return Ok(Happening::Ended(self.machine.end().await));
+            }
+            match self.turn(deadline, aside.as_mut()).await {
+                Turn::Console(read) => self.hear(read)?,
+                Turn::Message(message) => {
+                    if let Some(happening) = self.listen(message).await? {
+                        return Ok(happening);
+                    }
+                }
+                // The console is read to its end first: it has the last words.
+                Turn::MachineEnded => self.ended = true,
+                Turn::ServiceLost(what) => {
+                    let entry = Entry::Service { what: what.clone() };
+                    self.journal.entry(entry)?;
+                    return Ok(Happening::ServiceLost(what));
+                }
+                // Nothing follows, so the report under way is complete.
+                Turn::Silent => {
+                    let sightings = self.scanner.settle();
+                    self.sighted(sightings);
+                }
+                Turn::Deadline => return Ok(Happening::Deadline),
+                Turn::Aside(done) => return Ok(Happening::Aside(done)),
+            }
+        }
+    }
+
+    async fn turn<T>(
+        &mut self,
+        deadline: Instant,
+        aside: Pin<&mut impl Future<Output = T>>,
+    ) -> Turn<T> {
+        let silent_from = self.last_word + SILENCE * self.slowdown;
+        tokio::select! {
+            // The kernel's words come first: they may explain all the rest.
+            biased;
+            read = self.console.read(&mut self.buffer), if self.console_open => Turn::Console(read),
+            message = self.link.next(), if self.link_open && !self.ended => Turn::Message(message),
+            // A guest that is gone has nothing to do with what else ends.
+            done = aside, if !self.ended => Turn::Aside(done),
+            () = self.machine.ended(), if !self.ended => Turn::MachineEnded,
+            () = tokio::time::sleep_until(silent_from), if self.scanner.is_open() => Turn::Silent,
+            reason = &mut self.lost, if !self.ended => Turn::ServiceLost(reason),
+            () = tokio::time::sleep_until(deadline) => Turn::Deadline,
+        }
+    }
+
+    fn happened_finding<T>(&mut self, finding: Finding) -> Result<Happening<T>, Error> {
+        self.journal.entry(Entry::Finding {
+            class: finding.class,
+            title: finding.title.clone(),
+            line: finding.first_line,
+        })?;
+        Ok(Happening::Finding(Box::new(finding)))
+    }
+
+    /// Keeps what the console said and looks at it.
+    fn hear(&mut self, read: std::io::Result<usize>) -> Result<(), Error> {
+        // An error here is QEMU going away; its end tells more.
+        let count = read.unwrap_or(0);
+        if count == 0 {
+            self.console_open = false;
+            return Ok(());
+        }
+        let bytes = &self.buffer[..count];
+        if let Some(tap) = &mut self.tap {
+            tap(bytes);
+        }
+        self.journal.console(bytes)?;
+        let sightings = self.scanner.push(bytes);
+        self.sighted(sightings);
+        self.last_word = Instant::now();
+        if self.journal.console_length() > CONSOLE_LIMIT {
+            self.console_open = false;
+        }
+        Ok(())
+    }
+
+    fn sighted(&mut self, sightings: Vec<Sighting>) {
+        for sighting in sightings {
+            if let Sighting::Complete(finding) = sighting {
+                self.found.push_back(*finding);
+            }
+        }
+    }
+
+    /// Takes a message; what a driver need not know is kept and forgotten.
+    async fn listen<T>(
+        &mut self,
+        message: Result<GuestMessage, LinkError>,
+    ) -> Result<Option<Happening<T>>, Error> {
+        let message = match message {
+            Ok(message) => message,
+            Err(LinkError::Closed) => {
+                // QEMU's end follows and tells why.
+                self.link_open = false;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.link_open = false;
+                return Ok(Some(Happening::Broken(error)));
+            }
+        };
+        self.journal.entry(Entry::Guest(message.clone()))?;
+        Ok(match message {
+            GuestMessage::Ready(ready) if self.phase == Phase::Booting => {
+                if ready.protocol != VERSION {
+                    self.link_open = false;
+                    let theirs = ready.protocol;
+                    return Ok(Some(Happening::Broken(LinkError::Version { theirs })));
+                }
+                self.phase = Phase::Ready;
+                if self.link.hello(&self.welcome).await.is_err() {
+                    self.link_open = false;
+                }
+                Some(Happening::Ready(Box::new(ready)))
+            }
+            GuestMessage::Greeted if self.phase == Phase::Ready => {
+                self.phase = Phase::Greeted;
+                Some(Happening::Greeted)
+            }
+            GuestMessage::Finished { step, result } if self.phase == Phase::Greeted => {
+                Some(Happening::Finished { step, result })
+            }
+            GuestMessage::Fatal { text } => {
+                self.link_open = false;
+                Some(Happening::Broken(LinkError::Fatal {
+                    text: text.escape_default().to_string(),
+                }))
+            }
+            // Progress, notes, and what a hostile guest says twice or too early.
+            _ => None,
+        })
+    }
+
+    /// Has the agent start a step. A line that breaks is not an error here:
+    /// QEMU's end tells why.
+    pub async fn start(&mut self, step: u32, action: &GuestStep) {
+        if self.link_open && self.link.start(step, action).await.is_err() {
+            self.link_open = false;
+        }
+    }
+
+    /// Types on the console.
+    pub async fn type_in(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.machine.type_in(bytes).await?)
+    }
+
+    /// The report under way, complete or not: nothing more will be looked at.
+    pub fn last_findings(&mut self) -> Vec<Finding> {
+        let sightings = self.scanner.end();
+        self.sighted(sightings);
+        self.found.drain(..).collect()
+    }
+
+    /// Has the kernel print blocked tasks, the CPUs' stacks and all tasks, and
+    /// returns the words: by the agent if it still answers, through the serial
+    /// line otherwise, which needs no user space.
+    pub async fn dump(&mut self) -> Result<&[u8], Error> {
+        self.journal.entry(Entry::Dump)?;
+        let deadline = self.within(DUMP_DEADLINE);
+        if self.link_open && self.link.sysrq(DUMP_KEYS).await.is_ok() {
+            while let Some(overheard) = self.overhear(deadline).await? {
+                if overheard == Overheard::SysrqDone {
+                    return Ok(&self.dumped);
+                }
+            }
+        }
+        for key in DUMP_KEYS.chars() {
+            if !self.console_open {
+                break;
+            }
+            let asked = tokio::time::timeout(QEMU_DEADLINE, self.machine.sysrq(key)).await;
+            if !matches!(asked, Ok(Ok(()))) {
+                break;
+            }
+            // The kernel takes the next break only when it is through with
+            // printing; it is when it falls silent.
+            let silence = SILENCE * self.slowdown;
+            let until = |last: Instant| (last + silence).min(deadline);
+            while self.overhear(until(Instant::now())).await?.is_some() {}
+        }
+        Ok(&self.dumped)
+    }
+
+    /// Keeps what comes until `deadline`, without looking for findings: the
+    /// harness itself provoked it. `None` at the deadline or the end.
+    async fn overhear(&mut self, deadline: Instant) -> Result<Option<Overheard>, Error> {
+        loop {
+            tokio::select! {
+                read = self.console.read(&mut self.buffer), if self.console_open => {
+                    let count = read.unwrap_or(0);
+                    self.console_open = count > 0;
+                    let bytes = &self.buffer[..count];
+                    self.journal.console(bytes)?;
+                    let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
+                    self.dumped.extend_from_slice(&bytes[..count.min(room)]);
+                    return Ok(self.console_open.then_some(Overheard::Words));
+                }
+                message = self.link.next(), if self.link_open => match message {
+                    Ok(GuestMessage::SysrqDone { .. }) => return Ok(Some(Overheard::SysrqDone)),
+                    Ok(_) => {}
+                    Err(_) => self.link_open = false,
+                },
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+            }
+        }
+    }
+
+    /// Asks the guest to power off and hears it out.
+    pub async fn power_off(&mut self) -> Result<(), Error> {
+        if !self.link_open || self.link.power_off().await.is_err() {
+            return Ok(());
+        }
+        let deadline = self.within(POWER_OFF_DEADLINE);
+        while self.console_open {
+            let read = tokio::time::timeout_at(deadline, self.console.read(&mut self.buffer));
+            let Ok(read) = read.await else {
+                break;
+            };
+            self.hear(read)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the machine at once; its state is worth nothing any more.
+    pub async fn kill(&mut self) {
+        self.machine.kill().await;
+    }
+
+    /// QEMU's command line, as one would type it.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        &self.machine.command
+    }
+
+    /// QEMU's process.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.machine.pid()
+    }
+}
+
+/// What came while the kernel was made to print everybody's stacks.
+#[derive(PartialEq, Eq)]
+enum Overheard {
+    Words,
+    SysrqDone,
+}

@@ -1,0 +1,166 @@
+//! A guest without QEMU, for tests: the console, the agent and the control
+//! connection are sockets whose other ends a test holds, and the process is one
+//! that ends when the test says so.
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::ChildStdin;
+
+use super::guest::{Guest, Manner};
+use crate::guest::protocol::{
+    GuestMessage, HostMessage, Ready, StepFailure, StepReport, StepResult, VERSION, Welcome,
+};
+use crate::process::Command;
+use crate::record::Journal;
+use crate::vm::Machine;
+
+/// The test's ends.
+pub(crate) struct Script {
+    /// Where the kernel's words go; dropped, the console is closed.
+    pub(crate) console: Option<UnixStream>,
+    agent: Option<(BufReader<OwnedReadHalf>, OwnedWriteHalf)>,
+    control: OwnedWriteHalf,
+    commands: BufReader<OwnedReadHalf>,
+    process: Option<ChildStdin>,
+}
+
+/// A guest and the script that plays it. `lost` is the reason for which its
+/// service is lost, once it is told.
+pub(crate) async fn guest(
+    journal: Journal,
+    lost: impl Future<Output = String> + 'static,
+) -> (Guest<'static>, Script) {
+    let (console, our_console) = UnixStream::pair().unwrap();
+    let (agent, our_agent) = UnixStream::pair().unwrap();
+    let (control, our_control) = UnixStream::pair().unwrap();
+    // It reads until the end of its input, as QEMU runs until it is told.
+    let mut process = Command::new("cat").spawn(true).unwrap();
+    let stdin = process.take_stdin();
+    let (commands, control_out) = our_control.into_split();
+    let (agent_in, agent_out) = our_agent.into_split();
+    let mut script = Script {
+        console: Some(our_console),
+        agent: Some((BufReader::new(agent_in), agent_out)),
+        control: control_out,
+        commands: BufReader::new(commands),
+        process: stdin,
+    };
+    let greeting = async {
+        script.control(&json!({"QMP": {"version": {}}})).await;
+        script.command().await;
+        script.control(&json!({"return": {}})).await;
+    };
+    let (machine, ()) = tokio::join!(
+        Machine::scripted(process, control, console, agent),
+        greeting
+    );
+    let (machine, channels) = machine.unwrap();
+    let manner = Manner {
+        welcome: Welcome {
+            hostname: "trial-1-1".to_owned(),
+            seed: 1,
+            file_system: None,
+        },
+        journal,
+        patterns: Vec::new(),
+        slowdown: 1,
+        lost: Box::pin(lost),
+        tap: None,
+        scratch: None,
+    };
+    (Guest::new(machine, channels, manner), script)
+}
+
+impl Script {
+    /// The kernel says this.
+    pub(crate) async fn kernel(&mut self, words: &str) {
+        let console = self.console.as_mut().unwrap();
+        console.write_all(words.as_bytes()).await.unwrap();
+    }
+
+    /// The agent says this.
+    pub(crate) async fn say(&mut self, message: &GuestMessage) {
+        let mut line = serde_json::to_vec(message).unwrap();
+        line.push(b'\n');
+        self.raw(&line).await;
+    }
+
+    /// The agent's port carries this.
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        let (_, port) = self.agent.as_mut().unwrap();
+        port.write_all(bytes).await.unwrap();
+    }
+
+    /// What the host says to the agent next.
+    pub(crate) async fn told(&mut self) -> HostMessage {
+        let (port, _) = self.agent.as_mut().unwrap();
+        let mut line = String::new();
+        port.read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Comes up and is greeted.
+    pub(crate) async fn come_up(&mut self) {
+        self.say(&GuestMessage::Ready(ready(VERSION))).await;
+        assert!(matches!(self.told().await, HostMessage::Hello(_)));
+        self.say(&GuestMessage::Greeted).await;
+    }
+
+    /// Is told to start a step: its number.
+    pub(crate) async fn begins(&mut self) -> u32 {
+        match self.told().await {
+            HostMessage::Start { step, .. } => step,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A step ends as asked.
+    pub(crate) async fn done(&mut self, step: u32) {
+        let result = StepResult::Done(StepReport::default());
+        self.say(&GuestMessage::Finished { step, result }).await;
+    }
+
+    /// A step fails.
+    pub(crate) async fn failed(&mut self, step: u32, failure: StepFailure) {
+        let result = StepResult::Failed(failure);
+        self.say(&GuestMessage::Finished { step, result }).await;
+    }
+
+    /// QEMU ends, for this reason, with everything closed.
+    pub(crate) async fn end(&mut self, reason: &str) {
+        let event = json!({"event": "SHUTDOWN", "data": {"guest": true, "reason": reason}});
+        self.control(&event).await;
+        self.console = None;
+        self.agent = None;
+        self.process = None;
+    }
+
+    /// QEMU says this on its control connection.
+    pub(crate) async fn control(&mut self, message: &serde_json::Value) {
+        let line = format!("{message}\n");
+        self.control.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next command on the control connection.
+    pub(crate) async fn command(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.commands.read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+/// What an agent that speaks this version says first.
+pub(crate) fn ready(protocol: u32) -> Ready {
+    Ready {
+        protocol,
+        release: "7.3.4".to_owned(),
+        version: "#1 SMP".to_owned(),
+        uptime: 0.9,
+        memory: 1 << 30,
+        processors: 2,
+        sysctls: [].into(),
+        lacks: Vec::new(),
+    }
+}

@@ -1,0 +1,369 @@
+//! One attempt at a trial: a guest from boot to its end, and what it showed, as
+//! facts. The loop below asks [`Guest::next`] what happened, walks the
+//! workload's steps, and stops as soon as the kernel's words settle the
+//! question. What the facts amount to is decided later.
+
+mod request;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::time::Instant as Deadline;
+
+pub use request::Request;
+use steps::{Move, Steps};
+
+use crate::context::Context;
+use crate::detect::{Finding, complete};
+use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::guest::protocol::{Ready, StepResult};
+use crate::host::Moment;
+use crate::record::{Ending, Entry, Journal, Part, Trial, keep_request, keep_trial};
+use crate::service::{Service, ServiceFault};
+use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start, Testbed};
+use crate::vm::End;
+
+/// After a finding that is not the target: how long other reports of the same
+/// event (the other tasks that hang) may take to follow.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How many findings of a trial are kept, the first ones: a guest that is out
+/// of control could go on for ever.
+pub const FINDINGS: usize = 1000;
+
+/// A guest may name this many counters.
+const COUNTERS: usize = 1000;
+
+/// Runs one attempt at a trial, keeps its files in `directory`, which is there
+/// and empty of them, and returns its facts. An error means that kvet itself
+/// could not go on; everything else is an [`Ending`].
+pub async fn run(
+    context: &Context,
+    testbed: &Testbed,
+    request: &Request,
+    directory: &Path,
+) -> Result<Trial, Error> {
+    keep_request(directory, request)?;
+    let journal = Journal::create(directory)?;
+    let began = Instant::now();
+    let before = Moment::now();
+    let (ending, mut heard) = match begin(testbed, request, journal).await {
+        Ok(guest) => {
+            let attempt = Attempt::new(context, request, guest);
+            attempt.run(testbed.service()).await?
+        }
+        Err(error) if error.exit() == Exit::Interrupted => return Err(error),
+        Err(error) => {
+            let what = error.one_line();
+            let part = Part::Machine;
+            (Ending::Harness { part, what }, Heard::default())
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    if heard.service_used
+        && let Err(fault) = testbed.service().answers().await
+    {
+        heard.unanswered = match fault {
+            ServiceFault::Silent(parts) => parts,
+            other => vec![Error::from(other).one_line()],
+        };
+    }
+    let trial = Trial {
+        findings: heard.findings,
+        ready: heard.ready,
+        booted_at: heard.booted_at,
+        console_length: heard.console_length,
+        said: heard.said,
+        seconds,
+        counters: heard.counters,
+        load: Some(before.until(&Moment::now())),
+        unanswered: heard.unanswered,
+        ..without_guest(request, ending)
+    };
+    keep_trial(directory, &trial)?;
+    Ok(trial)
+}
+
+/// The facts of an attempt at which no guest came to be.
+#[must_use]
+pub fn without_guest(request: &Request, ending: Ending) -> Trial {
+    Trial {
+        id: request.id.clone(),
+        attempt: request.attempt,
+        release: request.release.clone(),
+        ending,
+        findings: Vec::new(),
+        ready: None,
+        booted_at: None,
+        console_length: 0,
+        said: 0,
+        seconds: 0.0,
+        counters: BTreeMap::new(),
+        load: None,
+        unanswered: Vec::new(),
+        unarmed_then: Vec::new(),
+    }
+}
+
+async fn begin<'a>(
+    testbed: &'a Testbed,
+    request: &Request,
+    journal: Journal,
+) -> Result<Guest<'a>, Error> {
+    let welcome = testbed
+        .welcome(&request.hostname, request.id.seed())
+        .await?;
+    let start = Start::Boot {
+        kernel: &request.kernel,
+        hardware: &request.hardware,
+        words: &request.words,
+    };
+    testbed
+        .start(start, welcome, journal, &request.patterns, None)
+        .await
+}
+
+/// What was learnt from the guest.
+#[derive(Debug, Default)]
+struct Heard {
+    ready: Option<Ready>,
+    booted_at: Option<u64>,
+    findings: Vec<Finding>,
+    counters: BTreeMap<String, u64>,
+    /// Bytes of console before the harness itself made the kernel talk.
+    console_length: u64,
+    /// Bytes of console in all.
+    said: u64,
+    /// Whether the guest came so far that it may have used the service.
+    service_used: bool,
+    unanswered: Vec<String>,
+}
+
+/// An attempt under way.
+struct Attempt<'a> {
+    context: &'a Context,
+    request: &'a Request,
+    guest: Guest<'a>,
+    /// When a finding that ends the trial was seen: wait no longer than this.
+    settled: Option<Deadline>,
+    heard: Heard,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(context: &'a Context, request: &'a Request, guest: Guest<'a>) -> Self {
+        Self {
+            context,
+            request,
+            guest,
+            settled: None,
+            heard: Heard::default(),
+        }
+    }
+
+    async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
+        let ending = self.drive(service).await?;
+        self.hear_out();
+        match &ending {
+            // Stuck or silent: have the kernel say where everybody is.
+            Ending::Stopped | Ending::Deadline { .. } => {
+                let dumped = self.guest.dump().await?;
+                complete(&mut self.heard.findings, dumped);
+            }
+            Ending::Finished => {
+                self.guest.power_off().await?;
+                self.hear_out();
+            }
+            Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
+        }
+        self.heard.said = self.guest.journal.console_length();
+        self.guest.journal.entry(Entry::Ended(ending.clone()))?;
+        self.guest.kill().await;
+        Ok((ending, self.heard))
+    }
+
+    /// Takes the report under way, if any: the console so far is all of it.
+    fn hear_out(&mut self) {
+        for finding in self.guest.last_findings() {
+            self.found(finding);
+        }
+        self.heard.console_length = self.guest.journal.console_length();
+    }
+
+    /// Boots, walks the steps, and returns how it came to an end.
+    async fn drive(&mut self, service: &'a Service) -> Result<Ending, Error> {
+        let mut steps = Steps::new(self.context, service, self.request);
+        let mut deadline = self.guest.within(BOOT_DEADLINE);
+        let mut last = None;
+        loop {
+            let settled = self.settled.is_some_and(|settled| settled <= deadline);
+            let until = self
+                .settled
+                .map_or(deadline, |settled| settled.min(deadline));
+            let host = async {
+                match steps.host.as_mut() {
+                    Some(step) => step.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let happening = self.guest.next(until, host).await?;
+            let moved = match happening {
+                Happening::Finding(finding) => {
+                    self.found(*finding);
+                    Move::Wait
+                }
+                Happening::Ready(ready) => {
+                    self.heard.ready = Some(*ready);
+                    self.heard.booted_at = Some(self.guest.journal.console_lines());
+                    Move::Wait
+                }
+                Happening::Greeted => {
+                    self.heard.service_used = true;
+                    Move::Next
+                }
+                Happening::Finished { step, result } => self.finished(step, result, &mut steps)?,
+                Happening::Aside(result) => {
+                    let (step, result, moved) = steps.host_ended(result);
+                    let entry = Entry::StepEnded { step, result };
+                    self.guest.journal.entry(entry)?;
+                    moved
+                }
+                Happening::Broken(error) => Move::End(Ending::Harness {
+                    part: Part::Link,
+                    what: Error::from(error).one_line(),
+                }),
+                Happening::ServiceLost(what) => Move::End(Ending::Harness {
+                    part: Part::Service,
+                    what,
+                }),
+                Happening::Ended(end) => Move::End(ended(end, steps.label())),
+                Happening::Deadline if settled => Move::End(Ending::Stopped),
+                Happening::Deadline => {
+                    let step = steps.label();
+                    let entry = Entry::Deadline { step: step.clone() };
+                    self.guest.journal.entry(entry)?;
+                    Move::End(Ending::Deadline { step })
+                }
+            };
+            if let Some(ending) = self.follow(moved, &mut steps).await? {
+                return Ok(ending);
+            }
+            // A deadline belongs to a step; a new step has a new one.
+            if steps.current() != last {
+                last = steps.current();
+                deadline = self.guest.within(steps.timeout());
+                if let Some(whole) = steps.whole_deadline(self.guest.slowdown()) {
+                    deadline = deadline.min(whole);
+                }
+            }
+        }
+    }
+
+    /// Does what follows; the ending, if that is what does.
+    async fn follow(
+        &mut self,
+        moved: Move,
+        steps: &mut Steps<'a>,
+    ) -> Result<Option<Ending>, Error> {
+        let mut moved = moved;
+        loop {
+            moved = match moved {
+                Move::Wait => return Ok(None),
+                Move::Next => self.begin_next(steps).await?,
+                Move::End(ending) => return Ok(Some(ending)),
+            };
+        }
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.context.emit(Event::TrialFinding {
+            trial: self.request.id.clone(),
+            title: finding.title.clone(),
+        });
+        let request = self.request;
+        let target = request.target.as_ref();
+        let is_target = target.is_some_and(|target| target.matches(&finding));
+        let is_known = request
+            .known
+            .iter()
+            .any(|mute| mute.covers(&finding, &request.release, request.day));
+        let now = Deadline::now();
+        if is_target {
+            self.settled = Some(now);
+        } else if !is_known && finding.class.ends_trial() && self.settled.is_none() {
+            self.settled = Some(now + SETTLE);
+        }
+        if self.heard.findings.len() < FINDINGS {
+            self.heard.findings.push(finding);
+        }
+    }
+
+    fn finished(
+        &mut self,
+        step: u32,
+        result: StepResult,
+        steps: &mut Steps<'a>,
+    ) -> Result<Move, Error> {
+        if let StepResult::Done(report) = &result {
+            count(&mut self.heard.counters, &report.counters);
+        }
+        if let Some(result) = steps.step_end(step, &result) {
+            let entry = Entry::StepEnded { step, result };
+            self.guest.journal.entry(entry)?;
+        }
+        Ok(steps.guest_ended(step, result))
+    }
+
+    /// Starts the next step of the workload.
+    async fn begin_next(&mut self, steps: &mut Steps<'a>) -> Result<Move, Error> {
+        let Some(begun) = steps.begin_next() else {
+            return Ok(Move::End(Ending::Finished));
+        };
+        self.guest.journal.entry(Entry::StepBegan {
+            step: begun.number,
+            label: begun.label.clone(),
+            side: begun.side,
+            background: begun.background,
+            limit: (steps.timeout() * self.guest.slowdown()).as_secs_f64(),
+        })?;
+        self.context.emit(Event::TrialStep {
+            trial: self.request.id.clone(),
+            step: begun.label,
+        });
+        if let Some(action) = begun.guest {
+            self.guest.start(begun.number, &action).await;
+        }
+        Ok(begun.then)
+    }
+}
+
+/// How QEMU's end ends the trial.
+fn ended(end: End, step: String) -> Ending {
+    let how = match end {
+        End::PoweredOff => "powered off",
+        End::Reset => "reset",
+        End::Failed { said } => {
+            return Ending::Harness {
+                part: Part::Machine,
+                what: format!("QEMU ended: {said}"),
+            };
+        }
+    };
+    let how = how.to_owned();
+    Ending::GuestEnded { step, how }
+}
+
+/// Adds what a step counted. The numbers and names are a guest's own: neither
+/// may overflow anything.
+fn count(counters: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (name, count) in more {
+        if counters.len() < COUNTERS || counters.contains_key(name) {
+            let sum = counters.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! All that one attempt at a trial is to do, as a value: it can be carried out
+//! in this process, in another, or on another host, with the same result.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{ExtraRule, Mute, Target};
+use crate::job::CounterTable;
+use crate::service::ServiceSpec;
+use crate::trial_id::TrialId;
+use crate::vm::{Acceleration, Hardware};
+use crate::workload::Workload;
+
+/// One attempt at a trial.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Which trial.
+    pub id: TrialId,
+    /// Which attempt at it, from 1.
+    pub attempt: u32,
+    /// The guest's name: what the service knows it by.
+    pub hostname: String,
+    /// The bzImage.
+    pub kernel: PathBuf,
+    /// What its `uname -r` says.
+    pub release: String,
+    /// Words added to the kernel's command line.
+    pub words: String,
+    /// CPUs and memory.
+    pub hardware: Hardware,
+    /// The initramfs.
+    pub image: PathBuf,
+    /// What may run the guest.
+    pub acceleration: Acceleration,
+    /// What it mounts.
+    pub service: ServiceSpec,
+    /// What it does.
+    pub workload: Workload,
+    /// The most its steps may take together, before scaling.
+    pub timeout: Option<Duration>,
+    /// The finding that is the bug.
+    pub target: Option<Target>,
+    /// Findings that do not end the trial.
+    pub known: Vec<Mute>,
+    /// Messages that are findings, besides those that kvet knows.
+    pub patterns: Vec<ExtraRule>,
+    /// Functions of the kernel whose calls and time are counted.
+    pub profile: Vec<String>,
+    /// Tables of counters that are read at the end.
+    pub counters: Vec<CounterTable>,
+    /// When the run began, for findings that are known until some day.
+    pub day: Date,
+}

@@ -1,0 +1,396 @@
+//! The loop of a trial against a scripted console and agent: no QEMU, and no
+//! time goes by but what the script takes.
+
+use super::*;
+use crate::guest::protocol::{FailureKind, GuestMessage, HostMessage, StepFailure, VERSION};
+use crate::record::Line;
+use crate::testbed::scripted::{self, Script, ready};
+use crate::trial_id::TrialId;
+use crate::workload::Workload;
+use tokio::io::AsyncWriteExt;
+
+const HANG: &str = "\
+[    6.774538] INFO: task sync:33 blocked for more than 3 seconds.
+[    6.774552] task:sync   state:D stack:0     pid:33    tgid:33    ppid:2
+[    6.774725] Call Trace:
+[    6.774730]  <TASK>
+[    6.774734]  __schedule+0x2f8/0x6e0
+[    6.774746]  inode_wait_for_writeback+0x5f/0xa0
+[    6.774918]  </TASK>
+";
+
+fn request(steps: &str) -> Request {
+    let workload = format!("{{ name: w, about: x, steps: {steps} }}");
+    Request {
+        id: TrialId {
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            number: 1,
+        },
+        attempt: 1,
+        hostname: "trial-1-1".to_owned(),
+        kernel: "/k".into(),
+        release: "7.3.4".to_owned(),
+        words: String::new(),
+        hardware: crate::vm::Hardware::default(),
+        image: "/i".into(),
+        acceleration: crate::vm::Acceleration::Tcg,
+        service: crate::service::ServiceSpec::None,
+        workload: Workload::load("w", &workload).unwrap(),
+        timeout: None,
+        target: Some(serde_yaml::from_str("{ class: hung_task }").unwrap()),
+        known: Vec::new(),
+        patterns: Vec::new(),
+        profile: Vec::new(),
+        counters: Vec::new(),
+        day: jiff::civil::date(2026, 1, 2),
+    }
+}
+
+struct Played {
+    ending: Ending,
+    heard: Heard,
+    journal: Vec<Entry>,
+}
+
+/// Plays a script against the loop. What the loop leaves unanswered at its end
+/// (a dump, the power-off) meets a script that is over.
+async fn play(request: &Request, script: impl AsyncFnOnce(Script) -> Script) -> Played {
+    play_with(request, std::future::pending(), script).await
+}
+
+async fn play_with(
+    request: &Request,
+    lost: impl Future<Output = String> + 'static,
+    script: impl AsyncFnOnce(Script) -> Script,
+) -> Played {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (guest, theirs) = scripted::guest(journal, lost).await;
+    let context = Context::default();
+    let attempt = Attempt::new(&context, request, guest);
+    let (result, script) = tokio::join!(attempt.run(&Service::None), script(theirs));
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+    let line = |line: &str| serde_json::from_str::<Line>(line).unwrap().entry;
+    Played {
+        ending,
+        heard,
+        journal: text.lines().map(line).collect(),
+    }
+}
+
+/// The steps that began and ended, as the journal tells them.
+fn course(journal: &[Entry]) -> Vec<String> {
+    let tell = |entry: &Entry| match entry {
+        Entry::StepBegan { step, label, .. } => Some(format!("+{step} {label}")),
+        Entry::StepEnded { step, result } => Some(format!("-{step} {result:?}")),
+        Entry::Deadline { step } => Some(format!("late {step}")),
+        Entry::Finding { title, .. } => Some(title.clone()),
+        Entry::Service { what } => Some(what.clone()),
+        _ => None,
+    };
+    journal.iter().filter_map(tell).collect()
+}
+
+/// Asked to power off, it does.
+async fn power_off(script: &mut Script) {
+    assert_eq!(script.told().await, HostMessage::PowerOff);
+    script.end("guest-shutdown").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_of_guest_and_host_are_walked_in_order_and_told_in_the_journal() {
+    let request = request("[{ guest: sync }, { host: { pause: 1s } }, { guest: sync }]");
+    let played = play(&request, async |mut script| {
+        script.kernel("[    0.1] Linux version 7.3.4\n").await;
+        script.come_up().await;
+        for expected in [0, 2] {
+            assert_eq!(script.begins().await, expected);
+            script.done(expected).await;
+        }
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    assert_eq!(
+        course(&played.journal),
+        [
+            "+0 sync", "-0 Done", "+1 pause", "-1 Done", "+2 sync", "-2 Done"
+        ]
+    );
+    assert_eq!(played.heard.ready.unwrap().release, "7.3.4");
+    assert!(matches!(
+        played.journal.last(),
+        Some(Entry::Ended(Ending::Finished))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
+    let steps = "[{ name: a, background: true, guest: sync }, { guest: sync }, { wait: a }]";
+    for early in [true, false] {
+        let played = play(&request(steps), async |mut script| {
+            script.come_up().await;
+            assert_eq!(script.begins().await, 0);
+            assert_eq!(script.begins().await, 1);
+            if early {
+                script.done(0).await;
+                script.done(1).await;
+            } else {
+                script.done(1).await;
+                script.done(0).await;
+            }
+            power_off(&mut script).await;
+            script
+        })
+        .await;
+        assert_eq!(played.ending, Ending::Finished, "early: {early}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_allowed_is_as_good_as_done_and_another_one_is_not() {
+    let steps = "[{ allow: [EIO], guest: sync }]";
+    let failure = |errno: &str| StepFailure {
+        kind: FailureKind::Syscall,
+        errno: Some(errno.to_owned()),
+        message: format!("sync: {errno}"),
+    };
+    for errno in ["EIO", "ENOSPC"] {
+        let played = play(&request(steps), async |mut script| {
+            script.come_up().await;
+            let step = script.begins().await;
+            script.failed(step, failure(errno)).await;
+            if errno == "EIO" {
+                power_off(&mut script).await;
+            }
+            script
+        })
+        .await;
+        if errno == "EIO" {
+            assert_eq!(played.ending, Ending::Finished);
+            assert_eq!(course(&played.journal)[1], "-0 Allowed { errno: \"EIO\" }");
+        } else {
+            let Ending::StepFailed { step, error } = &played.ending else {
+                panic!("{:?}", played.ending);
+            };
+            assert_eq!((step.as_str(), error.as_str()), ("sync", "sync: ENOSPC"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_host_that_fails_is_the_harness_s_failure() {
+    let played = play(
+        &request("[{ host: { mds_fail: { rank: 0 } } }]"),
+        async |mut script| {
+            script.come_up().await;
+            script
+        },
+    )
+    .await;
+    let Ending::Harness { part, what } = &played.ending else {
+        panic!("{:?}", played.ending);
+    };
+    assert_eq!(*part, Part::Service);
+    assert!(
+        what.starts_with("mds_fail: the step mds_fail needs a cluster"),
+        "{what}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_target_ends_the_trial_as_soon_as_its_report_is_complete() {
+    let played = play(&request("[{ guest: sync }]"), async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        // Nothing follows: silence completes it.
+        script.kernel(HANG).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        script.kernel("[    7.0] sysrq: Show Blocked State\n").await;
+        let letters = "wlt".to_owned();
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+    assert_eq!(played.heard.findings.len(), 1);
+    assert_eq!(played.heard.console_length, HANG.len() as u64);
+    assert!(played.heard.said > played.heard.console_length);
+    assert!(played.journal.contains(&Entry::Dump));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_finding_leaves_time_for_what_follows_and_a_warning_ends_nothing() {
+    let mut request = request("[{ guest: sync }]");
+    request.target = Some(serde_yaml::from_str("{ class: kasan }").unwrap());
+    let began = tokio::time::Instant::now();
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        script.end("guest-reset").await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+    assert!(began.elapsed() >= SETTLE);
+
+    let warning = "\
+[    1.000000] ------------[ cut here ]------------
+[    1.000001] WARNING: CPU: 0 PID: 1 at fs/x.c:1 f+0x5/0x10
+[    1.000002] RIP: 0010:f+0x5/0x10
+[    1.000005] ---[ end trace 0000000000000000 ]---
+";
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        let step = script.begins().await;
+        script.kernel(warning).await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    assert_eq!(played.heard.findings.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
+    for (boots, step) in [(false, "the boot"), (true, "sync")] {
+        let played = play(&request("[{ guest: sync }]"), async |mut script| {
+            if boots {
+                script.come_up().await;
+                script.begins().await;
+                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            } else {
+                // It never reads what it is told; the machine's keys are tried.
+                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+                let command = script.command().await;
+                assert_eq!(command["execute"], "chardev-send-break");
+            }
+            script
+        })
+        .await;
+        let step = step.to_owned();
+        assert_eq!(played.ending, Ending::Deadline { step: step.clone() });
+        assert!(course(&played.journal).contains(&format!("late {step}")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_s_end_is_told_with_its_last_words() {
+    let played = play(&request("[{ guest: sync }]"), async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        script.end("guest-panic").await;
+        script
+    })
+    .await;
+    let expected = Ending::GuestEnded {
+        step: "sync".to_owned(),
+        how: "reset".to_owned(),
+    };
+    // The target came first, if its report was complete in time.
+    assert!([expected, Ending::Stopped].contains(&played.ending));
+    assert_eq!(played.heard.findings.len(), 1);
+    assert_eq!(played.heard.said, HANG.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_of_another_version_is_not_talked_to() {
+    let played = play(&request("[{ guest: sync }]"), async |mut script| {
+        script.say(&GuestMessage::Ready(ready(999))).await;
+        script
+    })
+    .await;
+    let Ending::Harness { part, what } = &played.ending else {
+        panic!("{:?}", played.ending);
+    };
+    assert_eq!(*part, Part::Link);
+    assert!(what.contains("version 999"), "{what}");
+    assert_ne!(VERSION, 999);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_the_protocol_and_what_is_said_twice_does_not_move_the_trial() {
+    let played = play(
+        &request("[{ guest: sync }, { guest: sync }]"),
+        async |mut script| {
+            // Too early, twice, for steps that were not begun.
+            script.done(0).await;
+            script.come_up().await;
+            script.say(&GuestMessage::Ready(ready(VERSION))).await;
+            script.say(&GuestMessage::Greeted).await;
+            assert_eq!(script.begins().await, 0);
+            script.done(7).await;
+            script.done(1).await;
+            script.done(0).await;
+            assert_eq!(script.begins().await, 1);
+            script.raw(b"\x1b]0;owned\x07\n").await;
+            script
+        },
+    )
+    .await;
+    let Ending::Harness { part, what } = &played.ending else {
+        panic!("{:?}", played.ending);
+    };
+    assert_eq!(*part, Part::Link);
+    assert!(what.contains("\\x1b]0;owned"), "{what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_service_ends_the_trial_as_the_harness_s_failure() {
+    let (tell, told) = tokio::sync::oneshot::channel::<String>();
+    let lost = async { told.await.unwrap() };
+    let played = play_with(&request("[{ guest: sync }]"), lost, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        tell.send("osd.0 ended".to_owned()).unwrap();
+        script
+    })
+    .await;
+    let expected = Ending::Harness {
+        part: Part::Service,
+        what: "osd.0 ended".to_owned(),
+    };
+    assert_eq!(played.ending, expected);
+    assert!(course(&played.journal).contains(&"osd.0 ended".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_neither_talks_nor_obeys_is_given_up() {
+    // As a QEMU that was stopped: everything is open, nothing is answered.
+    let played = play(&request("[{ guest: sync }]"), async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script
+            .console
+            .as_mut()
+            .unwrap()
+            .write_all(b"[    1.0] x\n")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        script
+    })
+    .await;
+    assert!(matches!(played.ending, Ending::Deadline { .. }));
+}
+
+#[test]
+fn a_guest_s_counters_cannot_overflow() {
+    let mut counters = BTreeMap::new();
+    let most = BTreeMap::from([("writes".to_owned(), u64::MAX)]);
+    count(&mut counters, &most);
+    count(&mut counters, &most);
+    assert_eq!(counters["writes"], u64::MAX);
+    let many = (0..=COUNTERS).map(|n| (n.to_string(), 1)).collect();
+    count(&mut counters, &many);
+    assert_eq!(counters.len(), COUNTERS);
+}
