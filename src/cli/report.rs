@@ -27,8 +27,8 @@ enum Format {
 }
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
-    let (record, _) = Record::open(&arguments.run)?;
-    let report = kept_report(&record)?;
+    let (record, beginning) = Record::open(&arguments.run)?;
+    let report = kept_report(&record, &beginning)?;
     match arguments.format {
         Format::Human => print(&human(&report, style()))?,
         Format::Json => print_json(&report)?,

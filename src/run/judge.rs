@@ -12,7 +12,7 @@ use crate::report::Report;
 pub fn judge_again(path: &Path) -> Result<(Report, Option<RecordError>), RecordError> {
     let (record, beginning) = Record::open(path)?;
     // A run that was killed did not tell how long it took.
-    let seconds = kept_report(&record).map_or(0.0, |report| report.seconds);
+    let seconds = kept_report(&record, &beginning).map_or(0.0, |report| report.seconds);
     let report = derive(&record, &beginning, seconds, Findings::Again)?;
     let kept = keep(&record, &report);
     Ok((report, kept.err()))

@@ -68,11 +68,18 @@ pub(super) fn keep(record: &Record, report: &Report) -> Result<(), RecordError> 
     record.derived("junit.xml", junit(report).as_bytes())
 }
 
-/// The report kept at the end of a run.
-pub fn kept_report(record: &Record) -> Result<Report, RecordError> {
-    record
-        .kept(REPORT)?
-        .ok_or_else(|| RecordError::Unfinished(record.path().to_owned()))
+/// The report kept at the end of a run; of an earlier kvet's, whose report had
+/// another shape, the one that its record amounts to.
+pub fn kept_report(record: &Record, beginning: &Beginning) -> Result<Report, RecordError> {
+    let kept: Option<serde_json::Value> = record.kept(REPORT)?;
+    let kept = kept.ok_or_else(|| RecordError::Unfinished(record.path().to_owned()))?;
+    if kept["version"] == VERSION {
+        return record
+            .kept(REPORT)?
+            .ok_or_else(|| RecordError::Unfinished(record.path().to_owned()));
+    }
+    let seconds = kept["seconds"].as_f64().unwrap_or_default();
+    derive(record, beginning, seconds, Findings::AsFound)
 }
 
 /// Whether a trial's attempt tells nothing but that the harness failed, or may
