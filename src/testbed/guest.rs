@@ -387,6 +387,8 @@ impl<'a> Guest<'a> {
     async fn overhear(&mut self, deadline: Instant) -> Result<Option<Overheard>, Error> {
         loop {
             tokio::select! {
+                // What was printed before the agent was through comes first.
+                biased;
                 read = self.console.read(&mut self.buffer), if self.console_open => {
                     let count = read.unwrap_or(0);
                     self.console_open = count > 0;
