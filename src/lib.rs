@@ -26,6 +26,7 @@ pub mod run;
 pub mod service;
 pub mod store;
 pub mod testbed;
+pub mod trace;
 pub mod trial;
 pub mod trial_id;
 pub mod verdict;

@@ -29,6 +29,9 @@ use crate::report::Progress;
 #[derive(Debug, Parser)]
 #[command(name = "kvet", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
+    /// Tell on standard error what kvet does itself (twice: all of it)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
     #[command(subcommand)]
     command: Subcommands,
 }
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
             return exit.code().into();
         }
     };
+    crate::trace::listen(arguments.verbose);
     // The parent-death signal of every child follows this one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

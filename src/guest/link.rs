@@ -9,6 +9,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use miette::Diagnostic;
@@ -20,6 +21,10 @@ use super::protocol::{GuestMessage, HostMessage, LINE_LIMIT, Ready, VERSION, Wel
 use crate::error::{Exit, Fault};
 use crate::workload::GuestStep;
 
+/// How long a message to the guest may take to leave: a QEMU that is stopped
+/// takes none off its socket.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+
 /// The most that is taken off the socket at once, in bytes.
 const READ_LIMIT: usize = 16 << 10;
 
@@ -30,6 +35,10 @@ pub enum LinkError {
     #[error("the guest's line is closed")]
     #[diagnostic(help("QEMU ended; its log and the console tell why"))]
     Closed,
+    /// What is sent to it is not taken.
+    #[error("the guest's line is stuck")]
+    #[diagnostic(help("QEMU hangs, or was stopped"))]
+    Stuck,
     /// Reading or writing failed.
     #[error("cannot talk to the guest")]
     Io {
@@ -147,9 +156,12 @@ impl Link {
     }
 
     async fn send(&mut self, message: &HostMessage) -> Result<(), LinkError> {
+        // Debug output of a message leaves secrets out.
+        tracing::debug!(?message, "to the agent");
         let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
         line.push(b'\n');
-        self.stream.write_all(&line).await?;
+        let sent = tokio::time::timeout(SEND_DEADLINE, self.stream.write_all(&line));
+        sent.await.map_err(|_| LinkError::Stuck)??;
         Ok(())
     }
 

@@ -374,7 +374,7 @@ impl Command {
 
     fn start(self, with_input: bool) -> Result<Process, ProcessError> {
         let program = self.program_name();
-        let display = self.display();
+        let typed = self.display();
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.args)
@@ -396,6 +396,7 @@ impl Command {
             program: program.clone(),
             source,
         })?;
+        tracing::debug!(process = child.id(), command = typed.as_str(), "started");
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -404,7 +405,7 @@ impl Command {
             child,
             group,
             program,
-            display,
+            display: typed,
         })
     }
 }

@@ -39,6 +39,7 @@ use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
 use crate::store::Store;
 use crate::testbed::{Setup, Testbed};
+use crate::trace;
 use crate::trial::Request;
 use crate::trial_id::TrialId;
 use crate::verdict::decide;
@@ -68,6 +69,7 @@ pub async fn run(
     let began = Instant::now();
     let host = host::facts(context).await;
     let record = Record::create(&options.out, plan, &host, Timestamp::now())?;
+    let _trace = trace::to_file(&record.path().join("kvet.log"))?;
     // Neither half goes on for minutes when the other's failure has decided how
     // the run ends.
     let (events, told) = context.events.and_channel();

@@ -300,6 +300,7 @@ impl<'a> Guest<'a> {
                 return Ok(Some(Happening::Broken(error)));
             }
         };
+        tracing::debug!(hostname = self.welcome.hostname, ?message, "from the agent");
         self.journal.entry(Entry::Guest(message.clone()))?;
         Ok(match message {
             GuestMessage::Ready(ready) if self.phase == Phase::Booting => {
