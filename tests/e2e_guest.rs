@@ -15,7 +15,8 @@ use std::path::PathBuf;
 
 use guest::{Guest, PATIENCE, image};
 use kvet::guest::protocol::{FailureKind, GuestMessage, StepFailure, StepReport, StepResult};
-use kvet::workload::{Action, GuestStep, Workload};
+use kvet::step::{CounterStep, GuestStep, PathStep, StormStep};
+use kvet::workload::{Action, Workload};
 
 fn kernel() -> PathBuf {
     std::env::var_os("KVET_TEST_KERNEL")
@@ -112,9 +113,9 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
     guest.greet().await;
     // A read of the kernel's log that nothing ends.
     let stuck = guest
-        .start(&GuestStep::Collect {
+        .start(&GuestStep::from(CounterStep::Collect {
             path: "/proc/kmsg".into(),
-        })
+        }))
         .await;
     assert_eq!(guest.next().await, GuestMessage::Started { step: stuck });
     guest.drive("  - guest: sync\n").await.unwrap();
@@ -158,16 +159,16 @@ async fn a_storm_ends_and_its_ledger_holds_and_tells_of_damage() {
     assert!(reports[2].counters["blocks"] > 0);
 
     // A file that came behind its back is found.
-    let step = GuestStep::WriteFile {
+    let step = GuestStep::from(PathStep::WriteFile {
         path: "a/s/w0/stray".into(),
         text: "x".into(),
-    };
+    });
     let number = guest.start(&step).await;
     assert!(matches!(guest.finished(number).await, StepResult::Done(_)));
-    let step = GuestStep::Verify {
+    let step = GuestStep::from(StormStep::Verify {
         storm: "s".into(),
         mount: "a".into(),
-    };
+    });
     let number = guest.start(&step).await;
     let StepResult::Failed(failure) = guest.finished(number).await else {
         panic!("the stray file went unnoticed");

@@ -9,8 +9,8 @@ use kvet::guest::link::Link;
 use kvet::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
 use kvet::process::{Command, Process};
 use kvet::rootfs::{self, Recipe, Rootfs};
+use kvet::step::GuestStep;
 use kvet::store::{Scratch, Store};
-use kvet::workload::GuestStep;
 
 /// A guest that says nothing for so long is stuck: generous, since the host
 /// may be busy with anything.
@@ -117,6 +117,7 @@ impl Guest {
             hostname: "trial-1".into(),
             seed: 1,
             file_system: None,
+            heartbeat: None,
         };
         self.link.hello(&welcome).await.unwrap();
         assert_eq!(self.next().await, GuestMessage::Greeted);

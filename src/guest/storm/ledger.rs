@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::content::{Found, Place, SIZE};
 use super::plan::{FileState, Files, SnapshotState};
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
-use crate::workload::BLOCK;
+use crate::step::BLOCK;
 
 /// How many differences a failure lists.
 const LISTED: usize = 8;
