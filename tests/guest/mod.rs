@@ -113,11 +113,16 @@ impl Guest {
 
     /// Tells the agent who it is.
     pub(crate) async fn greet(&mut self) {
+        self.greet_with_heartbeat(None).await;
+    }
+
+    /// The same, and asks it for a heartbeat.
+    pub(crate) async fn greet_with_heartbeat(&mut self, heartbeat: Option<Duration>) {
         let welcome = Welcome {
             hostname: "trial-1".into(),
             seed: 1,
             file_system: None,
-            heartbeat: None,
+            heartbeat,
         };
         self.link.hello(&welcome).await.unwrap();
         assert_eq!(self.next().await, GuestMessage::Greeted);
@@ -135,7 +140,9 @@ impl Guest {
         loop {
             match self.next().await {
                 GuestMessage::Finished { step: of, result } if of == step => return result,
-                GuestMessage::Started { .. } | GuestMessage::Progress { .. } => {}
+                GuestMessage::Started { .. }
+                | GuestMessage::Progress { .. }
+                | GuestMessage::Beat { .. } => {}
                 other => panic!("{other:?}; {}", self.place()),
             }
         }
