@@ -10,6 +10,7 @@
 //! paths name files of the guest itself.
 
 mod counters;
+mod family;
 mod faults;
 mod handles;
 mod host;
@@ -30,6 +31,8 @@ use serde::de::{
 use serde::{Deserialize, Serialize, Serializer, forward_to_deserialize_any};
 use strum::VariantNames;
 
+use family::Family;
+
 pub use counters::CounterStep;
 pub use faults::FaultStep;
 pub use handles::{HandleStep, OpenFlag};
@@ -40,12 +43,6 @@ pub use paths::PathStep;
 pub use programs::ProgramStep;
 pub use series::SeriesStep;
 pub use storms::{BLOCK, Mix, Storm, StormStep};
-
-/// What a family has to say of each of its steps, besides how it is spelled.
-trait Family: VariantNames {
-    /// What the step is about, for labels; nothing, if its name says all.
-    fn subject(&self) -> Option<&str>;
-}
 
 /// Defines [`GuestStep`] over its families: a step's name is looked for in all
 /// of them, and everything else is the family's own.

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::{Family, values};
+use super::family::Family;
+use super::values;
 
 /// Steps on a series of files `PATH.0`, `PATH.1`, …
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::output;
 use super::places::expand;
+use super::report;
 use crate::guest::protocol::{StepFailure, StepReport};
 use crate::step::CounterStep;
 
@@ -47,7 +47,7 @@ fn collect(path: &str) -> Result<StepReport, StepFailure> {
         }
         text.push_str(&String::from_utf8_lossy(&bytes));
     }
-    Ok(output::report(text))
+    Ok(report::of_text(text))
 }
 
 /// Reads the first of the files that `path` stands for as a table called
@@ -69,7 +69,7 @@ fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
         std::fs::write(root.join(file), text)
             .map_err(|error| StepFailure::syscall(format!("write {TRACING}/{file}"), error))
     };
-    // Not every kernel has it, so it is no part of what a guest mounts.
+    // Not every kernel has it, so the agent does not mount it at its start.
     match rustix::mount::mount(
         "tracefs",
         TRACING,
@@ -127,7 +127,7 @@ fn counted(counters: BTreeMap<String, u64>) -> StepReport {
 }
 
 /// A table whose first line names its columns. Lines of another shape and
-/// values that are no numbers are left out.
+/// values that are not numbers are left out.
 fn table(name: &str, text: &str, keys: usize) -> BTreeMap<String, u64> {
     let mut lines = text
         .lines()

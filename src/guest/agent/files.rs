@@ -65,7 +65,7 @@ pub(super) fn read(
         if let Some(at) = seed.and_then(|seed| pattern::first_difference(seed, at, &bytes)) {
             return Err(StepFailure::other(
                 FailureKind::Data,
-                format!("{name} is not what was written, from byte {at} on"),
+                format!("{name} differs from what was written, from byte {at} on"),
             ));
         }
     }

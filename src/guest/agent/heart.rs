@@ -37,7 +37,8 @@ impl Heart {
         }
     }
 
-    /// A step ended; its end is told of after this.
+    /// A step ended. Called before the host is told, so that a step the host
+    /// knows to be done has its line in the log.
     pub(super) fn step_ended(&self, step: u32, outbox: &Sender<GuestMessage>) {
         if self.period.get().is_some() {
             write(Beat::Step(step), outbox);

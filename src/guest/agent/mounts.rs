@@ -13,13 +13,13 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind};
 
 use super::places::{mount_point, own_directory};
+use super::report::Progress;
 use super::state::{Guest, Mounted};
-use super::steps::Progress;
 use crate::guest::file_system::client_number;
 use crate::guest::protocol::{Mountable, StepFailure, StepReport};
 use crate::step::MountStep;
 
-/// The file system of a guest that is told of none.
+/// What a guest mounts when the host gives it nothing to mount.
 const LOCAL: &str = "tmpfs";
 
 /// Where that is, for all mounts to show. No mount of a step's has such a name.

@@ -76,7 +76,7 @@ fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(
             return Ok(());
         }
         if begin.elapsed() >= within {
-            let message = format!("{name} still has {size} bytes and not {length}");
+            let message = format!("{name} still has {size} bytes, not {length}");
             return Err(StepFailure::other(FailureKind::Timeout, message));
         }
         std::thread::sleep(ASK_EVERY);

@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use super::output;
 use super::places::own_directory;
+use super::report;
 use super::state::Guest;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
 use crate::step::ProgramStep;
@@ -45,9 +45,9 @@ pub(super) fn run(command: &mut Command) -> Result<StepReport, StepFailure> {
     let mut said = String::from_utf8_lossy(&finished.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&finished.stderr));
     if finished.status.success() {
-        return Ok(output::report(said));
+        return Ok(report::of_text(said));
     }
-    let said = output::bounded(said);
+    let said = report::bounded(said);
     Err(StepFailure::other(
         FailureKind::Program,
         format!("{name}: {}\n{said}", finished.status),

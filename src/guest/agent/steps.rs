@@ -1,15 +1,11 @@
 //! Carries out steps: each by the file of its family. Everything behind this
 //! runs in a step's own thread and may block for ever.
 
-use std::collections::BTreeMap;
-
+use super::report::Progress;
 use super::state::Guest;
 use super::{counters, faults, handles, kernel, mounts, paths, programs, series, storms};
 use crate::guest::protocol::{StepFailure, StepReport};
 use crate::step::GuestStep;
-
-/// Told counters of a step that is going on.
-pub(super) type Progress<'a> = &'a dyn Fn(BTreeMap<String, u64>);
 
 /// Does what a step says.
 pub(super) fn carry_out(

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::places::own_directory;
+use super::report::Progress;
 use super::state::Guest;
-use super::steps::Progress;
 use crate::guest::file_system::has_snapshots;
 use crate::guest::protocol::{StepFailure, StepReport};
 use crate::guest::storm;

@@ -1,12 +1,17 @@
-//! Texts that a step's report carries.
+//! What a step tells the host: counters while it goes on, a text at its end.
+
+use std::collections::BTreeMap;
 
 use crate::guest::protocol::StepReport;
 
 /// The most of a program's or a file's text that a report carries, in bytes.
 const LIMIT: usize = 64 << 10;
 
+/// Takes the counters of a step that goes on.
+pub(super) type Progress<'a> = &'a dyn Fn(BTreeMap<String, u64>);
+
 /// A report with this text in it.
-pub(super) fn report(text: String) -> StepReport {
+pub(super) fn of_text(text: String) -> StepReport {
     StepReport {
         output: Some(bounded(text)),
         ..StepReport::default()
