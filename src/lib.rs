@@ -24,12 +24,14 @@ pub mod report;
 pub mod rootfs;
 pub mod run;
 pub mod service;
+pub mod step;
 pub mod store;
 pub mod testbed;
 pub mod trace;
 pub mod trial;
 pub mod trial_id;
 pub mod verdict;
+pub mod version;
 pub mod vm;
 pub mod workload;
 

@@ -30,8 +30,8 @@ use kvet::detect::{Class, Finding, scan};
 use kvet::guest::protocol::StepResult;
 use kvet::kernel::{Fragment, SourceSpec, fetch, prepare};
 use kvet::rootfs::Rootfs;
+use kvet::step::{FaultStep, GuestStep, KernelStep, MountStep, PathStep};
 use kvet::store::Store;
-use kvet::workload::GuestStep;
 
 /// The configuration, as the jobs' objects are kept by it.
 const FRAGMENTS: &[&str] = &["base", "ceph", "debug-vfs", "lkdtm"];
@@ -316,7 +316,7 @@ async fn what_linux_7_3_watches_for_on_request_is_named() {
 /// Boots, works a little and powers off: nothing of it is a finding.
 async fn a_clean_boot_is_clean(kernel: &Path, rootfs: &Rootfs, name: &str) {
     let mut guest = boot(kernel, rootfs).await;
-    guest.does(&GuestStep::Sync).await;
+    guest.does(&MountStep::Sync.into()).await;
     guest.link.power_off().await.unwrap();
     let console = guest.trouble(None).await;
     assert_eq!(scan(&console), []);
@@ -331,14 +331,16 @@ async fn provoke(kernel: &Path, rootfs: &Rootfs, provocation: &Provocation) -> (
     let haste = HASTE
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
-    guest.does(&GuestStep::Sysctl(haste.collect())).await;
+    guest
+        .does(&KernelStep::Sysctl(haste.collect()).into())
+        .await;
     for (path, text) in provocation.variant.map_or(&[][..], |(_, files)| files) {
         let (path, text) = ((*path).to_owned(), (*text).to_owned());
-        guest.does(&GuestStep::WriteFile { path, text }).await;
+        guest.does(&PathStep::WriteFile { path, text }.into()).await;
     }
-    let step = GuestStep::Lkdtm {
+    let step = GuestStep::from(FaultStep::Lkdtm {
         provoke: provocation.name.into(),
-    };
+    });
     guest.start(&step).await;
     let console = guest.trouble(end_of_report(provocation.class)).await;
     (guest.ready.release.clone(), console)

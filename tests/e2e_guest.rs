@@ -1,7 +1,7 @@
 //! Boots a real kernel in QEMU with kvet's own initramfs and drives the agent.
 //!
 //! Needs `qemu-system-x86_64` and, in `KVET_TEST_KERNEL`, a bzImage with the
-//! options of `kconfigs/base.config`. No cluster: mounts are `local`.
+//! options of `kconfigs/base.config`. No cluster: mounts are of a tmpfs.
 #![cfg(feature = "e2e")]
 #![allow(
     clippy::unwrap_used,
@@ -11,11 +11,15 @@
 
 mod guest;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use guest::{Guest, PATIENCE, image};
+use kvet::guest::heartbeat::{Beat, unheard};
 use kvet::guest::protocol::{FailureKind, GuestMessage, StepFailure, StepReport, StepResult};
-use kvet::workload::{Action, GuestStep, Workload};
+use kvet::step::{CounterStep, GuestStep, KernelStep, MountStep, PathStep, ProgramStep, StormStep};
+use kvet::workload::{Action, Workload};
 
 fn kernel() -> PathBuf {
     std::env::var_os("KVET_TEST_KERNEL")
@@ -47,10 +51,24 @@ impl Guest {
         Ok(reports)
     }
 
-    async fn power_off(mut self) {
+    /// The next beat of its heart that the agent tells of.
+    async fn beat(&mut self) -> Beat {
+        loop {
+            match self.next().await {
+                GuestMessage::Finished { step, .. } => return Beat::Step(step),
+                GuestMessage::Beat { tick } => return Beat::Tick(tick),
+                GuestMessage::Started { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Powers off and returns all that the console said.
+    async fn power_off(mut self) -> Vec<u8> {
         self.link.power_off().await.unwrap();
         let status = tokio::time::timeout(PATIENCE, self.qemu.wait()).await;
         assert!(status.unwrap().unwrap().success());
+        self.console()
     }
 }
 
@@ -112,9 +130,9 @@ async fn a_stuck_step_stops_neither_the_agent_nor_other_steps() {
     guest.greet().await;
     // A read of the kernel's log that nothing ends.
     let stuck = guest
-        .start(&GuestStep::Collect {
+        .start(&GuestStep::from(CounterStep::Collect {
             path: "/proc/kmsg".into(),
-        })
+        }))
         .await;
     assert_eq!(guest.next().await, GuestMessage::Started { step: stuck });
     guest.drive("  - guest: sync\n").await.unwrap();
@@ -158,16 +176,16 @@ async fn a_storm_ends_and_its_ledger_holds_and_tells_of_damage() {
     assert!(reports[2].counters["blocks"] > 0);
 
     // A file that came behind its back is found.
-    let step = GuestStep::WriteFile {
+    let step = GuestStep::from(PathStep::WriteFile {
         path: "a/s/w0/stray".into(),
         text: "x".into(),
-    };
+    });
     let number = guest.start(&step).await;
     assert!(matches!(guest.finished(number).await, StepResult::Done(_)));
-    let step = GuestStep::Verify {
+    let step = GuestStep::from(StormStep::Verify {
         storm: "s".into(),
         mount: "a".into(),
-    };
+    });
     let number = guest.start(&step).await;
     let StepResult::Failed(failure) = guest.finished(number).await else {
         panic!("the stray file went unnoticed");
@@ -175,6 +193,140 @@ async fn a_storm_ends_and_its_ledger_holds_and_tells_of_damage() {
     assert_eq!(failure.kind, FailureKind::Data);
     assert!(failure.message.contains("stray"), "{}", failure.message);
     guest.power_off().await;
+}
+
+/// Mounts of a guest without a cluster show one file system, so what is written
+/// through several mounts of a cluster's runs there as it is.
+#[tokio::test]
+async fn a_workload_for_a_cluster_runs_without_one() {
+    let mut guest = boot("kvet").await;
+    guest.greet().await;
+    let workload = Workload::find("writeback-storm", Path::new(".")).unwrap();
+    let mut counters = BTreeMap::new();
+    let prepared = guest.start(&workload.preparation().unwrap()).await;
+    assert!(matches!(
+        guest.finished(prepared).await,
+        StepResult::Done(_)
+    ));
+    for step in &workload.steps {
+        let Action::Guest(action) = &step.action else {
+            panic!("{step:?}");
+        };
+        let number = guest.start(action).await;
+        match guest.finished(number).await {
+            StepResult::Done(report) => counters.extend(report.counters),
+            StepResult::Failed(failure) => panic!("{}: {failure:?}", step.label()),
+        }
+    }
+    // Two mounts with three writers each, who cannot make snapshots here.
+    assert_eq!(counters["operations"], 2400);
+    assert!(!counters.contains_key("snapshot"));
+    assert!(counters["blocks"] > 0);
+    let concluded = guest.start(&workload.conclusion()).await;
+    assert!(matches!(
+        guest.finished(concluded).await,
+        StepResult::Done(_)
+    ));
+    guest.power_off().await;
+}
+
+#[tokio::test]
+async fn what_steps_mounted_is_unmounted_at_the_end_and_what_refuses_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tools.yaml");
+    std::fs::write(
+        &path,
+        "name: tools\nabout: a test's\nprograms: [kvet, bash, sleep]\n",
+    )
+    .unwrap();
+    let mut guest = boot(path.to_str().unwrap()).await;
+    guest.greet().await;
+    // A file that a step left open is closed, or `a` could not go.
+    guest
+        .drive(
+            "  - guest: { mount: { name: a } }
+  - guest: { mount: { name: b } }
+  - guest: { mount: { name: own, local: true } }
+  - guest: { mount: { name: stays } }
+  - guest: { open: { handle: left, path: a/file, flags: [create, write] } }
+  - guest: { truncate: { path: b/file, length: 10 } }
+  - guest: { wait_size: { path: a/file, length: 10 } }
+",
+        )
+        .await
+        .unwrap();
+    let elsewhere = "  - guest: { mount: { name: own, local: true } }
+  - guest: { truncate: { path: own/file, length: 10 } }\n";
+    let (_, failure) = guest.drive(elsewhere).await.unwrap_err();
+    assert_eq!(failure.errno.as_deref(), Some("ENOENT"));
+
+    let script = "exec 3<{b}/file; echo open >{stays}/ready; exec sleep 1000";
+    let busy = ProgramStep::Exec {
+        program: "bash".into(),
+        args: vec!["-c".into(), script.into()],
+    };
+    guest
+        .drive("  - guest: { write_file: { path: stays/ready, text: \"\" } }\n")
+        .await
+        .unwrap();
+    guest.start(&busy.into()).await;
+    guest
+        .drive("  - guest: { wait_size: { path: stays/ready, length: 5, within: 2m } }\n")
+        .await
+        .unwrap();
+    let all = GuestStep::from(MountStep::UmountAll {
+        except: vec!["stays".into()],
+    });
+    let number = guest.start(&all).await;
+    let StepResult::Failed(failure) = guest.finished(number).await else {
+        panic!("a busy mount went");
+    };
+    assert_eq!(failure.errno.as_deref(), Some("EBUSY"));
+    assert!(failure.message.starts_with("umount b: "), "{failure:?}");
+    // One that refuses keeps no other.
+    let reports = guest
+        .drive("  - guest: { collect: { path: /proc/mounts } }\n")
+        .await
+        .unwrap();
+    let mounts = reports[0].output.as_deref().unwrap();
+    for (name, there) in [("a", false), ("b", true), ("own", false), ("stays", true)] {
+        let shown = mounts.contains(&format!(" /mnt/{name} "));
+        assert_eq!(shown, there, "{name} in {mounts}");
+    }
+    guest.power_off().await;
+}
+
+#[tokio::test]
+async fn a_console_that_was_turned_off_is_noticed_by_its_heartbeat() {
+    let mut guest = boot("kvet").await;
+    guest
+        .greet_with_heartbeat(Some(Duration::from_secs(1)))
+        .await;
+    let mut told = Vec::new();
+    let mut off = Vec::new();
+    for value in ["7", "1", "7"] {
+        let set = KernelStep::Sysctl([("kernel.printk".into(), value.into())].into());
+        for step in [set.into(), MountStep::Sync.into()] {
+            let number = guest.start(&step).await;
+            while told.last() != Some(&Beat::Step(number)) {
+                told.push(guest.beat().await);
+            }
+            if value == "1" {
+                off.push(Beat::Step(number));
+            }
+        }
+        // Two, so that one of them is of this time.
+        for _ in 0..2 {
+            told.push(guest.beat().await);
+        }
+    }
+    let console = guest.power_off().await;
+    let (ticks, steps): (Vec<Beat>, Vec<Beat>) = unheard(&console, &told)
+        .into_iter()
+        .partition(|beat| matches!(beat, Beat::Tick(_)));
+    assert_eq!(steps, off);
+    assert!(!ticks.is_empty());
+    assert_eq!(kvet::detect::scan(&console), []);
 }
 
 #[tokio::test]

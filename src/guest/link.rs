@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 
 use super::protocol::{GuestMessage, HostMessage, LINE_LIMIT, Ready, VERSION, Welcome};
 use crate::error::{Exit, Fault};
-use crate::workload::GuestStep;
+use crate::step::GuestStep;
 
 /// How long a message to the guest may take to leave: a QEMU that is stopped
 /// takes none off its socket.
@@ -49,8 +49,8 @@ pub enum LinkError {
     /// A line longer than the protocol allows.
     #[error("the guest sent a line of more than {LINE_LIMIT} bytes")]
     TooLong,
-    /// A line that is no message.
-    #[error("the guest sent something that is no message: {excerpt}")]
+    /// A line that is not a message.
+    #[error("the guest sent a line that is not a message: {excerpt}")]
     Malformed {
         /// Its beginning, escaped.
         excerpt: String,

@@ -3,9 +3,16 @@
 //! kvet is the host tool and, as PID 1 of the guest, the agent. [`protocol`]
 //! is what the two say to each other, [`link`] the host's end of the line;
 //! [`agent`] is what runs inside, and [`storm`] the many-writers workload that
-//! it starts as processes of its own.
+//! it starts as processes of its own. [`heartbeat`] is how both know that the
+//! console can be heard.
 
 pub mod agent;
+mod calls;
+mod errno;
+mod failure;
+mod file_system;
+pub mod heartbeat;
+mod helper;
 pub mod link;
 pub mod pattern;
 pub mod protocol;
@@ -14,9 +21,6 @@ pub mod storm;
 /// The file that tells a guest's root from a container's: kvet can be PID 1
 /// of the latter, and must not take it over.
 pub const MARKER: &str = "/.kvet-guest";
-
-/// `argv[0]` of the helper processes that the agent starts from its binary.
-pub(crate) const HELPER: &str = "kvet-helper";
 
 /// Whether this process is the guest's PID 1 or one of its helpers.
 #[must_use]
@@ -33,7 +37,7 @@ pub fn is_init() -> bool {
 fn is_helper() -> bool {
     std::env::args_os()
         .next()
-        .is_some_and(|name| name == HELPER)
+        .is_some_and(|name| name == helper::NAME)
         && std::path::Path::new(MARKER).exists()
 }
 

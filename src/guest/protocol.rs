@@ -7,17 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::workload::GuestStep;
+use crate::step::{GuestStep, values};
 
 /// The name of the virtio-serial port that the agent looks for.
 pub const PORT: &str = "kvet.agent";
 
 /// The version of this protocol. Both ends are the same binary, unless a
 /// cached image outlived a change: then the difference shows here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest line either side accepts, in bytes.
 pub const LINE_LIMIT: usize = 1 << 20;
@@ -75,6 +76,12 @@ pub enum GuestMessage {
     SysrqDone {
         /// The letters.
         letters: String,
+    },
+    /// The agent wrote a tick of its heartbeat to the console, see
+    /// [`heartbeat`](super::heartbeat).
+    Beat {
+        /// Which, counted from 1.
+        tick: u32,
     },
     /// Something for the record.
     Note {
@@ -172,23 +179,32 @@ pub struct Welcome {
     pub hostname: String,
     /// Mixed into the seeds of storms; the same seed replays the same trial.
     pub seed: u64,
-    /// How to mount; a guest without a cluster has none.
-    pub file_system: Option<FileSystemAccess>,
+    /// What steps mount. Without, the guest has a tmpfs that all its mounts
+    /// show.
+    #[serde(default)]
+    pub file_system: Option<Mountable>,
+    /// How long the agent waits between two ticks of its heartbeat on the
+    /// console, such as [`PERIOD`](super::heartbeat::PERIOD); it has none
+    /// without.
+    #[serde(
+        default,
+        with = "values::optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub heartbeat: Option<Duration>,
 }
 
-/// Everything `mount -t ceph` needs.
+/// A file system that the guest can mount: what mount(2) takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileSystemAccess {
-    /// Monitors as `ADDRESS:PORT`, separated by commas.
-    pub monitors: String,
-    /// The user, without `client.`.
-    pub user: String,
-    /// The user's key, in base64.
-    pub secret: Secret,
-    /// The file system's name, where there are several.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Options for every mount, such as `ms_mode=crc`.
+pub struct Mountable {
+    /// Its type: `ceph`, `nfs4`.
+    pub fstype: String,
+    /// Where it is: `10.99.0.1:6789:/`.
+    pub source: String,
+    /// Options for every mount that nobody may see, separated by commas:
+    /// `name=admin,secret=…`.
+    pub data: Secret,
+    /// Further options for every mount, such as `ms_mode=crc`.
     #[serde(default)]
     pub options: Vec<String>,
 }
@@ -228,15 +244,17 @@ mod tests {
         let hello = HostMessage::Hello(Welcome {
             hostname: "t".into(),
             seed: 1,
-            file_system: Some(FileSystemAccess {
-                monitors: "10.99.0.1:6789".into(),
-                user: "admin".into(),
-                secret: Secret::new("c2VjcmV0"),
-                name: None,
+            file_system: Some(Mountable {
+                fstype: "ceph".into(),
+                source: "10.99.0.1:6789:/".into(),
+                data: Secret::new("name=admin,secret=c2VjcmV0"),
                 options: vec![],
             }),
+            heartbeat: Some(Duration::from_secs(10)),
         });
         assert!(!format!("{hello:?}").contains("c2VjcmV0"));
-        assert!(serde_json::to_string(&hello).unwrap().contains("c2VjcmV0"));
+        let text = serde_json::to_string(&hello).unwrap();
+        assert!(text.contains("c2VjcmV0"));
+        assert_eq!(serde_json::from_str::<HostMessage>(&text).unwrap(), hello);
     }
 }

@@ -15,9 +15,9 @@ mod progress;
 pub mod series;
 pub mod source;
 pub mod toolchain;
-pub mod version;
 mod worktree;
 
+pub use crate::version::{self, KernelVersion};
 pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
 pub use config::{ConfigError, Configured, configure};
 pub use fragment::{Fragment, FragmentError};
@@ -26,7 +26,6 @@ pub use prepare::{prepare, stored};
 pub use series::{SelectedSeries, Series, SeriesError, leave_to_first, select};
 pub use source::{SourceError, SourceSpec, Tree, fetch};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
-pub use version::KernelVersion;
 pub use worktree::WorktreeError;
 
 use crate::names::did_you_mean;

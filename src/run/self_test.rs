@@ -18,8 +18,8 @@ use crate::guest::protocol::Welcome;
 use crate::job::Arm;
 use crate::kernel::KernelImage;
 use crate::record::{Entry, Journal, Record, SelfTest};
+use crate::step::{FaultStep, KernelStep};
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start};
-use crate::workload::GuestStep;
 
 /// What is provoked, in order: the class it must give, and what
 /// `/sys/kernel/debug/provoke-crash/DIRECT` calls it.
@@ -121,6 +121,7 @@ async fn boot(
         hostname: "self-test".to_owned(),
         seed: 0,
         file_system: None,
+        heartbeat: None,
     };
     let start = Start::Boot {
         kernel: &image.bzimage,
@@ -177,7 +178,7 @@ impl Subject<'_> {
         }
         let mut step = 0;
         for (name, value) in HASTE {
-            let set = GuestStep::Sysctl([((*name).to_owned(), (*value).to_owned())].into());
+            let set = KernelStep::Sysctl([((*name).to_owned(), (*value).to_owned())].into()).into();
             self.guest.start(step, &set).await;
             // A kernel without this parameter shows it by what it does not say.
             if self.wait(SEEN_WITHIN, Until::Step(step)).await? != Wait::Over {
@@ -190,7 +191,7 @@ impl Subject<'_> {
             let name = (*name).to_owned();
             let entry = Entry::Provoke { name: name.clone() };
             self.guest.journal.entry(entry)?;
-            let provoke = GuestStep::Lkdtm { provoke: name };
+            let provoke = FaultStep::Lkdtm { provoke: name }.into();
             self.guest.start(step, &provoke).await;
             step += 1;
             tried += 1;

@@ -21,9 +21,9 @@ use crate::job::Plan;
 use crate::process::ProcessError;
 use crate::record::Journal;
 use crate::rootfs::{self, Recipe};
+use crate::step::{GuestStep, MountStep, ProgramStep};
 use crate::store::{Scratch, Store};
 use crate::testbed::{Guest, Happening, Setup, Start, Tap, Testbed};
-use crate::workload::GuestStep;
 
 /// A guest that nobody hurries.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -107,15 +107,15 @@ fn to_the_terminal() -> Tap {
 fn steps() -> [GuestStep; 2] {
     let script = "exec setsid --ctty --wait bash -i </dev/ttyS0 >/dev/ttyS0 2>&1";
     [
-        GuestStep::Mount {
+        GuestStep::Mount(MountStep::Mount {
             name: "a".to_owned(),
             options: Vec::new(),
             local: false,
-        },
-        GuestStep::Exec {
+        }),
+        GuestStep::Program(ProgramStep::Exec {
             program: "bash".to_owned(),
             args: vec!["-c".to_owned(), script.to_owned()],
-        },
+        }),
     ]
 }
 
@@ -141,7 +141,7 @@ async fn converse(mut guest: Guest<'_>) -> Result<(), Error> {
                 let Some((number, step)) = steps.next() else {
                     break;
                 };
-                in_shell = matches!(step, GuestStep::Exec { .. });
+                in_shell = matches!(step, GuestStep::Program(_));
                 guest.start(number, &step).await;
             }
             // The shell's own exit status is the user's affair.

@@ -13,10 +13,10 @@ use super::ServiceFault;
 use crate::cluster::{Cluster, ClusterError, ClusterSpec};
 use crate::context::Context;
 use crate::error::Error;
-use crate::guest::protocol::{FileSystemAccess, Secret};
+use crate::guest::protocol::{Mountable, Secret};
 use crate::process::Namespace;
+use crate::step::HostStep;
 use crate::store::Store;
-use crate::workload::HostStep;
 
 /// The address of a cluster inside its namespace.
 pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -53,13 +53,16 @@ impl Ceph {
         clippy::unused_async,
         reason = "a key of the guest's own has to be made"
     )]
-    pub(super) async fn access(&self, _hostname: &str) -> Result<FileSystemAccess, ClusterError> {
+    pub(super) async fn access(&self, _hostname: &str) -> Result<Mountable, ClusterError> {
         let access = self.cluster.access();
-        Ok(FileSystemAccess {
-            monitors: access.monitors.clone(),
-            user: access.user.clone(),
-            secret: Secret::new(access.secret.expose()),
-            name: None,
+        Ok(Mountable {
+            fstype: "ceph".to_owned(),
+            source: format!("{}:/", access.monitors),
+            data: Secret::new(format!(
+                "name={},secret={}",
+                access.user,
+                access.secret.expose()
+            )),
             options: Vec::new(),
         })
     }

@@ -23,8 +23,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::Welcome;
 use crate::process::Namespace;
+use crate::step::HostStep;
 use crate::store::Store;
-use crate::workload::HostStep;
 
 /// Which service a job wants, as `cluster:` says it: a cluster's description,
 /// or `none`.
@@ -149,6 +149,7 @@ impl Service {
             hostname: hostname.to_owned(),
             seed,
             file_system,
+            heartbeat: None,
         })
     }
 

@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use crate::record::{Entry, Journal};
+use crate::step::GuestStep;
 use crate::store::Scratch;
 use crate::vm::{Channels, End, Machine};
-use crate::workload::GuestStep;
 
 /// From QEMU's start to the agent's first word, under KVM.
 pub const BOOT_DEADLINE: Duration = Duration::from_secs(15);

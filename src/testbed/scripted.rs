@@ -62,6 +62,7 @@ pub(crate) async fn guest(
             hostname: "trial-1-1".to_owned(),
             seed: 1,
             file_system: None,
+            heartbeat: None,
         },
         journal,
         patterns: Vec::new(),

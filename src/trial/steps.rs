@@ -12,7 +12,8 @@ use crate::guest::protocol::{FailureKind, StepResult};
 use crate::job::CounterTable;
 use crate::record::{Ending, Part, Side, StepEnd};
 use crate::service::{Service, ServiceFault};
-use crate::workload::{Action, GuestStep, Step};
+use crate::step::{CounterStep, GuestStep, MountStep};
+use crate::workload::{Action, Step};
 
 /// A step of the host under way.
 pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ServiceFault>> + 'a>>;
@@ -59,7 +60,7 @@ pub(super) struct Steps<'a> {
 /// The workload's steps, with what the job has every trial do before and after.
 fn list(request: &Request) -> Vec<Step> {
     let workload = &request.workload;
-    let guest = |name: &str, action| Step {
+    let guest = |name: &str, action: GuestStep| Step {
         name: Some(name.to_owned()),
         timeout: None,
         background: false,
@@ -72,18 +73,21 @@ fn list(request: &Request) -> Vec<Step> {
     }
     if !request.profile.is_empty() {
         let functions = request.profile.clone();
-        list.push(guest("profile", GuestStep::Profile { functions }));
+        list.push(guest("profile", CounterStep::Profile { functions }.into()));
     }
     list.extend(workload.steps.iter().cloned());
     if !request.profile.is_empty() {
-        list.push(guest("profiled", GuestStep::Profiled));
+        list.push(guest("profiled", CounterStep::Profiled.into()));
     }
     for CounterTable { name, path, keys } in &request.counters {
         let (name, path, keys) = (name.clone(), path.clone(), *keys);
         list.push(Step {
             // An arm without the patch that counts has no such file.
             allow: vec!["ENOENT".to_owned()],
-            ..guest("counters", GuestStep::Counters { name, path, keys })
+            ..guest(
+                "counters",
+                CounterStep::Counters { name, path, keys }.into(),
+            )
         });
     }
     list
@@ -228,7 +232,7 @@ impl<'a> Steps<'a> {
         let step = &self.list[at];
         match result {
             StepResult::Done(report) => {
-                if let Action::Guest(GuestStep::Mount { name, .. }) = &step.action
+                if let Action::Guest(GuestStep::Mount(MountStep::Mount { name, .. })) = &step.action
                     && let Some(client) = report.client
                 {
                     self.clients.insert(name.clone(), client);

@@ -5,108 +5,40 @@
 //! The driver of a trial walks [`Workload::steps`]: guest steps go over the
 //! link to the agent, host steps to the cluster. Nothing here does anything.
 
-mod guest;
-mod host;
-mod storm;
-pub mod values;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use include_dir::{Dir, include_dir};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use guest::{Caches, GuestStep, OpenFlag};
-pub use host::HostStep;
-pub use storm::{BLOCK, Mix, Storm};
+pub use crate::step::{GuestStep, HostStep};
 
 use crate::error::{Exit, Fault};
-use crate::kernel::KernelVersion;
 use crate::names::{self, Missing, Named};
+use crate::step::{KernelStep, MountStep, ProgramStep, StormStep, values};
+use crate::version::KernelVersion;
+
+/// Where the workloads that come with kvet lie in its sources.
+const DIRECTORY: &str = "jobs/workloads";
+
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/jobs/workloads");
 
 /// The workloads that come with kvet, by name.
-const SHIPPED: &[(&str, &str)] = &[
-    (
-        "aborted-readdir",
-        include_str!("../../jobs/workloads/aborted-readdir.yaml"),
-    ),
-    (
-        "async-create",
-        include_str!("../../jobs/workloads/async-create.yaml"),
-    ),
-    (
-        "caps-recall",
-        include_str!("../../jobs/workloads/caps-recall.yaml"),
-    ),
-    (
-        "encrypted-names",
-        include_str!("../../jobs/workloads/encrypted-names.yaml"),
-    ),
-    (
-        "evict-truncate",
-        include_str!("../../jobs/workloads/evict-truncate.yaml"),
-    ),
-    (
-        "fill-inode-fails",
-        include_str!("../../jobs/workloads/fill-inode-fails.yaml"),
-    ),
-    (
-        "flush-ack",
-        include_str!("../../jobs/workloads/flush-ack.yaml"),
-    ),
-    (
-        "mds-failover",
-        include_str!("../../jobs/workloads/mds-failover.yaml"),
-    ),
-    (
-        "memcg-pressure",
-        include_str!("../../jobs/workloads/memcg-pressure.yaml"),
-    ),
-    (
-        "osd-stall",
-        include_str!("../../jobs/workloads/osd-stall.yaml"),
-    ),
-    ("quota", include_str!("../../jobs/workloads/quota.yaml")),
-    (
-        "readahead-close",
-        include_str!("../../jobs/workloads/readahead-close.yaml"),
-    ),
-    (
-        "reused-inode",
-        include_str!("../../jobs/workloads/reused-inode.yaml"),
-    ),
-    (
-        "snap-again",
-        include_str!("../../jobs/workloads/snap-again.yaml"),
-    ),
-    (
-        "snap-split",
-        include_str!("../../jobs/workloads/snap-split.yaml"),
-    ),
-    (
-        "snap-truncate",
-        include_str!("../../jobs/workloads/snap-truncate.yaml"),
-    ),
-    (
-        "stale-parent",
-        include_str!("../../jobs/workloads/stale-parent.yaml"),
-    ),
-    (
-        "umount-dirty-folios",
-        include_str!("../../jobs/workloads/umount-dirty-folios.yaml"),
-    ),
-    (
-        "umount-storm",
-        include_str!("../../jobs/workloads/umount-storm.yaml"),
-    ),
-    (
-        "writeback-storm",
-        include_str!("../../jobs/workloads/writeback-storm.yaml"),
-    ),
-];
+static SHIPPED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let mut texts: Vec<_> = FILES
+        .files()
+        .filter_map(|file| {
+            let name = file.path().file_name()?.to_str()?.strip_suffix(".yaml")?;
+            Some((name, file.contents_utf8()?))
+        })
+        .collect();
+    texts.sort_unstable();
+    texts
+});
 
 /// A workload could not be read.
 #[derive(Debug, Error, Diagnostic)]
@@ -189,6 +121,10 @@ pub struct Workload {
     /// emulation; drivers scale it by the accelerator.
     #[serde(default = "default_step_timeout", with = "values::duration")]
     pub step_timeout: Duration,
+    /// Mounts that are still there at the end on purpose; all others are
+    /// unmounted then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves_mounted: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
@@ -325,7 +261,7 @@ impl Workload {
     /// Finds a workload: one that comes with kvet, by name, or a file relative
     /// to `base` if `name` looks like a path (has a `/` or ends in `.yaml`).
     pub fn find(name: &str, base: &Path) -> Result<Self, WorkloadError> {
-        match names::find(SHIPPED, "jobs/workloads", name, base) {
+        match names::find(&SHIPPED, DIRECTORY, name, base) {
             Ok(Named { file, text }) => Self::load(&file.display().to_string(), &text),
             Err(Missing::Unknown) => Err(WorkloadError::Unknown {
                 name: name.to_owned(),
@@ -355,7 +291,15 @@ impl Workload {
     /// none if it has no wishes.
     #[must_use]
     pub fn preparation(&self) -> Option<GuestStep> {
-        (!self.sysctls.is_empty()).then(|| GuestStep::Sysctl(self.sysctls.clone()))
+        (!self.sysctls.is_empty()).then(|| KernelStep::Sysctl(self.sysctls.clone()).into())
+    }
+
+    /// The step that unmounts what the workload's steps mounted, after all
+    /// others.
+    #[must_use]
+    pub fn conclusion(&self) -> GuestStep {
+        let except = self.leaves_mounted.clone();
+        MountStep::UmountAll { except }.into()
     }
 
     /// Whether a step of the host's is felt by other guests of the cluster, so
@@ -383,7 +327,9 @@ impl Workload {
     /// are left out: an earlier step may have made such a file.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|step| match &step.action {
-            Action::Guest(GuestStep::Exec { program, .. }) if !program.contains('/') => {
+            Action::Guest(GuestStep::Program(ProgramStep::Exec { program, .. }))
+                if !program.contains('/') =>
+            {
                 Some(program.as_str())
             }
             _ => None,
@@ -391,65 +337,101 @@ impl Workload {
     }
 
     /// What YAML's shape cannot say: names that are used exist.
-    fn check(&self) -> Result<(), (String, Option<String>)> {
-        let mut background = BTreeSet::new();
-        let mut mounts = BTreeSet::new();
-        let mut storms = BTreeSet::new();
+    fn check(&self) -> Result<(), Complaint> {
         if self.steps.is_empty() {
             return Err(("a workload needs steps".to_owned(), None));
         }
+        let mut known = Names::default();
         for step in &self.steps {
-            match &step.action {
-                Action::Wait(name) if !background.contains(name) => {
-                    return Err((
-                        format!("nothing called `{name}` runs in the background here"),
-                        Some(format!("wait: {name}")),
-                    ));
-                }
-                Action::Host(HostStep::EvictClient { mount }) if !mounts.contains(mount) => {
-                    return Err((no_mount(mount), Some(mount.clone())));
-                }
-                Action::Guest(GuestStep::Mount { name, .. }) => {
-                    if name.is_empty() || name.contains(['/', '.', '\0']) {
-                        return Err((
-                            format!("`{name}` does not do as a mount's name"),
-                            Some(name.clone()),
-                        ));
-                    }
-                    mounts.insert(name);
-                }
-                Action::Guest(GuestStep::Umount { name, .. }) if !mounts.contains(name) => {
-                    return Err((no_mount(name), Some(name.clone())));
-                }
-                Action::Guest(GuestStep::Storm(storm)) => {
-                    storms.insert(&storm.name);
-                    for mount in &storm.mounts {
-                        if !mounts.contains(mount) {
-                            return Err((no_mount(mount), Some(mount.clone())));
-                        }
-                    }
-                    if let Err(message) = storm.check() {
-                        return Err((message, Some(storm.name.clone())));
-                    }
-                }
-                Action::Guest(GuestStep::Verify { storm, .. }) if !storms.contains(storm) => {
-                    return Err((
-                        format!("there is no storm `{storm}` before this step"),
-                        Some(storm.clone()),
-                    ));
-                }
-                _ => {}
+            known.check(step)?;
+        }
+        known.are_mounted(&self.leaves_mounted)
+    }
+}
+
+/// What is wrong, and the word in the text that it is about.
+type Complaint = (String, Option<String>);
+
+/// The names that a workload's steps have given so far.
+#[derive(Default)]
+struct Names<'a> {
+    background: BTreeSet<&'a str>,
+    mounts: BTreeSet<&'a str>,
+    storms: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    /// Checks the names that a step uses and keeps those that it gives.
+    fn check(&mut self, step: &'a Step) -> Result<(), Complaint> {
+        match &step.action {
+            Action::Wait(name) if !self.background.contains(name.as_str()) => {
+                return Err((
+                    format!("nothing called `{name}` runs in the background here"),
+                    Some(format!("wait: {name}")),
+                ));
             }
-            if let (true, Some(name)) = (step.background, &step.name) {
-                background.insert(name);
-            }
+            Action::Host(HostStep::EvictClient { mount }) => self.is_mounted(mount)?,
+            Action::Guest(GuestStep::Mount(step)) => self.mount(step)?,
+            Action::Guest(GuestStep::Storm(step)) => self.storm(step)?,
+            Action::Wait(_) | Action::Host(_) | Action::Guest(_) => {}
+        }
+        if let (true, Some(name)) = (step.background, &step.name) {
+            self.background.insert(name);
         }
         Ok(())
+    }
+
+    fn mount(&mut self, step: &'a MountStep) -> Result<(), Complaint> {
+        match step {
+            MountStep::Mount { name, .. } => {
+                if name.is_empty() || name.contains(['/', '.', '\0']) {
+                    return Err((
+                        format!("`{name}` cannot name a mount: no `/`, no `.`, and not empty"),
+                        Some(name.clone()),
+                    ));
+                }
+                self.mounts.insert(name);
+                Ok(())
+            }
+            MountStep::Umount { name, .. } => self.is_mounted(name),
+            MountStep::UmountAll { except } => self.are_mounted(except),
+            MountStep::Syncfs { mount } => self.is_mounted(mount),
+            MountStep::Sync => Ok(()),
+        }
+    }
+
+    fn storm(&mut self, step: &'a StormStep) -> Result<(), Complaint> {
+        match step {
+            StormStep::Storm(storm) => {
+                self.storms.insert(&storm.name);
+                self.are_mounted(&storm.mounts)?;
+                storm
+                    .check()
+                    .map_err(|message| (message, Some(storm.name.clone())))
+            }
+            StormStep::Verify { storm, .. } if !self.storms.contains(storm.as_str()) => Err((
+                format!("there is no storm `{storm}` before this step"),
+                Some(storm.clone()),
+            )),
+            StormStep::Verify { mount, .. } => self.is_mounted(mount),
+        }
+    }
+
+    fn are_mounted(&self, names: &[String]) -> Result<(), Complaint> {
+        names.iter().try_for_each(|name| self.is_mounted(name))
+    }
+
+    fn is_mounted(&self, name: &str) -> Result<(), Complaint> {
+        if self.mounts.contains(name) {
+            Ok(())
+        } else {
+            Err((no_mount(name), Some(name.to_owned())))
+        }
     }
 }
 
 fn no_mount(name: &str) -> String {
-    format!("nothing called `{name}` is mounted before this step")
+    format!("nothing called `{name}` has been mounted by here")
 }
 
 fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> WorkloadError {
@@ -483,6 +465,31 @@ mod tests {
             assert_eq!(workload.name, name);
             assert!(!workload.reaches.is_empty(), "{name} does not say what for");
         }
+    }
+
+    #[test]
+    fn every_file_of_the_directory_is_shipped() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(DIRECTORY);
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort_unstable();
+        let shipped: Vec<String> = Workload::shipped()
+            .iter()
+            .map(|name| format!("{name}.yaml"))
+            .collect();
+        assert_eq!(shipped, files);
+    }
+
+    #[test]
+    fn what_a_workload_leaves_mounted_is_not_unmounted_at_its_end() {
+        let mount = "name: w\nabout: x\nsteps:\n  - guest: { mount: { name: a } }\n";
+        let conclusion = |text: &str| Workload::load("w.yaml", text).unwrap().conclusion();
+        let all = |except| GuestStep::from(MountStep::UmountAll { except });
+        assert_eq!(conclusion(mount), all(vec![]));
+        let left = conclusion(&format!("{mount}leaves_mounted: [a]\n"));
+        assert_eq!(left, all(vec!["a".to_owned()]));
     }
 
     #[test]
@@ -531,7 +538,23 @@ mod tests {
         for (steps, expected) in [
             (
                 "  - host: { evict_client: { mount: b } }\n",
-                "`b` is mounted",
+                "`b` has been mounted",
+            ),
+            (
+                "  - guest: { syncfs: { mount: b } }\n",
+                "`b` has been mounted",
+            ),
+            (
+                "  - guest: { umount_all: { except: [b] } }\n",
+                "`b` has been mounted",
+            ),
+            (
+                "  - guest: { mount: { name: a/b } }\n",
+                "`a/b` cannot name a mount",
+            ),
+            (
+                "  - guest: sync\nleaves_mounted: [b]\n",
+                "`b` has been mounted",
             ),
             ("  - wait: storm\n", "`storm` runs"),
             (

@@ -9,8 +9,8 @@ use kvet::guest::link::Link;
 use kvet::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
 use kvet::process::{Command, Process};
 use kvet::rootfs::{self, Recipe, Rootfs};
+use kvet::step::GuestStep;
 use kvet::store::{Scratch, Store};
-use kvet::workload::GuestStep;
 
 /// A guest that says nothing for so long is stuck: generous, since the host
 /// may be busy with anything.
@@ -113,10 +113,16 @@ impl Guest {
 
     /// Tells the agent who it is.
     pub(crate) async fn greet(&mut self) {
+        self.greet_with_heartbeat(None).await;
+    }
+
+    /// The same, and asks it for a heartbeat.
+    pub(crate) async fn greet_with_heartbeat(&mut self, heartbeat: Option<Duration>) {
         let welcome = Welcome {
             hostname: "trial-1".into(),
             seed: 1,
             file_system: None,
+            heartbeat,
         };
         self.link.hello(&welcome).await.unwrap();
         assert_eq!(self.next().await, GuestMessage::Greeted);
@@ -134,7 +140,9 @@ impl Guest {
         loop {
             match self.next().await {
                 GuestMessage::Finished { step: of, result } if of == step => return result,
-                GuestMessage::Started { .. } | GuestMessage::Progress { .. } => {}
+                GuestMessage::Started { .. }
+                | GuestMessage::Progress { .. }
+                | GuestMessage::Beat { .. } => {}
                 other => panic!("{other:?}; {}", self.place()),
             }
         }

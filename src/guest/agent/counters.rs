@@ -1,4 +1,4 @@
-//! Counters that the kernel keeps: tables in its text files, and its profiler
+//! Steps that read what the kernel says and counts. Counters are of two kinds: tables in its text files, and its profiler
 //! of functions. They become the counters of a step's report, under names that
 //! a report can compare: `TABLE/ROW/COLUMN`.
 
@@ -9,8 +9,10 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::paths::expand;
+use super::places::expand;
+use super::report;
 use crate::guest::protocol::{StepFailure, StepReport};
+use crate::step::CounterStep;
 
 /// Where the kernel's tracing lives.
 const TRACING: &str = "/sys/kernel/tracing";
@@ -18,9 +20,39 @@ const TRACING: &str = "/sys/kernel/tracing";
 /// What counters of the profiler begin with.
 const PROFILE: &str = "profile";
 
+/// Does what a step says.
+pub(super) fn carry_out(step: &CounterStep) -> Result<StepReport, StepFailure> {
+    match step {
+        CounterStep::Collect { path } => collect(path),
+        CounterStep::Counters { name, path, keys } => read(name, path, (*keys).into()),
+        CounterStep::Profile { functions } => profile(functions),
+        CounterStep::Profiled => profiled(),
+    }
+}
+
+fn collect(path: &str) -> Result<StepReport, StepFailure> {
+    let found = expand(path);
+    if found.is_empty() {
+        return Err(StepFailure::syscall(
+            format!("read {path}"),
+            rustix::io::Errno::NOENT,
+        ));
+    }
+    let mut text = String::new();
+    for file in found {
+        let bytes = std::fs::read(&file)
+            .map_err(|error| StepFailure::syscall(format!("read {}", file.display()), error))?;
+        if path.contains('*') {
+            text.extend(["== ", &file.to_string_lossy(), "\n"]);
+        }
+        text.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    Ok(report::of_text(text))
+}
+
 /// Reads the first of the files that `path` stands for as a table called
 /// `name` whose first `keys` columns name a row.
-pub(super) fn read(name: &str, path: &str, keys: usize) -> Result<StepReport, StepFailure> {
+fn read(name: &str, path: &str, keys: usize) -> Result<StepReport, StepFailure> {
     let text = match expand(path).first() {
         Some(file) => std::fs::read_to_string(file),
         None => Err(Errno::NOENT.into()),
@@ -31,13 +63,13 @@ pub(super) fn read(name: &str, path: &str, keys: usize) -> Result<StepReport, St
 
 /// Has the kernel count the calls of functions and the time they take. Those
 /// that this kernel does not have are left out.
-pub(super) fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
+fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
     let root = Path::new(TRACING);
     let set = |file: &str, text: &str| {
         std::fs::write(root.join(file), text)
             .map_err(|error| StepFailure::syscall(format!("write {TRACING}/{file}"), error))
     };
-    // Not every kernel has it, so it is no part of what a guest mounts.
+    // Not every kernel has it, so the agent does not mount it at its start.
     match rustix::mount::mount(
         "tracefs",
         TRACING,
@@ -68,7 +100,7 @@ pub(super) fn profile(functions: &[String]) -> Result<StepReport, StepFailure> {
 }
 
 /// What the profiler counted on all CPUs.
-pub(super) fn profiled() -> Result<StepReport, StepFailure> {
+fn profiled() -> Result<StepReport, StepFailure> {
     let mut counters = BTreeMap::new();
     for file in expand(&format!("{TRACING}/trace_stat/*")) {
         let is_profile = file
@@ -95,7 +127,7 @@ fn counted(counters: BTreeMap<String, u64>) -> StepReport {
 }
 
 /// A table whose first line names its columns. Lines of another shape and
-/// values that are no numbers are left out.
+/// values that are not numbers are left out.
 fn table(name: &str, text: &str, keys: usize) -> BTreeMap<String, u64> {
     let mut lines = text
         .lines()

@@ -1,18 +1,35 @@
-//! Allocations that fail on request, for the paths behind them: the kernel's
-//! fault injection in the slab allocator, confined to one function and what it
-//! calls.
+//! Steps that provoke failures in the kernel. Allocations fail by its fault
+//! injection in the slab allocator, confined to one function and what it calls.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::guest::protocol::StepFailure;
+use super::programs;
+use crate::guest::helper;
+use crate::guest::protocol::{StepFailure, StepReport};
+use crate::step::FaultStep;
+
+/// Where LKDTM takes what is to be provoked.
+const PROVOKE: &str = "/sys/kernel/debug/provoke-crash/DIRECT";
 
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
 
+/// Does what a step says.
+pub(super) fn carry_out(step: &FaultStep) -> Result<StepReport, StepFailure> {
+    match step {
+        FaultStep::Lkdtm { provoke } => {
+            programs::run(helper::command().args(["write", PROVOKE, provoke]))
+        }
+        FaultStep::FailAllocations { within, times } => {
+            fail_allocations(within, *times).map(|()| StepReport::default())
+        }
+    }
+}
+
 /// Has the next `times` slab allocations fail that `function` is on the stack
 /// of; 0 ends it.
-pub(super) fn fail_allocations(function: &str, times: u32) -> Result<(), StepFailure> {
+fn fail_allocations(function: &str, times: u32) -> Result<(), StepFailure> {
     let set = |file: &str, text: &str| {
         let path = Path::new(FAILSLAB).join(file);
         std::fs::write(&path, text)

@@ -1,15 +1,15 @@
-//! Steps that read and write files: patterns by number, by handle or by name.
+//! Files with patterns in them, as steps open, write and read them.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use crate::guest::pattern;
 use crate::guest::protocol::{FailureKind, StepFailure};
-use crate::workload::OpenFlag;
+use crate::step::OpenFlag;
 
 /// The most that is held in memory of a file at once.
 const CHUNK: u64 = 1 << 20;
@@ -65,7 +65,7 @@ pub(super) fn read(
         if let Some(at) = seed.and_then(|seed| pattern::first_difference(seed, at, &bytes)) {
             return Err(StepFailure::other(
                 FailureKind::Data,
-                format!("{name} is not what was written, from byte {at} on"),
+                format!("{name} differs from what was written, from byte {at} on"),
             ));
         }
     }
@@ -79,13 +79,6 @@ fn chunks(offset: u64, length: u64) -> impl Iterator<Item = (u64, usize)> {
         // At most CHUNK.
         (offset + begin, usize::try_from(size).unwrap_or_default())
     })
-}
-
-/// The `index`th file of a `populate` step.
-pub(super) fn numbered(path: &Path, index: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{index}"));
-    name.into()
 }
 
 #[cfg(test)]

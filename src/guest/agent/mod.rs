@@ -11,13 +11,21 @@
 
 mod counters;
 mod encryption;
-mod failure;
 mod faults;
 mod files;
+mod handles;
+mod heart;
+mod kernel;
 mod mounts;
 mod network;
 mod paths;
+mod places;
+mod programs;
+mod report;
+mod series;
+mod state;
 mod steps;
+mod storms;
 mod system;
 
 use std::fs::File;
@@ -27,15 +35,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-pub(crate) use failure::name as errno_name;
-pub(crate) use steps::{drop_caches, truncate};
-
 use super::protocol::{
     FailureKind, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport, StepResult,
 };
 use crate::guest::storm;
-use crate::workload::GuestStep;
-use steps::Guest;
+use crate::step::GuestStep;
+use heart::Heart;
+use state::Guest;
 
 /// Runs PID 1. What is left on the console is the panic hook's words, if any.
 pub(super) fn main() -> ! {
@@ -57,7 +63,7 @@ pub(super) fn helper() -> i32 {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["write", path, text] => std::fs::write(path, text).map_err(|error| error.to_string()),
-        ["list"] => steps::announced_list().map_err(|error| error.to_string()),
+        ["list"] => handles::announced_list().map_err(|error| error.to_string()),
         ["writer"] => storm::writer_process(),
         ["truncate", path, length] => storm::truncate_process(path, length),
         _ => Err(format!("unknown helper {words:?}")),
@@ -87,6 +93,7 @@ fn serve() -> std::io::Result<Never> {
     let agent = Agent {
         outbox,
         guest: Arc::new(Guest::default()),
+        heart: Arc::new(Heart::default()),
     };
     // A quiet boot is a fast one; from here on every word counts. What a hung
     // task's report says of its stack is of the lowest level that is shown.
@@ -113,6 +120,7 @@ fn send_all(mut port: File, messages: &Receiver<GuestMessage>) {
 struct Agent {
     outbox: Sender<GuestMessage>,
     guest: Arc<Guest>,
+    heart: Arc<Heart>,
 }
 
 impl Agent {
@@ -143,7 +151,7 @@ impl Agent {
                     // Not its content: it may hold the secret.
                     Err(error) => self.send(GuestMessage::Note {
                         text: format!(
-                            "a line of {end} bytes from the host is no message ({:?} at column {})",
+                            "a line of {end} bytes from the host is not a message ({:?} at column {})",
                             error.classify(),
                             error.column()
                         ),
@@ -168,6 +176,9 @@ impl Agent {
                         text: format!("cannot set the host name: {error}"),
                     });
                 }
+                if let Some(period) = welcome.heartbeat {
+                    self.heart.start(period, &self.outbox);
+                }
                 self.guest.welcome(welcome);
                 self.send(GuestMessage::Greeted);
             }
@@ -178,7 +189,7 @@ impl Agent {
                 let pulled = std::thread::Builder::new()
                     .name("kvet-sysrq".to_owned())
                     .spawn(move || {
-                        if let Err(error) = steps::sysrq(&letters) {
+                        if let Err(error) = kernel::sysrq(&letters) {
                             drop(outbox.send(GuestMessage::Note {
                                 text: error.message,
                             }));
@@ -199,6 +210,7 @@ impl Agent {
     fn start(&self, step: u32, action: GuestStep) {
         let outbox = self.outbox.clone();
         let guest = Arc::clone(&self.guest);
+        let heart = Arc::clone(&self.heart);
         let name = format!("kvet-{step}-{}", action.kind());
         let started = std::thread::Builder::new().name(name).spawn(move || {
             drop(outbox.send(GuestMessage::Started { step }));
@@ -220,9 +232,11 @@ impl Agent {
                     "the agent panicked; the console has its words",
                 )),
             };
+            heart.step_ended(step, &outbox);
             drop(outbox.send(GuestMessage::Finished { step, result }));
         });
         if let Err(error) = started {
+            self.heart.step_ended(step, &self.outbox);
             self.send(GuestMessage::Finished {
                 step,
                 result: StepResult::Failed(StepFailure::syscall("start a thread", error)),

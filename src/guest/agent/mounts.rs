@@ -1,84 +1,259 @@
-//! Steps that mount and unmount. Mount options carry the secret: they are
-//! never part of a message.
+//! Steps that mount, unmount and flush whole file systems. The host says what
+//! a trial's file system is; options may carry a secret and are never part of a
+//! message.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind};
 
-use super::paths::{mount_point, own_directory};
-use super::steps::usage;
-use crate::guest::protocol::{StepFailure, StepReport, Welcome};
+use super::places::{mount_point, own_directory};
+use super::report::Progress;
+use super::state::{Guest, Mounted};
+use crate::guest::file_system::client_number;
+use crate::guest::protocol::{Mountable, StepFailure, StepReport};
+use crate::step::MountStep;
 
-/// Mounts the cluster's file system, or a tmpfs if it is to be `local`, and
-/// makes the trial's own directory in it.
-pub(super) fn mount(
-    welcome: &Welcome,
+/// What a guest mounts when the host gives it nothing to mount.
+const LOCAL: &str = "tmpfs";
+
+/// Where that is, for all mounts to show. No mount of a step's has such a name.
+const SHARED: &str = "/mnt/.shared";
+
+/// Does what a step says.
+pub(super) fn carry_out(
+    guest: &Guest,
+    step: &MountStep,
+    progress: Progress<'_>,
+) -> Result<StepReport, StepFailure> {
+    match step {
+        MountStep::Mount {
+            name,
+            options,
+            local,
+        } => mount(guest, name, options, *local),
+        MountStep::Umount { name, force, lazy } => {
+            let mut flags = UnmountFlags::empty();
+            flags.set(UnmountFlags::FORCE, *force);
+            flags.set(UnmountFlags::DETACH, *lazy);
+            unmount(guest, name, flags)?;
+            Ok(StepReport::default())
+        }
+        MountStep::UmountAll { except } => unmount_all(guest, except, progress),
+        MountStep::Syncfs { mount } => {
+            let syncfs = |directory: File| rustix::fs::syncfs(directory).map_err(Into::into);
+            File::open(mount_point(mount))
+                .and_then(syncfs)
+                .map_err(|error| StepFailure::syscall(format!("syncfs {mount}"), error))?;
+            Ok(StepReport::default())
+        }
+        MountStep::Sync => {
+            rustix::fs::sync();
+            Ok(StepReport::default())
+        }
+    }
+}
+
+/// Mounts the trial's file system, or a tmpfs if it is to be `local`, and makes
+/// the trial's own directory in it.
+fn mount(
+    guest: &Guest,
     name: &str,
     options: &[String],
     local: bool,
 ) -> Result<StepReport, StepFailure> {
+    let welcome = guest.greeting()?;
     let target = mount_point(name);
-    std::fs::create_dir_all(&target)
-        .map_err(|error| StepFailure::syscall(format!("make {}", target.display()), error))?;
-    let mut report = StepReport::default();
-    if local {
-        rustix::mount::mount("tmpfs", &target, "tmpfs", MountFlags::empty(), None)
-            .map_err(|error| StepFailure::syscall(format!("mount {name}"), error))?;
-    } else {
-        mount_ceph(welcome, name, &target, options)?;
-        report.client = client_of(&target);
+    make_directory(&target)?;
+    let fstype = match &welcome.file_system {
+        _ if local => {
+            mount_tmpfs(&target)?;
+            LOCAL
+        }
+        None => {
+            mount_shared(name, &target)?;
+            LOCAL
+        }
+        Some(access) => {
+            mount_remote(access, name, &target, options)?;
+            &access.fstype
+        }
+    };
+    guest.mounted(Mounted {
+        name: name.to_owned(),
+        fstype: fstype.to_owned(),
+    });
+    let client = client_number(fstype, &target);
+    make_directory(&own_directory(name, &welcome.hostname))?;
+    Ok(StepReport {
+        client,
+        ..StepReport::default()
+    })
+}
+
+fn make_directory(path: &Path) -> Result<(), StepFailure> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| StepFailure::syscall(format!("make {}", path.display()), error))
+}
+
+fn mount_tmpfs(target: &Path) -> Result<(), StepFailure> {
+    rustix::mount::mount(LOCAL, target, LOCAL, MountFlags::empty(), None).map_err(|error| {
+        StepFailure::syscall(format!("mount a tmpfs on {}", target.display()), error)
+    })
+}
+
+/// Shows the one tmpfs of a guest without a cluster at `target`, too. What one
+/// mount writes the others see, as with mounts of a cluster's file system.
+fn mount_shared(name: &str, target: &Path) -> Result<(), StepFailure> {
+    // Nothing is waited for under this lock: a tmpfs is only memory.
+    static IS_THERE: Mutex<bool> = Mutex::new(false);
+    let mut is_there = IS_THERE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*is_there {
+        let shared = Path::new(SHARED);
+        make_directory(shared)?;
+        mount_tmpfs(shared)?;
+        *is_there = true;
     }
-    let own = own_directory(name, &welcome.hostname);
-    std::fs::create_dir_all(&own)
-        .map_err(|error| StepFailure::syscall(format!("make {}", own.display()), error))?;
-    Ok(report)
+    drop(is_there);
+    mount_bind(SHARED, target).map_err(|error| StepFailure::syscall(format!("mount {name}"), error))
 }
 
-/// Unmounts.
-pub(super) fn unmount(name: &str, force: bool, lazy: bool) -> Result<StepReport, StepFailure> {
-    let mut flags = UnmountFlags::empty();
-    flags.set(UnmountFlags::FORCE, force);
-    flags.set(UnmountFlags::DETACH, lazy);
-    rustix::mount::unmount(mount_point(name), flags)
-        .map_err(|error| StepFailure::syscall(format!("umount {name}"), error))?;
-    Ok(StepReport::default())
-}
-
-fn mount_ceph(
-    welcome: &Welcome,
+fn mount_remote(
+    access: &Mountable,
     name: &str,
     target: &Path,
     options: &[String],
 ) -> Result<(), StepFailure> {
-    let access = welcome
-        .file_system
-        .as_ref()
-        .ok_or_else(|| usage("this trial has no cluster to mount from"))?;
-    let mut data = format!("name={},secret={}", access.user, access.secret.reveal());
-    if let Some(file_system) = &access.name {
-        data.push_str(",fs=");
-        data.push_str(file_system);
-    }
-    for option in access.options.iter().chain(options) {
-        data.push(',');
-        data.push_str(option);
-    }
     // Not the text itself: it has the secret.
-    let data = CString::new(data).map_err(|_| usage("a mount option has a zero byte"))?;
-    let source = format!("{}:/", access.monitors);
-    rustix::mount::mount(&source, target, "ceph", MountFlags::empty(), &*data)
+    let data = CString::new(mount_data(access, options))
+        .map_err(|_| StepFailure::usage("a mount option has a zero byte"))?;
+    let Mountable { fstype, source, .. } = access;
+    rustix::mount::mount(source, target, fstype, MountFlags::empty(), &*data)
         .map_err(|error| StepFailure::syscall(format!("mount {name} from {source}"), error))
 }
 
-/// The client's number. The file system tells it as an attribute of every
-/// directory, whether or not mounts share a client.
-fn client_of(target: &Path) -> Option<u64> {
-    let mut buffer = [0u8; 64];
-    let length = rustix::fs::getxattr(target, "ceph.client_id", &mut buffer[..]).ok()?;
-    let text = std::str::from_utf8(&buffer[..length]).ok()?;
-    text.trim_end_matches('\0')
-        .strip_prefix("client")?
-        .parse()
-        .ok()
+/// The options of one mount as mount(2) takes them: separated by commas.
+fn mount_data(access: &Mountable, options: &[String]) -> String {
+    std::iter::once(access.data.reveal())
+        .chain(access.options.iter().chain(options).map(String::as_str))
+        .filter(|option| !option.is_empty())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn unmount(guest: &Guest, name: &str, flags: UnmountFlags) -> Result<(), StepFailure> {
+    rustix::mount::unmount(mount_point(name), flags)
+        .map_err(|error| StepFailure::syscall(format!("umount {name}"), error))?;
+    guest.unmounted(name);
+    Ok(())
+}
+
+/// Closes what is open and unmounts all but `except`. A mount that refuses does
+/// not keep the others mounted; the failure names all that did. How long each
+/// took goes to `progress`, so that one that never ends is known, too: it is
+/// the next.
+fn unmount_all(
+    guest: &Guest,
+    except: &[String],
+    progress: Progress<'_>,
+) -> Result<StepReport, StepFailure> {
+    guest.close_all();
+    let mut refused: Vec<(String, Errno)> = Vec::new();
+    for Mounted { name, .. } in unmountable(guest.mounts(), except) {
+        let begin = Instant::now();
+        match rustix::mount::unmount(mount_point(&name), UnmountFlags::empty()) {
+            Ok(()) => guest.unmounted(&name),
+            Err(error) => refused.push((name.clone(), error)),
+        }
+        let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        progress(BTreeMap::from([(format!("umount {name}"), micros)]));
+    }
+    match refusal(&refused) {
+        None => Ok(StepReport::default()),
+        Some(failure) => Err(failure),
+    }
+}
+
+/// What is to be unmounted, the last mount first.
+fn unmountable(mounts: Vec<Mounted>, except: &[String]) -> impl Iterator<Item = Mounted> {
+    let goes = |mounted: &Mounted| !except.contains(&mounted.name);
+    mounts.into_iter().filter(goes).rev()
+}
+
+/// The failure of the first mount that refused, and the names of the others.
+fn refusal(refused: &[(String, Errno)]) -> Option<StepFailure> {
+    let ((name, error), others) = refused.split_first()?;
+    let mut failure = StepFailure::syscall(format!("umount {name}"), *error);
+    for (name, error) in others {
+        let other = StepFailure::syscall(format!("umount {name}"), *error);
+        failure.message.push_str("; ");
+        failure.message.push_str(&other.message);
+    }
+    Some(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::protocol::Secret;
+
+    fn access(data: &str, options: &[&str]) -> Mountable {
+        Mountable {
+            fstype: "ceph".to_owned(),
+            source: "10.99.0.1:6789:/".to_owned(),
+            data: Secret::new(data),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn options_are_the_host_s_then_the_step_s() {
+        let step = ["noshare".to_owned()];
+        let data = mount_data(&access("name=a,secret=b", &["ms_mode=crc"]), &step);
+        assert_eq!(data, "name=a,secret=b,ms_mode=crc,noshare");
+        assert_eq!(mount_data(&access("", &[]), &step), "noshare");
+        assert_eq!(mount_data(&access("", &[]), &[]), "");
+    }
+
+    #[test]
+    fn a_zero_byte_in_an_option_is_refused_without_the_secret() {
+        let failure = mount_remote(
+            &access("secret=hidden", &[]),
+            "a",
+            Path::new("/nowhere"),
+            &["no\0share".to_owned()],
+        )
+        .unwrap_err();
+        assert!(!format!("{failure:?}").contains("hidden"));
+        assert!(failure.message.contains("zero byte"));
+    }
+
+    #[test]
+    fn the_last_mount_goes_first_and_those_left_mounted_stay() {
+        let mounted = |name: &&str| Mounted {
+            name: (*name).to_owned(),
+            fstype: LOCAL.to_owned(),
+        };
+        let mounts = ["a", "b", "c"].iter().map(mounted).collect();
+        let names: Vec<String> = unmountable(mounts, &["b".to_owned()])
+            .map(|mounted| mounted.name)
+            .collect();
+        assert_eq!(names, ["c", "a"]);
+    }
+
+    #[test]
+    fn a_failure_to_unmount_names_every_mount_that_refused() {
+        assert_eq!(refusal(&[]), None);
+        let refused = ["b", "a"].map(|name| (name.to_owned(), Errno::BUSY));
+        let failure = refusal(&refused).unwrap();
+        assert_eq!(failure.errno.as_deref(), Some("EBUSY"));
+        for name in ["umount b: ", "; umount a: "] {
+            assert!(failure.message.contains(name), "{}", failure.message);
+        }
+    }
 }

@@ -1,105 +1,84 @@
-//! Where steps' paths lead: `a/victim` is `/mnt/a/HOSTNAME/victim`.
+//! Steps on a file or directory by its path.
 
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{XattrFlags, setxattr};
+
+use super::encryption;
+use super::state::Guest;
+use crate::guest::calls;
+use crate::guest::file_system::{SNAPSHOTS, has_snapshots};
 use crate::guest::protocol::{FailureKind, StepFailure};
+use crate::step::PathStep;
 
-/// Where a mount is.
-pub(super) fn mount_point(mount: &str) -> PathBuf {
-    Path::new("/mnt").join(mount)
-}
-
-/// The trial's own directory on a mount.
-pub(super) fn own_directory(mount: &str, hostname: &str) -> PathBuf {
-    mount_point(mount).join(hostname)
-}
-
-/// The file a step's path names. Absolute paths stay; a path that leaves its
-/// directory is refused.
-pub(super) fn resolve(path: &str, hostname: &str) -> Result<PathBuf, StepFailure> {
-    let path = Path::new(path);
-    if path.is_absolute() {
-        return Ok(path.to_owned());
-    }
-    let mut parts = path.components();
-    let plain = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    match parts.next() {
-        Some(Component::Normal(mount)) if plain => {
-            let own = own_directory(&mount.to_string_lossy(), hostname);
-            let rest = parts.as_path();
-            if rest.as_os_str().is_empty() {
-                Ok(own)
-            } else {
-                Ok(own.join(rest))
-            }
+/// Does what a step says.
+pub(super) fn carry_out(guest: &Guest, step: &PathStep) -> Result<(), StepFailure> {
+    match step {
+        PathStep::Mkdir { path } => std::fs::create_dir_all(guest.path(path)?)
+            .map_err(|error| StepFailure::syscall(format!("make {path}"), error)),
+        PathStep::Rename { path, to } => std::fs::rename(guest.path(path)?, guest.path(to)?)
+            .map_err(|error| StepFailure::syscall(format!("rename {path} to {to}"), error)),
+        PathStep::Chmod { path, mode } => {
+            let mode = PermissionsExt::from_mode(*mode);
+            std::fs::set_permissions(guest.path(path)?, mode)
+                .map_err(|error| StepFailure::syscall(format!("chmod {path}"), error))
         }
-        _ => Err(StepFailure::other(
-            FailureKind::Usage,
-            format!(
-                "`{}` is no path of a step: it is MOUNT/NAME",
-                path.display()
-            ),
-        )),
+        PathStep::Truncate { path, length } => calls::truncate(&guest.path(path)?, *length)
+            .map_err(|error| StepFailure::syscall(format!("truncate {path} to {length}"), error)),
+        PathStep::WaitSize {
+            path,
+            length,
+            within,
+        } => wait_size(&guest.path(path)?, path, *length, *within),
+        PathStep::Snapshot { path, name, remove } => snapshot(guest, path, name, *remove),
+        PathStep::Encrypt { path } => encryption::encrypt(&guest.path(path)?, path),
+        PathStep::SetXattr { path, name, value } => setxattr(
+            guest.path(path)?,
+            name.as_str(),
+            value.as_bytes(),
+            XattrFlags::empty(),
+        )
+        .map_err(|error| StepFailure::syscall(format!("set {name} of {path}"), error)),
+        PathStep::WriteFile { path, text } => std::fs::write(guest.path(path)?, text)
+            .map_err(|error| StepFailure::syscall(format!("write {path}"), error)),
     }
 }
 
-/// The files that an absolute path with `*` for single names stands for.
-pub(super) fn expand(path: &str) -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("/")];
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        found = found
-            .into_iter()
-            .flat_map(|directory| {
-                if part != "*" {
-                    return vec![directory.join(part)];
-                }
-                let mut names: Vec<PathBuf> = std::fs::read_dir(&directory)
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                    .map(|entry| entry.path())
-                    .collect();
-                names.sort();
-                names
-            })
-            .filter(|path| path.exists())
-            .collect();
+fn snapshot(guest: &Guest, path: &str, name: &str, remove: bool) -> Result<(), StepFailure> {
+    let directory = guest.path(path)?;
+    let mount = path.split('/').next().unwrap_or_default();
+    let fstype = guest.fstype(mount)?;
+    if !has_snapshots(&fstype) {
+        let message = format!("cannot make a snapshot of {path}: {fstype} has none");
+        return Err(StepFailure::usage(message));
     }
-    found
+    let snapshot = directory.join(SNAPSHOTS).join(name);
+    let done = if remove {
+        std::fs::remove_dir(&snapshot)
+    } else {
+        std::fs::create_dir(&snapshot)
+    };
+    done.map_err(|error| StepFailure::syscall(format!("snapshot {name} of {path}"), error))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_stay_in_their_directory() {
-        let place = |path| resolve(path, "trial-1").map_err(|failure| failure.kind);
-        assert_eq!(place("a/x/y"), Ok("/mnt/a/trial-1/x/y".into()));
-        assert_eq!(place("a"), Ok("/mnt/a/trial-1".into()));
-        assert_eq!(place("/proc/stat"), Ok("/proc/stat".into()));
-        for path in ["a/../../etc", "../a", "", "./a"] {
-            assert_eq!(place(path), Err(FailureKind::Usage), "{path}");
+fn wait_size(path: &Path, name: &str, length: u64, within: Duration) -> Result<(), StepFailure> {
+    // Another client's change arrives when the server sends it: there is
+    // nothing local to wait on.
+    const ASK_EVERY: Duration = Duration::from_millis(5);
+    let begin = Instant::now();
+    loop {
+        let size = std::fs::metadata(path)
+            .map_err(|error| StepFailure::syscall(format!("stat {name}"), error))?
+            .len();
+        if size == length {
+            return Ok(());
         }
-    }
-
-    #[test]
-    fn a_star_is_any_one_name() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["one", "two"] {
-            std::fs::create_dir(directory.path().join(name)).unwrap();
-            std::fs::write(directory.path().join(name).join("stats"), "").unwrap();
+        if begin.elapsed() >= within {
+            let message = format!("{name} still has {size} bytes, not {length}");
+            return Err(StepFailure::other(FailureKind::Timeout, message));
         }
-        std::fs::create_dir(directory.path().join("three")).unwrap();
-        let found = expand(&format!("{}/*/stats", directory.path().display()));
-        assert_eq!(
-            found,
-            [
-                directory.path().join("one/stats"),
-                directory.path().join("two/stats")
-            ]
-        );
+        std::thread::sleep(ASK_EVERY);
     }
 }

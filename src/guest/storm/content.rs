@@ -1,7 +1,7 @@
 //! What a block of a storm's file contains: it says itself whose it is.
 
 use crate::guest::pattern;
-use crate::workload::BLOCK;
+use crate::step::BLOCK;
 
 /// The first word of every block that a storm wrote.
 const MAGIC: u64 = 0x6b76_6574_2073_746d;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::content::{Found, Place, SIZE};
 use super::plan::{FileState, Files, SnapshotState};
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
-use crate::workload::BLOCK;
+use crate::step::BLOCK;
 
 /// How many differences a failure lists.
 const LISTED: usize = 8;
@@ -143,7 +143,10 @@ impl Comparison {
             }
         }
         for name in there {
-            self.difference(format!("{} came from nowhere", path.join(name).display()));
+            self.difference(format!(
+                "{} exists, but no writer made it",
+                path.join(name).display()
+            ));
         }
         Ok(())
     }
@@ -194,16 +197,16 @@ impl Comparison {
                 let what = match found {
                     Found::Zeros => "zeros".to_owned(),
                     Found::Version(found) => format!("version {found}"),
-                    Found::Elsewhere => "a block of another place".to_owned(),
-                    Found::Torn => "no whole block".to_owned(),
+                    Found::Elsewhere => "a block that belongs elsewhere".to_owned(),
+                    Found::Torn => "parts of several blocks".to_owned(),
                 };
                 let wanted = if free {
-                    "any version of its own".to_owned()
+                    "any version of this block".to_owned()
                 } else {
                     format!("version {version}")
                 };
                 self.difference(format!(
-                    "{}: at {offset} there is {what} instead of {wanted}",
+                    "{}: the block at {offset} holds {what}, not {wanted}",
                     path.display()
                 ));
             }
@@ -282,11 +285,14 @@ mod tests {
         let open = |path: &Path| File::options().write(true).open(path).unwrap();
         let zeros = told(&|path| open(path).write_all_at(&[0; SIZE], 0).unwrap());
         assert!(
-            zeros.contains("at 0 there is zeros instead of version 3"),
+            zeros.contains("the block at 0 holds zeros, not version 3"),
             "{zeros}"
         );
         let torn = told(&|path| open(path).write_all_at(b"x", 8200).unwrap());
-        assert!(torn.contains("at 8192 there is no whole block"), "{torn}");
+        assert!(
+            torn.contains("the block at 8192 holds parts of several blocks"),
+            "{torn}"
+        );
         let short = told(&|path| open(path).set_len(8192).unwrap());
         assert!(short.contains("has 8192 bytes instead of 12288"), "{short}");
         let gone = told(&|path| std::fs::remove_file(path).unwrap());
@@ -318,7 +324,7 @@ mod tests {
         file.write_all_at(&block, 0).unwrap();
         let failure = ledger.verify(home.path()).unwrap_err();
         assert!(
-            failure.message.contains("a block of another place"),
+            failure.message.contains("a block that belongs elsewhere"),
             "{failure:?}"
         );
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::guest::pattern::{self, Sequence};
-use crate::workload::{BLOCK, Storm};
+use crate::step::{BLOCK, Storm};
 
 /// Snapshots of a writer's directory that exist at once.
 const SNAPSHOTS: usize = 2;

@@ -4,19 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::plan::writer_seed;
 use super::writer::{Assignment, Message};
-use crate::guest::HELPER;
-use crate::guest::agent::drop_caches;
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
-use crate::workload::{Caches, Storm};
+use crate::guest::{calls, helper};
+use crate::step::{Caches, Storm};
 
 /// What a writer said on standard error, at most.
 const STDERR_LIMIT: u64 = 4096;
@@ -55,7 +53,7 @@ pub(crate) fn run(
         if let Some(period) = storm.drop_caches_every {
             let (stop, stopped) = channel();
             loops.push(stop);
-            scope.spawn(move || every(period, &stopped, || drop(drop_caches(Caches::All))));
+            scope.spawn(move || every(period, &stopped, || drop(calls::drop_caches(Caches::All))));
         }
         let (events, inbox) = channel();
         for writer in 0..storm.writers * u32::try_from(mounts.len()).unwrap_or_default() {
@@ -101,8 +99,7 @@ fn start(
         directory: Path::new(&storm.name).join(format!("w{writer}")),
     };
     let failed = |error| StepFailure::syscall(format!("start writer {writer}"), error);
-    let mut child = Command::new("/proc/self/exe")
-        .arg0(HELPER)
+    let mut child = helper::command()
         .arg("writer")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

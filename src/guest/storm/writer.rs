@@ -7,9 +7,9 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::content::{Place, SIZE};
 use super::ledger::{Comparison, WriterLedger, file_name, snapshot_name};
 use super::plan::{FileState, Operation, Plan};
-use crate::guest::HELPER;
-use crate::guest::agent::{errno_name, truncate};
+use crate::guest::calls::truncate;
+use crate::guest::file_system::SNAPSHOTS;
 use crate::guest::protocol::StepFailure;
-use crate::workload::{BLOCK, Storm};
+use crate::guest::{errno, helper};
+use crate::step::{BLOCK, Storm};
 
 /// Operations between two progress messages.
 const PROGRESS_EVERY: u64 = 25;
@@ -176,7 +177,7 @@ impl Writer {
         };
         let tolerated = error
             .raw_os_error()
-            .is_some_and(|code| self.storm.tolerate.contains(&errno_name(code)))
+            .is_some_and(|code| self.storm.tolerate.contains(&errno::name(code)))
             // What an earlier failure did not make is not there.
             || (!self.storm.tolerate.is_empty() && error.kind() == io::ErrorKind::NotFound);
         if !tolerated {
@@ -245,7 +246,7 @@ impl Writer {
             Operation::Unlink { file, other: false } => std::fs::remove_file(own(file)),
             Operation::Rename { from, to } => std::fs::rename(own(from), own(to)),
             Operation::Snapshot { make, remove } => {
-                let snapshots = self.own.join(".snap");
+                let snapshots = self.own.join(SNAPSHOTS);
                 let removed = match remove {
                     Some(number) => std::fs::remove_dir(snapshots.join(snapshot_name(number))),
                     None => Ok(()),
@@ -299,8 +300,7 @@ impl Writer {
 
     /// Has a child truncate and kills it, wherever it is by then.
     fn kill(&mut self, path: &Path, length: u64, after: u32) -> io::Result<()> {
-        let mut child = Command::new("/proc/self/exe")
-            .arg0(HELPER)
+        let mut child = helper::command()
             .arg("truncate")
             .arg(path)
             .arg(length.to_string())

@@ -1,11 +1,41 @@
-//! What a storm is asked to be. How its operations follow from the seed is in
-//! `guest::storm`.
+//! Steps that write from many processes at once and check what is left.
+//! `guest::agent::storms` carries them out; how a storm's operations follow
+//! from its seed is in `guest::storm`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
+use super::family::Family;
 use super::values;
+
+/// Steps that write from many processes at once and check what is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum StormStep {
+    /// Writers on several mounts at once, see [`Storm`].
+    Storm(Storm),
+    /// Reads back what a storm's ledger says must be there.
+    Verify {
+        /// The storm, by name.
+        storm: String,
+        /// The mount to read through: one the writers did not write through,
+        /// or a fresh one.
+        mount: String,
+    },
+}
+
+impl Family for StormStep {
+    /// The storm.
+    fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Storm(storm) => Some(&storm.name),
+            Self::Verify { storm, .. } => Some(storm),
+        }
+    }
+}
 
 /// Many writers at once over one or more mounts of one file system. Each
 /// writer owns its files, so what they must contain at the end is known.
@@ -79,7 +109,8 @@ pub struct Mix {
     pub mmap: u32,
     /// `O_DIRECT` writes.
     pub direct: u32,
-    /// Snapshots of the writer's directory, made and removed.
+    /// Snapshots of the writer's directory, made and removed. A storm makes
+    /// none on a file system that has none.
     pub snapshot: u32,
     /// A child that truncates through the other mount and gets SIGKILL.
     pub kill: u32,
@@ -139,7 +170,7 @@ fn quarter_mebibyte() -> u64 {
 
 impl Storm {
     /// Whether it can be done at all; if not, why.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let limits = [
             (self.mounts.len() as u64, 8, "mounts"),
             (u64::from(self.writers), 64, "writers"),

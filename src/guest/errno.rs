@@ -1,35 +1,9 @@
-//! Failures of steps, put together where they happen.
-
-use std::fmt::Display;
-use std::io;
+//! Error numbers by their names, as workloads and reports spell them.
 
 use rustix::io::Errno;
 
-use crate::guest::protocol::{FailureKind, StepFailure};
-
-impl StepFailure {
-    /// A system call failed.
-    pub(crate) fn syscall(what: impl Display, error: impl Into<io::Error>) -> Self {
-        let error = error.into();
-        Self {
-            kind: FailureKind::Syscall,
-            errno: error.raw_os_error().map(name),
-            message: format!("{what}: {error}"),
-        }
-    }
-
-    /// Any other failure.
-    pub(crate) fn other(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            errno: None,
-            message: message.into(),
-        }
-    }
-}
-
 /// The name of an error number; `errno 133` for one that storage rarely has.
-pub(crate) fn name(code: i32) -> String {
+pub(super) fn name(code: i32) -> String {
     NAMES
         .iter()
         .find(|(errno, _)| errno.raw_os_error() == code)
@@ -74,3 +48,14 @@ const NAMES: &[(Errno, &str)] = &[
     (Errno::DQUOT, "EDQUOT"),
     (Errno::CANCELED, "ECANCELED"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_numbers_have_names_or_are_told_as_numbers() {
+        assert_eq!(name(Errno::DQUOT.raw_os_error()), "EDQUOT");
+        assert_eq!(name(133), "errno 133");
+    }
+}

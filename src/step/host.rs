@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::values;
 
 /// Something done to the cluster from outside the guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
 pub enum HostStep {
     /// Evicts the MDS session of one of the guest's mounts.
     EvictClient {
@@ -70,17 +72,7 @@ impl HostStep {
     /// The step's name as the YAML has it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::EvictClient { .. } => "evict_client",
-            Self::MdsCacheDrop { .. } => "mds_cache_drop",
-            Self::MdsFail { .. } => "mds_fail",
-            Self::StopDaemon { .. } => "stop_daemon",
-            Self::ContinueDaemon { .. } => "continue_daemon",
-            Self::SetOption { .. } => "set_option",
-            Self::AdminCommand { .. } => "admin_command",
-            Self::Pause(_) => "pause",
-            Self::WaitHealthy => "wait_healthy",
-        }
+        self.into()
     }
 
     /// Whether guests of other trials feel it.

@@ -1,0 +1,40 @@
+//! What a step tells the host: counters while it goes on, a text at its end.
+
+use std::collections::BTreeMap;
+
+use crate::guest::protocol::StepReport;
+
+/// The most of a program's or a file's text that a report carries, in bytes.
+const LIMIT: usize = 64 << 10;
+
+/// Takes the counters of a step that goes on.
+pub(super) type Progress<'a> = &'a dyn Fn(BTreeMap<String, u64>);
+
+/// A report with this text in it.
+pub(super) fn of_text(text: String) -> StepReport {
+    StepReport {
+        output: Some(bounded(text)),
+        ..StepReport::default()
+    }
+}
+
+/// The beginning of a text, where it is longer than a result may be.
+pub(super) fn bounded(mut text: String) -> String {
+    if text.len() > LIMIT {
+        let end = (0..=LIMIT).rfind(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(bounded("short".to_owned()), "short");
+        let long = format!("{}é", "x".repeat(LIMIT - 1));
+        assert_eq!(bounded(long).len(), LIMIT - 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! The heartbeat on the console: lines of the agent's own in the kernel's log,
+//! by which the host knows that what the kernel says still arrives. A workload,
+//! or something in the guest, may have turned the console off (`kernel.printk`),
+//! and silence of a kernel that cannot be heard means nothing.
+//!
+//! The agent writes a [`Beat`] after each step and now and then between, and
+//! only then tells the host of it over the link: [`GuestMessage::Finished`]
+//! stands for [`Beat::Step`], [`GuestMessage::Beat`] for [`Beat::Tick`]. What
+//! was told and is not on the console was not shown: see [`unheard`].
+//!
+//! [`GuestMessage::Finished`]: super::protocol::GuestMessage::Finished
+//! [`GuestMessage::Beat`]: super::protocol::GuestMessage::Beat
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use memchr::memmem;
+
+/// How long the agent waits between two ticks when it is asked for a
+/// heartbeat and nothing else is wanted. A line in so long costs nothing.
+pub const PERIOD: Duration = Duration::from_secs(10);
+
+/// What a beat's message begins with. A program's lines in the kernel's log
+/// look like this, and what reads logs does not take them for the kernel's.
+const MARK: &str = "kvet[1]: ";
+
+/// The level of a beat, `err`: shown unless the console is as good as off.
+const LEVEL: u8 = 3;
+
+/// The kernel's own word that the console could not keep up. What was lost
+/// then was not turned off.
+const DROPPED: &[u8] = b" printk messages dropped **";
+
+/// A sign of life of the agent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Beat {
+    /// This step ended.
+    Step(u32),
+    /// Time passed; ticks are counted from 1.
+    Tick(u32),
+}
+
+impl fmt::Display for Beat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(number) => write!(f, "step {number} done"),
+            Self::Tick(number) => write!(f, "tick {number}"),
+        }
+    }
+}
+
+impl Beat {
+    /// What is written to `/dev/kmsg`, in one piece.
+    #[must_use]
+    pub fn record(self) -> String {
+        format!("<{LEVEL}>{MARK}{self}\n")
+    }
+
+    /// The beat that a line of the console shows.
+    fn shown(line: &[u8]) -> Option<Self> {
+        let at = memmem::find(line, MARK.as_bytes())? + MARK.len();
+        let text = std::str::from_utf8(&line[at..]).ok()?.trim_end();
+        let number = |text: &str| text.parse().ok();
+        if let Some(tick) = text.strip_prefix("tick ") {
+            return number(tick).map(Self::Tick);
+        }
+        let step = text.strip_prefix("step ")?.strip_suffix(" done")?;
+        number(step).map(Self::Step)
+    }
+}
+
+/// Those beats the guest told of that the console did not show, in the order
+/// told: while they were written, the console was off. Beats that the console
+/// lost because it could not keep up, which it says between those before and
+/// after, are not counted.
+///
+/// `console` is all that it said, read to its end: what was told last may be
+/// the last thing that it says.
+#[must_use]
+pub fn unheard(console: &[u8], told: &[Beat]) -> Vec<Beat> {
+    let mut shown = HashMap::new();
+    let mut dropped = Vec::new();
+    for (number, line) in console.split(|byte| *byte == b'\n').enumerate() {
+        if let Some(beat) = Beat::shown(line) {
+            shown.insert(beat, number);
+        } else if memmem::find(line, DROPPED).is_some() {
+            dropped.push(number);
+        }
+    }
+    // Where each beat is or, if it is nowhere, would be: between what was told
+    // before it and what was told after it.
+    let place = |beat: &Beat| shown.get(beat).copied();
+    let is_lost = |index: usize| {
+        let after = told[..index].iter().rev().find_map(place).unwrap_or(0);
+        let before = told[index..].iter().find_map(place).unwrap_or(usize::MAX);
+        dropped.iter().any(|at| (after..=before).contains(at))
+    };
+    let missing = told.iter().enumerate();
+    missing
+        .filter(|(index, beat)| !shown.contains_key(beat) && !is_lost(*index))
+        .map(|(_, beat)| *beat)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: [Beat; 4] = [Beat::Step(0), Beat::Tick(1), Beat::Step(1), Beat::Step(10)];
+
+    fn console(lines: &[&str]) -> Vec<u8> {
+        let stamped = |line: &&str| format!("[   12.345678][    T1] {line}\r\n");
+        lines.iter().map(stamped).collect::<String>().into_bytes()
+    }
+
+    /// What the console shows of a record: all but the level.
+    fn line(beat: Beat) -> String {
+        let record = beat.record();
+        record.trim_start_matches("<3>").trim_end().to_owned()
+    }
+
+    fn shown(beats: &[Beat]) -> Vec<u8> {
+        let lines: Vec<String> = beats.iter().map(|beat| line(*beat)).collect();
+        console(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_console_that_shows_every_beat_is_heard() {
+        assert_eq!(unheard(&shown(&TOLD), &TOLD), []);
+        // One that nobody told of yet does no harm, nor does no beat at all.
+        assert_eq!(unheard(&shown(&TOLD), &TOLD[..2]), []);
+        assert_eq!(unheard(b"", &[]), []);
+    }
+
+    #[test]
+    fn a_console_that_was_turned_off_is_silent_from_there_on() {
+        assert_eq!(unheard(&shown(&TOLD[..2]), &TOLD), TOLD[2..]);
+        assert_eq!(unheard(b"", &TOLD), TOLD);
+    }
+
+    #[test]
+    fn a_console_that_was_off_for_a_while_was_silent_then() {
+        assert_eq!(unheard(&shown(&[TOLD[0], TOLD[3]]), &TOLD), TOLD[1..3]);
+    }
+
+    #[test]
+    fn one_step_is_not_taken_for_another() {
+        assert_eq!(unheard(&shown(&TOLD[3..]), &TOLD[2..3]), [Beat::Step(1)]);
+    }
+
+    #[test]
+    fn what_the_console_says_it_dropped_is_not_silence() {
+        let [first, .., last] = TOLD;
+        let dropped = "** 512 printk messages dropped **";
+        let (first, last) = (line(first), line(last));
+        let between = console(&[&first, dropped, &last]);
+        assert_eq!(unheard(&between, &TOLD), []);
+        // What it dropped before says nothing of what comes later.
+        let before = console(&[dropped, &first, &last]);
+        assert_eq!(unheard(&before, &TOLD), TOLD[1..3]);
+        assert_eq!(unheard(&console(&[&first, dropped]), &TOLD), []);
+    }
+
+    #[test]
+    fn hostile_lines_are_not_beats() {
+        for line in [
+            "kvet[1]: step 99999999999 done",
+            "kvet[1]: step 1",
+            "kvet[1]: ",
+            "kvet[1]: step \u{1b}[2J done",
+        ] {
+            assert_eq!(Beat::shown(line.as_bytes()), None, "{line}");
+        }
+        assert_eq!(Beat::shown(b"kvet[1]: step \xff done"), None);
+    }
+}
