@@ -131,6 +131,51 @@ fn a_kernel_without_a_console_is_unarmed_not_clean() {
     undecided("tests/jobs/no-console.yaml", says);
 }
 
+#[test]
+fn a_console_that_a_workload_silences_is_unarmed_not_clean() {
+    let says = "1/1 unarmed (not armed: the console (it was silent at step";
+    undecided("tests/jobs/silenced.yaml", says);
+}
+
+#[test]
+fn a_job_without_a_cluster_runs_on_tmpfs() {
+    let (sandbox, _) = undecided("tests/jobs/local.yaml", "1/1 clean");
+    assert!(!Path::new(&sandbox.out()).join("cluster").exists());
+}
+
+/// What trials came to, by arm: outcomes and reasons, without what differs from
+/// run to run.
+fn outcomes(sandbox: &Sandbox, out: &str) -> Vec<String> {
+    let output = sandbox.run(&["report", out, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let arms = report["arms"].as_array().unwrap();
+    let trials = arms.iter().flat_map(|arm| {
+        let trials = arm["trials"].as_array().unwrap();
+        trials.iter().map(move |trial| {
+            let word = |key: &str| trial[key].to_string();
+            format!("{} {} {}", arm["name"], word("outcome"), word("reason"))
+        })
+    });
+    trials.collect()
+}
+
+#[test]
+fn trials_in_processes_of_their_own_come_to_the_same() {
+    let sandbox = Sandbox::new();
+    let job = "tests/jobs/not-fixed.yaml";
+    let mut came_to = Vec::new();
+    for executor in ["here", "processes"] {
+        let out = sandbox.directory.path().join(executor);
+        let out = out.display().to_string();
+        let output = sandbox.run(&["run", job, "--out", &out, "--executor", executor]);
+        assert_eq!(output.status.code(), Some(1));
+        sandbox.assert_nothing_left();
+        came_to.push(outcomes(&sandbox, &out));
+    }
+    assert_eq!(came_to[0], came_to[1]);
+    assert_eq!(came_to[0].len(), 2);
+}
+
 /// The recorded result of the self-test of the arm `stock`.
 fn self_test(sandbox: &Sandbox) -> serde_json::Value {
     let result = Path::new(&sandbox.out()).join("arms/stock/self-test/result.json");

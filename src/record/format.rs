@@ -156,6 +156,10 @@ pub struct Trial {
     /// Parts of the service that did not answer at its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
+    /// The first sign of life that the agent wrote to the console and the console
+    /// did not show: from there on the kernel's words were not heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<String>,
     /// Of a version 1 record alone: what was not armed, as judged then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unarmed_then: Vec<String>,

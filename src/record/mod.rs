@@ -29,6 +29,8 @@ pub mod format;
 mod journal;
 mod version1;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -380,6 +382,16 @@ pub fn keep_request(directory: &Path, request: &impl Serialize) -> Result<(), Re
 /// Keeps how an attempt ended, in its directory.
 pub fn keep_trial(directory: &Path, trial: &Trial) -> Result<(), RecordError> {
     Ok(write_json(&directory.join(TRIAL), trial)?)
+}
+
+/// At most the first `limit` bytes of an attempt's console.
+pub fn read_console(directory: &Path, limit: u64) -> Result<Vec<u8>, RecordError> {
+    let path = directory.join(CONSOLE);
+    let file = File::open(&path).map_err(io_error("open", &path))?;
+    let mut console = Vec::new();
+    let read = file.take(limit).read_to_end(&mut console);
+    read.map_err(io_error("read", &path))?;
+    Ok(console)
 }
 
 /// How an attempt ended, from its directory; `None` if it did not.

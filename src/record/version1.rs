@@ -72,6 +72,7 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
             counters: then.counters,
             load: None,
             unanswered: Vec::new(),
+            silenced: None,
             unarmed_then: then.unarmed,
         };
         trials.push(Recorded {

@@ -25,7 +25,7 @@ pub use report::kept_report;
 pub use shell::{ShellError, shell};
 
 use build::{Ready, build_arms};
-use report::{Findings, derive, is_worth_another, keep, question};
+use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 
 use crate::context::Context;
 use crate::error::{Error, Exit};
@@ -42,7 +42,6 @@ use crate::testbed::{Setup, Testbed};
 use crate::trace;
 use crate::trial::Request;
 use crate::trial_id::TrialId;
-use crate::verdict::decide;
 
 /// How often a trial that tells nothing but that the harness failed is repeated.
 const RETRIES: u32 = 2;
@@ -297,7 +296,7 @@ async fn one_trial(bench: &Bench<'_>, subject: &Subject<'_>, hostname: &str) -> 
         if !lost && attempt <= RETRIES && is_worth_another(&trial, &question) {
             continue;
         }
-        let judged = decide(&trial, &question, &[]);
+        let judged = judge_one(bench.record, &bench.beginning, subject.arm, &trial)?;
         context.emit(Event::TrialFinished {
             trial: subject.id.clone(),
             outcome: judged.outcome,

@@ -16,7 +16,9 @@ use crate::report::{ArmReport, Report, TrialReport, VERSION, compare, coverage, 
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
-use crate::verdict::{ArmResult, Boot, Question, decide, is_mute, judge, to_blame, unarmed};
+use crate::verdict::{
+    ArmResult, Boot, Judged, Question, decide, is_mute, judge, to_blame, unarmed,
+};
 
 use super::self_test;
 
@@ -86,6 +88,20 @@ pub fn kept_report(record: &Record, beginning: &Beginning) -> Result<Report, Rec
 /// have: then it is worth another one.
 pub(super) fn is_worth_another(trial: &Trial, question: &Question<'_>) -> bool {
     decide(trial, question, &[]).outcome == Outcome::Harness
+}
+
+/// What an attempt that has just ended amounts to by itself; what other boots of
+/// the same kernel say of it comes later.
+pub(super) fn judge_one(
+    record: &Record,
+    beginning: &Beginning,
+    arm: &Arm,
+    trial: &Trial,
+) -> Result<Judged, RecordError> {
+    let config = record.config(&arm.name)?;
+    let unseen = unseen(record, &arm.name, Findings::AsFound)?;
+    let missing = missing(&beginning.plan, arm, trial, config.as_deref(), &unseen);
+    Ok(decide(trial, &question(beginning, arm), &missing))
 }
 
 /// What decides the outcomes of an arm's trials.
@@ -199,6 +215,9 @@ fn missing(
         // A record that has lost its .config says what was judged then.
         _ => trial.unarmed_then.clone(),
     };
+    if let Some(beat) = &trial.silenced {
+        missing.push(format!("the console (it was silent at {beat})"));
+    }
     let untested = |class: &Class| format!("{class} (its self-test was not seen)");
     missing.extend(unseen.iter().map(untested));
     missing

@@ -21,6 +21,7 @@ pub use fault::ServiceFault;
 use crate::cluster::{ClusterSpec, required_programs};
 use crate::context::Context;
 use crate::error::Error;
+use crate::guest::heartbeat;
 use crate::guest::protocol::Welcome;
 use crate::process::Namespace;
 use crate::step::HostStep;
@@ -149,7 +150,7 @@ impl Service {
             hostname: hostname.to_owned(),
             seed,
             file_system,
-            heartbeat: None,
+            heartbeat: Some(heartbeat::PERIOD),
         })
     }
 

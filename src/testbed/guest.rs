@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
+use crate::guest::heartbeat::Beat;
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use crate::record::{Entry, Journal};
@@ -31,6 +32,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
+
+/// So many signs of life are looked for on the console.
+const BEATS: usize = 10_000;
 
 /// So many bytes of a dump of all tasks are looked at.
 pub const DUMP_LIMIT: usize = 4 << 20;
@@ -124,6 +128,8 @@ pub struct Guest<'a> {
     pub journal: Journal,
     /// What the kernel printed because the harness asked.
     dumped: Vec<u8>,
+    /// The signs of life that the agent says it wrote to the console.
+    told: Vec<Beat>,
     _scratch: Option<Scratch>,
 }
 
@@ -167,6 +173,7 @@ impl<'a> Guest<'a> {
             slowdown: manner.slowdown,
             journal: manner.journal,
             dumped: Vec::new(),
+            told: Vec::new(),
             _scratch: manner.scratch,
         }
     }
@@ -320,7 +327,12 @@ impl<'a> Guest<'a> {
                 Some(Happening::Greeted)
             }
             GuestMessage::Finished { step, result } if self.phase == Phase::Greeted => {
+                self.tell(Beat::Step(step));
                 Some(Happening::Finished { step, result })
+            }
+            GuestMessage::Beat { tick } if self.phase == Phase::Greeted => {
+                self.tell(Beat::Tick(tick));
+                None
             }
             GuestMessage::Fatal { text } => {
                 self.link_open = false;
@@ -331,6 +343,18 @@ impl<'a> Guest<'a> {
             // Progress, notes, and what a hostile guest says twice or too early.
             _ => None,
         })
+    }
+
+    fn tell(&mut self, beat: Beat) {
+        if self.told.len() < BEATS {
+            self.told.push(beat);
+        }
+    }
+
+    /// The signs of life that the agent says it wrote to the console, in order.
+    #[must_use]
+    pub fn told(&self) -> &[Beat] {
+        &self.told
     }
 
     /// Has the agent start a step. A line that breaks is not an error here:

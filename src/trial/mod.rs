@@ -21,9 +21,10 @@ use crate::context::Context;
 use crate::detect::{Finding, complete};
 use crate::error::{Error, Exit};
 use crate::event::Event;
+use crate::guest::heartbeat::{self, Beat};
 use crate::guest::protocol::{Ready, StepResult};
 use crate::host::Moment;
-use crate::record::{Ending, Entry, Journal, Part, Trial, keep_request, keep_trial};
+use crate::record::{Ending, Entry, Journal, Part, Trial, keep_request, keep_trial, read_console};
 use crate::service::{Service, ServiceFault};
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start, Testbed};
 use crate::vm::End;
@@ -35,6 +36,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// How many findings of a trial are kept, the first ones: a guest that is out
 /// of control could go on for ever.
 pub const FINDINGS: usize = 1000;
+
+/// So many bytes of console are searched for the agent's signs of life.
+const LISTENED: u64 = 64 << 20;
 
 /// A guest may name this many counters.
 const COUNTERS: usize = 1000;
@@ -74,6 +78,7 @@ pub async fn run(
         };
     }
     let trial = Trial {
+        silenced: silenced(directory, &ending, &heard)?,
         findings: heard.findings,
         ready: heard.ready,
         booted_at: heard.booted_at,
@@ -87,6 +92,21 @@ pub async fn run(
     };
     keep_trial(directory, &trial)?;
     Ok(trial)
+}
+
+/// The first sign of life that the agent wrote to the console and the console
+/// did not show. Asked only where the console was read to its end.
+fn silenced(directory: &Path, ending: &Ending, heard: &Heard) -> Result<Option<String>, Error> {
+    if !matches!(ending, Ending::Finished | Ending::Deadline { .. }) || heard.told.is_empty() {
+        return Ok(None);
+    }
+    let console = read_console(directory, LISTENED)?;
+    if console.len() as u64 >= LISTENED {
+        // So much noise that what is missing may stand behind it.
+        return Ok(None);
+    }
+    let missing = heartbeat::unheard(&console, &heard.told);
+    Ok(missing.first().map(ToString::to_string))
 }
 
 /// The facts of an attempt at which no guest came to be.
@@ -106,6 +126,7 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
         counters: BTreeMap::new(),
         load: None,
         unanswered: Vec::new(),
+        silenced: None,
         unarmed_then: Vec::new(),
     }
 }
@@ -142,6 +163,7 @@ struct Heard {
     /// Whether the guest came so far that it may have used the service.
     service_used: bool,
     unanswered: Vec<String>,
+    told: Vec<Beat>,
 }
 
 /// An attempt under way.
@@ -181,6 +203,7 @@ impl<'a> Attempt<'a> {
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
         self.heard.said = self.guest.journal.console_length();
+        self.heard.told = self.guest.told().to_vec();
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
         Ok((ending, self.heard))

@@ -15,6 +15,10 @@ use crate::service::{Service, ServiceFault};
 use crate::step::{CounterStep, GuestStep, MountStep};
 use crate::workload::{Action, Step};
 
+/// How long the unmounting at the end may take: file systems give up what they
+/// wait for after a minute, one mount after the other.
+const CONCLUSION: Duration = Duration::from_secs(90);
+
 /// A step of the host under way.
 pub(super) type HostStepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ServiceFault>> + 'a>>;
 
@@ -90,6 +94,10 @@ fn list(request: &Request) -> Vec<Step> {
             )
         });
     }
+    list.push(Step {
+        timeout: Some(CONCLUSION),
+        ..guest("umount_all", workload.conclusion())
+    });
     list
 }
 

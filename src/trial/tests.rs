@@ -94,8 +94,10 @@ fn course(journal: &[Entry]) -> Vec<String> {
     journal.iter().filter_map(tell).collect()
 }
 
-/// Asked to power off, it does.
+/// Unmounts what is left, and powers off as it is asked to.
 async fn power_off(script: &mut Script) {
+    let step = script.begins().await;
+    script.done(step).await;
     assert_eq!(script.told().await, HostMessage::PowerOff);
     script.end("guest-shutdown").await;
 }
@@ -118,7 +120,9 @@ async fn steps_of_guest_and_host_are_walked_in_order_and_told_in_the_journal() {
     assert_eq!(
         course(&played.journal),
         [
-            "+0 sync", "-0 Done", "+1 pause", "-1 Done", "+2 sync", "-2 Done"
+            "+0 sync", "-0 Done", "+1 pause", "-1 Done", "+2 sync", "-2 Done",
+            "+3 umount_all",
+            "-3 Done"
         ]
     );
     assert_eq!(played.heard.ready.unwrap().release, "7.3.4");

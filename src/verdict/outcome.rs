@@ -205,6 +205,7 @@ mod tests {
             counters: std::collections::BTreeMap::new(),
             load: None,
             unanswered: Vec::new(),
+            silenced: None,
             unarmed_then: Vec::new(),
         }
     }
