@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::Finding;
 use crate::host::HostFacts;
+use crate::outcome::Outcome;
 use crate::record::{Broken, KernelFacts};
-use crate::verdict::{ArmResult, Judged, Verdict};
+use crate::verdict::{ArmResult, Armed, Judged, Seen, Tried, Verdict};
 
 /// The version of this shape that is written. Version 1 had a trial's figures
 /// and its outcome in two lists.
@@ -38,14 +39,24 @@ pub struct Report {
 }
 
 /// One arm.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArmReport {
     /// Its name.
     pub name: String,
     /// Whether it had to show the target.
     pub control: bool,
-    /// How many trials the plan asks for.
+    /// What its target is, as a key; see [`crate::verdict::target_key`].
+    #[serde(default)]
+    pub target: String,
+    /// How many trials the plan asks for; the most there may be if they go on
+    /// until the verdict is settled.
     pub planned: u32,
+    /// The workloads of its trials, in the job's order.
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// By what its detectors were shown to be armed.
+    #[serde(default)]
+    pub armed: Armed,
     /// Why there is no kernel to try, if it could not be made.
     pub broken: Option<Broken>,
     /// Its kernel, if it could be made.
@@ -83,13 +94,33 @@ impl ArmReport {
         ArmResult {
             name: self.name.clone(),
             control: self.control,
+            target: self.target.clone(),
             planned: self.planned,
+            workloads: self.workloads.clone(),
             broken: self.broken.as_ref().map(|broken| broken.message.clone()),
-            trials: self
-                .trials
-                .iter()
-                .map(|trial| trial.judged.clone())
-                .collect(),
+            trials: self.trials.iter().map(TrialReport::tried).collect(),
+            under_way: Vec::new(),
+        }
+    }
+}
+
+impl TrialReport {
+    /// What the verdict is made from.
+    fn tried(&self) -> Tried {
+        let mut findings = self.judged.others.clone();
+        if findings.is_empty() && self.judged.outcome == Outcome::Other {
+            // A kernel that does not come up, and does not say why.
+            findings.push(Seen {
+                title: self.judged.reason.clone(),
+                signature: self.judged.reason.clone(),
+            });
+        }
+        Tried {
+            workload: self.workload.clone(),
+            number: self.number,
+            outcome: self.judged.outcome,
+            reason: self.judged.reason.clone(),
+            findings,
         }
     }
 }
