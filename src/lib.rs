@@ -5,6 +5,8 @@
 //! run it, `console` and `detect` read what the kernel said, `verdict` judges,
 //! and `report` tells. `docs/architecture.md` has the picture.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod cli;
 pub mod cluster;
 pub mod console;

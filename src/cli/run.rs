@@ -14,6 +14,7 @@ use crate::kernel::{KernelVersion, SourceSpec};
 use crate::report::human;
 use crate::run::{Executor, Options, run as carry_out};
 use crate::store::Store;
+use crate::verdict::Confidence;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -25,9 +26,12 @@ pub(super) struct Arguments {
     /// Run only this workload (may be repeated)
     #[arg(long = "workload", value_name = "NAME")]
     workloads: Vec<String>,
-    /// Trials of each arm and workload, instead of the job's
+    /// Trials of each arm and workload, instead of the job's; at most, with --until
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     trials: Option<u32>,
+    /// Go on until the verdict is this sure, such as 95%
+    #[arg(long, value_name = "CONFIDENCE")]
+    until: Option<Confidence>,
     /// Debian's source of this kernel version instead of the job's
     #[arg(long, value_name = "VERSION")]
     kernel: Option<KernelVersion>,
@@ -56,9 +60,11 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         arms: arguments.arms,
         workloads: arguments.workloads,
         trials: arguments.trials,
+        until: arguments.until,
         source: arguments.kernel.as_ref().map(debian),
     };
     let plan = Plan::load(&arguments.job, &choice)?;
+    plan.can_settle()?;
     if arguments.dry_run {
         match arguments.format {
             Format::Human => print(&plan.to_string())?,

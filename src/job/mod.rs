@@ -8,4 +8,6 @@ mod spec;
 
 pub use load::JobError;
 pub use plan::{Arm, Choice, Plan, PlannedWorkload};
-pub use spec::{ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, WorkloadSpec};
+pub use spec::{
+    ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,
+};

@@ -10,13 +10,14 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::load::{JobError, Text};
-use super::spec::{ArmSpec, CounterTable, Job, Measure, WorkloadSpec};
+use super::spec::{ArmSpec, CounterTable, Job, Measure, Trials, WorkloadSpec};
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{KernelVersion, SourceSpec};
 use crate::names::did_you_mean;
 use crate::rootfs::{Recipe, RootfsError};
 use crate::service::ServiceSpec;
 use crate::trial_id::TrialId;
+use crate::verdict::{Confidence, Rules};
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::{Workload, WorkloadError};
 
@@ -35,6 +36,10 @@ pub struct Plan {
     /// What guests mount, with the options the workloads need.
     #[serde(rename = "cluster")]
     pub service: ServiceSpec,
+    /// By what rules it is judged, and whether trials go on until there is a
+    /// verdict.
+    #[serde(default)]
+    pub rules: Rules,
     /// What trials do; each arm names which of these.
     pub workloads: Vec<PlannedWorkload>,
     /// What the guests' root file system holds. A record from before jobs could
@@ -91,7 +96,8 @@ pub struct Arm {
     pub command_line: String,
     /// The finding that is the bug in this arm.
     pub target: Option<Target>,
-    /// How many trials of each workload.
+    /// How many trials of each workload; at most, if they go on until there is a
+    /// verdict.
     pub trials: u32,
     /// The workloads, by name, in the job's order.
     pub workloads: Vec<String>,
@@ -130,8 +136,10 @@ impl Arm {
 pub struct Choice {
     /// Only these arms; all if empty.
     pub arms: Vec<String>,
-    /// This many trials for every arm.
+    /// This many trials for every arm; the most, with `until`.
     pub trials: Option<u32>,
+    /// Trials go on until the verdict is this sure.
+    pub until: Option<Confidence>,
     /// This source instead of the job's.
     pub source: Option<SourceSpec>,
     /// Only these workloads; all if empty.
@@ -147,9 +155,7 @@ impl Plan {
         if job.arms.is_empty() {
             return Err(text.error(&["arms"], "a job needs at least one arm".to_owned(), None));
         }
-        if job.trials == 0 {
-            return Err(no_trials(&text, &["trials"]));
-        }
+        let (rules, trials) = rules(&text, &job, choice)?;
         for (name, arm) in &job.arms {
             if !is_plain(name) {
                 return Err(text.error(
@@ -159,7 +165,7 @@ impl Plan {
                 ));
             }
             if arm.trials == Some(0) {
-                return Err(no_trials(&text, &["arms", name, "trials"]));
+                return Err(no_trials(&text, &[&["arms", name, "trials"]]));
             }
         }
         let known: Vec<&str> = job.arms.keys().map(String::as_str).collect();
@@ -212,7 +218,7 @@ impl Plan {
                 fragments,
                 command_line: job.kernel.command_line.clone(),
                 target: spec.target.clone().or_else(|| job.target.clone()),
-                trials: choice.trials.or(spec.trials).unwrap_or(job.trials),
+                trials: choice.trials.or(spec.trials).unwrap_or(trials),
             });
         }
         if arms.is_empty() {
@@ -221,6 +227,7 @@ impl Plan {
             return Err(JobError::Choice(message, Some(help)));
         }
         Ok(Self {
+            rules,
             name: job.name,
             job: path.to_owned(),
             arms,
@@ -236,6 +243,16 @@ impl Plan {
             profile: job.profile,
             compare: job.compare,
         })
+    }
+
+    /// Refuses trials that go on until there is a verdict if there can be none.
+    pub fn can_settle(&self) -> Result<(), JobError> {
+        if self.rules.until.is_none() || self.arms.iter().any(|arm| arm.control) {
+            return Ok(());
+        }
+        let message = "trials cannot go on until the verdict is settled: there is no control";
+        let help = "say `control: true` of the arm that shows the bug, or give a number";
+        Err(JobError::Choice(message.to_owned(), Some(help.to_owned())))
     }
 
     /// Whether trials of this workload are measured to compare arms.
@@ -334,10 +351,39 @@ fn without_service(text: &Text, workloads: &[PlannedWorkload]) -> Result<Service
     }
 }
 
-fn no_trials(text: &Text, place: &[&str]) -> JobError {
+/// By what rules the job is judged, and how many trials of each arm and workload
+/// that makes (at most): the command line's word before the job's.
+fn rules(text: &Text, job: &Job, choice: &Choice) -> Result<(Rules, u32), JobError> {
+    let (number, until, most) = match job.trials {
+        Trials::Number(number) => (number, None, None),
+        Trials::Until { confidence, most } => (1, Some(confidence), most),
+    };
+    if number == 0 || most == Some(0) {
+        let places: [&[&str]; 2] = [&["trials", "most"], &["trials"]];
+        return Err(no_trials(text, &places));
+    }
+    if let (Some(until), Some(confidence)) = (until, job.confidence)
+        && until != confidence
+    {
+        return Err(text.error(
+            &["confidence"],
+            format!("trials go on until {until}, and the confidence is {confidence}"),
+            Some("leave `confidence` out: `until` says it".to_owned()),
+        ));
+    }
+    let Some(confidence) = choice.until.or(until.filter(|_| choice.trials.is_none())) else {
+        let confidence = until.or(job.confidence).unwrap_or_default();
+        let until = None;
+        return Ok((Rules { confidence, until }, number));
+    };
+    let rules = Rules::until(confidence, choice.trials.or(most));
+    Ok((rules, rules.until.unwrap_or(number)))
+}
+
+fn no_trials(text: &Text, places: &[&[&str]]) -> JobError {
     let help = "use 1 or more".to_owned();
-    text.error(
-        place,
+    text.error_at_first(
+        places,
         "an arm without trials shows nothing".to_owned(),
         Some(help),
     )
@@ -511,6 +557,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "job       {}", self.name)?;
         writeln!(f, "cluster   {}", self.service.summary())?;
+        if self.rules != Rules::default() {
+            writeln!(f, "verdict   at {} confidence", self.rules.confidence)?;
+        }
         for PlannedWorkload { workload, .. } in &self.workloads {
             let steps = workload.steps.len();
             write!(f, "workload  {} ({steps} steps", workload.name)?;
@@ -527,7 +576,12 @@ impl fmt::Display for Plan {
         writeln!(f, "rootfs    {}", self.rootfs.name)?;
         for arm in &self.arms {
             let role = if arm.control { " (control)" } else { "" };
-            writeln!(f, "\narm {}{role}, {} trials", arm.name, arm.planned())?;
+            let most = match self.rules.until {
+                Some(_) => "at most ",
+                None => "",
+            };
+            let trials = arm.planned();
+            writeln!(f, "\narm {}{role}, {most}{trials} trials", arm.name)?;
             writeln!(f, "  source   {}", arm.source.name())?;
             writeln!(f, "  patches  {}", names(&arm.patches))?;
             writeln!(f, "  config   {}", names(&arm.fragments))?;
@@ -807,6 +861,67 @@ arms:
         assert!(matches!(plan.service, ServiceSpec::None));
         let text = serde_json::to_string(&plan).unwrap();
         assert!(text.contains(r#""cluster":"none""#), "{text}");
+    }
+
+    #[test]
+    fn trials_go_on_until_the_verdict_is_as_sure_as_was_asked_for() {
+        let load = |trials: &str, choice: &Choice| {
+            let job = JOB.replace("trials: 2", trials).replace(", trials: 5", "");
+            load(&job, choice).map(|plan| (plan.rules, plan.arms[0].trials))
+        };
+        let sure = |text: &str| text.parse::<Confidence>().unwrap();
+        let rules = |text, most| (Rules::until(sure(text), most), most.unwrap_or(200));
+        let job = &Choice::default();
+        assert_eq!(load("trials: until 99%", job).unwrap(), rules("99%", None));
+        let map = "trials: { until: 99%, most: 30 }";
+        assert_eq!(load(map, job).unwrap(), rules("99%", Some(30)));
+        let (fixed, number) = load("trials: 2\nconfidence: 99%", job).unwrap();
+        assert_eq!(
+            (fixed.confidence, fixed.until, number),
+            (sure("99%"), None, 2)
+        );
+        let choice = Choice {
+            until: Some(sure("90%")),
+            trials: Some(7),
+            ..Choice::default()
+        };
+        assert_eq!(load("trials: 2", &choice).unwrap(), rules("90%", Some(7)));
+        // A number on the command line is one.
+        let choice = Choice {
+            trials: Some(7),
+            ..Choice::default()
+        };
+        let (fixed, number) = load(map, &choice).unwrap();
+        assert_eq!(
+            (fixed.confidence, fixed.until, number),
+            (sure("99%"), None, 7)
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_of_trials_is_told() {
+        for (trials, says) in [
+            ("trials: until 5%", "`5%` is not a confidence"),
+            ("trials: until", "expected a number, `until 95%`"),
+            ("trials: { until: 95%, least: 3 }", "unknown field `least`"),
+            ("trials: { until: 95%, most: 0 }", "without trials"),
+            ("trials: until 95%\nconfidence: 99%", "`until` says it"),
+            ("confidence: sure", "`sure` is not a confidence"),
+        ] {
+            let job = JOB.replace("trials: 2", trials);
+            let error = load(&job, &Choice::default()).unwrap_err();
+            let help = error.help().map(|help| help.to_string());
+            let text = format!("{error} {}", help.unwrap_or_default());
+            assert!(text.contains(says), "{text}");
+        }
+        let job = JOB.replace("trials: 2", "trials: until 95%");
+        let choice = Choice {
+            arms: vec!["fixed".to_owned()],
+            ..Choice::default()
+        };
+        let plan = load(&job, &choice).unwrap();
+        let error = plan.can_settle().unwrap_err().to_string();
+        assert!(error.contains("there is no control"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::service::ServiceSpec;
+use crate::verdict::Confidence;
 use crate::vm::{Acceleration, Hardware};
 
 /// One experiment, as written.
@@ -40,8 +41,11 @@ pub struct Job {
     #[serde(deserialize_with = "workloads")]
     pub workload: Vec<WorkloadSpec>,
     /// Trials per arm and workload.
-    #[serde(default = "one")]
-    pub trials: u32,
+    #[serde(default)]
+    pub trials: Trials,
+    /// How sure the verdict has to be; 95 % unless given.
+    #[serde(default)]
+    pub confidence: Option<Confidence>,
     /// The finding that is the bug.
     #[serde(default)]
     pub target: Option<Target>,
@@ -72,8 +76,25 @@ fn agent_only() -> String {
     "kvet".to_owned()
 }
 
-fn one() -> u32 {
-    1
+/// How many trials there are of each arm and workload: a number, `until 95%`, or
+/// `{ until: 95%, most: 200 }`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Trials {
+    /// So many.
+    Number(u32),
+    /// As many as it takes for the verdict to be this sure.
+    Until {
+        /// How sure.
+        confidence: Confidence,
+        /// But not more than this.
+        most: Option<u32>,
+    },
+}
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self::Number(1)
+    }
 }
 
 /// Where a kernel comes from and how it is configured.
@@ -181,7 +202,8 @@ pub struct ArmSpec {
     pub source: Option<SourceSpec>,
     /// A target of its own, such as the early panic of a debug series.
     pub target: Option<Target>,
-    /// A number of trials of its own.
+    /// A number of trials of its own; the most if they go on until the verdict
+    /// is settled.
     pub trials: Option<u32>,
     /// Only these of the job's workloads.
     pub workloads: Vec<String>,
@@ -231,6 +253,49 @@ impl<'de> Deserialize<'de> for OneWorkload {
             (Some(one), true) => Ok(Self(one)),
             _ => Err(serde::de::Error::custom("a list of workloads in the list")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Trials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenTrials)
+    }
+}
+
+struct WrittenTrials;
+
+impl<'de> Visitor<'de> for WrittenTrials {
+    type Value = Trials;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number, `until 95%`, or `{ until: 95%, most: 200 }`")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Trials, E> {
+        let too_many = |_| E::custom(format!("{number} trials are too many"));
+        u32::try_from(number).map(Trials::Number).map_err(too_many)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Trials, E> {
+        let Some(confidence) = text.strip_prefix("until ") else {
+            return Err(E::invalid_value(serde::de::Unexpected::Str(text), &self));
+        };
+        let most = None;
+        let confidence = confidence.parse().map_err(E::custom)?;
+        Ok(Trials::Until { confidence, most })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Trials, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Until {
+            until: Confidence,
+            #[serde(default)]
+            most: Option<u32>,
+        }
+        let Until { until, most } = Until::deserialize(MapAccessDeserializer::new(map))?;
+        let confidence = until;
+        Ok(Trials::Until { confidence, most })
     }
 }
 

@@ -372,6 +372,7 @@ impl Command {
         self.start(with_input)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn start(self, with_input: bool) -> Result<Process, ProcessError> {
         let program = self.program_name();
         let typed = self.display();

@@ -97,6 +97,7 @@ mod tests {
                 reason: String::new(),
                 known: Vec::new(),
                 boot: None,
+                others: Vec::new(),
             },
             findings: Vec::new(),
             seconds: 1.0,
@@ -108,11 +109,9 @@ mod tests {
         };
         ArmReport {
             name: name.to_owned(),
-            control: false,
             planned: 1,
-            broken: None,
-            kernel: None,
             trials: trials.iter().map(trial).collect(),
+            ..ArmReport::default()
         }
     }
 

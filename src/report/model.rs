@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::detect::Finding;
 use crate::host::HostFacts;
 use crate::record::{Broken, KernelFacts};
-use crate::verdict::{ArmResult, Judged, Verdict};
+use crate::verdict::{ArmResult, Armed, Judged, Tried, Verdict};
 
 /// The version of this shape that is written. Version 1 had a trial's figures
 /// and its outcome in two lists.
@@ -38,14 +38,24 @@ pub struct Report {
 }
 
 /// One arm.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArmReport {
     /// Its name.
     pub name: String,
     /// Whether it had to show the target.
     pub control: bool,
-    /// How many trials the plan asks for.
+    /// What its target is, as a key; see [`crate::verdict::target_key`].
+    #[serde(default)]
+    pub target: String,
+    /// How many trials the plan asks for; the most there may be if they go on
+    /// until the verdict is settled.
     pub planned: u32,
+    /// The workloads of its trials, in the job's order.
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// By what its detectors were shown to be armed.
+    #[serde(default)]
+    pub armed: Armed,
     /// Why there is no kernel to try, if it could not be made.
     pub broken: Option<Broken>,
     /// Its kernel, if it could be made.
@@ -83,14 +93,20 @@ impl ArmReport {
         ArmResult {
             name: self.name.clone(),
             control: self.control,
+            target: self.target.clone(),
             planned: self.planned,
+            workloads: self.workloads.clone(),
             broken: self.broken.as_ref().map(|broken| broken.message.clone()),
-            trials: self
-                .trials
-                .iter()
-                .map(|trial| trial.judged.clone())
-                .collect(),
+            trials: self.trials.iter().map(TrialReport::tried).collect(),
+            under_way: Vec::new(),
         }
+    }
+}
+
+impl TrialReport {
+    /// What the verdict is made from.
+    fn tried(&self) -> Tried {
+        Tried::of(&self.workload, self.number, &self.judged)
     }
 }
 

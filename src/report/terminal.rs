@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::model::{ArmReport, Report};
 use crate::outcome::Outcome;
-use crate::verdict::VerdictKind;
+use crate::verdict::{Other, VerdictKind, interval};
 
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// "verdict: fixed   stock 3/3 target (…)   fixed 0/3": the whole run in a line.
+/// "verdict: fixed   stock 3/3 target (…) [44-100 %]   fixed 0/3 [0-56 %]": the whole run in a line.
 #[must_use]
 pub fn verdict_line(report: &Report, style: Style) -> String {
     let colour = match report.verdict.kind {
@@ -64,6 +64,7 @@ pub fn verdict_line(report: &Report, style: Style) -> String {
         if let Some(title) = result.reason(Outcome::Target) {
             let _ = write!(line, " target ({})", printable(title));
         }
+        line.push_str(&range(hits, length(result.trials.len())));
     }
     line
 }
@@ -81,7 +82,12 @@ pub fn human(report: &Report, style: Style) -> String {
         .max()
         .unwrap_or(0);
     for arm in &report.arms {
-        let _ = writeln!(text, "  {:width$}  {}", arm.name, arm_line(arm, style));
+        let _ = writeln!(
+            text,
+            "  {:width$}  {}",
+            arm.name,
+            arm_line(report, arm, style)
+        );
     }
     text.push('\n');
     text.push_str(&grid(&by_workload(report)));
@@ -98,10 +104,11 @@ pub fn human(report: &Report, style: Style) -> String {
     if let Some(chance) = report.verdict.chance {
         let _ = writeln!(
             text,
-            "  chance of such a difference without any effect of the patches: {}",
+            "  chance of such a difference without any effect of the patches: at most {}",
             percent(chance)
         );
     }
+    text.push_str(&others(report));
     let mut known: Vec<(&str, &str)> = report
         .arms
         .iter()
@@ -120,6 +127,50 @@ pub fn human(report: &Report, style: Style) -> String {
         );
     }
     text
+}
+
+/// What fix arms showed besides their targets and does not count against them.
+/// It is for a person to look at.
+fn others(report: &Report) -> String {
+    let mut text = String::new();
+    let confidence = report.verdict.rules.confidence;
+    let shown = report.verdict.others.iter();
+    for other in shown.filter(|other| !other.regressed && !other.open) {
+        let Other { fix, finding, .. } = other;
+        let _ = write!(
+            text,
+            "  {fix} also shows: {} in {}/{} trials of {}{}, ",
+            printable(&finding.title),
+            other.hits,
+            other.trials,
+            printable(&other.workload),
+            range(other.hits, other.trials)
+        );
+        let _ = match &other.control {
+            Some(control) => writeln!(
+                text,
+                "{control} in {}/{}{}: no regression at {confidence}",
+                other.control_hits,
+                other.control_trials,
+                range(other.control_hits, other.control_trials)
+            ),
+            None => writeln!(text, "which no control with its target was tried with"),
+        };
+    }
+    text
+}
+
+/// The 95 % interval of a rate: " [44-100 %]". Nothing without trials.
+fn range(hits: u32, trials: u32) -> String {
+    if trials == 0 {
+        return String::new();
+    }
+    let (low, high) = interval(hits, trials);
+    format!(" [{:.0}-{:.0} %]", low * 100.0, high * 100.0)
+}
+
+fn length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Workloads that a kernel is too old for.
@@ -159,13 +210,14 @@ fn by_workload(report: &Report) -> Vec<Vec<String>> {
     for name in names {
         let mut row = vec![name.clone()];
         for trials in &arms {
-            let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+            let mut counts: BTreeMap<Outcome, u32> = BTreeMap::new();
             for (_, outcome) in trials.iter().filter(|(workload, _)| workload == name) {
                 *counts.entry(*outcome).or_default() += 1;
             }
-            let all: usize = counts.values().sum();
-            let counts = counts.iter();
-            let cells = counts.map(|(outcome, n)| format!("{n}/{all} {}", outcome.name()));
+            let all = counts.values().sum();
+            let cells = counts
+                .iter()
+                .map(|(outcome, &n)| format!("{n}/{all} {}{}", outcome.name(), range(n, all)));
             row.push(cells.collect::<Vec<_>>().join(", "));
         }
         rows.push(row);
@@ -239,7 +291,7 @@ fn coverage(report: &Report) -> String {
     text
 }
 
-fn arm_line(arm: &ArmReport, style: Style) -> String {
+fn arm_line(report: &Report, arm: &ArmReport, style: Style) -> String {
     let result = arm.result();
     let role = if result.control { "control" } else { "       " };
     if let Some(broken) = &arm.broken {
@@ -268,17 +320,22 @@ fn arm_line(arm: &ArmReport, style: Style) -> String {
         if let Some(reason) = result.reason(outcome).filter(|reason| !reason.is_empty()) {
             let _ = write!(part, " ({})", printable(reason));
         }
+        part.push_str(&range(count, length(result.trials.len())));
         parts.push(part);
     }
     if parts.is_empty() {
         parts.push(style.paint("33", "no trial ran"));
-    } else if result.missing() > 0 {
+    } else if result.missing() > 0 && report.verdict.rules.until.is_none() {
         let missing = format!("{} not run", result.missing());
         parts.push(style.paint("33", &missing));
     }
     let mut line = format!("{role}  {}", parts.join(", "));
     if let Some(kernel) = &arm.kernel {
-        let _ = write!(line, "  [{}]", printable(&kernel.release));
+        let _ = write!(line, "  [{}", printable(&kernel.release));
+        if let Some(shown) = arm.armed.name() {
+            let _ = write!(line, ", armed by {shown}");
+        }
+        line.push(']');
     }
     line
 }
@@ -297,15 +354,13 @@ mod tests {
     use crate::host::HostFacts;
     use crate::record::KernelFacts;
     use crate::report::model::{Comparison, Coverage, TrialReport};
-    use crate::verdict::{ArmResult, Judged, judge};
+    use crate::verdict::{ArmResult, Armed, Judged, Rules, Seen, judge};
 
     fn report() -> Report {
         let arm = |name: &str, control, outcome, reason: &str| ArmReport {
             name: name.to_owned(),
             control,
             planned: 3,
-            broken: None,
-            kernel: None,
             trials: ["one", "two", "two"]
                 .map(|workload| TrialReport {
                     workload: workload.to_owned(),
@@ -316,6 +371,7 @@ mod tests {
                         reason: reason.to_owned(),
                         known: vec![],
                         boot: None,
+                        others: vec![],
                     },
                     findings: vec![],
                     seconds: 1.0,
@@ -323,6 +379,7 @@ mod tests {
                     directory: String::new(),
                 })
                 .to_vec(),
+            ..ArmReport::default()
         };
         let arms = vec![
             arm("stock", true, Outcome::Target, "hung \x1b[2J task"),
@@ -334,7 +391,7 @@ mod tests {
             job: "j".to_owned(),
             started: String::new(),
             seconds: 1.0,
-            verdict: judge(&results),
+            verdict: judge(&results, &Rules::default()),
             arms,
             comparison: vec![Comparison {
                 name: "ops/s".to_owned(),
@@ -354,16 +411,17 @@ mod tests {
     fn the_line_has_verdict_counts_and_titles_and_no_escapes_of_a_guest() {
         assert_eq!(
             verdict_line(&report(), Style::Plain),
-            "verdict: fixed   stock 3/3 target (hung \u{fffd}[2J task)   fixed 0/3"
+            "verdict: fixed   stock 3/3 target (hung \u{fffd}[2J task) [44-100 %]   \
+             fixed 0/3 [0-56 %]"
         );
     }
 
     #[test]
     fn workloads_measures_and_counters_have_their_tables() {
         let text = human(&report(), Style::Plain);
-        let expected = "  workload  stock       fixed\n  \
-                        one       1/1 target  1/1 clean\n  \
-                        two       2/2 target  2/2 clean\n\n  \
+        let expected = "  workload  stock                  fixed\n  \
+                        one       1/1 target [21-100 %]  1/1 clean [21-100 %]\n  \
+                        two       2/2 target [34-100 %]  2/2 clean [34-100 %]\n\n  \
                         median of trials  stock  fixed\n  \
                         ops/s             1234   -\n\n  \
                         sites in fixed: 1 of 2 moved\n    \
@@ -377,11 +435,29 @@ mod tests {
         assert!(text.contains("  stock  control  3/3 target"), "{text}");
         assert!(text.contains("  fixed           3/3 clean"), "{text}");
         assert!(text.contains("every control shows the target"), "{text}");
-        assert!(text.contains("5.0 %"), "{text}");
+        assert!(text.contains("at most 1.6 %"), "{text}");
     }
 
     #[test]
-    fn what_a_kernel_is_too_old_for_is_told() {
+    fn what_is_no_regression_is_shown_with_its_rates() {
+        let mut report = report();
+        let mut results: Vec<ArmResult> = report.arms.iter().map(ArmReport::result).collect();
+        results[1].trials[1].outcome = Outcome::Other;
+        let warning = Seen {
+            title: "WARNING in \x1bf".to_owned(),
+            signature: "warning:f".to_owned(),
+        };
+        results[0].trials[1].findings = vec![warning.clone()];
+        results[1].trials[1].findings = vec![warning];
+        report.verdict = judge(&results, &Rules::default());
+        let text = human(&report, Style::Plain);
+        let expected = "  fixed also shows: WARNING in \u{fffd}f in 1/2 trials of two [9-91 %], \
+                        stock in 1/2 [9-91 %]: no regression at 95 %\n";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn what_a_kernel_is_too_old_for_and_how_it_was_armed_is_told() {
         let mut report = report();
         report.arms[1].kernel = Some(KernelFacts {
             release: "6.1.192".to_owned(),
@@ -391,10 +467,12 @@ mod tests {
             patches: Vec::new(),
             left_out: vec!["encrypted-names".to_owned()],
         });
+        report.arms[1].armed = Armed::SelfTest;
         let text = human(&report, Style::Plain);
         assert!(
             text.contains("\n  fixed: 6.1.192 is too old for encrypted-names\n"),
             "{text}"
         );
+        assert!(text.contains("  [6.1.192, armed by self-test]\n"), "{text}");
     }
 }

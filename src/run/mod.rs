@@ -6,18 +6,17 @@ mod build;
 mod executor;
 mod judge;
 mod report;
+mod schedule;
 mod self_test;
 mod shell;
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{StreamExt, TryFutureExt, poll};
+use futures_util::{TryFutureExt, poll};
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 pub use executor::{Executor, trial_of};
 pub use judge::judge_again;
@@ -26,6 +25,7 @@ pub use shell::{ShellError, shell};
 
 use build::{Ready, build_arms};
 use report::{Findings, derive, is_worth_another, judge_one, keep, question};
+use schedule::all_trials;
 
 use crate::context::Context;
 use crate::error::{Error, Exit};
@@ -42,6 +42,7 @@ use crate::testbed::{Setup, Testbed};
 use crate::trace;
 use crate::trial::Request;
 use crate::trial_id::TrialId;
+use crate::verdict::Judged;
 
 /// How often a trial that tells nothing but that the harness failed is repeated.
 const RETRIES: u32 = 2;
@@ -188,72 +189,6 @@ async fn run_trials(
     result
 }
 
-/// Runs every trial of every arm, at most `jobs` at a time, in the arms' order.
-async fn all_trials(
-    bench: &Bench<'_>,
-    first: Ready,
-    mut ready: mpsc::UnboundedReceiver<Ready>,
-) -> Result<(), Error> {
-    // Tokio's semaphore is fair, so trials start in the order they were pushed.
-    let jobs = bench.options.jobs.max(1);
-    let all = u32::try_from(jobs).unwrap_or(u32::MAX);
-    let places = Semaphore::new(jobs);
-    let mut running = FuturesUnordered::new();
-    let mut serial = 0;
-    let mut waiting = vec![first];
-    let mut open = true;
-    if !bench.plan.compare.is_empty() {
-        // A compiler beside it would slow down what is measured.
-        while let Some(more) = ready.recv().await {
-            waiting.push(more);
-        }
-    }
-    loop {
-        for Ready { arm, image, tested } in waiting.drain(..) {
-            let arm = Rc::new(arm);
-            for id in arm.ids() {
-                let Some(planned) = bench.plan.workload(&id.workload) else {
-                    continue;
-                };
-                serial += 1;
-                let hostname = format!("trial-{serial}");
-                let (arm, image, tested) = (Rc::clone(&arm), Rc::clone(&image), Rc::clone(&tested));
-                let places = &places;
-                // What stops a daemon stops it for every trial under way, and
-                // what is measured must not depend on who else is there.
-                let alone = planned.workload.disturbs_others() || bench.plan.measures(&id.workload);
-                let share = if alone { all } else { 1 };
-                running.push(async move {
-                    let _places = places.acquire_many(share).await;
-                    // The first one tests the kernel; the others wait for it.
-                    let test = async || {
-                        if bench.plan.self_test {
-                            self_test::self_test(bench, bench.record, &arm, &image).await?;
-                        }
-                        Ok::<_, Error>(())
-                    };
-                    tested.get_or_try_init(test).await?;
-                    let subject = Subject {
-                        arm: &arm,
-                        image: &image,
-                        planned,
-                        id,
-                    };
-                    one_trial(bench, &subject, &hostname).await
-                });
-            }
-        }
-        tokio::select! {
-            more = ready.recv(), if open => {
-                open = more.is_some();
-                waiting.extend(more);
-            }
-            Some(result) = running.next(), if !running.is_empty() => result?,
-            else => return Ok(()),
-        }
-    }
-}
-
 /// Which trial of which arm.
 struct Subject<'a> {
     arm: &'a Arm,
@@ -263,14 +198,18 @@ struct Subject<'a> {
 }
 
 /// Runs and records one trial, and again if it tells nothing but that the
-/// harness failed.
-async fn one_trial(bench: &Bench<'_>, subject: &Subject<'_>, hostname: &str) -> Result<(), Error> {
+/// harness failed; what it came to, unless the service was lost before.
+async fn one_trial(
+    bench: &Bench<'_>,
+    subject: &Subject<'_>,
+    hostname: &str,
+) -> Result<Option<Judged>, Error> {
     let context = bench.context;
     let question = question(&bench.beginning, subject.arm);
     let mut lost = pin!(bench.testbed.lost());
     if poll!(&mut lost).is_ready() {
         // No further trial would tell anything.
-        return Ok(());
+        return Ok(None);
     }
     loop {
         let (attempt, directory) = bench.record.begin_attempt(&subject.id)?;
@@ -300,10 +239,10 @@ async fn one_trial(bench: &Bench<'_>, subject: &Subject<'_>, hostname: &str) -> 
         context.emit(Event::TrialFinished {
             trial: subject.id.clone(),
             outcome: judged.outcome,
-            reason: judged.reason,
+            reason: judged.reason.clone(),
             elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
-        return Ok(());
+        return Ok(Some(judged));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
 use crate::verdict::{
-    ArmResult, Boot, Judged, Question, decide, is_mute, judge, to_blame, unarmed,
+    ArmResult, Armed, Boot, Judged, Question, decide, is_mute, judge, target_key, to_blame, unarmed,
 };
 
 use super::self_test;
@@ -56,7 +56,7 @@ pub(super) fn derive(
         job: plan.name.clone(),
         started: beginning.started.strftime("%FT%TZ").to_string(),
         seconds,
-        verdict: judge(&results),
+        verdict: judge(&results, &plan.rules),
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
         arms,
@@ -130,6 +130,11 @@ fn judge_arm(
     let arm = arm.without(&left_out.collect::<Vec<_>>());
     let config = record.config(&arm.name)?;
     let unseen = unseen(record, &arm.name, findings)?;
+    let armed = match (&kernel, record.self_test(&arm.name)?) {
+        (_, Some(_)) => Armed::SelfTest,
+        (Some(_), None) if config.is_some() => Armed::Config,
+        _ => Armed::Unknown,
+    };
     let question = question(beginning, &arm);
     let mut trials = Vec::new();
     let mut boots = Vec::new();
@@ -160,8 +165,11 @@ fn judge_arm(
     }
     Ok(JudgedArm {
         report: ArmReport {
+            target: target_key(arm.target.as_ref()),
             planned: arm.planned(),
+            armed,
             broken: record.why_broken(&arm.name)?,
+            workloads: arm.workloads,
             name: arm.name,
             control: arm.control,
             kernel,

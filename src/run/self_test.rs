@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::guest::protocol::Welcome;
 use crate::job::Arm;
 use crate::kernel::KernelImage;
-use crate::record::{Entry, Journal, Record, SelfTest};
+use crate::record::{Entry, Journal, SelfTest};
 use crate::step::{FaultStep, KernelStep};
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start};
 
@@ -68,10 +68,10 @@ fn shows(finding: &Finding, class: Class) -> bool {
 /// kvet itself could not go on.
 pub(super) async fn self_test(
     bench: &Bench<'_>,
-    record: &Record,
     arm: &Arm,
     image: &KernelImage,
 ) -> Result<(), Error> {
+    let record = bench.record;
     let began = Instant::now();
     let mut findings = Vec::new();
     let mut boots = 0;

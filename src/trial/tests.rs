@@ -120,7 +120,12 @@ async fn steps_of_guest_and_host_are_walked_in_order_and_told_in_the_journal() {
     assert_eq!(
         course(&played.journal),
         [
-            "+0 sync", "-0 Done", "+1 pause", "-1 Done", "+2 sync", "-2 Done",
+            "+0 sync",
+            "-0 Done",
+            "+1 pause",
+            "-1 Done",
+            "+2 sync",
+            "-2 Done",
             "+3 umount_all",
             "-3 Done"
         ]

@@ -1,11 +1,15 @@
 //! A job's verdict from its arms' outcomes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::Judged;
-use super::statistics::chance;
+use super::arm::ArmResult;
+use super::evidence::{Evidence, compare};
+use super::regression::{Other, others};
+use super::rules::Rules;
+use super::statistics::{ROUNDING, at_least_rate, chance, holm, unseen_rate};
 use crate::error::Exit;
 use crate::outcome::Outcome;
 
@@ -13,11 +17,13 @@ use crate::outcome::Outcome;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
-    /// The controls showed the target, the other arms did not.
+    /// The controls showed the target, the other arms did not, and that is no
+    /// chance.
     Fixed,
     /// An arm that should be free of it showed the target.
     NotFixed,
-    /// An arm that should be clean showed something no control did.
+    /// An arm that should be clean shows something more often than its control,
+    /// and that is no chance.
     Regressed,
     /// There are only controls, and each showed the target.
     Reproduced,
@@ -49,57 +55,6 @@ impl VerdictKind {
     }
 }
 
-/// One arm's trials, judged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ArmResult {
-    /// The arm's name.
-    pub name: String,
-    /// Whether it had to show the target.
-    pub control: bool,
-    /// How many trials the plan asks for.
-    pub planned: u32,
-    /// Why there is no kernel to try, if it could not be made.
-    pub broken: Option<String>,
-    /// Each trial's outcome, in order.
-    pub trials: Vec<Judged>,
-}
-
-impl ArmResult {
-    /// How many trials had this outcome.
-    #[must_use]
-    pub fn count(&self, outcome: Outcome) -> u32 {
-        let count = self.trials.iter().filter(|t| t.outcome == outcome).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
-    /// Trials that say something about the kernel.
-    #[must_use]
-    pub fn telling(&self) -> u32 {
-        [Outcome::Clean, Outcome::Target, Outcome::Other]
-            .map(|outcome| self.count(outcome))
-            .iter()
-            .sum()
-    }
-
-    /// How many planned trials have no outcome: the run ended before they did.
-    #[must_use]
-    pub fn missing(&self) -> u32 {
-        let ended = u32::try_from(self.trials.len()).unwrap_or(u32::MAX);
-        self.planned.saturating_sub(ended)
-    }
-
-    /// The most frequent reason among the trials with this outcome.
-    #[must_use]
-    pub fn reason(&self, outcome: Outcome) -> Option<&str> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for trial in self.trials.iter().filter(|t| t.outcome == outcome) {
-            *counts.entry(&trial.reason).or_default() += 1;
-        }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(reason, _)| reason)
-    }
-}
-
 /// A job's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -107,105 +62,283 @@ pub struct Verdict {
     pub kind: VerdictKind,
     /// Why, one sentence per fact.
     pub reasons: Vec<String>,
-    /// The probability of such a difference between controls and fixes if the
-    /// patch did nothing; only with both kinds of arms.
+    /// The largest probability of such a difference between any fix and its
+    /// control if that fix did nothing; only if the numbers of trials were fixed
+    /// beforehand and no fix showed the target.
     pub chance: Option<f64>,
+    /// By what rules it was given.
+    #[serde(default)]
+    pub rules: Rules,
+    /// Each fix arm against each control with the same target.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    /// What fix arms showed besides their targets.
+    #[serde(default)]
+    pub others: Vec<Other>,
 }
 
 /// Judges a job. Pure.
 #[must_use]
-pub fn judge(arms: &[ArmResult]) -> Verdict {
-    let (controls, fixes): (Vec<&ArmResult>, Vec<&ArmResult>) =
-        arms.iter().partition(|arm| arm.control);
-    let sum = |arms: &[&ArmResult], count: &dyn Fn(&ArmResult) -> u32| -> u32 {
-        arms.iter().map(|arm| count(arm)).sum()
-    };
-    let hits = |arm: &ArmResult| arm.count(Outcome::Target);
-    let chance = (!controls.is_empty() && !fixes.is_empty()).then(|| {
-        chance(
-            sum(&fixes, &hits),
-            sum(&fixes, &ArmResult::telling),
-            sum(&controls, &hits),
-            sum(&controls, &ArmResult::telling),
-        )
-    });
-    let verdict = |kind, reasons| Verdict {
+pub fn judge(arms: &[ArmResult], rules: &Rules) -> Verdict {
+    let case = Case::of(arms, rules);
+    let (kind, reasons) = case.answer();
+    let chances: Option<Vec<f64>> = case.evidence.iter().map(|one| one.chance).collect();
+    Verdict {
         kind,
         reasons,
-        chance,
-    };
-
-    let unproven: Vec<String> = controls
-        .iter()
-        .filter(|arm| hits(arm) == 0)
-        .map(|arm| {
-            format!(
-                "control {} did not show the target: {}",
-                arm.name,
-                summary(arm)
-            )
-        })
-        .collect();
-
-    // A finding stands, whatever else went wrong.
-    let still: Vec<String> = fixes
-        .iter()
-        .filter(|arm| hits(arm) > 0)
-        .map(|arm| format!("{} still shows the target: {}", arm.name, summary(arm)))
-        .collect();
-    if !still.is_empty() {
-        return verdict(VerdictKind::NotFixed, still);
+        // Every fix must have an effect: the verdict is as sure as the least sure
+        // of them.
+        chance: chances.and_then(|all| all.into_iter().reduce(f64::max)),
+        rules: *rules,
+        evidence: case.evidence,
+        others: case.others,
     }
-    let in_controls: Vec<&str> = controls
-        .iter()
-        .flat_map(|arm| &arm.trials)
-        .filter(|trial| trial.outcome == Outcome::Other)
-        .map(|trial| trial.reason.as_str())
-        .collect();
-    let fresh: Vec<String> = fixes
-        .iter()
-        .flat_map(|arm| arm.trials.iter().map(move |trial| (arm, trial)))
-        .filter(|(_, trial)| {
-            trial.outcome == Outcome::Other && !in_controls.contains(&trial.reason.as_str())
-        })
-        .map(|(arm, trial)| format!("only {} shows: {}", arm.name, trial.reason))
-        .collect();
-    if !fresh.is_empty() && unproven.is_empty() && !controls.is_empty() {
-        return verdict(VerdictKind::Regressed, dedup(fresh));
-    }
-
-    let mut doubts = unproven;
-    if controls.is_empty() {
-        doubts.push("no control ran, so a clean arm proves nothing".to_owned());
-    }
-    for arm in &fixes {
-        if arm.count(Outcome::Clean) < arm.planned.max(1) {
-            doubts.push(format!(
-                "{} is not clean throughout: {}",
-                arm.name,
-                summary(arm)
-            ));
-        }
-    }
-    if !doubts.is_empty() {
-        return verdict(VerdictKind::Inconclusive, doubts);
-    }
-    if fixes.is_empty() {
-        return verdict(
-            VerdictKind::Reproduced,
-            vec!["every control shows the target".to_owned()],
-        );
-    }
-    verdict(
-        VerdictKind::Fixed,
-        vec!["every control shows the target, and no other arm does".to_owned()],
-    )
 }
 
-fn dedup(mut lines: Vec<String>) -> Vec<String> {
-    lines.sort();
-    lines.dedup();
-    lines
+/// All that a verdict is made from.
+struct Case<'a> {
+    rules: &'a Rules,
+    controls: Vec<&'a ArmResult>,
+    fixes: Vec<&'a ArmResult>,
+    evidence: Vec<Evidence>,
+    others: Vec<Other>,
+}
+
+impl<'a> Case<'a> {
+    fn of(arms: &'a [ArmResult], rules: &'a Rules) -> Self {
+        let (controls, fixes): (Vec<&ArmResult>, Vec<&ArmResult>) =
+            arms.iter().partition(|arm| arm.control);
+        let pairs = fixes.iter().flat_map(|fix| {
+            let same = controls.iter().filter(|arm| arm.target == fix.target);
+            same.map(move |control| (*fix, *control))
+        });
+        let evidence = pairs.map(|(fix, control)| compare(fix, control, rules));
+        Self {
+            rules,
+            evidence: evidence.collect(),
+            others: others(arms, rules),
+            controls,
+            fixes,
+        }
+    }
+
+    fn answer(&self) -> (VerdictKind, Vec<String>) {
+        // A finding stands, whatever else went wrong.
+        let still: Vec<String> = self
+            .fixes
+            .iter()
+            .filter(|arm| hits(arm) > 0)
+            .map(|arm| self.still(arm))
+            .collect();
+        if !still.is_empty() {
+            return (VerdictKind::NotFixed, still);
+        }
+        let regressions = self.others.iter().filter(|other| other.regressed);
+        let regressions: Vec<String> = regressions.map(regression).collect();
+        if !regressions.is_empty() {
+            return (VerdictKind::Regressed, regressions);
+        }
+        let doubts = self.doubts();
+        if !doubts.is_empty() {
+            return (VerdictKind::Inconclusive, doubts);
+        }
+        if self.fixes.is_empty() {
+            let reason = "every control shows the target".to_owned();
+            return (VerdictKind::Reproduced, vec![reason]);
+        }
+        let reason = "every control shows the target, and no other arm does".to_owned();
+        (VerdictKind::Fixed, vec![reason])
+    }
+
+    /// That an arm shows the target, how often at least, and whether that is an
+    /// improvement nevertheless.
+    fn still(&self, arm: &ArmResult) -> String {
+        let alpha = self.rules.confidence.alpha();
+        let least = at_least_rate(hits(arm), arm.telling(), alpha);
+        let mut text = format!(
+            "{} still shows the target: {}; in at least {} of its trials",
+            arm.name,
+            summary(arm),
+            percent(least)
+        );
+        // Looking after each trial would make this test worth nothing.
+        let better = self.rules.until.is_none().then(|| {
+            self.against(arm).find(|one| {
+                let (trials, controls) = (one.trials, one.control_trials);
+                chance(one.hits, trials, one.control_hits, controls) <= alpha + ROUNDING
+            })
+        });
+        if let Some(one) = better.flatten() {
+            let _ = write!(
+                text,
+                ", more rarely than {} ({}/{}): an improvement, and no fix",
+                one.control, one.control_hits, one.control_trials
+            );
+        }
+        text
+    }
+
+    fn against(&self, fix: &ArmResult) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(move |one| one.fix == fix.name)
+    }
+
+    /// What stands against the verdict that everything is as it should be.
+    fn doubts(&self) -> Vec<String> {
+        let alpha = self.rules.confidence.alpha();
+        let unproven = self.controls.iter().filter(|arm| hits(arm) == 0);
+        let mut doubts: Vec<String> = unproven
+            .map(|arm| {
+                let mut text = format!(
+                    "control {} did not show the target: {}",
+                    arm.name,
+                    summary(arm)
+                );
+                if arm.telling() > 0 {
+                    let most = percent(unseen_rate(arm.telling(), alpha));
+                    let _ = write!(text, "; its rate may still be {most}");
+                }
+                text
+            })
+            .collect();
+        if self.controls.is_empty() {
+            doubts.push("no control ran, so a clean arm proves nothing".to_owned());
+        }
+        for fix in &self.fixes {
+            if self.rules.until.is_none() && fix.missing() > 0 || fix.count(Outcome::Clean) == 0 {
+                doubts.push(format!("{} is not through: {}", fix.name, summary(fix)));
+            } else if !self.controls.is_empty() && self.against(fix).next().is_none() {
+                doubts.push(format!("no control has the target of {}", fix.name));
+            } else {
+                let open = self.against(fix).filter(|one| !one.settled);
+                doubts.extend(open.filter_map(|one| self.open(fix, one)));
+            }
+            let open = self.others.iter().filter(|other| other.open);
+            doubts.extend(open.filter(|other| other.fix == fix.name).map(|other| {
+                let confidence = self.rules.confidence;
+                format!(
+                    "{}: no regression at {confidence}, and not clean",
+                    sight(other)
+                )
+            }));
+        }
+        if !doubts.is_empty() {
+            doubts.extend(self.settled_alone());
+        }
+        doubts
+    }
+
+    /// Why a fix is not settled against one control, if that is not clear from
+    /// the control alone, and what would settle it.
+    fn open(&self, fix: &ArmResult, one: &Evidence) -> Option<String> {
+        let Evidence { control, .. } = one;
+        let arm = self.controls.iter().find(|arm| arm.name == *control)?;
+        if hits(arm) == 0 {
+            return None;
+        }
+        if self.rules.until.is_none() && arm.missing() > 0 {
+            return Some(format!("{control} is not through: {}", summary(arm)));
+        }
+        let mut text = format!(
+            "{} against {control}: 0/{} against {}/{}",
+            fix.name, one.trials, one.control_hits, one.control_trials
+        );
+        if one.control_trials == 0 || one.trials == 0 {
+            return Some(format!(
+                "{text}: there is no workload that both were tried with"
+            ));
+        }
+        let alpha = self.rules.confidence.alpha();
+        let _ = match one.chance {
+            Some(chance) if chance <= alpha + ROUNDING => write!(
+                text,
+                "; trials of {} that told nothing may have met the target: {}",
+                fix.name,
+                summary(fix)
+            ),
+            Some(chance) => write!(
+                text,
+                " is up to {} likely by chance, at most {} is asked for",
+                percent(chance),
+                percent(alpha)
+            ),
+            None => write!(text, " does not settle it at {}", self.rules.confidence),
+        };
+        if let Some(more) = one.more {
+            let _ = write!(
+                text,
+                "; about {more} more trials of each would settle it, at these rates"
+            );
+        }
+        Some(text)
+    }
+
+    /// Of several fixes, those that are settled whatever the others are: as
+    /// each is told by itself, the level is corrected for their number.
+    fn settled_alone(&self) -> Vec<String> {
+        if self.rules.until.is_some() || self.fixes.len() < 2 {
+            return Vec::new();
+        }
+        let worst = |fix: &&ArmResult| {
+            let chances = self.against(fix).map(|one| match one.chance {
+                Some(chance) if one.settled => chance,
+                _ => 1.0,
+            });
+            chances.reduce(f64::max).unwrap_or(1.0)
+        };
+        let chances: Vec<f64> = self.fixes.iter().map(worst).collect();
+        let corrected = holm(&chances);
+        let alone = self.fixes.iter().zip(corrected);
+        alone
+            .filter(|(_, chance)| *chance <= self.rules.confidence.alpha() + ROUNDING)
+            .map(|(fix, chance)| {
+                format!(
+                    "{} by itself is fixed ({} likely by chance, corrected for {} arms)",
+                    fix.name,
+                    percent(chance),
+                    self.fixes.len()
+                )
+            })
+            .collect()
+    }
+}
+
+fn hits(arm: &ArmResult) -> u32 {
+    arm.count(Outcome::Target)
+}
+
+/// Why the patches are held to have brought it.
+fn regression(other: &Other) -> String {
+    let mut text = sight(other);
+    if other.control_ended_early {
+        text.push_str("; each of these ended at the target, so it may be an old bug behind that");
+    }
+    text
+}
+
+/// "fixed shows WARNING in f in 3/3 trials of w, stock in 0/3".
+fn sight(other: &Other) -> String {
+    let mut text = format!(
+        "{} shows {} in {}/{} trials of {}",
+        other.fix, other.finding.title, other.hits, other.trials, other.workload
+    );
+    let _ = match &other.control {
+        Some(control) => write!(
+            text,
+            ", {control} in {}/{}",
+            other.control_hits, other.control_trials
+        ),
+        None => write!(text, ", which no control was tried with"),
+    };
+    text
+}
+
+/// A probability or a rate, for people.
+fn percent(share: f64) -> String {
+    if share < 0.001 {
+        "less than 0.1 %".to_owned()
+    } else {
+        format!("{:.1} %", share * 100.0)
+    }
 }
 
 /// "2 clean, 1 harness (the cluster's mds.a ended)" or why there is nothing.
@@ -236,98 +369,4 @@ fn summary(arm: &ArmResult) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use Outcome::{Clean, Harness, Other, Target, Unarmed};
-
-    fn arm(name: &str, control: bool, outcomes: &[Outcome]) -> ArmResult {
-        ArmResult {
-            name: name.to_owned(),
-            control,
-            planned: u32::try_from(outcomes.len()).unwrap(),
-            broken: None,
-            trials: outcomes
-                .iter()
-                .map(|&outcome| Judged {
-                    outcome,
-                    reason: outcome.name().to_owned(),
-                    known: Vec::new(),
-                    boot: None,
-                })
-                .collect(),
-        }
-    }
-
-    fn kind(arms: &[ArmResult]) -> VerdictKind {
-        judge(arms).kind
-    }
-
-    #[test]
-    fn fixed_needs_controls_that_failed_and_fixes_that_are_clean() {
-        let stock = arm("stock", true, &[Target; 3]);
-        let fixed = arm("fixed", false, &[Clean; 3]);
-        let verdict = judge(&[stock.clone(), fixed.clone()]);
-        assert_eq!(verdict.kind, VerdictKind::Fixed);
-        assert!((verdict.chance.unwrap() - 0.05).abs() < 1e-9);
-        assert_eq!(kind(&[fixed]), VerdictKind::Inconclusive);
-        assert_eq!(kind(&[stock]), VerdictKind::Reproduced);
-    }
-
-    #[test]
-    fn a_clean_control_makes_it_inconclusive() {
-        let verdict = judge(&[
-            arm("stock", true, &[Clean; 3]),
-            arm("fixed", false, &[Clean; 3]),
-        ]);
-        assert_eq!(verdict.kind, VerdictKind::Inconclusive);
-        assert_eq!(
-            verdict.reasons,
-            ["control stock did not show the target: 3 clean (clean)"]
-        );
-    }
-
-    #[test]
-    fn one_hit_in_a_fix_is_enough_for_not_fixed() {
-        let arms = [
-            arm("stock", true, &[Target; 3]),
-            arm("fixed", false, &[Clean, Harness, Target]),
-        ];
-        assert_eq!(kind(&arms), VerdictKind::NotFixed);
-    }
-
-    #[test]
-    fn a_finding_that_controls_share_is_no_regression() {
-        let stock = arm("stock", true, &[Target, Other]);
-        let fixed = arm("fixed", false, &[Clean, Other]);
-        assert_eq!(kind(&[stock, fixed.clone()]), VerdictKind::Inconclusive);
-        let stock = arm("stock", true, &[Target, Target]);
-        assert_eq!(kind(&[stock, fixed]), VerdictKind::Regressed);
-    }
-
-    #[test]
-    fn trials_that_show_nothing_do_not_count_as_clean() {
-        for silent in [Harness, Unarmed, Outcome::Timeout, Outcome::Workload] {
-            let arms = [
-                arm("stock", true, &[Target; 2]),
-                arm("fixed", false, &[Clean, silent]),
-            ];
-            assert_eq!(kind(&arms), VerdictKind::Inconclusive, "{silent:?}");
-        }
-    }
-
-    #[test]
-    fn an_arm_without_trials_is_not_clean() {
-        let arms = [arm("stock", true, &[Target]), arm("fixed", false, &[])];
-        assert_eq!(kind(&arms), VerdictKind::Inconclusive);
-    }
-
-    #[test]
-    fn an_arm_that_could_not_be_built_is_named() {
-        let mut broken = arm("fixed", false, &[]);
-        broken.planned = 3;
-        broken.broken = Some("it does not compile".to_owned());
-        let verdict = judge(&[arm("stock", true, &[Target; 3]), broken]);
-        assert_eq!(verdict.kind, VerdictKind::Inconclusive);
-        assert!(verdict.reasons[0].contains("it does not compile"));
-    }
-}
+pub(super) mod tests;

@@ -1,13 +1,31 @@
 //! What trials and jobs amount to: pure functions of what was recorded, so
 //! that `kvet judge` can say it again after a rule changed.
+//!
+//! A trial's facts become an outcome by [`decide`]; the outcomes of all arms
+//! become a [`Verdict`] by [`judge`], and [`next`] says which trial would tell
+//! most until there is one. `statistics` and `sequential` have the tests,
+//! `evidence` applies them to a target and `regression` to other findings;
+//! docs/verdict.md explains them.
 
+mod arm;
 mod armed;
 mod boots;
+mod evidence;
 mod job;
+mod next;
 mod outcome;
+mod regression;
+mod rules;
+mod sequential;
 mod statistics;
 
+pub use arm::{ArmResult, Armed, Tried, target_key};
 pub use armed::{is_mute, unarmed};
 pub use boots::{Boot, to_blame};
-pub use job::{ArmResult, Verdict, VerdictKind, judge};
-pub use outcome::{Judged, Question, decide};
+pub use evidence::Evidence;
+pub use job::{Verdict, VerdictKind, judge};
+pub use next::{Next, next};
+pub use outcome::{Judged, Question, Seen, decide};
+pub use regression::Other;
+pub use rules::{BadConfidence, Confidence, Rules};
+pub use statistics::interval;

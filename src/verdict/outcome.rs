@@ -26,6 +26,23 @@ pub struct Question<'a> {
     pub day: Date,
 }
 
+/// A finding of a trial, as it is counted over trials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The name developers know it by.
+    pub title: String,
+    /// Its class and its stack's shape, which is what it is recognised by.
+    pub signature: String,
+}
+
+impl Seen {
+    /// Whether it is the same trouble.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.signature == other.signature
+    }
+}
+
 /// An outcome with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
@@ -39,6 +56,9 @@ pub struct Judged {
     /// more than one boot to tell whether the kernel or the host is to blame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// What was seen besides the target and what is known, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Seen>,
 }
 
 /// Decides a trial's outcome; `unarmed` are the detectors that it needed and did
@@ -59,7 +79,24 @@ pub fn decide(trial: &Trial, question: &Question<'_>, unarmed: &[String]) -> Jud
         reason,
         known: known.iter().map(|finding| finding.title.clone()).collect(),
         boot,
+        others: others(&counted, question.target),
     }
+}
+
+/// Findings that are not the target, each once.
+fn others(counted: &[&Finding], target: Option<&Target>) -> Vec<Seen> {
+    let mut others: Vec<Seen> = Vec::new();
+    for finding in counted {
+        let is_target = target.is_some_and(|target| target.matches(finding));
+        let seen = Seen {
+            title: finding.title.clone(),
+            signature: finding.signature.clone(),
+        };
+        if !is_target && !others.iter().any(|other| other.same(&seen)) {
+            others.push(seen);
+        }
+    }
+    others
 }
 
 fn judge(

@@ -1,4 +1,77 @@
-//! How sure a verdict is.
+//! The exact tests and intervals that verdicts rest on; docs/verdict.md says why
+//! they hold. All sums are finite, nothing is approximated by a normal
+//! distribution but the interval that is only shown.
+
+use std::f64::consts::FRAC_PI_2;
+
+/// Rounding must not decide: 1 in 20 is not above 5 %.
+pub(super) const ROUNDING: f64 = 1e-9;
+
+/// Points of the grid on which the worst rate is looked for.
+const GRID: u32 = 512;
+
+/// Rates from 0 to 1, both ends left out, closer together near the ends, where
+/// probabilities change fastest.
+pub(super) fn rates(points: u32) -> impl Iterator<Item = f64> {
+    (1..points).map(move |i| {
+        let angle = FRAC_PI_2 * f64::from(i) / f64::from(points);
+        angle.sin().powi(2)
+    })
+}
+
+/// How likely a control shows its target in at least `hits` of `trials`, and then
+/// a fix in none of `clean`, if the fix does nothing, so that both have the same
+/// rate: the largest probability over all rates, between 0 and 1.
+///
+/// `clean` need not be whole: trials of several workloads, each with a rate of
+/// its own, count together with `clean / trials` the smallest ratio among them.
+#[must_use]
+pub(super) fn chance_of_fix(hits: u32, trials: u32, clean: f64) -> f64 {
+    if hits == 0 || clean <= 0.0 {
+        return 1.0;
+    }
+    let at = |rate: f64| at_least(trials, hits, rate) * (1.0 - rate).powf(clean);
+    worst(at)
+}
+
+/// How likely, at worst over all rates, findings of one signature are at least
+/// as one-sided as `hits` in `trials` against `control_hits` in
+/// `control_trials`, if both have the same rate and the signature was seen at
+/// all. Ordered by Fisher's test (Boschloo's test), between 0 and 1.
+#[must_use]
+pub(super) fn chance_of_regression(
+    hits: u32,
+    trials: u32,
+    control_hits: u32,
+    control_trials: u32,
+) -> f64 {
+    if hits == 0 || control_trials == 0 {
+        return 1.0;
+    }
+    let seen = chance(control_hits, control_trials, hits, trials) + ROUNDING;
+    // For each number of hits in the control, the fewest in the fix that are as
+    // one-sided as what was seen.
+    let fewest: Vec<Option<u32>> = (0..=control_trials)
+        .map(|of_control| {
+            let as_extreme =
+                |of_fix: &u32| chance(of_control, control_trials, *of_fix, trials) <= seen;
+            (1..=trials).find(as_extreme)
+        })
+        .collect();
+    let at = |rate: f64| {
+        let (of_control, of_fix) = (
+            Binomial::of(control_trials, rate),
+            Binomial::of(trials, rate),
+        );
+        let pairs = of_control.probabilities.iter().zip(&fewest);
+        let region: f64 = pairs
+            .filter_map(|(probability, fewest)| Some(probability * of_fix.at_least((*fewest)?)))
+            .sum();
+        let all = f64::from(trials + control_trials);
+        region / -(all * (-rate).ln_1p()).exp_m1()
+    };
+    worst(at)
+}
 
 /// Fisher's exact test, one-sided: the probability to see at most `hits` target
 /// trials among `trials` of the fix, if the fix changed nothing and the
@@ -11,22 +84,149 @@ pub(super) fn chance(hits: u32, trials: u32, control_hits: u32, control_trials: 
     if all == 0 {
         return 1.0;
     }
-    let ways = |n: u32, k: u32| -> f64 { ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k) };
-    let total = ways(all, all_hits);
+    let total = ln_ways(all, all_hits);
     let least = all_hits.saturating_sub(control_trials);
     (least..=hits.min(all_hits))
-        .map(|k| (ways(trials, k) + ways(control_trials, all_hits - k) - total).exp())
+        .map(|k| (ln_ways(trials, k) + ln_ways(control_trials, all_hits - k) - total).exp())
         .sum::<f64>()
         .min(1.0)
 }
 
-fn ln_factorial(n: u32) -> f64 {
-    (2..=n).map(|k| f64::from(k).ln()).sum()
+/// The 95 % interval of a rate after Wilson: the rates, from 0 to 1, that
+/// `hits` of `trials` do not speak against. All rates if there was no trial.
+#[must_use]
+pub fn interval(hits: u32, trials: u32) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
+    if trials == 0 {
+        return (0.0, 1.0);
+    }
+    let n = f64::from(trials);
+    let rate = f64::from(hits) / n;
+    let scale = 1.0 + Z * Z / n;
+    let middle = (rate + Z * Z / (2.0 * n)) / scale;
+    let half = Z / scale * (rate * (1.0 - rate) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((middle - half).max(0.0), (middle + half).min(1.0))
+}
+
+/// The lowest rate that `hits` of `trials` leave, with an error of `alpha` at
+/// most: Clopper and Pearson's one-sided bound.
+#[must_use]
+pub(super) fn at_least_rate(hits: u32, trials: u32, alpha: f64) -> f64 {
+    if hits == 0 {
+        return 0.0;
+    }
+    root(|rate| at_least(trials, hits, rate) > alpha)
+}
+
+/// The highest rate that so many trials without a hit leave, likewise.
+#[must_use]
+pub(super) fn unseen_rate(trials: u32, alpha: f64) -> f64 {
+    1.0 - alpha.powf(1.0 / f64::from(trials))
+}
+
+/// Holm's step-down correction of several p-values: each can be compared with
+/// the level alone, and the chance that any is wrong stays below that.
+#[must_use]
+pub(super) fn holm(chances: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..chances.len()).collect();
+    order.sort_by(|&a, &b| chances[a].total_cmp(&chances[b]));
+    let mut corrected = vec![1.0; chances.len()];
+    let (mut left, mut largest) = (chances.len(), 0.0_f64);
+    for index in order {
+        let times = u32::try_from(left).map_or(f64::MAX, f64::from);
+        largest = largest.max((chances[index] * times).min(1.0));
+        corrected[index] = largest;
+        left -= 1;
+    }
+    corrected
+}
+
+/// Where a condition that holds from some rate on begins to.
+fn root(holds: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    f64::midpoint(low, high)
+}
+
+/// The largest value over all rates: the best of a grid, then closer around it.
+fn worst(at: impl Fn(f64) -> f64) -> f64 {
+    let mut best = (0.5, 0.0);
+    for rate in rates(GRID) {
+        let value = at(rate);
+        if value > best.1 {
+            best = (rate, value);
+        }
+    }
+    let width = FRAC_PI_2 / f64::from(GRID);
+    let (mut low, mut high) = (
+        (best.0 - width).max(1e-12),
+        (best.0 + width).min(1.0 - 1e-12),
+    );
+    for _ in 0..40 {
+        let third = (high - low) / 3.0;
+        if at(low + third) < at(high - third) {
+            low += third;
+        } else {
+            high -= third;
+        }
+    }
+    let worst = at(f64::midpoint(low, high)).max(best.1).min(1.0);
+    // Digits that no other machine's logarithms need to have.
+    (worst / ROUNDING).round() * ROUNDING
+}
+
+/// The probability of at least `hits` in `trials` at this rate.
+fn at_least(trials: u32, hits: u32, rate: f64) -> f64 {
+    Binomial::of(trials, rate).at_least(hits)
+}
+
+/// A binomial distribution, number by number.
+struct Binomial {
+    probabilities: Vec<f64>,
+}
+
+impl Binomial {
+    fn of(trials: u32, rate: f64) -> Self {
+        let (hit, miss) = (rate.ln(), (-rate).ln_1p());
+        let mut ways = 0.0;
+        let mut probabilities = Vec::new();
+        for hits in 0..=trials {
+            let misses = f64::from(trials - hits);
+            // 0 times minus infinity is 0 here: nothing of what cannot be.
+            let part = |n: f64, ln: f64| if n == 0.0 { 0.0 } else { n * ln };
+            probabilities.push((ways + part(f64::from(hits), hit) + part(misses, miss)).exp());
+            ways += misses.ln() - f64::from(hits + 1).ln();
+        }
+        Self { probabilities }
+    }
+
+    fn at_least(&self, hits: u32) -> f64 {
+        let from = usize::try_from(hits).unwrap_or(usize::MAX);
+        self.probabilities.iter().skip(from).sum()
+    }
+}
+
+fn ln_ways(n: u32, k: u32) -> f64 {
+    let k = k.min(n.saturating_sub(k));
+    (1..=k)
+        .map(|i| f64::from(n - k + i).ln() - f64::from(i).ln())
+        .sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::chance;
+    use super::*;
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-4
+    }
 
     #[test]
     fn known_tables() {
@@ -38,5 +238,93 @@ mod tests {
         // 1 of 10 against 9 of 10: (1 + 100) / C(20,10), by hand.
         let ways = 10.0 * 10.0 + 1.0;
         assert!((chance(1, 10, 9, 10) - ways / 184_756.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_fix_s_chance_is_that_of_the_worst_rate() {
+        // rate^3 (1 - rate)^3 is largest at 1/2.
+        assert!(near(chance_of_fix(3, 3, 3.0), 1.0 / 64.0));
+        // rate (1 - rate) likewise, rate^2 (1 - rate)^3 at 2/5.
+        assert!(near(chance_of_fix(1, 1, 1.0), 0.25));
+        assert!(near(
+            chance_of_fix(2, 2, 3.0),
+            0.4_f64.powi(2) * 0.6_f64.powi(3)
+        ));
+        assert!(chance_of_fix(1, 3, 3.0) > 0.2);
+        assert!((chance_of_fix(0, 3, 3.0) - 1.0).abs() < 1e-12);
+        assert!((chance_of_fix(3, 3, 0.0) - 1.0).abs() < 1e-12);
+    }
+
+    /// Workloads with rates of their own are covered by the formula for one
+    /// rate only if leaving some of the control's trials without any chance to
+    /// hit does not make it worse.
+    #[test]
+    fn trials_that_cannot_hit_make_no_worse_case() {
+        for ratio in [0.2, 0.5, 1.0, 1.7, 4.0] {
+            for hits in 1..=4 {
+                let mut earlier = 0.0;
+                for trials in hits..=20 {
+                    let chance = chance_of_fix(hits, trials, ratio * f64::from(trials));
+                    assert!(chance >= earlier - 1e-6, "{hits}/{trials} at {ratio}");
+                    earlier = chance;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_regression_needs_more_than_one_finding() {
+        assert!(chance_of_regression(1, 20, 0, 3) > 0.8);
+        assert!(chance_of_regression(3, 3, 0, 3) < 0.0167);
+        assert!(chance_of_regression(20, 20, 1, 20) < 0.001);
+        assert!(chance_of_regression(10, 20, 10, 20) > 0.3);
+        assert!((chance_of_regression(3, 3, 0, 0) - 1.0).abs() < 1e-12);
+    }
+
+    /// At every rate, what the test calls a regression at 5 % is no more
+    /// frequent than 5 % of the cases in which the signature was seen.
+    #[test]
+    fn false_regressions_stay_below_their_level_at_every_rate() {
+        let (fix, control) = (12, 7);
+        let called: Vec<(u32, u32)> = (0..=control)
+            .flat_map(|of_control| (0..=fix).map(move |of_fix| (of_control, of_fix)))
+            .filter(|&(of_control, of_fix)| {
+                chance_of_regression(of_fix, fix, of_control, control) <= 0.05
+            })
+            .collect();
+        assert!(!called.is_empty());
+        for rate in rates(100) {
+            let (c, f) = (Binomial::of(control, rate), Binomial::of(fix, rate));
+            let wrong: f64 = called
+                .iter()
+                .map(|&(a, b)| c.probabilities[a as usize] * f.probabilities[b as usize])
+                .sum();
+            assert!(
+                wrong <= 0.05 * (1.0 - (1.0 - rate).powi(19)) + 1e-9,
+                "{rate}"
+            );
+        }
+    }
+
+    #[test]
+    fn intervals_have_the_values_that_tables_have() {
+        let (low, high) = interval(3, 3);
+        assert!(near(low, 0.4385) && near(high, 1.0));
+        let (low, high) = interval(1, 20);
+        assert!(near(low, 0.0089) && near(high, 0.2361), "{low} {high}");
+        assert_eq!(interval(0, 0), (0.0, 1.0));
+        assert!(near(at_least_rate(3, 3, 0.05), 0.05_f64.cbrt()));
+        assert!(near(at_least_rate(1, 3, 0.05), 1.0 - 0.95_f64.cbrt()));
+        assert!(near(unseen_rate(3, 0.05), 1.0 - 0.05_f64.cbrt()));
+    }
+
+    #[test]
+    fn holm_corrects_step_by_step() {
+        let corrected = holm(&[0.04, 0.01, 0.03]);
+        assert!(near(corrected[1], 0.03) && near(corrected[2], 0.06));
+        assert!(
+            near(corrected[0], 0.06),
+            "it never falls below a smaller one"
+        );
     }
 }

@@ -9,6 +9,10 @@ use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
 use crate::step::ProgramStep;
 
 /// Does what a step says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the agent starts what runs in its guest"
+)]
 pub(super) fn carry_out(guest: &Guest, step: &ProgramStep) -> Result<StepReport, StepFailure> {
     match step {
         ProgramStep::Exec { program, args } => {
