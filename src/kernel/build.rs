@@ -294,6 +294,7 @@ async fn make(
     .await?;
     // make came to its own end: what it left is whole.
     objects.unmark()?;
+    configured.patched.worktree.used()?;
     let written = written.and_then(|()| file.flush());
     let subject = subject(&configured.patched.tree, &configured.patched.series);
     if !status.success() {

@@ -116,18 +116,19 @@ pub async fn configure(
             .knows(symbol)
     });
     let key = super::build::key(&patched.tree, &patched.series, fragments, &compiler);
-    // By the fragments' text and not by the final config: arms whose patches
+    // By the line, so that what follows from one tree serves the next; by the
+    // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.
     let place = Key::of(
-        [patched.tree.key.as_str(), &compiler]
+        [patched.tree.line.as_str(), &compiler]
             .into_iter()
             .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
     );
-    let objects = ObjectDirectory::open(store, &place).await?;
+    let objects = ObjectDirectory::open(store, &place, patched.worktree.generation()).await?;
     let asked = text_of(&wanted);
     let path = objects.join(".config");
     let stamp = objects.join("kvet-configured");
-    let decided_by = decided_by(&patched, &place, &asked)?;
+    let decided_by = decided_by(context, &patched, &place, &asked).await?;
     let known = std::fs::read_to_string(&stamp).unwrap_or_default();
     let cached = known == decided_by.as_str() && path.exists();
     if !cached {
@@ -135,6 +136,7 @@ pub async fn configure(
         write_atomic(&stamp, b"")?;
         let asked_path = objects.join("kvet-asked.config");
         write_atomic(&asked_path, asked.as_bytes())?;
+        objects.mark()?;
         for target in ["allnoconfig", "olddefconfig"] {
             let mut make = objects.make(&patched.path).arg("-s");
             if target == "allnoconfig" {
@@ -142,6 +144,7 @@ pub async fn configure(
             }
             make.arg(target).run(&context.cancel).await?;
         }
+        objects.unmark()?;
         write_atomic(&stamp, decided_by.as_str().as_bytes())?;
     }
     let config = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
@@ -174,31 +177,23 @@ pub async fn configure(
     })
 }
 
-/// Everything a final configuration follows from: two arms of one source that
+/// The files of a tree that a configuration follows from.
+const DECIDE: &[&str] = &[":(glob)**/Kconfig*", ":(glob)**/Makefile", "scripts"];
+
+/// Everything a final configuration follows from: two arms of one line that
 /// agree on it have the same one, and Kconfig's seconds are spent once.
-fn decided_by(patched: &PatchedTree, place: &Key, asked: &str) -> Result<Key, ConfigError> {
-    let mut parts = vec![
-        place.as_str().as_bytes().to_vec(),
-        asked.as_bytes().to_vec(),
-    ];
-    for path in &patched.touched {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let decides =
-            name.starts_with("Kconfig") || name == "Makefile" || path.starts_with("scripts");
-        if !decides {
-            continue;
-        }
-        let file = patched.path.join(path);
-        // A file that the series remove is as telling as one they write.
-        let content = if file.exists() {
-            std::fs::read(&file).map_err(io_error("read", &file))?
-        } else {
-            Vec::new()
-        };
-        parts.push(path.to_string_lossy().into_owned().into_bytes());
-        parts.push(content);
-    }
-    Ok(Key::of(parts))
+async fn decided_by(
+    context: &Context,
+    patched: &PatchedTree,
+    place: &Key,
+    asked: &str,
+) -> Result<Key, ConfigError> {
+    let files = patched.worktree.listing(context, DECIDE).await?;
+    Ok(Key::of([
+        place.as_str().as_bytes(),
+        asked.as_bytes(),
+        &files,
+    ]))
 }
 
 impl Configured {

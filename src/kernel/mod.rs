@@ -12,6 +12,7 @@ mod object_directory;
 pub mod patch;
 mod prepare;
 mod progress;
+mod repository;
 pub mod series;
 pub mod source;
 pub mod toolchain;

@@ -158,12 +158,17 @@ fn extract(reader: impl Read, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Archives hold their tree in one top directory of any name.
+/// Archives hold their tree in one top directory of any name. A symbolic link
+/// is not one: what it leads to is not the archive's.
 fn only_directory(parent: &Path) -> io::Result<PathBuf> {
     let mut found = None;
     for entry in std::fs::read_dir(parent)? {
-        let path = entry?.path();
-        if path.is_dir() && found.replace(path).is_some() {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            return Err(invalid("its top entry is a symbolic link"));
+        }
+        if kind.is_dir() && found.replace(entry.path()).is_some() {
             return Err(invalid("it holds more than one top directory"));
         }
     }

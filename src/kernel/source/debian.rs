@@ -110,7 +110,7 @@ pub(super) async fn fetch(
     let known = recall(&answer);
     if let Some((resolved, fresh)) = &known
         && (*fresh || version.is_some())
-        && let Some(tree) = stored(store, &key(package, &resolved.version))
+        && let Some(tree) = stored(context, store, &key(package, &resolved.version)).await?
     {
         return Ok((tree, true));
     }
@@ -122,24 +122,26 @@ pub(super) async fn fetch(
     let (config, offer) = match (found, known) {
         (Ok(found), _) => found,
         // Without a network yesterday's newest still serves.
-        (Err(error), Some((resolved, _)))
-            if !matches!(error, SourceError::Interrupted)
-                && stored(store, &key(package, &resolved.version)).is_some() =>
-        {
-            let tree_key = key(package, &resolved.version);
+        (Err(error @ SourceError::Interrupted), _) | (Err(error), None) => return Err(error),
+        (Err(error), Some((resolved, _))) => {
+            let key = key(package, &resolved.version);
+            let Some(tree) = stored(context, store, &key).await? else {
+                return Err(error);
+            };
             context.emit(Event::Warning(format!(
                 "{error}; going on with {package} {} from the cache",
                 resolved.version
             )));
-            return Ok((finished(store, &tree_key, package)?, true));
+            return Ok((tree, true));
         }
-        (Err(error), _) => return Err(error),
     };
     let key = key(package, &offer.version);
     let origin = format!(
         "{package} {} from {} (checked by apt against Debian's signed lists)",
         offer.version, offer.place
     );
+    // All versions of the package.
+    let line = Key::of(["debian", package]);
     let entry = store
         .fill(KIND, key.as_str(), async |path: PathBuf| {
             let download = path.join("download");
@@ -149,7 +151,7 @@ pub(super) async fn fetch(
                 .await?;
             archive::unpack(&package, &path.join(TREE), progress, &context.cancel).await?;
             std::fs::remove_dir_all(&download).map_err(io_error("remove", &download))?;
-            seal(&path, &origin)
+            seal(context, store, |_| line, &path, &origin).await
         })
         .await?;
     write_json(
@@ -158,7 +160,7 @@ pub(super) async fn fetch(
             version: offer.version,
         },
     )?;
-    Ok((finished(store, &key, &origin)?, entry.cached))
+    Ok((finished(context, store, &key, &origin).await?, entry.cached))
 }
 
 fn key(package: &str, version: &str) -> Key {

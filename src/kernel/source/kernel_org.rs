@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::http::{Downloader, KEYRING_VARIABLE, Network};
-use super::{KIND, SourceError, TREE, Tree, archive, finished, seal, stored};
+use super::{KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored};
 use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::progress::Progress;
@@ -23,7 +23,7 @@ pub(super) async fn release(
     version: &KernelVersion,
 ) -> Result<(Tree, bool), SourceError> {
     let key = Key::of(["kernel.org", &version.to_string()]);
-    if let Some(tree) = stored(store, &key) {
+    if let Some(tree) = stored(context, store, &key).await? {
         return Ok((tree, true));
     }
     let file = format!("linux-{version}.tar.xz");
@@ -37,6 +37,7 @@ pub(super) async fn release(
         .collect();
     let origin = format!("{file} from kernel.org (SHA-256 as in {LIST}, {checked})");
     let download = Download {
+        line: "kernel.org",
         urls,
         digest,
         file,
@@ -55,11 +56,12 @@ pub(super) async fn archive(
     sha256: &str,
 ) -> Result<(Tree, bool), SourceError> {
     let key = Key::of(["archive", sha256]);
-    if let Some(tree) = stored(store, &key) {
+    if let Some(tree) = stored(context, store, &key).await? {
         return Ok((tree, true));
     }
     let downloader = Downloader::new(context, network, progress)?;
     let download = Download {
+        line: "archive",
         urls: vec![url.to_owned()],
         digest: sha256.to_owned(),
         file: format!("{sha256}.archive"),
@@ -69,6 +71,8 @@ pub(super) async fn archive(
 }
 
 struct Download {
+    /// What its line is called, before the series of releases.
+    line: &'static str,
     urls: Vec<String>,
     digest: String,
     file: String,
@@ -94,10 +98,14 @@ async fn fill(
                 archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
             std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
             unpacked?;
-            seal(&path, &download.origin)
+            let line = |version: &_| Key::of([download.line, &release_series(version)]);
+            seal(context, store, line, &path, &download.origin).await
         })
         .await?;
-    Ok((finished(store, key, &download.origin)?, entry.cached))
+    Ok((
+        finished(context, store, key, &download.origin).await?,
+        entry.cached,
+    ))
 }
 
 /// The digest of a file as the first mirror with a list has it, and how far
