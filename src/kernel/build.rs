@@ -13,11 +13,8 @@ use thiserror::Error;
 
 use super::build_log::BuildLog;
 use super::config::Configured;
-use super::fragment::Fragment;
 use super::patch::subject;
 use super::progress::Progress;
-use super::series::SelectedSeries;
-use super::source::Tree;
 use super::used;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
@@ -27,10 +24,6 @@ use crate::store::{InUse, Key, Store, StoreError, io_error, write_json};
 
 const KIND: &str = "builds";
 const RECORD: &str = "build.json";
-
-/// Part of every build's key; changes when what is built from the same inputs
-/// changes.
-const RECIPE: &str = "kvet build 1";
 
 /// The files kept of a build: their names in the cache and in make's directory.
 const KEPT: &[(&str, &str)] = &[
@@ -145,31 +138,6 @@ impl Fault for BuildError {
             Self::Process(error) => error.exit(),
         }
     }
-}
-
-/// The key of the kernel that these inputs make.
-pub(super) fn key(
-    tree: &Tree,
-    series: &[SelectedSeries],
-    fragments: &[Fragment],
-    compiler: &str,
-) -> Key {
-    let mut parts: Vec<&[u8]> = vec![
-        RECIPE.as_bytes(),
-        tree.key.as_str().as_bytes(),
-        compiler.as_bytes(),
-    ];
-    for one in series {
-        parts.push(b"series");
-        parts.extend(one.needs.iter().map(String::as_bytes));
-        for patch in &one.patches {
-            parts.extend([b"patch".as_slice(), &patch.content]);
-        }
-    }
-    for fragment in fragments {
-        parts.extend([b"fragment".as_slice(), fragment.text.as_bytes()]);
-    }
-    Key::of(parts)
 }
 
 /// The kernel of this key, if it was built before.

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::fragment::{Ask, Fragment, asks};
 use super::kconfig::{Kconfig, Values, values};
+use super::key::build_key;
 use super::object_directory::ObjectDirectory;
 use super::patch::{PatchedTree, subject};
 use super::progress::Progress;
@@ -115,7 +116,7 @@ pub async fn configure(
             .get_or_insert_with(|| Kconfig::read(&patched.path))
             .knows(symbol)
     });
-    let key = super::build::key(&patched.tree, &patched.series, fragments, &compiler);
+    let key = build_key(&patched.tree, &patched.series, fragments, &compiler);
     // By the line, so that what follows from one tree serves the next; by the
     // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.

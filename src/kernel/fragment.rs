@@ -132,11 +132,14 @@ impl Fragment {
         if !path.is_file() {
             return Err(unknown(fragments, name));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| FragmentError::Unreadable {
-            path,
-            reason: error.to_string(),
-        })?;
-        Self::parse(name, &text)
+        Self::parse(name, &text_at(&path)?)
+    }
+
+    /// Reads the fragment in a file; its name is the file's.
+    pub fn read(path: &Path) -> Result<Self, FragmentError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".config").unwrap_or(&name);
+        Self::parse(name, &text_at(path)?)
     }
 
     /// Reads a fragment's text.
@@ -174,6 +177,13 @@ impl Fragment {
             asks,
         })
     }
+}
+
+fn text_at(path: &Path) -> Result<String, FragmentError> {
+    std::fs::read_to_string(path).map_err(|error| FragmentError::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 impl Condition {

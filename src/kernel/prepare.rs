@@ -3,6 +3,7 @@
 use super::build::{self, KernelImage, build};
 use super::config::{ConfigError, configure};
 use super::fragment::Fragment;
+use super::key::build_key;
 use super::patch::{patch, subject};
 use super::progress::Progress;
 use super::series::SelectedSeries;
@@ -24,7 +25,7 @@ pub async fn stored(
     let compiler = toolchain::compiler(context)
         .await
         .map_err(ConfigError::from)?;
-    let key = build::key(tree, series, fragments, &compiler);
+    let key = build_key(tree, series, fragments, &compiler);
     Ok(build::stored(store, &key))
 }
 

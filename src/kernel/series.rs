@@ -341,18 +341,37 @@ fn select_one(
     if topic.join(DESCRIPTION).is_file() {
         return Series::load(&topic)?.select(version);
     }
-    let loose = job.join(name);
-    let files = if loose.is_dir() {
-        patches_in(&loose)?
-    } else if loose.is_file() {
-        vec![loose]
-    } else {
+    let path = job.join(name);
+    if !path.exists() {
         return Err(unknown(topics, name));
+    }
+    loose(&path, job, name)
+}
+
+/// What is at this path, for a kernel of this version: a topic, a directory of
+/// patches, or a patch file.
+pub(super) fn select_at(
+    path: &Path,
+    version: &KernelVersion,
+) -> Result<SelectedSeries, SeriesError> {
+    if path.join(DESCRIPTION).is_file() {
+        return Series::load(path)?.select(version);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    loose(path, path.parent().unwrap_or(path), &name)
+}
+
+/// A patch file or a directory of them, with names relative to `base`.
+fn loose(path: &Path, base: &Path, name: &str) -> Result<SelectedSeries, SeriesError> {
+    let files = if path.is_dir() {
+        patches_in(path)?
+    } else {
+        vec![path.to_owned()]
     };
     let patches = files
         .into_iter()
         .map(|path| {
-            let shown = path.strip_prefix(job).unwrap_or(&path);
+            let shown = path.strip_prefix(base).unwrap_or(&path);
             read_patch(shown.display().to_string(), path.clone())
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::job::{Arm, Plan};
-use crate::kernel::{self, Fragment, KernelImage, KernelVersion};
+use crate::kernel::{self, KernelImage, KernelVersion};
 use crate::record::{Broken, KernelFacts, Record};
 use crate::store::Store;
 
@@ -68,32 +68,7 @@ pub(crate) async fn kernel(
     store: &Store,
     arm: &Arm,
 ) -> Result<(KernelImage, KernelVersion), Error> {
-    let tree = kernel::fetch(context, store, &arm.source).await?;
-    let mut series = Vec::new();
-    for path in &arm.patches {
-        let (directory, name) = split(path);
-        series.extend(kernel::select(
-            directory,
-            directory,
-            &[name],
-            &tree.version,
-        )?);
-    }
-    kernel::leave_to_first(&mut series);
-    let mut fragments = Vec::new();
-    for path in &arm.fragments {
-        let (directory, name) = split(path);
-        let name = name.strip_suffix(".config").unwrap_or(&name);
-        fragments.push(Fragment::find(directory, directory, name)?);
-    }
-    let image = kernel::prepare(context, store, &tree, &series, &fragments, 0).await?;
-    Ok((image, tree.version))
-}
-
-fn split(path: &std::path::Path) -> (&std::path::Path, String) {
-    let directory = path.parent().unwrap_or(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    (directory, name.into_owned())
+    kernel::make(context, store, &arm.recipe).await
 }
 
 fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
