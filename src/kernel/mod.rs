@@ -20,7 +20,7 @@ pub mod source;
 pub mod toolchain;
 mod worktree;
 
-pub use crate::version::{self, KernelVersion};
+pub use crate::version::{self, KernelVersion, VersionRange};
 pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
 pub use config::{ConfigError, Configured, configure};
 pub use fragment::{Fragment, FragmentError};

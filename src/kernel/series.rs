@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::version::KernelVersion;
+use super::version::{KernelVersion, VersionRange};
 use crate::error::{Exit, Fault};
 
 /// No patch file is larger; the largest stable releases are a tenth of it.
@@ -86,19 +86,10 @@ pub struct Shared {
 }
 
 impl Range {
-    fn serves(&self, version: &KernelVersion) -> bool {
-        let at = version.numbers();
-        self.from.numbers() <= at
-            && self
-                .before
-                .as_ref()
-                .is_none_or(|before| at < before.numbers())
-    }
-
-    fn text(&self) -> String {
-        match &self.before {
-            Some(before) => format!("{} to before {before}", self.from),
-            None => format!("{} and later", self.from),
+    fn versions(&self) -> VersionRange {
+        VersionRange {
+            from: Some(self.from.clone()),
+            before: self.before.clone(),
         }
     }
 }
@@ -261,14 +252,14 @@ impl Series {
     fn range(&self, version: &KernelVersion) -> Result<&Range, SeriesError> {
         self.ranges
             .iter()
-            .find(|range| range.serves(version))
+            .find(|range| range.versions().holds(version))
             .ok_or_else(|| SeriesError::NoRange {
                 topic: self.topic.clone(),
                 version: version.to_string(),
                 ranges: self
                     .ranges
                     .iter()
-                    .map(Range::text)
+                    .map(|range| range.versions().to_string())
                     .collect::<Vec<_>>()
                     .join("; "),
                 description: self.directory.join(DESCRIPTION),
