@@ -6,7 +6,9 @@
 //! not copied; nothing is ever written to it. Nothing here asks for a user's
 //! git configuration, except fetching, which needs their credentials.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
@@ -26,6 +28,8 @@ pub(super) const ONE_PACK: [&str; 4] =
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
     path: PathBuf,
+    /// The object store of a user's repository that is read as well.
+    borrowed: Option<PathBuf>,
     _in_use: Option<InUse>,
 }
 
@@ -40,6 +44,7 @@ impl Repository {
     pub(super) fn existing(store: &Store, line: &Key) -> Option<Self> {
         let path = store.get(KIND, &name(line))?;
         Some(Self {
+            borrowed: None,
             _in_use: InUse::of(&path),
             path,
         })
@@ -60,6 +65,7 @@ impl Repository {
             () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
         };
         let repository = Self {
+            borrowed: None,
             _in_use: None,
             path,
         };
@@ -124,7 +130,7 @@ impl Repository {
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OBJECT_DIRECTORY", self.path.join("objects"))
-            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.alternates())
             .env("GIT_NAMESPACE", "")
             .args(["-c", "gc.auto=0", "-c", "core.fsync=none"])
             .arg("--git-dir")
@@ -141,17 +147,30 @@ impl Repository {
             .directory(tree)
     }
 
-    /// Borrows what the object store of a user's repository holds.
-    pub(super) fn borrow_from(&self, objects: &Path) -> Result<(), StoreError> {
-        let path = self.path.join("objects/info/alternates");
-        let line = format!("{}\n", objects.display());
-        if std::fs::read(&path).ok().as_deref() == Some(line.as_bytes()) {
-            return Ok(());
+    /// The same with what the object store of a user's repository holds, which
+    /// is only read.
+    pub(super) fn borrowing(self, objects: PathBuf) -> Self {
+        Self {
+            borrowed: Some(objects),
+            ..self
         }
-        if let Some(info) = path.parent() {
-            std::fs::create_dir_all(info).map_err(io_error("create", info))?;
+    }
+
+    /// The value of git's variable: a list with colons, so that a path with one
+    /// is quoted.
+    fn alternates(&self) -> OsString {
+        let Some(path) = &self.borrowed else {
+            return OsString::new();
+        };
+        let mut quoted = vec![b'"'];
+        for &byte in path.as_os_str().as_bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(byte);
         }
-        write_atomic(&path, line.as_bytes())
+        quoted.push(b'"');
+        OsString::from_vec(quoted)
     }
 
     /// Whether an object is there.

@@ -3,7 +3,9 @@
 //!
 //! The snapshot is a tree in a repository of kvet's own, which an index of
 //! kvet's own keeps up with the directory: an edit costs the files that were
-//! edited. What the user's repository has of them is not even copied.
+//! edited. Of a user's repository not even the files it has are copied, and its
+//! objects are not in sight while the snapshot is made: git would give those
+//! that it meets again a new time.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::git::{objects_of, of_the_user};
 use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
-use crate::kernel::repository::{ONE_PACK, Repository, write_tree};
+use crate::kernel::repository::{ONE_PACK, Repository};
 use crate::kernel::version::KernelVersion;
 use crate::process::ProcessError;
 use crate::store::{Key, Store, write_atomic};
@@ -56,9 +58,8 @@ pub(super) async fn fetch(
     let path = path.canonicalize().map_err(unreadable)?;
     let line = Key::of([b"dir", path.as_os_str().as_bytes()]);
     let (repository, _writing) = Repository::open(context, store, &line).await?;
-    let files = if path.join(".git").exists() {
-        let objects = objects_of(context, &path).await?;
-        repository.borrow_from(&objects)?;
+    let in_git = path.join(".git").exists();
+    let files = if in_git {
         files_of_git(context, &path).await?
     } else {
         let root = path.clone();
@@ -71,14 +72,25 @@ pub(super) async fn fetch(
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         found.map_err(unreadable)?
     };
-    let id = snapshot(context, &repository, &path, &files).await;
-    let id = id.map_err(|error| match error {
+    let failed = |error| match error {
         ProcessError::Interrupted => SourceError::Interrupted,
         source => SourceError::Snapshot {
             path: path.clone(),
             source,
         },
-    })?;
+    };
+    let known = if in_git {
+        known_to_git(context, &path).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
+    let id = snapshot(context, &repository, &path, &files, &known).await;
+    let id = id.map_err(failed)?;
+    let repository = if in_git {
+        repository.borrowing(objects_of(context, &path).await?)
+    } else {
+        repository
+    };
     let last = repository.path().join("last");
     let cached = std::fs::read(&last).is_ok_and(|last| last == id.as_bytes());
     if !cached {
@@ -90,22 +102,36 @@ pub(super) async fn fetch(
 }
 
 /// Brings the repository's index to these files of the directory as they are
-/// now; returns the tree they make.
+/// now; returns the tree they make. `known` are entries of a user's index:
+/// files that are as it says are neither copied nor looked for.
 async fn snapshot(
     context: &Context,
     repository: &Repository,
     path: &Path,
     files: &BTreeSet<PathBuf>,
+    known: &[u8],
 ) -> Result<String, ProcessError> {
     let index = repository.path().join("snapshot");
     let first = !index.exists();
     let git = || repository.git_on(&index, path);
-    let known = git().args(["ls-files", "-z"]).run(&context.cancel).await?;
-    let gone = names(&known.stdout).filter(|name| !files.contains(name));
-    let gone = list(gone.collect::<Vec<_>>().iter());
+    let listing = git().args(["ls-files", "--stage", "-z"]);
+    let present = listing.run(&context.cancel).await?.stdout;
+    let news = entries_not_in(known, &present);
+    if !news.is_empty() {
+        let enter = git().args(["update-index", "-z", "--index-info"]);
+        enter.input(news).run(&context.cancel).await?;
+        let compare = git().args(["update-index", "-q", "--refresh"]);
+        // It fails if a file differs, which is found out below.
+        compare.status(&context.cancel).await?;
+    }
+    let listing = git().args(["ls-files", "-z"]);
+    let present = listing.run(&context.cancel).await?.stdout;
+    let gone: Vec<PathBuf> = names(&present)
+        .filter(|name| !files.contains(name))
+        .collect();
     if !gone.is_empty() {
         let remove = git().args(["update-index", "--force-remove", "-z", "--stdin"]);
-        remove.input(gone).run(&context.cancel).await?;
+        remove.input(list(gone.iter())).run(&context.cancel).await?;
     }
     let git_adding = if first { git().args(ONE_PACK) } else { git() };
     let add = git_adding
@@ -113,7 +139,38 @@ async fn snapshot(
         .args(["-z", "--stdin"])
         .input(list(files.iter()));
     add.run(&context.cancel).await?;
-    write_tree(context, git()).await
+    // What the user's repository has is not missing.
+    let write = git().args(["write-tree", "--missing-ok"]);
+    let id = write.run(&context.cancel).await?.stdout;
+    Ok(String::from_utf8_lossy(&id).trim().to_owned())
+}
+
+/// The entries of a user's index, without submodules and what is being merged.
+async fn known_to_git(context: &Context, path: &Path) -> Result<Vec<u8>, ProcessError> {
+    let listing = of_the_user(path).args(["ls-files", "--stage", "-z"]);
+    let listing = listing.run(&context.cancel).await?.stdout;
+    let is_file = |entry: &&[u8]| {
+        let head = entry
+            .split(|&byte| byte == b'\t')
+            .next()
+            .unwrap_or_default();
+        !head.starts_with(b"160000 ") && head.ends_with(b" 0")
+    };
+    let entries = listing.split_inclusive(|&byte| byte == 0);
+    Ok(entries
+        .filter(|entry| is_file(&&entry[..]))
+        .flatten()
+        .copied()
+        .collect())
+}
+
+/// The entries, each ending in NUL, that are in the first list and not in the
+/// second.
+fn entries_not_in(wanted: &[u8], present: &[u8]) -> Vec<u8> {
+    let ending = |list| <[u8]>::split_inclusive(list, |&byte: &u8| byte == 0);
+    let present: HashSet<&[u8]> = ending(present).collect();
+    let news = ending(wanted).filter(|entry| !present.contains(entry));
+    news.flatten().copied().collect()
 }
 
 /// Names that end in NUL, as git takes them.

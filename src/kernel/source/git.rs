@@ -45,9 +45,9 @@ pub(super) async fn fetch(
 ) -> Result<(Tree, bool), SourceError> {
     let line = Key::of([repo]);
     let (repository, _writing) = Repository::open(context, store, &line).await?;
-    let git = Git {
+    let mut git = Git {
         context,
-        repository: &repository,
+        repository,
         repo,
         reference,
     };
@@ -63,13 +63,13 @@ pub(super) async fn fetch(
         .map_err(|error| git.failed(error))?;
     let key = Key::of(["git", &commit]);
     let origin = format!("commit {commit} ({reference} of {repo})");
-    let tree = in_repository(context, repository.clone(), (key, line, id), origin).await?;
+    let tree = in_repository(context, git.repository, (key, line, id), origin).await?;
     Ok((tree, there))
 }
 
 struct Git<'a> {
     context: &'a Context,
-    repository: &'a Repository,
+    repository: Repository,
     repo: &'a str,
     reference: &'a str,
 }
@@ -112,14 +112,14 @@ impl Git<'_> {
 
     /// The commit that the reference names now in a repository on this machine,
     /// whose objects are borrowed.
-    async fn borrowed(&self) -> Result<String, SourceError> {
+    async fn borrowed(&mut self) -> Result<String, SourceError> {
         let directory = Path::new(self.repo);
         let ask = of_the_user(directory).args(["rev-parse", "--verify"]);
         let ask = ask.arg(commit_of(self.reference));
         let commit = self.run(ask).await.map_err(|error| self.failed(error))?;
         let objects = objects_of(self.context, directory).await;
         let objects = objects.map_err(|error| self.failed(error))?;
-        self.repository.borrow_from(&objects)?;
+        self.repository = self.repository.clone().borrowing(objects);
         Ok(commit)
     }
 
