@@ -5,6 +5,7 @@
 //! run it, `console` and `detect` read what the kernel said, `verdict` judges,
 //! and `report` tells. `docs/architecture.md` has the picture.
 
+mod apt;
 pub mod cli;
 pub mod cluster;
 pub mod console;

@@ -8,7 +8,6 @@ mod directory;
 mod git;
 mod http;
 mod kernel_org;
-mod mirror;
 mod spec;
 
 use std::io;
