@@ -139,7 +139,7 @@ pub async fn configure(
     // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.
     let place = Key::of(
-        [patched.tree.line.as_str(), &compiler]
+        [patched.tree.line.key.as_str(), &compiler]
             .into_iter()
             .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
     );

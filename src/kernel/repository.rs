@@ -11,9 +11,11 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::line::Line;
 use crate::context::Context;
+use crate::event::Event;
 use crate::process::{Command, ProcessError};
-use crate::store::{InUse, Key, Lock, Store, StoreError, io_error, write_atomic};
+use crate::store::{InUse, Lock, Store, StoreError, io_error, write_atomic};
 
 const KIND: &str = "git";
 
@@ -41,8 +43,10 @@ pub(super) struct Writing {
 
 impl Repository {
     /// The line's repository, if there is one.
-    pub(super) fn existing(store: &Store, line: &Key) -> Option<Self> {
+    pub(super) fn existing(store: &Store, line: &Line) -> Option<Self> {
         let path = store.get(KIND, &name(line))?;
+        // A cache that cannot be written serves as well without.
+        drop(line.describe(&path));
         Some(Self {
             borrowed: None,
             _in_use: InUse::of(&path),
@@ -55,14 +59,22 @@ impl Repository {
     pub(super) async fn open(
         context: &Context,
         store: &Store,
-        line: &Key,
+        line: &Line,
     ) -> Result<(Self, Writing), RepositoryError> {
         let name = name(line);
         let path = store.kind(KIND)?.join(&name);
         let lock = path.with_file_name(format!(".{name}.lock"));
-        let lock = tokio::select! {
-            lock = Lock::acquire(&lock) => lock?,
-            () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
+        let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
+            lock
+        } else {
+            context.emit(Event::Note(format!(
+                "waiting for another kvet that reads {}",
+                line.name
+            )));
+            tokio::select! {
+                lock = Lock::acquire(&lock) => lock?,
+                () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
+            }
         };
         let repository = Self {
             borrowed: None,
@@ -79,6 +91,7 @@ impl Repository {
         if std::fs::read(&attributes).ok().as_deref() != Some(ATTRIBUTES.as_bytes()) {
             write_atomic(&attributes, ATTRIBUTES.as_bytes())?;
         }
+        line.describe(&repository.path)?;
         repository.sweep()?;
         let repository = Self {
             _in_use: InUse::of(&repository.path),
@@ -219,8 +232,8 @@ pub(super) async fn write_tree(context: &Context, git: Command) -> Result<String
     Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
 }
 
-fn name(line: &Key) -> String {
-    format!("{}.git", line.as_str())
+fn name(line: &Line) -> String {
+    format!("{}.git", line.key.as_str())
 }
 
 fn is_lock(name: &str) -> bool {

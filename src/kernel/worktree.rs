@@ -94,15 +94,15 @@ impl Worktree {
         store: &Store,
         tree: &Tree,
     ) -> Result<Self, WorktreeError> {
-        let name = tree.line.as_str();
+        let name = tree.line.key.as_str();
         let home = store.kind(KIND)?;
         let lock = home.join(format!(".{name}.arm.lock"));
         let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
             lock
         } else {
             context.emit(Event::Note(format!(
-                "waiting for another kvet that builds a kernel from the same source as {}",
-                tree.origin
+                "waiting for another kvet that builds a kernel of {}",
+                tree.line.name
             )));
             tokio::select! {
                 lock = Lock::acquire(&lock) => lock?,
@@ -111,6 +111,7 @@ impl Worktree {
         };
         let root = home.join(name);
         std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
+        tree.line.describe(&root)?;
         let generation = generation(&root)?;
         Ok(Self {
             root,

@@ -203,3 +203,23 @@ impl Read for Counted {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_at_the_top_is_not_the_archives_tree() {
+        let home = tempfile::tempdir().unwrap();
+        let outside = home.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let raw = home.path().join("raw");
+        std::fs::create_dir(&raw).unwrap();
+        std::os::unix::fs::symlink(&outside, raw.join("linux")).unwrap();
+        let error = only_directory(&raw).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        std::fs::remove_file(raw.join("linux")).unwrap();
+        std::fs::create_dir(raw.join("linux")).unwrap();
+        assert_eq!(only_directory(&raw).unwrap(), raw.join("linux"));
+    }
+}

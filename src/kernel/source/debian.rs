@@ -12,6 +12,7 @@ use super::{KIND, SourceError, TREE, Tree, archive, finished, seal, stored};
 use crate::apt::{self, Mirrors, Private};
 use crate::context::Context;
 use crate::event::Event;
+use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
 use crate::process::ProcessError;
 use crate::store::{Key, Lock, Scratch, Store, io_error, write_atomic, write_json};
@@ -126,7 +127,7 @@ pub(super) async fn fetch(
         offer.version, offer.place
     );
     // All versions of the package.
-    let line = Key::of(["debian", package]);
+    let line = Line::of(["debian", package], format!("{package} of Debian"));
     let entry = store
         .fill(KIND, key.as_str(), async |path: PathBuf| {
             let download = path.join("download");

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::git::{objects_of, of_the_user};
 use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
+use crate::kernel::line::Line;
 use crate::kernel::repository::{ONE_PACK, Repository};
 use crate::kernel::version::KernelVersion;
 use crate::process::ProcessError;
@@ -56,7 +57,7 @@ pub(super) async fn fetch(
         source,
     };
     let path = path.canonicalize().map_err(unreadable)?;
-    let line = Key::of([b"dir", path.as_os_str().as_bytes()]);
+    let line = Line::of([b"dir", path.as_os_str().as_bytes()], &*origin);
     let (repository, _writing) = Repository::open(context, store, &line).await?;
     let in_git = path.join(".git").exists();
     let files = if in_git {

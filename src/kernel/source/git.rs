@@ -1,12 +1,13 @@
 //! Sources from git: one commit. What a repository on this machine has is
 //! borrowed from it, and it is only read; from another one a commit is fetched.
 
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Duration;
 
 use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
+use crate::kernel::line::Line;
 use crate::kernel::repository::Repository;
 use crate::process::{Command, ProcessError};
 use crate::store::{Key, Store};
@@ -43,7 +44,13 @@ pub(super) async fn fetch(
     repo: &str,
     reference: &str,
 ) -> Result<(Tree, bool), SourceError> {
-    let line = Key::of([repo]);
+    let local = std::fs::canonicalize(repo)
+        .ok()
+        .filter(|path| path.is_dir());
+    let line = match &local {
+        Some(path) => Line::of([b"git", path.as_os_str().as_bytes()], repo),
+        None => Line::of([repo], repo),
+    };
     let (repository, _writing) = Repository::open(context, store, &line).await?;
     let mut git = Git {
         context,
@@ -51,10 +58,9 @@ pub(super) async fn fetch(
         repo,
         reference,
     };
-    let (commit, there) = if Path::new(repo).is_dir() {
-        (git.borrowed().await?, true)
-    } else {
-        git.fetched().await?
+    let (commit, there) = match &local {
+        Some(directory) => (git.borrowed(directory).await?, true),
+        None => git.fetched().await?,
     };
     let tree = format!("{commit}^{{tree}}");
     let id = git
@@ -112,8 +118,7 @@ impl Git<'_> {
 
     /// The commit that the reference names now in a repository on this machine,
     /// whose objects are borrowed.
-    async fn borrowed(&mut self) -> Result<String, SourceError> {
-        let directory = Path::new(self.repo);
+    async fn borrowed(&mut self, directory: &Path) -> Result<String, SourceError> {
         let ask = of_the_user(directory).args(["rev-parse", "--verify"]);
         let ask = ask.arg(commit_of(self.reference));
         let commit = self.run(ask).await.map_err(|error| self.failed(error))?;

@@ -6,6 +6,7 @@ use super::http::{Downloader, KEYRING_VARIABLE, Network};
 use super::{KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored};
 use crate::context::Context;
 use crate::event::Event;
+use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
 use crate::kernel::version::KernelVersion;
 use crate::process::Command;
@@ -61,7 +62,7 @@ pub(super) async fn archive(
     }
     let downloader = Downloader::new(context, network, progress)?;
     let download = Download {
-        line: "archive",
+        line: "archives",
         urls: vec![url.to_owned()],
         digest: sha256.to_owned(),
         file: format!("{sha256}.archive"),
@@ -98,7 +99,11 @@ async fn fill(
                 archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
             std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
             unpacked?;
-            let line = |version: &_| Key::of([download.line, &release_series(version)]);
+            let line = |version: &_| {
+                let series = release_series(version);
+                let name = format!("kernels {series} of {}", download.line);
+                Line::of([download.line, &series], name)
+            };
             seal(context, store, line, &path, &download.origin).await
         })
         .await?;

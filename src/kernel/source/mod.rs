@@ -20,6 +20,7 @@ use thiserror::Error;
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub use spec::SourceSpec;
 
+use super::line::Line;
 use super::progress::Progress;
 use super::repository::{Repository, RepositoryError};
 use super::used;
@@ -37,10 +38,8 @@ pub struct Tree {
     pub version: KernelVersion,
     /// What decides its content.
     pub key: Key,
-    /// What it shares a working tree and objects with: the other commits of
-    /// its repository, the other states of its directory, the other versions
-    /// of its package.
-    pub line: Key,
+    /// With what it shares a working tree and objects.
+    pub line: Line,
     /// Where it came from and how that was checked, for people.
     pub origin: String,
     /// git's name of the tree in the line's repository.
@@ -210,7 +209,7 @@ impl Fault for SourceError {
 struct Record {
     version: KernelVersion,
     origin: String,
-    line: Key,
+    line: Line,
     /// git's name of the tree.
     tree: String,
 }
@@ -296,7 +295,7 @@ async fn stored(context: &Context, store: &Store, key: &Key) -> Result<Option<Tr
 async fn seal(
     context: &Context,
     store: &Store,
-    line: impl FnOnce(&KernelVersion) -> Key,
+    line: impl FnOnce(&KernelVersion) -> Line,
     entry: &Path,
     origin: &str,
 ) -> Result<(), SourceError> {
@@ -341,7 +340,7 @@ async fn finished(
 async fn in_repository(
     context: &Context,
     repository: Repository,
-    (key, line, id): (Key, Key, String),
+    (key, line, id): (Key, Line, String),
     origin: String,
 ) -> Result<Tree, SourceError> {
     let makefile = match repository.file(context, &id, "Makefile").await {
