@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use kvet::Context;
 use kvet::event::{Event, EventSink};
-use kvet::kernel::SourceSpec;
+use kvet::kernel::{SourceSpec, Sources};
 use kvet::process::Command;
 use lab::{CONFIG, Lab, text};
 
@@ -88,6 +88,22 @@ async fn a_directory_that_is_the_same_again_is_the_same_kernel() {
     lab.build_directory().await;
     lab.edit("fs/inode.c", "one\ntwo\nthree\n");
     assert!(lab.build_directory().await.cached);
+}
+
+#[tokio::test]
+async fn an_edit_between_two_arms_of_a_run_gets_into_neither() {
+    let mut lab = Lab::new().await;
+    let mut sources = Sources::default();
+    let source = SourceSpec::Directory { path: lab.source() };
+    for file in ["fs/inode.c", "fs/super.c"] {
+        let tree = sources.tree(&lab.context, &lab.store, &source).await;
+        lab.tree = tree.unwrap();
+        lab.patch("a.patch", "fs/super.c", &["alpha", "beta"], "beta", file);
+        let image = lab.build(&["a.patch"], CONFIG).await.unwrap();
+        let expected = format!("one\ntwo\nthree\nalpha\n{file}\n");
+        assert_eq!(text(&image.bzimage), expected);
+        lab.edit(file, "edited meanwhile\n");
+    }
 }
 
 #[tokio::test]
@@ -247,7 +263,7 @@ async fn two_at_once_on_one_line_wait_for_each_other_and_say_so() {
     lab.context.events = EventSink::default();
     let mut said = Vec::new();
     while let Some(event) = receiver.recv().await {
-        if let Event::Note(note) = event {
+        if let Event::Note(note) = event.event {
             said.push(note);
         }
     }
@@ -277,7 +293,7 @@ async fn a_damaged_kernel_is_named_and_built_again() {
         assert_eq!(text(&again.config), CONFIG);
         let mut said = Vec::new();
         while let Ok(event) = receiver.try_recv() {
-            if let Event::Warning(warning) = event {
+            if let Event::Warning(warning) = event.event {
                 said.push(warning);
             }
         }

@@ -578,6 +578,18 @@ arms:
 ";
 
     #[test]
+    fn an_arm_of_an_older_record_is_read_and_written_with_the_same_keys() {
+        let arm = r#"{"name":"fixed","control":false,"source":{"dir":"/linux"},
+            "patches":["/p/cure"],"fragments":["/k/base.config"],"command_line":"",
+            "target":null,"trials":3,"workloads":["w"]}"#;
+        let before: serde_json::Value = serde_json::from_str(arm).unwrap();
+        let arm: Arm = serde_json::from_str(arm).unwrap();
+        assert_eq!(arm.recipe.series, [PathBuf::from("/p/cure")]);
+        assert_eq!(arm.recipe.fragments, [PathBuf::from("/k/base.config")]);
+        assert_eq!(serde_json::to_value(&arm).unwrap(), before);
+    }
+
+    #[test]
     fn what_is_compared_is_measured() {
         let compare = "compare:\n  - { name: n, workload: evict-truncate, counter: c }\n";
         let plan = load(&format!("{JOB}{compare}"), &Choice::default()).unwrap();

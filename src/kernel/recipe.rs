@@ -8,7 +8,7 @@ use super::build::KernelImage;
 use super::fragment::Fragment;
 use super::prepare::prepare;
 use super::series::{leave_to_first, select_at};
-use super::source::{SourceSpec, Tree, fetch};
+use super::source::{SourceError, SourceSpec, Tree, fetch};
 use super::version::KernelVersion;
 use crate::context::Context;
 use crate::error::Error;
@@ -28,9 +28,32 @@ pub struct Recipe {
     pub fragments: Vec<PathBuf>,
 }
 
+/// The sources of one run. Each is taken once: an edit, or a commit, between
+/// two arms must not come between what they are compared for.
+#[derive(Debug, Default)]
+pub struct Sources {
+    taken: Vec<(SourceSpec, Tree)>,
+}
+
+impl Sources {
+    /// The tree of a source as it was when it was first asked for.
+    pub async fn tree(
+        &mut self,
+        context: &Context,
+        store: &Store,
+        source: &SourceSpec,
+    ) -> Result<Tree, SourceError> {
+        if let Some((_, tree)) = self.taken.iter().find(|(taken, _)| taken == source) {
+            return Ok(tree.clone());
+        }
+        let tree = fetch(context, store, source).await?;
+        self.taken.push((source.clone(), tree.clone()));
+        Ok(tree)
+    }
+}
+
 /// Makes the kernel of a recipe, or finds it in the store; and its version.
-/// Kernels of one run whose source may change meanwhile, such as a directory,
-/// are of one state with [`make_from`].
+/// Several kernels of one run are made with [`Sources`] and [`make_from`].
 pub async fn make(
     context: &Context,
     store: &Store,

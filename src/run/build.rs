@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::job::{Arm, Plan};
-use crate::kernel::{self, KernelImage, KernelVersion};
+use crate::kernel::{self, KernelImage, KernelVersion, Sources};
 use crate::record::{Broken, KernelFacts, Record};
 use crate::store::Store;
 
@@ -30,8 +30,9 @@ pub(super) async fn build_arms(
     record: &Record,
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
+    let mut sources = Sources::default();
     for arm in &plan.arms {
-        match kernel(context, store, arm).await {
+        match kernel(context, store, &mut sources, arm).await {
             Ok((image, version)) => {
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
@@ -66,9 +67,12 @@ pub(super) async fn build_arms(
 pub(crate) async fn kernel(
     context: &Context,
     store: &Store,
+    sources: &mut Sources,
     arm: &Arm,
 ) -> Result<(KernelImage, KernelVersion), Error> {
-    kernel::make(context, store, &arm.recipe).await
+    let tree = sources.tree(context, store, &arm.recipe.source).await?;
+    let image = kernel::make_from(context, store, &tree, &arm.recipe).await?;
+    Ok((image, tree.version))
 }
 
 fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
