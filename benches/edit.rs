@@ -97,14 +97,18 @@ impl Lab {
 
     /// Builds the tree as it is with both.
     async fn both(&self, source: SourceSpec, what: &str) -> f64 {
+        let before = cpu();
         let (objects, raw) = self.raw().await;
+        let raw_cpu = cpu() - before;
         let (image, ours) = self.kvet(source).await;
+        let our_cpu = cpu() - before - raw_cpu;
         assert!(!image.cached, "{what} was built before");
         let ratio = ours.as_secs_f64() / raw.as_secs_f64();
         println!(
             "{what}: kvet {ours:.2?} ({} objects), raw make {raw:.2?} ({objects} objects): \
-             ratio {ratio:.2}",
-            image.record.objects_compiled
+             ratio {ratio:.2}, of CPU time {our_cpu:.2}/{raw_cpu:.2} = {:.2}",
+            image.record.objects_compiled,
+            our_cpu / raw_cpu
         );
         ratio
     }
@@ -206,6 +210,19 @@ fn fragments(work: &Path) -> Vec<PathBuf> {
 async fn run(command: Command) -> String {
     let finished = command.run(&Context::default().cancel).await.unwrap();
     String::from_utf8_lossy(&finished.stdout).into_owned()
+}
+
+/// CPU time of this process and of all it waited for, in seconds: what a busy
+/// machine does not change.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let ticks = after_name.split_whitespace().skip(11).take(4);
+    // Always a hundred in a second, as far as user space is told.
+    ticks
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / 100.0
 }
 
 fn compiled(log: &str) -> u64 {
