@@ -7,8 +7,8 @@
 //!
 //! The tree is copied to a temporary directory, which takes 8 GiB, and is built
 //! from nothing three times: half an hour on two processors. With
-//! KVET_TEST_CONFIG=tiny the configuration is tinyconfig's with Ceph, and it
-//! takes a few minutes. KVET_TEST_WORK names a directory in which the copies
+//! `KVET_TEST_CONFIG=tiny` the configuration is tinyconfig's with Ceph, and it
+//! takes a few minutes. `KVET_TEST_WORK` names a directory in which the copies
 //! and builds are kept for the next time.
 #![expect(
     clippy::unwrap_used,
@@ -131,9 +131,10 @@ impl Lab {
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap()
             .as_nanos();
-        let line = match file.ends_with(".h") {
-            true => format!("#define KVET_EDIT_{unique} 1\n"),
-            false => format!("int kvet_edit = {};\n", unique & 0xffff_ffff),
+        let line = if path.extension().is_some_and(|end| end == "h") {
+            format!("#define KVET_EDIT_{unique} 1\n")
+        } else {
+            format!("int kvet_edit = {};\n", unique & 0xffff_ffff)
         };
         let at = text.find("#include").unwrap();
         let kept: String = text[at..]

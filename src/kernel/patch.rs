@@ -190,7 +190,7 @@ async fn apply(
     })
 }
 
-fn git_apply(worktree: &Worktree, options: &[&str]) -> Result<Command, PatchError> {
+fn git_apply(worktree: &Worktree, options: &[&str]) -> Result<Command, WorktreeError> {
     let git = worktree.staged()?;
     Ok(git
         .args(["apply", "--cached", "--whitespace=nowarn", "-p1"])

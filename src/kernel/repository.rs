@@ -237,7 +237,7 @@ fn name(line: &Line) -> String {
 }
 
 fn is_lock(name: &str) -> bool {
-    name.ends_with(".lock")
+    Path::new(name).extension().is_some_and(|end| end == "lock")
 }
 
 fn is_temporary(name: &str) -> bool {

@@ -209,7 +209,7 @@ impl Worktree {
             "-z",
         ]);
         let differing = compare.arg(tree).run(&context.cancel).await?.stdout;
-        let differing = differing.iter().filter(|&&byte| byte == 0).count();
+        let differing = differing.split(|&byte| byte == 0).count() - 1;
         write_atomic(&marker, b"")?;
         let read = self.git().args(["read-tree", "--reset", "-u", tree]);
         read.run(&context.cancel).await?;

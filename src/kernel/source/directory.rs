@@ -234,7 +234,7 @@ fn is_built(path: &Path, beside: &HashSet<OsString>) -> bool {
     command.push(".cmd");
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
     beside.contains(OsStr::new(&command))
-        || BUILT.iter().any(|end| ends(end))
+        || BUILT.iter().any(ends)
         || name.as_bytes().starts_with(b".tmp_")
         || BUILT_PATHS.iter().any(|built| path == Path::new(built))
 }
