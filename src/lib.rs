@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod apt;
 pub mod cli;
 pub mod cluster;
 pub mod console;

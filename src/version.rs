@@ -16,6 +16,42 @@ pub struct KernelVersion {
     extra: String,
 }
 
+/// The versions from one to another, either of which may be open. Only the
+/// numbers count; see [`KernelVersion::numbers`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRange {
+    /// The first version in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<KernelVersion>,
+    /// The first version after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<KernelVersion>,
+}
+
+impl VersionRange {
+    /// Whether the version is in it.
+    #[must_use]
+    pub fn holds(&self, version: &KernelVersion) -> bool {
+        let at = version.numbers();
+        self.from.as_ref().is_none_or(|from| from.numbers() <= at)
+            && self
+                .before
+                .as_ref()
+                .is_none_or(|before| at < before.numbers())
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.from, &self.before) {
+            (Some(from), Some(before)) => write!(f, "{from} to before {before}"),
+            (Some(from), None) => write!(f, "{from} and later"),
+            (None, Some(before)) => write!(f, "before {before}"),
+            (None, None) => f.write_str("all versions"),
+        }
+    }
+}
+
 /// A text that is not a kernel version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a kernel version such as 7.3, 6.12.117 or 7.4-rc2")]
@@ -125,6 +161,25 @@ mod tests {
         let version = KernelVersion::from_makefile(text).unwrap();
         assert_eq!(version.to_string(), "7.3.4");
         assert_eq!(KernelVersion::from_makefile("all:\n\techo\n"), None);
+    }
+
+    #[test]
+    fn a_range_has_its_first_version_and_not_the_one_after_it() {
+        let version = |text: &str| text.parse::<KernelVersion>().unwrap();
+        let range = VersionRange {
+            from: Some(version("6.12")),
+            before: Some(version("7.3")),
+        };
+        for (text, inside) in [
+            ("6.11.9", false),
+            ("6.12-rc1", true),
+            ("7.2.9", true),
+            // It has most of what 7.3 has.
+            ("7.3-rc1", false),
+        ] {
+            assert_eq!(range.holds(&version(text)), inside, "{text}");
+        }
+        assert!(VersionRange::default().holds(&version("5.4")));
     }
 
     #[test]

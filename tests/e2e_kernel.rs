@@ -11,7 +11,8 @@
 use std::path::{Path, PathBuf};
 
 use kvet::Context;
-use kvet::kernel::{Fragment, SourceSpec, Tree, configure, fetch, patch, prepare, series};
+use kvet::kernel::{Fragment, Recipe, SourceSpec, Tree, configure, fetch, patch, prepare, series};
+use kvet::process::Command;
 use kvet::store::Store;
 
 fn project() -> PathBuf {
@@ -36,7 +37,7 @@ async fn debian_s_newest_arrives_and_is_there_the_second_time() {
     let first = tree(&store, "{ debian: linux-source-7.3 }").await;
     assert_eq!(first.version.numbers().1, 3);
     let second = tree(&store, "{ debian: linux-source-7.3 }").await;
-    assert_eq!(first.path, second.path);
+    assert_eq!(first.key, second.key);
 }
 
 #[tokio::test]
@@ -104,7 +105,8 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
 
     // A comment with a number of its own, so that no earlier run built it.
     let directory = tempfile::tempdir().unwrap();
-    let source = std::fs::read_to_string(tree.path.join("fs/ceph/strings.c")).unwrap();
+    let source = tree.file(&context, "fs/ceph/strings.c").await.unwrap();
+    let source = String::from_utf8(source).unwrap();
     let head: Vec<&str> = source.lines().take(3).collect();
     let arm = |number: u32| {
         let unique = format!("{}-{number}", std::process::id());
@@ -139,4 +141,90 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
     for image in [before, patched] {
         std::fs::remove_dir_all(image.bzimage.parent().unwrap()).unwrap();
     }
+}
+
+/// The objects that a log of make says were compiled.
+fn compiled(log: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.starts_with("  CC ") || line.starts_with("  AS "))
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// make as kernel developers call it; what it printed.
+async fn make(source: &Path, objects: &Path) -> String {
+    let jobs = std::thread::available_parallelism().unwrap();
+    let finished = Command::new("make")
+        .arg("-C")
+        .arg(source)
+        .arg(format!("O={}", objects.display()))
+        .args(["ARCH=x86_64", &format!("-j{jobs}"), "bzImage"])
+        .run(&Context::default().cancel)
+        .await
+        .unwrap();
+    String::from_utf8(finished.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn an_edit_compiles_what_make_compiles_and_gives_the_kernel_of_a_build_from_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let context = Context::default();
+    // A tree of the user's own, and the smallest kernel there is.
+    let source = home.path().join("linux");
+    {
+        let store = Store::open().unwrap();
+        let tree = tree(&store, "{ debian: linux-source-7.3 }").await;
+        let patched = patch(&context, &store, &tree, &[]).await.unwrap();
+        let copy = Command::new("cp").args(["-r", "--reflink=auto"]);
+        let copy = copy.arg(&patched.path).arg(&source);
+        copy.run(&context.cancel).await.unwrap();
+    }
+    let fragment = home.path().join("tiny.config");
+    std::fs::write(&fragment, "CONFIG_64BIT=y\n").unwrap();
+    let store = Store::at(home.path().join("cache")).unwrap();
+    let recipe = Recipe {
+        source: SourceSpec::Directory {
+            path: source.clone(),
+        },
+        series: Vec::new(),
+        fragments: vec![fragment],
+    };
+    let build = async || {
+        kvet::kernel::make(&context, &store, &recipe)
+            .await
+            .unwrap()
+            .0
+    };
+
+    let stock = build().await;
+    let objects = home.path().join("objects");
+    std::fs::create_dir(&objects).unwrap();
+    std::fs::copy(&stock.config, objects.join(".config")).unwrap();
+    make(&source, &objects).await;
+
+    let file = source.join("fs/inode.c");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}\nint kvet_edit = 1;\n")).unwrap();
+    let edited = build().await;
+    let log = std::fs::read_to_string(&edited.log).unwrap();
+    let raw = make(&source, &objects).await;
+    assert_eq!(compiled(&log), compiled(&raw));
+    assert!(
+        compiled(&log)
+            .iter()
+            .any(|line| line.ends_with("fs/inode.o"))
+    );
+
+    // From nothing, in the same place.
+    let [bzimage, map] =
+        [&edited.bzimage, &edited.system_map].map(|path| std::fs::read(path).unwrap());
+    for kind in ["builds", "objects"] {
+        std::fs::remove_dir_all(home.path().join("cache").join(kind)).unwrap();
+    }
+    let anew = build().await;
+    assert!(anew.record.objects_compiled > 100);
+    assert!(std::fs::read(&anew.system_map).unwrap() == map);
+    assert!(std::fs::read(&anew.bzimage).unwrap() == bzimage);
 }

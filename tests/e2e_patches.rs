@@ -86,9 +86,9 @@ fn select(tree: &Tree, names: &[&str]) -> Vec<SelectedSeries> {
 
 /// From within the tree: checkpatch takes commits that a changelog names for
 /// mistakes if they aren't in the repository that it is started in.
-fn checkpatch(tree: &Tree, file: &Path) {
+fn checkpatch(tree: &Path, file: &Path) {
     let output = Command::new("perl")
-        .current_dir(&tree.path)
+        .current_dir(tree)
         .arg("scripts/checkpatch.pl")
         .args(["--strict", "--terse", "--no-summary", "--ignore", NOT_OURS])
         .arg(file)
@@ -107,13 +107,13 @@ async fn the_series_fit_the_kernels_they_are_for() {
         let mut checked = HashSet::new();
         for names in TOGETHER {
             let series = select(&tree, names);
+            // Refused as a whole if any hunk does not apply as it is.
+            let patched = patch(&context, &store, &tree, &series).await.unwrap();
             for file in series.iter().flat_map(|series| &series.patches) {
                 if checked.insert(file.path.clone()) {
-                    checkpatch(&tree, &file.path);
+                    checkpatch(&patched.path, &file.path);
                 }
             }
-            // Refused as a whole if any hunk does not apply as it is.
-            patch(&context, &store, &tree, &series).await.unwrap();
         }
     }
 }

@@ -129,9 +129,10 @@ fn message(line: &str) -> Option<String> {
 }
 
 /// A patch with one fault that the compiler tells and one that sparse tells.
-fn faulty(tree: &Tree) -> SelectedSeries {
+async fn faulty(tree: &Tree) -> SelectedSeries {
     let file = "fs/ceph/strings.c";
-    let source = std::fs::read_to_string(tree.path.join(file)).unwrap();
+    let source = tree.file(&Context::default(), file).await.unwrap();
+    let source = String::from_utf8(source).unwrap();
     let lines: Vec<&str> = source.lines().collect();
     let (count, end) = (lines.len(), &lines[lines.len() - 3..]);
     let content = format!(
@@ -194,7 +195,7 @@ async fn each_patch_builds_in_silence(yaml: &str) {
         objects.messages(&patched.path, "the tree as it came")
     };
     {
-        let faulty = [faulty(&tree)];
+        let faulty = [faulty(&tree).await];
         let patched = patch(&context, &store, &tree, &faulty).await.unwrap();
         let said = objects.messages(&patched.path, "a patch with two faults");
         let new: Vec<&String> = said.difference(&base).collect();

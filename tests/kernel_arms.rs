@@ -6,130 +6,15 @@
     reason = "a test that cannot go on should say where"
 )]
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+mod lab;
+
 use std::time::Duration;
 
 use kvet::event::{Event, EventSink, Stage};
-use kvet::kernel::{Fragment, KernelImage, SourceSpec, Tree, fetch, patch, prepare, series};
+use kvet::kernel::{SourceSpec, fetch, patch};
 use kvet::process::Command;
-use kvet::store::Store;
 use kvet::{Context, Error, Exit};
-
-/// `conf` drops symbols named LOST, as the kernel's drops unknown ones.
-const MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n\
-.DELETE_ON_ERROR:\n\
-allnoconfig:\n\t@grep -v LOST $(KCONFIG_ALLCONFIG) > $(O)/.config\n\
-olddefconfig:\n\t@true\n\
-bzImage: $(O)/inode.o $(O)/super.o\n\
-\t@mkdir -p $(O)/arch/x86/boot $(O)/include/config\n\
-\t@cat $^ > $(O)/arch/x86/boot/bzImage\n\
-\t@cp $(O)/arch/x86/boot/bzImage $(O)/vmlinux\n\
-\t@cp $(O)/arch/x86/boot/bzImage $(O)/System.map\n\
-\t@echo 7.3.4-tiny > $(O)/include/config/kernel.release\n\
-$(O)/%.o: fs/%.c\n\
-\t@echo '  CC      $*.o'\n\
-\t@if grep -q HUGE $<; then head -c 4000000 /dev/zero > $@; fi\n\
-\t@if grep -q SLOW $<; then sleep 1000; fi\n\
-\t@if grep -q WRONG $<; then echo \"$(CURDIR)/$<:1:5: error: WRONG is wrong\"; exit 1; fi\n\
-\t@cp $< $@; printf 'savedcmd\\n' > $(O)/.$*.o.cmd\n";
-
-const KCONFIG: &str =
-    "config CEPH\n\tbool \"Ceph\"\n\nconfig LOST\n\tbool \"Lost\"\n\tdepends on CEPH && MISSING\n";
-
-const INODE: &[&str] = &["one", "two", "three"];
-const SUPER: &[&str] = &["alpha", "beta"];
-
-struct Lab {
-    home: tempfile::TempDir,
-    store: Store,
-    context: Context,
-    tree: Tree,
-}
-
-impl Lab {
-    async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let source = home.path().join("linux");
-        std::fs::create_dir_all(source.join("fs")).unwrap();
-        std::fs::create_dir(home.path().join("patches")).unwrap();
-        for (name, text) in [
-            ("Makefile", MAKEFILE),
-            ("Kconfig", KCONFIG),
-            ("fs/inode.c", &(INODE.join("\n") + "\n")),
-            ("fs/super.c", &(SUPER.join("\n") + "\n")),
-        ] {
-            std::fs::write(source.join(name), text).unwrap();
-        }
-        let store = Store::at(home.path().join("cache")).unwrap();
-        let context = Context::default();
-        let spec = SourceSpec::Directory { path: source };
-        let tree = fetch(&context, &store, &spec).await.unwrap();
-        Self {
-            home,
-            store,
-            context,
-            tree,
-        }
-    }
-
-    /// Writes a patch for a file of these lines that replaces one of them.
-    fn patch(&self, name: &str, file: &str, lines: &[&str], old: &str, new: &str) {
-        let mut text = format!("--- a/{file}\n+++ b/{file}\n");
-        writeln!(text, "@@ -1,{0} +1,{0} @@", lines.len()).unwrap();
-        for line in lines {
-            if *line == old {
-                writeln!(text, "-{old}\n+{new}").unwrap();
-            } else {
-                writeln!(text, " {line}").unwrap();
-            }
-        }
-        std::fs::write(self.home.path().join("patches").join(name), text).unwrap();
-    }
-
-    fn series(&self, names: &[&str]) -> Vec<kvet::kernel::SelectedSeries> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let patches = self.home.path().join("patches");
-        series::select(Path::new("none"), &patches, &names, &self.tree.version).unwrap()
-    }
-
-    async fn build(&self, patches: &[&str], config: &str) -> Result<KernelImage, Error> {
-        let fragment = Fragment::parse("tiny", config).unwrap();
-        prepare(
-            &self.context,
-            &self.store,
-            &self.tree,
-            &self.series(patches),
-            &[fragment],
-            1,
-        )
-        .await
-    }
-
-    /// Files below a kind of the store, without locks.
-    fn entries(&self, kind: &str) -> Vec<PathBuf> {
-        std::fs::read_dir(self.store.root().join(kind))
-            .map(|entries| {
-                entries
-                    .map(|entry| entry.unwrap().path())
-                    .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
-                    .collect()
-            })
-            .unwrap_or_default()
-    }
-
-    /// The text of a file in the source's working tree.
-    fn working(&self, file: &str) -> String {
-        let tree = self.entries("worktrees").remove(0).join("tree");
-        std::fs::read_to_string(tree.join(file)).unwrap()
-    }
-}
-
-const CONFIG: &str = "CONFIG_CEPH=y\n";
-
-fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap()
-}
+use lab::{CONFIG, INODE, KCONFIG, Lab, SUPER, text};
 
 #[tokio::test]
 async fn each_arm_compiles_what_differs_and_nothing_the_second_time() {
@@ -157,9 +42,9 @@ async fn each_arm_compiles_what_differs_and_nothing_the_second_time() {
     }
     // Which cost nothing: the working tree is still the last arm's.
     assert_eq!(lab.working("fs/super.c"), "ALPHA\nbeta\n");
-    let pristine = text(&lab.tree.path.join("fs/super.c"));
+    let source = text(&lab.home.path().join("linux/fs/super.c"));
     assert_eq!(
-        pristine, "alpha\nbeta\n",
+        source, "alpha\nbeta\n",
         "a working tree wrote to its source"
     );
 }
@@ -189,6 +74,9 @@ async fn new_deleted_and_renamed_files_come_and_go() {
         diff --git a/Kconfig b/doc/Kconfig\nsimilarity index 100%\nrename from Kconfig\nrename to doc/Kconfig\n";
     std::fs::write(lab.home.path().join("patches/n.patch"), patch_text).unwrap();
     let series = lab.series(&["n.patch"]);
+    patch(&lab.context, &lab.store, &lab.tree, &[])
+        .await
+        .unwrap();
     let patched = patch(&lab.context, &lab.store, &lab.tree, &series)
         .await
         .unwrap();
@@ -354,7 +242,8 @@ async fn a_commit_of_a_repository_is_a_source_too() {
             reference: reference.to_owned(),
         };
         let tree = fetch(&lab.context, &lab.store, &spec).await.unwrap();
-        assert_eq!(text(&tree.path.join("fs/inode.c")), expected);
+        let inode = tree.file(&lab.context, "fs/inode.c").await.unwrap();
+        assert_eq!(String::from_utf8(inode).unwrap(), expected);
         assert_eq!(tree.version.to_string(), "7.3.4");
     }
     let spec = SourceSpec::Git {

@@ -173,15 +173,15 @@ async fn fetch_release(home: &Path, network: &Network) -> Result<Tree, SourceErr
     fetch_with(&Context::default(), &store, &spec, network).await
 }
 
-fn assert_is_the_kernel(tree: &Tree) {
+async fn assert_is_the_kernel(tree: &Tree) {
     assert_eq!(tree.version.to_string(), "6.17.3");
-    let inode = std::fs::read(tree.path.join("fs/inode.c")).unwrap();
+    let inode = tree.file(&Context::default(), "fs/inode.c").await.unwrap();
     assert_eq!(inode, vec![b'x'; INODE_SIZE]);
 }
 
 /// Nothing of a failed download may look like a source.
 fn assert_no_source(home: &Path) {
-    let names: Vec<_> = std::fs::read_dir(home.join("sources"))
+    let names: Vec<_> = std::fs::read_dir(home.join("trees"))
         .into_iter()
         .flatten()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -211,7 +211,7 @@ async fn a_cut_download_goes_on_where_it_stopped() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
     assert_eq!(server.starts(), [None, Some(30_000), Some(50_000)]);
 }
 
@@ -237,7 +237,7 @@ async fn what_a_failed_run_left_is_continued_by_the_next() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
     assert_eq!(server.starts().last(), Some(&Some(30_000)));
 }
 
@@ -258,7 +258,7 @@ async fn a_silent_server_is_given_up_and_asked_again() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
     assert_eq!(server.starts(), [None, None, Some(10_000)]);
 }
 
@@ -284,7 +284,7 @@ async fn redirects_are_followed_but_not_for_ever() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
 
     let loops = Server::start(move |_, _| Reply::Send(to("/linux.tar"))).await;
     let home = tempfile::tempdir().unwrap();
@@ -330,7 +330,7 @@ async fn a_length_too_long_does_not_hide_a_whole_file() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn a_server_that_goes_on_elsewhere_is_asked_for_everything() {
     let tree = fetch_archive(home.path(), &server, &expected)
         .await
         .unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
     assert_eq!(server.starts(), [None, Some(30_000), None]);
 }
 
@@ -425,7 +425,7 @@ async fn the_next_mirror_serves_where_one_fails() {
     let home = tempfile::tempdir().unwrap();
     let network = network(&[&gone, &wrong, &good]);
     let tree = fetch_release(home.path(), &network).await.unwrap();
-    assert_is_the_kernel(&tree);
+    assert_is_the_kernel(&tree).await;
     assert!(
         tree.origin.contains("signature not checked"),
         "{}",

@@ -4,20 +4,18 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{ClusterError, VstartSpec};
+use crate::apt::{self, Private};
 use crate::context::Context;
 use crate::event::{Event, Stage};
-use crate::process::Command;
+use crate::process::ProcessError;
 use crate::store::{Store, io_error};
 
 /// The suite whose source package is known to be complete, tried after the
 /// host's own.
 const KNOWN: &str = "trixie";
-
-/// A package list is 10 MB, a source package up to 250 MB.
-const DOWNLOAD: Duration = Duration::from_secs(1800);
 
 /// No version of the script comes near this.
 const LONGEST: u64 = 1 << 20;
@@ -151,35 +149,22 @@ fn vstart(problem: String) -> ClusterError {
 }
 
 async fn download(context: &Context, suite: &str, work: &Path) -> Result<(), ClusterError> {
-    for directory in ["lists/partial", "cache/archives/partial", "download"] {
-        let directory = work.join(directory);
-        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-    }
-    let mirror = mirror(context).await?;
-    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let list = work.join("sources.list");
-    let line = format!("deb-src [signed-by={keys}] {mirror} {suite} main\n");
-    std::fs::write(&list, line).map_err(io_error("write", &list))?;
+    let directory = work.join("download");
+    std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+    let mirrors = match apt::mirrors(&context.cancel).await {
+        Err(ProcessError::Interrupted) => return Err(ClusterError::Interrupted),
+        mirrors => mirrors.unwrap_or_default(),
+    };
+    let mirror = mirrors
+        .main
+        .ok_or_else(|| vstart("the host's apt sources name no mirror of Debian".to_owned()))?;
+    let lists = Private::new(work, &[apt::source("deb-src", &mirror, suite)])?;
     let apt = || {
-        Command::new("apt-get")
+        apt::command("apt-get", Some(&lists))
             .arg("-q")
-            .arg("-o")
-            .arg(format!("Dir::Etc::sourcelist={}", list.display()))
-            .args(["-o", "Dir::Etc::sourceparts=-"])
-            .arg("-o")
-            .arg(format!(
-                "Dir::State::Lists={}",
-                work.join("lists").display()
-            ))
-            .arg("-o")
-            .arg(format!("Dir::Cache={}", work.join("cache").display()))
-            // The cache is private, so apt's own user could not write there.
-            .args(["-o", "APT::Sandbox::User=root"])
-            .args(["-o", "Acquire::Languages=none"])
-            .directory(work.join("download"))
+            .directory(&directory)
             // What apt leaves behind when it is interrupted goes with the rest.
             .env("TMPDIR", work)
-            .deadline(DOWNLOAD)
     };
     apt().arg("update").run(&context.cancel).await?;
     // Without the .dsc, which some mirrors lack: the list signs the archive too.
@@ -188,25 +173,6 @@ async fn download(context: &Context, suite: &str, work: &Path) -> Result<(), Clu
         .run(&context.cancel)
         .await?;
     Ok(())
-}
-
-/// The host's own mirror of Debian, whatever form its sources have.
-async fn mirror(context: &Context) -> Result<String, ClusterError> {
-    let targets = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)"])
-        .run(&context.cancel)
-        .await;
-    let text = targets.map(|finished| finished.stdout).unwrap_or_default();
-    choose_mirror(&String::from_utf8_lossy(&text))
-        .ok_or_else(|| vstart("the host's apt sources name no mirror of Debian".to_owned()))
-}
-
-fn choose_mirror(addresses: &str) -> Option<String> {
-    addresses
-        .lines()
-        .map(|line| line.trim().trim_end_matches('/'))
-        .find(|line| line.ends_with("/debian") && line.starts_with("http"))
-        .map(str::to_owned)
 }
 
 /// Takes the one file out of the source archive in `directory`.
@@ -264,16 +230,6 @@ mod tests {
         let tar = builder.into_inner().unwrap();
         assert_eq!(find_script(tar.as_slice()).unwrap().unwrap(), b"right");
         assert_eq!(find_script([0_u8; 1024].as_slice()).unwrap(), None);
-    }
-
-    #[test]
-    fn the_mirror_is_the_hosts_own() {
-        let text = "http://security.example/debian-security/\nhttps://mirror.example/debian/\n";
-        assert_eq!(
-            choose_mirror(text).as_deref(),
-            Some("https://mirror.example/debian")
-        );
-        assert_eq!(choose_mirror("file:/srv/debian\n"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::load::{JobError, Text};
 use super::spec::{ArmSpec, CounterTable, Job, Measure, Trials, WorkloadSpec};
 use crate::detect::{ExtraRule, Mute, Target};
-use crate::kernel::{KernelVersion, SourceSpec};
+use crate::kernel::{self, KernelVersion, SourceSpec};
 use crate::names::did_you_mean;
 use crate::rootfs::{Recipe, RootfsError};
 use crate::service::ServiceSpec;
@@ -86,12 +86,9 @@ pub struct Arm {
     pub name: String,
     /// Whether it must show the target.
     pub control: bool,
-    /// Where its kernel comes from.
-    pub source: SourceSpec,
-    /// Directories of series, or patch files, in order.
-    pub patches: Vec<PathBuf>,
-    /// Kconfig fragments, in order.
-    pub fragments: Vec<PathBuf>,
+    /// What its kernel is made of.
+    #[serde(flatten)]
+    pub recipe: kernel::Recipe,
     /// Words added to the command line.
     pub command_line: String,
     /// The finding that is the bug in this arm.
@@ -184,10 +181,10 @@ impl Plan {
                 continue;
             }
             let fragments = names.fragments(&job, name, spec)?;
-            let mut patches = Vec::new();
+            let mut series = Vec::new();
             for (index, patch) in spec.patches.iter().enumerate() {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
-                patches.push(names.patches(patch, &place)?);
+                series.push(names.patches(patch, &place)?);
             }
             for (index, wanted) in spec.workloads.iter().enumerate() {
                 if !known.contains(&wanted.as_str()) {
@@ -213,9 +210,11 @@ impl Plan {
                 workloads: of_arm,
                 name: name.clone(),
                 control: spec.control,
-                source: source.unwrap_or(&job.kernel.source).clone(),
-                patches,
-                fragments,
+                recipe: kernel::Recipe {
+                    source: source.unwrap_or(&job.kernel.source).clone(),
+                    series,
+                    fragments,
+                },
                 command_line: job.kernel.command_line.clone(),
                 target: spec.target.clone().or_else(|| job.target.clone()),
                 trials: choice.trials.or(spec.trials).unwrap_or(trials),
@@ -582,9 +581,9 @@ impl fmt::Display for Plan {
             };
             let trials = arm.planned();
             writeln!(f, "\narm {}{role}, {most}{trials} trials", arm.name)?;
-            writeln!(f, "  source   {}", arm.source.name())?;
-            writeln!(f, "  patches  {}", names(&arm.patches))?;
-            writeln!(f, "  config   {}", names(&arm.fragments))?;
+            writeln!(f, "  source   {}", arm.recipe.source.name())?;
+            writeln!(f, "  patches  {}", names(&arm.recipe.series))?;
+            writeln!(f, "  config   {}", names(&arm.recipe.fragments))?;
             if arm.workloads.len() < self.workloads.len() {
                 writeln!(f, "  only     {}", arm.workloads.join(", "))?;
             }
@@ -633,6 +632,18 @@ arms:
 ";
 
     #[test]
+    fn an_arm_of_an_older_record_is_read_and_written_with_the_same_keys() {
+        let arm = r#"{"name":"fixed","control":false,"source":{"dir":"/linux"},
+            "patches":["/p/cure"],"fragments":["/k/base.config"],"command_line":"",
+            "target":null,"trials":3,"workloads":["w"]}"#;
+        let before: serde_json::Value = serde_json::from_str(arm).unwrap();
+        let arm: Arm = serde_json::from_str(arm).unwrap();
+        assert_eq!(arm.recipe.series, [PathBuf::from("/p/cure")]);
+        assert_eq!(arm.recipe.fragments, [PathBuf::from("/k/base.config")]);
+        assert_eq!(serde_json::to_value(&arm).unwrap(), before);
+    }
+
+    #[test]
     fn what_is_compared_is_measured() {
         let compare = "compare:\n  - { name: n, workload: evict-truncate, counter: c }\n";
         let plan = load(&format!("{JOB}{compare}"), &Choice::default()).unwrap();
@@ -651,7 +662,7 @@ arms:
         assert_eq!(trials(&plan), [2, 5, 2]);
         assert_ne!(plan.arms[0].target, plan.arms[1].target);
         assert_eq!(plan.arms[0].target, plan.arms[2].target);
-        assert!(plan.arms[2].patches[0].ends_with("patches/cure"));
+        assert!(plan.arms[2].recipe.series[0].ends_with("patches/cure"));
         let choice = Choice {
             arms: vec!["fixed".to_owned(), "early".to_owned()],
             trials: Some(1),
@@ -818,8 +829,8 @@ arms:
             let plan = Plan::load(&path, &Choice::default()).unwrap();
             assert!(plan.self_test);
             for arm in &plan.arms {
-                assert_eq!(arm.fragments.len(), fragments, "{config}");
-                assert!(arm.fragments[1].ends_with("kconfigs/lkdtm.config"));
+                assert_eq!(arm.recipe.fragments.len(), fragments, "{config}");
+                assert!(arm.recipe.fragments[1].ends_with("kconfigs/lkdtm.config"));
             }
         }
     }

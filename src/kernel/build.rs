@@ -1,5 +1,6 @@
 //! Building: make, its progress, and the kernel with all that is kept of it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{LineWriter, Write};
 use std::net::Ipv4Addr;
@@ -9,39 +10,22 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use thiserror::Error as ThisError;
 
 use super::build_log::BuildLog;
 use super::config::Configured;
-use super::fragment::Fragment;
+use super::kept::{self, Kept};
 use super::patch::subject;
 use super::progress::Progress;
-use super::series::SelectedSeries;
-use super::source::Tree;
 use super::used;
 use crate::context::Context;
-use crate::error::{Exit, Fault};
+use crate::error::{Error, Exit, Fault};
 use crate::event::{Stage, Unit};
 use crate::process::{Command, Namespace, ProcessError};
 use crate::store::{InUse, Key, Store, StoreError, io_error, write_json};
 
 const KIND: &str = "builds";
 const RECORD: &str = "build.json";
-
-/// Part of every build's key; changes when what is built from the same inputs
-/// changes.
-const RECIPE: &str = "kvet build 1";
-
-/// The files kept of a build: their names in the cache and in make's directory.
-const KEPT: &[(&str, &str)] = &[
-    ("bzImage", "arch/x86/boot/bzImage"),
-    ("vmlinux", "vmlinux"),
-    ("config", ".config"),
-    ("System.map", "System.map"),
-    ("build.log", LOG),
-];
-
-const LOG: &str = "kvet-build.log";
 
 /// A built kernel in the store.
 #[derive(Debug, Clone)]
@@ -87,6 +71,10 @@ pub struct BuildRecord {
     pub objects_total: u64,
     /// Time that make took, in milliseconds.
     pub elapsed_ms: u64,
+    /// What the kept files were when they were kept, by name. Builds from
+    /// before this was recorded have none.
+    #[serde(default)]
+    pub files: BTreeMap<String, Kept>,
 }
 
 /// A patch that is in a build.
@@ -99,7 +87,7 @@ pub struct PatchRecord {
 }
 
 /// A kernel did not build.
-#[derive(Debug, Error, Diagnostic)]
+#[derive(Debug, ThisError, Diagnostic)]
 pub enum BuildError {
     /// make failed.
     #[error("{subject} does not build ({status}):\n{first}")]
@@ -147,36 +135,40 @@ impl Fault for BuildError {
     }
 }
 
-/// The key of the kernel that these inputs make.
-pub(super) fn key(
-    tree: &Tree,
-    series: &[SelectedSeries],
-    fragments: &[Fragment],
-    compiler: &str,
-) -> Key {
-    let mut parts: Vec<&[u8]> = vec![
-        RECIPE.as_bytes(),
-        tree.key.as_str().as_bytes(),
-        compiler.as_bytes(),
-    ];
-    for one in series {
-        parts.push(b"series");
-        parts.extend(one.needs.iter().map(String::as_bytes));
-        for patch in &one.patches {
-            parts.extend([b"patch".as_slice(), &patch.content]);
-        }
-    }
-    for fragment in fragments {
-        parts.extend([b"fragment".as_slice(), fragment.text.as_bytes()]);
-    }
-    Key::of(parts)
+/// What the store has for a key.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// A kernel with all its files as they were kept.
+    Whole(Box<KernelImage>),
+    /// One that cannot be used any more, and why.
+    Damaged(String),
+    /// Nothing.
+    Nothing,
 }
 
-/// The kernel of this key, if it was built before.
-pub(super) fn stored(store: &Store, key: &Key) -> Option<KernelImage> {
-    let path = store.get(KIND, key.as_str())?;
+/// The kernel of this key, if it was built before; what is booted and read is
+/// compared with what was kept.
+pub(super) async fn stored(store: &Store, key: &Key) -> Stored {
+    let Some(path) = store.get(KIND, key.as_str()) else {
+        return Stored::Nothing;
+    };
     used(&path.join(RECORD));
-    image(&path, key, true).ok()
+    let image = match image(&path, key, true) {
+        Ok(image) => image,
+        Err(error) => return Stored::Damaged(Error::from(error).one_line()),
+    };
+    let files = image.record.files.clone();
+    let checked = tokio::task::spawn_blocking(move || kept::check(&path, &files)).await;
+    match checked {
+        Ok(Ok(())) => Stored::Whole(Box::new(image)),
+        Ok(Err(problem)) => Stored::Damaged(problem),
+        Err(error) => Stored::Damaged(error.to_string()),
+    }
+}
+
+/// Removes a kernel that cannot be used any more.
+pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> {
+    store.discard(KIND, key.as_str()).await
 }
 
 fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError> {
@@ -216,11 +208,12 @@ pub async fn build(
         .fill(KIND, configured.key.as_str(), async |place: PathBuf| {
             let (compiled, elapsed) = make(context, &configured, jobs, &progress).await?;
             let objects = &configured.objects;
-            for (name, made) in KEPT {
+            for (name, made) in kept::FILES {
                 let from = objects.join(made);
                 std::fs::copy(&from, place.join(name)).map_err(io_error("copy", &from))?;
             }
-            let record = record(&configured, compiled, elapsed)?;
+            let mut record = record(&configured, compiled, elapsed)?;
+            record.files = kept::of(&place)?;
             write_json(&place.join(RECORD), &record)?;
             Ok::<(), BuildError>(())
         })
@@ -254,6 +247,7 @@ fn record(
         objects_compiled: compiled,
         objects_total: configured.objects.objects(),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        files: BTreeMap::new(),
     })
 }
 
@@ -271,7 +265,7 @@ async fn make(
         jobs => jobs,
     };
     let command = objects.make(source).arg(format!("-j{jobs}")).arg("bzImage");
-    let log = objects.join(LOG);
+    let log = objects.join(kept::LOG);
     // Line by line, for whoever watches it.
     let mut file = LineWriter::new(File::create(&log).map_err(io_error("create", &log))?);
     let mut written = writeln!(file, "$ {}", command.display());
@@ -294,6 +288,7 @@ async fn make(
     .await?;
     // make came to its own end: what it left is whole.
     objects.unmark()?;
+    configured.patched.worktree.used()?;
     let written = written.and_then(|()| file.flush());
     let subject = subject(&configured.patched.tree, &configured.patched.series);
     if !status.success() {

@@ -1,13 +1,14 @@
 //! Configuring: fragments over `allnoconfig`, and the proof that everything
 //! asked for is in the final .config.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::fragment::{Ask, Fragment, asks};
-use super::kconfig::{Kconfig, Values, values};
+use super::kconfig::{Kconfig, KconfigError, Values, values};
+use super::key::build_key;
 use super::object_directory::ObjectDirectory;
 use super::patch::{PatchedTree, subject};
 use super::progress::Progress;
@@ -52,6 +53,20 @@ pub enum ConfigError {
         /// One line per symbol.
         lost: Vec<String>,
     },
+    /// The kernel's symbols are not all known.
+    #[error("cannot read the Kconfig files of kernel {version}: {}: {reason}", file.display())]
+    #[diagnostic(help(
+        "without them it is not known which symbols this kernel has; is the tree whole and the \
+         patches right?"
+    ))]
+    Kconfig {
+        /// The kernel.
+        version: String,
+        /// The file, relative to the tree.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The kernel's own configuration program failed.
     #[error("the kernel's configuration failed")]
     #[diagnostic(help(
@@ -78,7 +93,7 @@ impl Fault for ConfigError {
     fn exit(&self) -> Exit {
         match self {
             // For a bisection such a kernel says nothing.
-            Self::Lost { .. } | Self::Make { .. } => Exit::Undecided,
+            Self::Lost { .. } | Self::Kconfig { .. } | Self::Make { .. } => Exit::Undecided,
             Self::Toolchain(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Interrupted => Exit::Interrupted,
@@ -110,24 +125,29 @@ pub async fn configure(
         subject(&patched.tree, &patched.series),
     );
     let mut kconfig = None;
+    let unreadable = |KconfigError { file, reason }| ConfigError::Kconfig {
+        version: patched.tree.version.to_string(),
+        file,
+        reason,
+    };
     let wanted = asks(fragments, &patched.tree.version, |symbol| {
-        kconfig
-            .get_or_insert_with(|| Kconfig::read(&patched.path))
-            .knows(symbol)
-    });
-    let key = super::build::key(&patched.tree, &patched.series, fragments, &compiler);
-    // By the fragments' text and not by the final config: arms whose patches
+        Ok::<bool, KconfigError>(read_once(&mut kconfig, &patched.path)?.knows(symbol))
+    })
+    .map_err(unreadable)?;
+    let key = build_key(&patched.tree, &patched.series, fragments, &compiler);
+    // By the line, so that what follows from one tree serves the next; by the
+    // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.
     let place = Key::of(
-        [patched.tree.key.as_str(), &compiler]
+        [patched.tree.line.key.as_str(), &compiler]
             .into_iter()
             .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
     );
-    let objects = ObjectDirectory::open(store, &place).await?;
+    let objects = ObjectDirectory::open(store, &place, patched.worktree.generation()).await?;
     let asked = text_of(&wanted);
     let path = objects.join(".config");
     let stamp = objects.join("kvet-configured");
-    let decided_by = decided_by(&patched, &place, &asked)?;
+    let decided_by = decided_by(context, &patched, &place, &asked).await?;
     let known = std::fs::read_to_string(&stamp).unwrap_or_default();
     let cached = known == decided_by.as_str() && path.exists();
     if !cached {
@@ -135,6 +155,7 @@ pub async fn configure(
         write_atomic(&stamp, b"")?;
         let asked_path = objects.join("kvet-asked.config");
         write_atomic(&asked_path, asked.as_bytes())?;
+        objects.mark()?;
         for target in ["allnoconfig", "olddefconfig"] {
             let mut make = objects.make(&patched.path).arg("-s");
             if target == "allnoconfig" {
@@ -142,6 +163,7 @@ pub async fn configure(
             }
             make.arg(target).run(&context.cancel).await?;
         }
+        objects.unmark()?;
         write_atomic(&stamp, decided_by.as_str().as_bytes())?;
     }
     let config = std::fs::read_to_string(&path).map_err(io_error("read", &path))?;
@@ -153,10 +175,9 @@ pub async fn configure(
     });
     let wanted: Vec<Ask> = wanted.into_iter().chain(needs).collect();
     let lost = lost(&wanted, &values(&config), || {
-        kconfig
-            .take()
-            .unwrap_or_else(|| Kconfig::read(&patched.path))
-    });
+        read_once(&mut kconfig, &patched.path)
+    })
+    .map_err(unreadable)?;
     if !lost.is_empty() {
         return Err(ConfigError::Lost {
             version: patched.tree.version.to_string(),
@@ -174,31 +195,34 @@ pub async fn configure(
     })
 }
 
-/// Everything a final configuration follows from: two arms of one source that
+/// The tree's symbols, read at the first need.
+fn read_once<'a>(
+    kconfig: &'a mut Option<Kconfig>,
+    tree: &Path,
+) -> Result<&'a Kconfig, KconfigError> {
+    Ok(match kconfig {
+        Some(kconfig) => kconfig,
+        None => kconfig.insert(Kconfig::read(tree)?),
+    })
+}
+
+/// The files of a tree that a configuration follows from.
+const DECIDE: &[&str] = &[":(glob)**/Kconfig*", ":(glob)**/Makefile", "scripts"];
+
+/// Everything a final configuration follows from: two arms of one line that
 /// agree on it have the same one, and Kconfig's seconds are spent once.
-fn decided_by(patched: &PatchedTree, place: &Key, asked: &str) -> Result<Key, ConfigError> {
-    let mut parts = vec![
-        place.as_str().as_bytes().to_vec(),
-        asked.as_bytes().to_vec(),
-    ];
-    for path in &patched.touched {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let decides =
-            name.starts_with("Kconfig") || name == "Makefile" || path.starts_with("scripts");
-        if !decides {
-            continue;
-        }
-        let file = patched.path.join(path);
-        // A file that the series remove is as telling as one they write.
-        let content = if file.exists() {
-            std::fs::read(&file).map_err(io_error("read", &file))?
-        } else {
-            Vec::new()
-        };
-        parts.push(path.to_string_lossy().into_owned().into_bytes());
-        parts.push(content);
-    }
-    Ok(Key::of(parts))
+async fn decided_by(
+    context: &Context,
+    patched: &PatchedTree,
+    place: &Key,
+    asked: &str,
+) -> Result<Key, ConfigError> {
+    let files = patched.worktree.listing(context, DECIDE).await?;
+    Ok(Key::of([
+        place.as_str().as_bytes(),
+        asked.as_bytes(),
+        &files,
+    ]))
 }
 
 impl Configured {
@@ -220,16 +244,21 @@ fn text_of(wanted: &[Ask]) -> String {
 }
 
 /// One line for every symbol whose final value is not the one asked for.
-fn lost(wanted: &[Ask], values: &Values, kconfig: impl FnOnce() -> Kconfig) -> Vec<String> {
+fn lost<'a>(
+    wanted: &[Ask],
+    values: &Values,
+    kconfig: impl FnOnce() -> Result<&'a Kconfig, KconfigError>,
+) -> Result<Vec<String>, KconfigError> {
     let lost: Vec<&Ask> = wanted
         .iter()
         .filter(|ask| values.get(&ask.symbol).map_or("n", String::as_str) != ask.value)
         .collect();
     if lost.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let kconfig = kconfig();
-    lost.into_iter()
+    let kconfig = kconfig()?;
+    let lines = lost
+        .into_iter()
         .map(|ask| {
             let value = values.get(&ask.symbol).map_or("n", String::as_str);
             let why = if ask.value == "n" {
@@ -244,7 +273,8 @@ fn lost(wanted: &[Ask], values: &Values, kconfig: impl FnOnce() -> Kconfig) -> V
                 ask.origin()
             )
         })
-        .collect()
+        .collect();
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -258,10 +288,11 @@ mod tests {
             "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_D=7\n",
         )
         .unwrap();
-        let mut wanted = asks(&[fragment], &"7.3".parse().unwrap(), |_| true);
+        let mut wanted = asks(&[fragment], &"7.3".parse().unwrap(), |_| Ok::<_, ()>(true)).unwrap();
         wanted.push(Ask::needed("CONFIG_E", "vfs-sync-owner"));
         let values = values("CONFIG_A=y\nCONFIG_C=y\nCONFIG_D=7\n");
-        let lost = lost(&wanted, &values, Kconfig::default);
+        let kconfig = Kconfig::default();
+        let lost = lost(&wanted, &values, || Ok(&kconfig)).unwrap();
         assert_eq!(
             lost,
             [

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::version::KernelVersion;
+use super::version::{KernelVersion, VersionRange};
 use crate::error::{Exit, Fault};
 
 /// A fragment, read and checked line by line.
@@ -71,8 +71,7 @@ struct ConditionalAsk {
 /// Which kernels a symbol is asked of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Condition {
-    from: Option<KernelVersion>,
-    before: Option<KernelVersion>,
+    versions: VersionRange,
     where_known: bool,
 }
 
@@ -132,11 +131,14 @@ impl Fragment {
         if !path.is_file() {
             return Err(unknown(fragments, name));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| FragmentError::Unreadable {
-            path,
-            reason: error.to_string(),
-        })?;
-        Self::parse(name, &text)
+        Self::parse(name, &text_at(&path)?)
+    }
+
+    /// Reads the fragment in a file; its name is the file's.
+    pub fn read(path: &Path) -> Result<Self, FragmentError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".config").unwrap_or(&name);
+        Self::parse(name, &text_at(path)?)
     }
 
     /// Reads a fragment's text.
@@ -176,6 +178,13 @@ impl Fragment {
     }
 }
 
+fn text_at(path: &Path) -> Result<String, FragmentError> {
+    std::fs::read_to_string(path).map_err(|error| FragmentError::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 impl Condition {
     /// `from VERSION`, `before VERSION`, `where known`, separated by commas.
     fn parse(text: &str) -> Result<Self, String> {
@@ -185,23 +194,14 @@ impl Condition {
             if clause == "where known" {
                 condition.where_known = true;
             } else if let Some(text) = clause.strip_prefix("from ") {
-                condition.from = Some(version(text)?);
+                condition.versions.from = Some(version(text)?);
             } else if let Some(text) = clause.strip_prefix("before ") {
-                condition.before = Some(version(text)?);
+                condition.versions.before = Some(version(text)?);
             } else {
                 return Err(format!("`{clause}` is no condition"));
             }
         }
         Ok(condition)
-    }
-
-    fn holds(&self, version: &KernelVersion) -> bool {
-        let at = version.numbers();
-        self.from.as_ref().is_none_or(|from| from.numbers() <= at)
-            && self
-                .before
-                .as_ref()
-                .is_none_or(|before| at < before.numbers())
     }
 }
 
@@ -229,20 +229,20 @@ fn setting(line: &str) -> Result<Option<(&str, &str)>, String> {
 
 /// What the fragments ask of a kernel of this version, the last word on each
 /// symbol, in order. `known` tells whether the kernel has a symbol at all.
-pub(super) fn asks(
+pub(super) fn asks<E>(
     fragments: &[Fragment],
     version: &KernelVersion,
-    mut known: impl FnMut(&str) -> bool,
-) -> Vec<Ask> {
+    mut known: impl FnMut(&str) -> Result<bool, E>,
+) -> Result<Vec<Ask>, E> {
     let mut wanted: Vec<Ask> = Vec::new();
     for ConditionalAsk { ask, condition } in fragments.iter().flat_map(|one| &one.asks) {
-        if !condition.holds(version) || (condition.where_known && !known(&ask.symbol)) {
+        if !condition.versions.holds(version) || (condition.where_known && !known(&ask.symbol)?) {
             continue;
         }
         wanted.retain(|earlier| earlier.symbol != ask.symbol);
         wanted.push(ask.clone());
     }
-    wanted
+    Ok(wanted)
 }
 
 fn unknown(fragments: &Path, name: &str) -> FragmentError {
@@ -272,8 +272,9 @@ mod tests {
     fn symbols(text: &str, version: &str, known: &[&str]) -> Vec<String> {
         let fragment = Fragment::parse("f", text).unwrap();
         asks(&[fragment], &version.parse().unwrap(), |symbol| {
-            known.contains(&symbol)
+            Ok::<_, ()>(known.contains(&symbol))
         })
+        .unwrap()
         .into_iter()
         .map(|ask| format!("{}={}", ask.symbol, ask.value))
         .collect()

@@ -1,8 +1,15 @@
-//! Reads a tree's Kconfig files to say why a symbol did not make it into the
-//! final .config. The kernel's own `conf` decides; this only explains.
+//! Reads a tree's Kconfig files: which symbols the kernel has, which decides
+//! whether those that a fragment wants `where known` are asked for, and why a
+//! symbol did not make it into the final .config. What value a symbol gets is
+//! decided by the kernel's own `conf`.
+//!
+//! A file that cannot be read is an error: its symbols would be taken for ones
+//! that the kernel does not have.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
 
 /// Files nested deeper than this are a loop.
 const DEPTH_LIMIT: usize = 64;
@@ -35,6 +42,16 @@ enum Expression {
     Compare(String, &'static str, String),
 }
 
+/// A tree's Kconfig files could not be read, at this one.
+#[derive(Debug, Error)]
+#[error("{}: {reason}", file.display())]
+pub(super) struct KconfigError {
+    /// The file, relative to the tree.
+    pub(super) file: PathBuf,
+    /// Why.
+    pub(super) reason: String,
+}
+
 /// A final configuration: symbols and their values; an absent one is `n`.
 pub(super) type Values = BTreeMap<String, String>;
 
@@ -50,12 +67,11 @@ pub(super) fn values(config: &str) -> Values {
 }
 
 impl Kconfig {
-    /// Reads the Kconfig files of the tree at `root`, for x86. Files that
-    /// cannot be read are left out: this is for explanations only.
-    pub(super) fn read(root: &Path) -> Self {
+    /// Reads the Kconfig files of the tree at `root`, for x86.
+    pub(super) fn read(root: &Path) -> Result<Self, KconfigError> {
         let mut kconfig = Self::default();
-        kconfig.file(root, "Kconfig", &mut Vec::new(), 0);
-        kconfig
+        kconfig.file(root, "Kconfig", &mut Vec::new(), 0)?;
+        Ok(kconfig)
     }
 
     /// Whether the tree has the symbol at all.
@@ -91,15 +107,30 @@ impl Kconfig {
         format!("it needs {}", unmet.join(", or else "))
     }
 
-    fn file(&mut self, root: &Path, name: &str, around: &mut Vec<Expression>, depth: usize) {
+    fn file(
+        &mut self,
+        root: &Path,
+        name: &str,
+        around: &mut Vec<Expression>,
+        depth: usize,
+    ) -> Result<(), KconfigError> {
         let name = name.replace("$(SRCARCH)", "x86").replace("$SRCARCH", "x86");
-        let plain = !name.starts_with('/') && !name.split('/').any(|part| part == "..");
-        if depth > DEPTH_LIMIT || !plain {
-            return;
-        }
-        let Ok(text) = std::fs::read(root.join(&name)) else {
-            return;
+        let failed = |reason: String| KconfigError {
+            file: PathBuf::from(&name),
+            reason,
         };
+        if depth > DEPTH_LIMIT {
+            return Err(failed("it is sourced again and again".to_owned()));
+        }
+        if name.contains('$') {
+            return Err(failed(
+                "its name has a variable that is not known".to_owned(),
+            ));
+        }
+        if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+            return Err(failed("it is not in the tree".to_owned()));
+        }
+        let text = std::fs::read(root.join(&name)).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8_lossy(&text);
         Reader {
             kconfig: self,
@@ -110,7 +141,7 @@ impl Kconfig {
             entry: None,
             help: None,
         }
-        .read(&text);
+        .read(&text)
     }
 }
 
@@ -131,7 +162,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(mut self, text: &str) {
+    fn read(mut self, text: &str) -> Result<(), KconfigError> {
         let outside = self.around.len();
         let mut joined = String::new();
         for line in text.lines() {
@@ -140,24 +171,25 @@ impl Reader<'_> {
                 continue;
             }
             joined.push_str(line);
-            self.line(&joined);
+            self.line(&joined)?;
             joined.clear();
         }
         self.close();
         self.around.truncate(outside);
+        Ok(())
     }
 
-    fn line(&mut self, line: &str) {
+    fn line(&mut self, line: &str) -> Result<(), KconfigError> {
         let indent = indentation(line);
         let text = line.trim();
         if let Some(help) = self.help {
             if text.is_empty() || indent > help {
-                return;
+                return Ok(());
             }
             self.help = None;
         }
         if text.is_empty() || text.starts_with('#') {
-            return;
+            return Ok(());
         }
         let (word, rest) = text
             .split_once(char::is_whitespace)
@@ -186,7 +218,7 @@ impl Reader<'_> {
                 self.close();
                 let name = rest.trim_matches('"').to_owned();
                 self.kconfig
-                    .file(self.root, &name, self.around, self.depth + 1);
+                    .file(self.root, &name, self.around, self.depth + 1)?;
             }
             "help" | "---help---" => self.help = Some(indent),
             "depends" => {
@@ -201,6 +233,7 @@ impl Reader<'_> {
             "bool" | "tristate" | "string" | "int" | "hex" | "prompt" => self.prompt(rest),
             _ => {}
         }
+        Ok(())
     }
 
     /// A type line with a text is a prompt, with a condition after `if`.
@@ -446,7 +479,7 @@ mod tests {
     #[test]
     fn unmet_dependencies_are_named_from_everywhere() {
         let root = tree();
-        let kconfig = Kconfig::read(root.path());
+        let kconfig = Kconfig::read(root.path()).unwrap();
         let config = values("CONFIG_SIZE=3\nCONFIG_EXPERT=y\n# CONFIG_INET is not set\n");
         assert_eq!(
             kconfig.explain("CEPH", &config),
@@ -461,7 +494,7 @@ mod tests {
     #[test]
     fn a_menu_s_condition_counts() {
         let root = tree();
-        let kconfig = Kconfig::read(root.path());
+        let kconfig = Kconfig::read(root.path()).unwrap();
         let config =
             values("CONFIG_SIZE=y\nCONFIG_INET=y\nCONFIG_NET=y\nCONFIG_BLOCK=y\nCONFIG_EXPERT=y\n");
         assert_eq!(kconfig.explain("CEPH", &config), "it needs HAVE_X || !SIZE");
@@ -470,7 +503,7 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_told_apart() {
         let root = tree();
-        let kconfig = Kconfig::read(root.path());
+        let kconfig = Kconfig::read(root.path()).unwrap();
         let none = Values::new();
         assert_eq!(
             kconfig.explain("CEHP", &none),
@@ -486,6 +519,28 @@ mod tests {
                 .explain("NET", &none)
                 .contains("dependencies are met")
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let root = tree();
+        std::fs::remove_file(root.path().join("fs/Kconfig")).unwrap();
+        std::fs::create_dir(root.path().join("fs/Kconfig")).unwrap();
+        let error = Kconfig::read(root.path()).unwrap_err();
+        assert_eq!(error.file, Path::new("fs/Kconfig"));
+        for (source, expected) in [
+            ("../outside", "not in the tree"),
+            ("arch/$(OTHER)/Kconfig", "variable"),
+            ("Kconfig", "again and again"),
+        ] {
+            std::fs::write(
+                root.path().join("Kconfig"),
+                format!("source \"{source}\"\n"),
+            )
+            .unwrap();
+            let error = Kconfig::read(root.path()).unwrap_err();
+            assert!(error.reason.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a kernel's source to a built kernel: fetch, patch, configure, build.
 //! Each stage takes the previous one's value: `Tree`, `PatchedTree`,
-//! `Configured`, `KernelImage`.
+//! `Configured`, `KernelImage`. [`make`] is the whole way for a [`Recipe`].
 
 pub mod build;
 mod build_log;
@@ -8,21 +8,29 @@ pub mod config;
 mod diff;
 pub mod fragment;
 mod kconfig;
+mod kept;
+mod key;
+mod line;
 mod object_directory;
 pub mod patch;
 mod prepare;
 mod progress;
+mod recipe;
+mod repository;
 pub mod series;
 pub mod source;
 pub mod toolchain;
 mod worktree;
 
-pub use crate::version::{self, KernelVersion};
+pub use crate::version::{self, KernelVersion, VersionRange};
 pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
 pub use config::{ConfigError, Configured, configure};
 pub use fragment::{Fragment, FragmentError};
+pub use kept::Kept;
+pub use line::Line;
 pub use patch::{PatchError, PatchedTree, patch};
 pub use prepare::{prepare, stored};
+pub use recipe::{Recipe, Sources, make, make_from};
 pub use series::{SelectedSeries, Series, SeriesError, leave_to_first, select};
 pub use source::{SourceError, SourceSpec, Tree, fetch};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};

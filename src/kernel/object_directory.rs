@@ -1,6 +1,9 @@
-//! The directory in which make builds: one for each source, set of fragments
-//! and compiler, shared by all arms, so that the next arm compiles only what
-//! differs.
+//! The directory in which make builds: one for each line, set of fragments and
+//! compiler, shared by all trees of the line and all arms, so that the next one
+//! compiles only what differs.
+//!
+//! make compares times. They mean something as long as the working tree is of
+//! the same generation: with another one everything is built anew.
 //!
 //! While make runs a marker lies in it. If the marker is found later, make was
 //! killed: an object may be half written and yet newer than its source.
@@ -17,6 +20,7 @@ const KIND: &str = "objects";
 const MARKER: &str = "kvet-building";
 const COMPLETE: &str = "kvet-complete";
 const TEMPORARY: &str = "kvet-tmp";
+const GENERATION: &str = "kvet-generation";
 
 /// Objects of a kernel with the project's own fragments, about.
 const USUAL_COUNT: u64 = 1200;
@@ -30,13 +34,23 @@ pub(super) struct ObjectDirectory {
 
 impl ObjectDirectory {
     /// Opens the directory of this key, made if need be, and mends it if a
-    /// build in it was killed. The caller holds the source's working tree.
-    pub(super) async fn open(store: &Store, key: &Key) -> Result<Self, StoreError> {
+    /// build in it was killed; with nothing in it if the working tree, which
+    /// the caller holds, is not of the generation it was last built from.
+    pub(super) async fn open(
+        store: &Store,
+        key: &Key,
+        generation: &str,
+    ) -> Result<Self, StoreError> {
         let home = store.kind(KIND)?;
         // Held against `kvet cache prune`; nobody keeps it for long.
         let lock = Lock::acquire(&home.join(format!(".{}.lock", key.as_str()))).await?;
         let path = home.join(key.as_str());
-        std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+        let recorded = path.join(GENERATION);
+        if std::fs::read_to_string(&recorded).ok().as_deref() != Some(generation) {
+            remove_tree(&path)?;
+            std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+            write_atomic(&recorded, generation.as_bytes())?;
+        }
         let directory = Self { path, _lock: lock };
         directory.fresh_temporary()?;
         if directory.join(MARKER).exists() {
@@ -116,6 +130,8 @@ impl ObjectDirectory {
             .fold(Command::new("make"), |command, name| command.env(name, ""))
             .env("LC_ALL", "C")
             .env("TMPDIR", self.join(TEMPORARY))
+            // The release's name must not follow from a repository around it.
+            .env("GIT_DIR", "/dev/null")
             .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970")
             .env("KBUILD_BUILD_VERSION", "1")
             .env("KBUILD_BUILD_USER", "kvet")
@@ -207,7 +223,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path()).unwrap();
         let key = Key::of(["x"]);
-        let directory = ObjectDirectory::open(&store, &key).await.unwrap();
+        let directory = ObjectDirectory::open(&store, &key, "1").await.unwrap();
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let write = |name: &str, content: &str, age: u64| {
             let path = directory.join(name);
@@ -223,12 +239,27 @@ mod tests {
         write(".cut.o.cmd", "savedc", 2);
         directory.mark().unwrap();
         drop(directory);
-        let directory = ObjectDirectory::open(&store, &key).await.unwrap();
+        let directory = ObjectDirectory::open(&store, &key, "1").await.unwrap();
         assert!(directory.join("done.o").exists());
         assert!(!directory.join("half.o").exists());
         assert!(!directory.join(".half.o.cmd").exists());
         assert!(!directory.join("cut.o").exists());
         assert!(!directory.join(MARKER).exists());
         assert_eq!(directory.estimate(), Some((1, USUAL_COUNT)));
+    }
+
+    #[tokio::test]
+    async fn objects_of_another_generation_are_not_taken_over() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let key = Key::of(["x"]);
+        for (generation, kept) in [("1", false), ("1", true), ("2", false)] {
+            let directory = ObjectDirectory::open(&store, &key, generation)
+                .await
+                .unwrap();
+            let object = directory.join("a.o");
+            assert_eq!(object.exists(), kept, "{generation}");
+            std::fs::write(object, "object").unwrap();
+        }
     }
 }

@@ -1,9 +1,9 @@
-//! Patching: makes the working tree of a source hold exactly an arm's files.
+//! Patching: makes the working tree of a line hold exactly an arm's files.
 //!
-//! The patches are applied to copies of the pristine files first, beside the
-//! tree; only when all of them went in does the working tree change, and there
-//! only files whose content differs are replaced. So a patch that does not fit
-//! leaves the tree as it was, and `make` rebuilds only what an arm changes.
+//! The patches are applied to an index of git's, beside the tree; only when all
+//! of them went in does the working tree change, and there only files whose
+//! content differs are replaced. So a patch that does not fit leaves the tree
+//! as it was, and `make` rebuilds only what an arm changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::diff::{self, FileChange};
 use super::progress::Progress;
+use super::repository::write_tree;
 use super::series::{PatchFile, SelectedSeries};
 use super::source::Tree;
 use super::worktree::{Worktree, WorktreeError};
@@ -36,7 +37,7 @@ pub struct PatchedTree {
     pub touched: BTreeSet<PathBuf>,
     /// How many files were rewritten to get here from the arm before.
     pub rewritten: usize,
-    pub(super) _worktree: Worktree,
+    pub(super) worktree: Worktree,
 }
 
 /// A working tree could not be brought to an arm's state.
@@ -93,8 +94,8 @@ fn place(file: Option<&Path>, hunk: Option<usize>) -> String {
     }
 }
 
-/// Brings the source's working tree to the state that `series` asks for. Waits
-/// while another arm of the same source is being built.
+/// Brings the line's working tree to the state that `series` asks for. Waits
+/// while another arm of the same line is being built.
 pub async fn patch(
     context: &Context,
     store: &Store,
@@ -102,10 +103,13 @@ pub async fn patch(
     series: &[SelectedSeries],
 ) -> Result<PatchedTree, PatchError> {
     let progress = Progress::start(context, Stage::Patch, subject(tree, series));
-    let worktree = Worktree::open(context, store, tree).await?;
-    let overlay = worktree.fresh_overlay()?;
+    let mut worktree = Worktree::open(context, store, tree).await?;
     let mut touched = BTreeSet::new();
     let patches: Vec<&PatchFile> = series.iter().flat_map(|one| &one.patches).collect();
+    let mut id = tree.id.clone();
+    if !patches.is_empty() {
+        worktree.stage(context, &tree.id).await?;
+    }
     for (done, patch) in patches.iter().enumerate() {
         progress.at(done as u64, Some(patches.len() as u64), Unit::Count);
         let changes = diff::changes(&patch.content).map_err(|reason| PatchError::Refused {
@@ -116,14 +120,18 @@ pub async fn patch(
             reason,
             help: "a patch is a unified diff whose paths start with a/ and b/".to_owned(),
         })?;
-        for path in changes.iter().flat_map(FileChange::paths) {
-            if touched.insert(path.to_owned()) {
-                worktree.copy_to_overlay(path)?;
-            }
-        }
-        apply(context, &overlay, tree, patch, &changes).await?;
+        touched.extend(
+            changes
+                .iter()
+                .flat_map(FileChange::paths)
+                .map(Path::to_owned),
+        );
+        apply(context, &worktree, tree, patch, &changes).await?;
     }
-    let rewritten = worktree.adopt(&touched)?;
+    if !patches.is_empty() {
+        id = write_tree(context, worktree.staged()?).await?;
+    }
+    let rewritten = worktree.become_tree(context, &id).await?;
     progress.finish(false);
     Ok(PatchedTree {
         tree: tree.clone(),
@@ -131,7 +139,7 @@ pub async fn patch(
         series: series.to_vec(),
         touched,
         rewritten,
-        _worktree: worktree,
+        worktree,
     })
 }
 
@@ -143,15 +151,15 @@ pub(super) fn subject(tree: &Tree, series: &[SelectedSeries]) -> String {
         .join(" + ")
 }
 
-/// Applies one patch to the overlay: every line of context must match.
+/// Applies one patch to what is staged: every line of context must match.
 async fn apply(
     context: &Context,
-    overlay: &Path,
+    worktree: &Worktree,
     tree: &Tree,
     patch: &PatchFile,
     changes: &[FileChange],
 ) -> Result<(), PatchError> {
-    let finished = git_apply(overlay, &["--verbose"])
+    let finished = git_apply(worktree, &["--verbose"])?
         .input(patch.content.clone())
         .status(&context.cancel)
         .await?;
@@ -163,7 +171,7 @@ async fn apply(
         return Ok(());
     }
     let (file, hunk, reason) = explain(&said, changes);
-    let already = is_there(&context.cancel, overlay, patch).await?;
+    let already = is_there(&context.cancel, worktree, patch).await?;
     Err(PatchError::Refused {
         patch: patch.name.clone(),
         version: tree.version.to_string(),
@@ -182,27 +190,20 @@ async fn apply(
     })
 }
 
-/// git that knows nothing of any repository or configuration around it: inside
-/// one it would skip, without a word, files outside the current directory.
-fn git_apply(overlay: &Path, options: &[&str]) -> Command {
-    let above = overlay.parent().unwrap_or(overlay);
-    Command::new("git")
-        .env("LC_ALL", "C")
-        .env("GIT_CEILING_DIRECTORIES", above)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .args(["apply", "--whitespace=nowarn", "-p1"])
+fn git_apply(worktree: &Worktree, options: &[&str]) -> Result<Command, WorktreeError> {
+    let git = worktree.staged()?;
+    Ok(git
+        .args(["apply", "--cached", "--whitespace=nowarn", "-p1"])
         .args(options)
-        .arg("-")
-        .directory(overlay)
+        .arg("-"))
 }
 
 async fn is_there(
     cancel: &CancellationToken,
-    overlay: &Path,
+    worktree: &Worktree,
     patch: &PatchFile,
 ) -> Result<bool, PatchError> {
-    let finished = git_apply(overlay, &["--reverse", "--check"])
+    let finished = git_apply(worktree, &["--reverse", "--check"])?
         .input(patch.content.clone())
         .status(cancel)
         .await?;

@@ -1,8 +1,9 @@
 //! An arm's kernel in one call: from the store if it is there, made otherwise.
 
-use super::build::{self, KernelImage, build};
+use super::build::{self, KernelImage, Stored, build};
 use super::config::{ConfigError, configure};
 use super::fragment::Fragment;
+use super::key::build_key;
 use super::patch::{patch, subject};
 use super::progress::Progress;
 use super::series::SelectedSeries;
@@ -10,8 +11,8 @@ use super::source::Tree;
 use super::toolchain;
 use crate::context::Context;
 use crate::error::Error;
-use crate::event::Stage;
-use crate::store::Store;
+use crate::event::{Event, Stage};
+use crate::store::{Key, Store};
 
 /// The arm's kernel if the store has it; nothing is made or changed.
 pub async fn stored(
@@ -21,15 +22,28 @@ pub async fn stored(
     series: &[SelectedSeries],
     fragments: &[Fragment],
 ) -> Result<Option<KernelImage>, Error> {
+    let key = key_of(context, tree, series, fragments).await?;
+    Ok(match build::stored(store, &key).await {
+        Stored::Whole(image) => Some(*image),
+        Stored::Damaged(_) | Stored::Nothing => None,
+    })
+}
+
+async fn key_of(
+    context: &Context,
+    tree: &Tree,
+    series: &[SelectedSeries],
+    fragments: &[Fragment],
+) -> Result<Key, Error> {
     let compiler = toolchain::compiler(context)
         .await
         .map_err(ConfigError::from)?;
-    let key = build::key(tree, series, fragments, &compiler);
-    Ok(build::stored(store, &key))
+    Ok(build_key(tree, series, fragments, &compiler))
 }
 
 /// The arm's kernel: from the store, or patched, configured and built with
-/// `jobs` compilers at a time (0: one per processor).
+/// `jobs` compilers at a time (0: one per processor). One in the store that was
+/// damaged is built again.
 pub async fn prepare(
     context: &Context,
     store: &Store,
@@ -38,9 +52,20 @@ pub async fn prepare(
     fragments: &[Fragment],
     jobs: usize,
 ) -> Result<KernelImage, Error> {
-    if let Some(image) = stored(context, store, tree, series, fragments).await? {
-        Progress::start(context, Stage::Build, subject(tree, series)).finish(true);
-        return Ok(image);
+    let key = key_of(context, tree, series, fragments).await?;
+    let subject = subject(tree, series);
+    match build::stored(store, &key).await {
+        Stored::Whole(image) => {
+            Progress::start(context, Stage::Build, subject).finish(true);
+            return Ok(*image);
+        }
+        Stored::Damaged(problem) => {
+            context.emit(Event::Warning(format!(
+                "the kernel {subject} in the cache is damaged and is built again: {problem}"
+            )));
+            build::discard(store, &key).await?;
+        }
+        Stored::Nothing => {}
     }
     let patched = patch(context, store, tree, series).await?;
     let configured = configure(context, store, patched, fragments).await?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::version::KernelVersion;
+use super::version::{KernelVersion, VersionRange};
 use crate::error::{Exit, Fault};
 
 /// No patch file is larger; the largest stable releases are a tenth of it.
@@ -86,19 +86,10 @@ pub struct Shared {
 }
 
 impl Range {
-    fn serves(&self, version: &KernelVersion) -> bool {
-        let at = version.numbers();
-        self.from.numbers() <= at
-            && self
-                .before
-                .as_ref()
-                .is_none_or(|before| at < before.numbers())
-    }
-
-    fn text(&self) -> String {
-        match &self.before {
-            Some(before) => format!("{} to before {before}", self.from),
-            None => format!("{} and later", self.from),
+    fn versions(&self) -> VersionRange {
+        VersionRange {
+            from: Some(self.from.clone()),
+            before: self.before.clone(),
         }
     }
 }
@@ -261,14 +252,14 @@ impl Series {
     fn range(&self, version: &KernelVersion) -> Result<&Range, SeriesError> {
         self.ranges
             .iter()
-            .find(|range| range.serves(version))
+            .find(|range| range.versions().holds(version))
             .ok_or_else(|| SeriesError::NoRange {
                 topic: self.topic.clone(),
                 version: version.to_string(),
                 ranges: self
                     .ranges
                     .iter()
-                    .map(Range::text)
+                    .map(|range| range.versions().to_string())
                     .collect::<Vec<_>>()
                     .join("; "),
                 description: self.directory.join(DESCRIPTION),
@@ -341,18 +332,37 @@ fn select_one(
     if topic.join(DESCRIPTION).is_file() {
         return Series::load(&topic)?.select(version);
     }
-    let loose = job.join(name);
-    let files = if loose.is_dir() {
-        patches_in(&loose)?
-    } else if loose.is_file() {
-        vec![loose]
-    } else {
+    let path = job.join(name);
+    if !path.exists() {
         return Err(unknown(topics, name));
+    }
+    loose(&path, job, name)
+}
+
+/// What is at this path, for a kernel of this version: a topic, a directory of
+/// patches, or a patch file.
+pub(super) fn select_at(
+    path: &Path,
+    version: &KernelVersion,
+) -> Result<SelectedSeries, SeriesError> {
+    if path.join(DESCRIPTION).is_file() {
+        return Series::load(path)?.select(version);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    loose(path, path.parent().unwrap_or(path), &name)
+}
+
+/// A patch file or a directory of them, with names relative to `base`.
+fn loose(path: &Path, base: &Path, name: &str) -> Result<SelectedSeries, SeriesError> {
+    let files = if path.is_dir() {
+        patches_in(path)?
+    } else {
+        vec![path.to_owned()]
     };
     let patches = files
         .into_iter()
         .map(|path| {
-            let shown = path.strip_prefix(job).unwrap_or(&path);
+            let shown = path.strip_prefix(base).unwrap_or(&path);
             read_patch(shown.display().to_string(), path.clone())
         })
         .collect::<Result<Vec<_>, _>>()?;

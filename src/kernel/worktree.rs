@@ -1,111 +1,122 @@
-//! The one working tree of a source: its files are the pristine ones except
-//! those that the present arm patches.
+//! The one working tree of a line: it goes from one tree of the line to the
+//! next by their difference.
 //!
-//! Unpatched files are hard links to the pristine tree, so a working tree costs
-//! no space; a file is changed by renaming a new one into its place, never by
-//! writing to it. `touched.json` lists the files that may differ; it is written
-//! before the first of them changes, so whatever a crash leaves is mended when
-//! the next arm is adopted.
+//! git does it, with an index of kvet's own that remembers what is there. Only
+//! files whose content or mode differs are written, and those get the present
+//! time even where they return to a content they had before: whatever was
+//! compiled since is older, so `make` compiles what follows from them and
+//! nothing else.
+//!
+//! A marker lies beside the tree while it changes. If it is found later, what
+//! is not in the index is taken away as well.
 
-use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use miette::Diagnostic;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 
+use super::repository::Repository;
 use super::source::Tree;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::Event;
-use crate::store::{Lock, Store, StoreError, io_error, remove_tree, write_json};
+use crate::process::{Command, ProcessError};
+use crate::store::{Key, Lock, Store, StoreError, io_error, remove_tree, write_atomic};
 
 const KIND: &str = "worktrees";
 const TREE: &str = "tree";
-const OVERLAY: &str = "overlay";
-const TOUCHED: &str = "touched.json";
+const INDEX: &str = "index";
+const STAGED: &str = "staged";
+const MARKER: &str = "changing";
+const GENERATION: &str = "generation";
 
 /// A working tree, locked for one arm.
 #[derive(Debug)]
 pub(super) struct Worktree {
     root: PathBuf,
-    pristine: PathBuf,
+    repository: Repository,
+    /// See [`Worktree::generation`].
+    generation: String,
     _lock: Lock,
 }
 
 /// The working tree could not be made or changed.
 #[derive(Debug, Error, Diagnostic)]
 pub enum WorktreeError {
-    /// The thread that links the tree failed.
-    #[error("cannot make a working tree of {}", pristine.display())]
+    /// git could not write the tree.
+    #[error("cannot write a working tree in {}", directory.display())]
     #[diagnostic(help(
         "check the free space and inodes of the cache; XDG_CACHE_HOME chooses another place"
     ))]
-    Link {
-        /// The pristine tree.
-        pristine: PathBuf,
+    Write {
+        /// Where.
+        directory: PathBuf,
         /// Why.
-        source: io::Error,
-    },
-    /// A patch names something that is not a regular file.
-    #[error("{} is not a regular file in this kernel", path.display())]
-    #[diagnostic(help("patches can change regular files only"))]
-    NotAFile {
-        /// The path in the tree.
-        path: PathBuf,
+        source: ProcessError,
     },
     /// A place of kvet's own failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+    /// A program could not be run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(ProcessError),
     /// kvet was told to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<ProcessError> for WorktreeError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Interrupted => Self::Interrupted,
+            other => Self::Process(other),
+        }
+    }
 }
 
 impl Fault for WorktreeError {
     fn exit(&self) -> Exit {
         match self {
             Self::Interrupted => Exit::Interrupted,
-            Self::NotAFile { .. } => Exit::Undecided,
-            Self::Link { .. } | Self::Store(_) => Exit::Usage,
+            Self::Process(error) => error.exit(),
+            Self::Write { .. } | Self::Store(_) => Exit::Usage,
         }
     }
 }
 
 impl Worktree {
-    /// Waits for the source's working tree to be free and takes it; makes it
-    /// if there is none.
+    /// Waits for the working tree of the tree's line to be free and takes it.
     pub(super) async fn open(
         context: &Context,
         store: &Store,
         tree: &Tree,
     ) -> Result<Self, WorktreeError> {
-        let name = tree.key.as_str();
-        let lock = store.kind(KIND)?.join(format!(".{name}.arm.lock"));
+        let name = tree.line.key.as_str();
+        let home = store.kind(KIND)?;
+        let lock = home.join(format!(".{name}.arm.lock"));
         let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
             lock
         } else {
             context.emit(Event::Note(format!(
-                "waiting for another kvet that builds a kernel {} too",
-                tree.version
+                "waiting for another kvet that builds a kernel of {}",
+                tree.line.name
             )));
             tokio::select! {
                 lock = Lock::acquire(&lock) => lock?,
                 () = context.cancel.cancelled() => return Err(WorktreeError::Interrupted),
             }
         };
-        let entry = store
-            .fill(KIND, name, async |path: PathBuf| {
-                link_tree(&tree.path, &path.join(TREE), &context.cancel).await
-            })
-            .await?;
+        let root = home.join(name);
+        std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
+        tree.line.describe(&root)?;
+        let generation = generation(&root)?;
         Ok(Self {
-            root: entry.path,
-            pristine: tree.path.clone(),
+            root,
+            repository: tree.repository.clone(),
+            generation,
             _lock: lock,
         })
     }
@@ -115,158 +126,145 @@ impl Worktree {
         self.root.join(TREE)
     }
 
-    /// An empty directory in which to prepare an arm's files.
-    pub(super) fn fresh_overlay(&self) -> Result<PathBuf, WorktreeError> {
-        let overlay = self.root.join(OVERLAY);
-        remove_tree(&overlay)?;
-        std::fs::create_dir(&overlay).map_err(io_error("create", &overlay))?;
-        // git compares resolved paths.
-        Ok(overlay
-            .canonicalize()
-            .map_err(io_error("resolve", &overlay))?)
+    /// Changes when times of files here cannot be compared with those of what
+    /// was compiled before: the tree was written anew, or the clock went back.
+    pub(super) fn generation(&self) -> &str {
+        &self.generation
     }
 
-    /// Puts the pristine file into the overlay, if there is such a file.
-    pub(super) fn copy_to_overlay(&self, path: &Path) -> Result<(), WorktreeError> {
-        let from = self.pristine.join(path);
-        let Some(_) = regular(&from, path)? else {
-            return Ok(());
-        };
-        let to = self.root.join(OVERLAY).join(path);
-        if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
-        }
-        std::fs::copy(&from, &to).map_err(io_error("write", &to))?;
+    /// Remembers that there are files, or objects made of them, as young as
+    /// now.
+    pub(super) fn used(&self) -> Result<(), StoreError> {
+        let path = self.root.join(GENERATION);
+        let touched = std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        touched.map_err(io_error("write", &path))
+    }
+
+    /// git on an index in which an arm's tree is put together.
+    pub(super) fn staged(&self) -> Result<Command, WorktreeError> {
+        let tree = self.path();
+        std::fs::create_dir_all(&tree).map_err(io_error("create", &tree))?;
+        Ok(self.repository.git_on(&self.root.join(STAGED), &tree))
+    }
+
+    /// Begins with the files of a tree.
+    pub(super) async fn stage(&self, context: &Context, tree: &str) -> Result<(), WorktreeError> {
+        let lock = self.root.join(format!("{STAGED}.lock"));
+        forget(&lock)?;
+        let read = self.staged()?.args(["read-tree", tree]);
+        read.run(&context.cancel).await?;
         Ok(())
     }
 
-    /// Makes the tree hold the overlay's version of `touched` and the pristine
-    /// version of everything else. Returns how many files were rewritten or
-    /// removed.
-    pub(super) fn adopt(&self, touched: &BTreeSet<PathBuf>) -> Result<usize, WorktreeError> {
-        let record = self.root.join(TOUCHED);
-        let before: BTreeSet<PathBuf> = std::fs::read(&record)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
-        let all: BTreeSet<&PathBuf> = before.union(touched).collect();
-        write_json(&record, &all)?;
-        let mut rewritten = 0;
-        for path in all {
-            let wanted = if touched.contains(path) {
-                self.root.join(OVERLAY).join(path)
-            } else {
-                self.pristine.join(path)
-            };
-            rewritten += usize::from(self.make_equal(path, &wanted)?);
-        }
-        write_json(&record, touched)?;
-        remove_tree(&self.root.join(OVERLAY))?;
-        Ok(rewritten)
+    /// The names and contents of the files for which `patterns` (git's
+    /// pathspecs) hold, as one text that differs whenever one of them does.
+    pub(super) async fn listing(
+        &self,
+        context: &Context,
+        patterns: &[&str],
+    ) -> Result<Vec<u8>, ProcessError> {
+        let list = self.git().args(["ls-files", "--stage", "-z", "--"]);
+        Ok(list.args(patterns).run(&context.cancel).await?.stdout)
     }
 
-    /// Gives one file of the tree the content and mode of `wanted`, or removes
-    /// it where that does not exist. Tells whether anything had to change.
-    fn make_equal(&self, path: &Path, wanted: &Path) -> Result<bool, WorktreeError> {
-        let place = self.root.join(TREE).join(path);
-        let wanted = read(wanted, path)?;
-        let present = read(&place, path)?;
-        if wanted == present {
-            return Ok(false);
-        }
-        let Some(File { content, mode }) = wanted else {
-            std::fs::remove_file(&place).map_err(io_error("remove", &place))?;
-            return Ok(true);
+    /// Makes the working tree hold exactly this tree. Returns how many files
+    /// were written or removed.
+    pub(super) async fn become_tree(
+        &mut self,
+        context: &Context,
+        tree: &str,
+    ) -> Result<usize, WorktreeError> {
+        let directory = self.root.clone();
+        let failed = |error| match error {
+            WorktreeError::Process(source) => WorktreeError::Write { directory, source },
+            other => other,
         };
-        if let Some(parent) = place.parent() {
-            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+        match self.change(context, tree).await {
+            // What is there is as good as before, once there is room.
+            Err(error) if is_of_a_full_disk(&error) => return Err(failed(error)),
+            Err(WorktreeError::Process(ProcessError::Failed { .. })) => {}
+            result => return result,
         }
-        // A new file, renamed: the old one may be the pristine tree's, and the
-        // new one's time tells make to rebuild.
-        let mut file = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(&self.root)
-            .map_err(io_error("create a file in", &self.root))?;
-        file.write_all(&content)
-            .map_err(io_error("write", &place))?;
-        // The mode above was subject to the umask.
-        file.as_file()
-            .set_permissions(Permissions::from_mode(mode))
-            .map_err(io_error("write", &place))?;
-        file.persist(&place)
-            .map_err(|error| io_error("write", &place)(error.error))?;
-        Ok(true)
+        // Whatever came over it: nothing in it is needed to write it anew.
+        remove_tree(&self.path())?;
+        forget(&self.root.join(INDEX))?;
+        self.generation = new_generation(&self.root)?;
+        self.change(context, tree).await.map_err(failed)
     }
-}
 
-#[derive(Debug, PartialEq, Eq)]
-struct File {
-    content: Vec<u8>,
-    mode: u32,
-}
-
-fn read(place: &Path, path: &Path) -> Result<Option<File>, WorktreeError> {
-    let Some(metadata) = regular(place, path)? else {
-        return Ok(None);
-    };
-    let content = std::fs::read(place).map_err(io_error("read", place))?;
-    Ok(Some(File {
-        content,
-        mode: metadata.permissions().mode() & 0o777,
-    }))
-}
-
-/// The metadata of a regular file; `None` if there is nothing.
-fn regular(place: &Path, path: &Path) -> Result<Option<std::fs::Metadata>, WorktreeError> {
-    match std::fs::symlink_metadata(place) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
-        Ok(_) => Err(WorktreeError::NotAFile {
-            path: path.to_owned(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io_error("read", place)(error).into()),
-    }
-}
-
-/// Makes `to` a tree of hard links to the files of `from`, on a thread of its
-/// own.
-async fn link_tree(
-    from: &Path,
-    to: &Path,
-    cancel: &CancellationToken,
-) -> Result<(), WorktreeError> {
-    let stop = cancel.child_token();
-    let _stop_on_drop = stop.clone().drop_guard();
-    let (source, target) = (from.to_owned(), to.to_owned());
-    let result = tokio::task::spawn_blocking(move || link_directory(&source, &target, &stop))
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-    if cancel.is_cancelled() {
-        return Err(WorktreeError::Interrupted);
-    }
-    result.map_err(|source| WorktreeError::Link {
-        pristine: from.to_owned(),
-        source,
-    })
-}
-
-fn link_directory(from: &Path, to: &Path, stop: &CancellationToken) -> io::Result<()> {
-    if stop.is_cancelled() {
-        return Err(io::ErrorKind::Interrupted.into());
-    }
-    std::fs::create_dir(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            link_directory(&source, &target, stop)?;
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(&source)?, &target)?;
-        } else if std::fs::hard_link(&source, &target).is_err() {
-            // A file system without hard links, or a link count at its limit.
-            std::fs::copy(&source, &target)?;
+    async fn change(&self, context: &Context, tree: &str) -> Result<usize, WorktreeError> {
+        let path = self.path();
+        std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+        forget(&self.root.join(format!("{INDEX}.lock")))?;
+        let marker = self.root.join(MARKER);
+        let was_changing = marker.exists();
+        let compare = self.git().args([
+            "diff-index",
+            "--cached",
+            "--name-only",
+            "--no-renames",
+            "-z",
+        ]);
+        let differing = compare.arg(tree).run(&context.cancel).await?.stdout;
+        let differing = differing.split(|&byte| byte == 0).count() - 1;
+        write_atomic(&marker, b"")?;
+        let read = self.git().args(["read-tree", "--reset", "-u", tree]);
+        read.run(&context.cancel).await?;
+        if was_changing {
+            let clean = self.git().args(["clean", "-ffdxq"]);
+            clean.run(&context.cancel).await?;
         }
+        forget(&marker)?;
+        self.used()?;
+        Ok(differing)
     }
-    Ok(())
+
+    fn git(&self) -> Command {
+        self.repository.git_on(&self.root.join(INDEX), &self.path())
+    }
+}
+
+/// The generation of the working tree in `root`: the last one, unless the clock
+/// is now behind the time at which that was last used.
+fn generation(root: &Path) -> Result<String, StoreError> {
+    let path = root.join(GENERATION);
+    let used = path.metadata().and_then(|data| data.modified());
+    if used.is_ok_and(|used| used <= SystemTime::now())
+        && let Ok(generation) = std::fs::read_to_string(&path)
+    {
+        return Ok(generation);
+    }
+    new_generation(root)
+}
+
+fn new_generation(root: &Path) -> Result<String, StoreError> {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let unique = [
+        std::process::id().to_string(),
+        now.as_nanos().to_string(),
+        root.display().to_string(),
+    ];
+    let generation = Key::of(&unique);
+    write_atomic(&root.join(GENERATION), generation.as_str().as_bytes())?;
+    Ok(generation.as_str().to_owned())
+}
+
+fn is_of_a_full_disk(error: &WorktreeError) -> bool {
+    matches!(error, WorktreeError::Process(ProcessError::Failed { stderr, .. })
+        if stderr.contains("No space left on device"))
+}
+
+/// Removes a file that need not be there.
+fn forget(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io_error("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }

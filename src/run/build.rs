@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::job::{Arm, Plan};
-use crate::kernel::{self, Fragment, KernelImage, KernelVersion};
+use crate::kernel::{self, KernelImage, KernelVersion, Sources};
 use crate::record::{Broken, KernelFacts, Record};
 use crate::store::Store;
 
@@ -30,8 +30,9 @@ pub(super) async fn build_arms(
     record: &Record,
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
+    let mut sources = Sources::default();
     for arm in &plan.arms {
-        match kernel(context, store, arm).await {
+        match kernel(context, store, &mut sources, arm).await {
             Ok((image, version)) => {
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
@@ -66,34 +67,12 @@ pub(super) async fn build_arms(
 pub(crate) async fn kernel(
     context: &Context,
     store: &Store,
+    sources: &mut Sources,
     arm: &Arm,
 ) -> Result<(KernelImage, KernelVersion), Error> {
-    let tree = kernel::fetch(context, store, &arm.source).await?;
-    let mut series = Vec::new();
-    for path in &arm.patches {
-        let (directory, name) = split(path);
-        series.extend(kernel::select(
-            directory,
-            directory,
-            &[name],
-            &tree.version,
-        )?);
-    }
-    kernel::leave_to_first(&mut series);
-    let mut fragments = Vec::new();
-    for path in &arm.fragments {
-        let (directory, name) = split(path);
-        let name = name.strip_suffix(".config").unwrap_or(&name);
-        fragments.push(Fragment::find(directory, directory, name)?);
-    }
-    let image = kernel::prepare(context, store, &tree, &series, &fragments, 0).await?;
+    let tree = sources.tree(context, store, &arm.recipe.source).await?;
+    let image = kernel::make_from(context, store, &tree, &arm.recipe).await?;
     Ok((image, tree.version))
-}
-
-fn split(path: &std::path::Path) -> (&std::path::Path, String) {
-    let directory = path.parent().unwrap_or(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    (directory, name.into_owned())
 }
 
 fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {

@@ -13,11 +13,11 @@ use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::build::kernel;
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::guest::protocol::StepResult;
 use crate::job::Plan;
+use crate::kernel;
 use crate::process::ProcessError;
 use crate::record::Journal;
 use crate::rootfs::{self, Recipe};
@@ -60,7 +60,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
         return Err(ShellError::Which(names.join(", ")).into());
     };
-    let (image, _) = kernel(context, store, arm).await?;
+    let (image, _) = kernel::make(context, store, &arm.recipe).await?;
     let recipe = Recipe::find("shell", Path::new("."))?.and(&plan.rootfs);
     let rootfs = rootfs::build(context, store, &recipe).await?;
     let scratch = Scratch::new()?;

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -66,7 +67,8 @@ pub fn io_error(
 }
 
 /// A key made from everything that decides a cached thing's content.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Key(String);
 
 impl Key {
@@ -88,6 +90,25 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 32 && text.bytes().all(digit) {
+            Ok(Self(text))
+        } else {
+            Err(format!("{text:?} is not a key of the cache"))
+        }
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0
     }
 }
 
@@ -146,6 +167,24 @@ impl Store {
         path.is_dir().then_some(path)
     }
 
+    /// Removes an entry that turned out to be of no use.
+    pub async fn discard(&self, kind: &str, name: &str) -> Result<(), StoreError> {
+        let directory = self.kind(kind)?;
+        let _lock = Lock::acquire(&directory.join(format!(".{name}.lock"))).await?;
+        let (path, partial) = (
+            directory.join(name),
+            directory.join(format!(".{name}.partial")),
+        );
+        remove_tree(&partial)?;
+        // Out of the way in one step: half an entry must not be found.
+        match std::fs::rename(&path, &partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("rename", &path)(error))
+            }
+            _ => remove_tree(&partial),
+        }
+    }
+
     /// Returns the entry, made by `make` in a temporary directory and renamed
     /// into place if it was missing. Two processes that want the same entry
     /// make it once; a failed or interrupted `make` leaves nothing behind.
@@ -163,6 +202,7 @@ impl Store {
         if let Some(path) = self.get(kind, name) {
             return Ok(Entry { path, cached: true });
         }
+        reclaim(&directory)?;
         // The lock is ours, so a partial directory is a dead process's.
         let partial = directory.join(format!(".{name}.partial"));
         remove_tree(&partial)?;
@@ -177,6 +217,24 @@ impl Store {
             cached: false,
         })
     }
+}
+
+/// Removes what processes that were killed have left of entries they were
+/// making: a partial directory whose lock nobody holds.
+fn reclaim(directory: &Path) -> Result<(), StoreError> {
+    let entries =
+        std::fs::read_dir(directory).map_err(io_error("read the directory", directory))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(name) = name.strip_suffix(".partial") else {
+            continue;
+        };
+        let lock = directory.join(format!("{name}.lock"));
+        if let Some(_lock) = Lock::try_acquire(&lock)? {
+            remove_tree(&path)?;
+        }
+    }
+    Ok(())
 }
 
 struct RemoveOnDrop<'a>(&'a Path);
@@ -230,6 +288,27 @@ mod tests {
             assert_eq!(entry.cached, cached);
             assert!(entry.path.join("whole").exists());
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_goes_with_the_next_fill_of_any_entry() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let directory = store.kind("things").unwrap();
+        let [dead, live] = [".dead", ".live"].map(|name| {
+            let partial = directory.join(format!("{name}.partial"));
+            std::fs::create_dir(&partial).unwrap();
+            std::fs::write(partial.join("half"), "x").unwrap();
+            partial
+        });
+        std::fs::write(directory.join(".dead.lock"), "").unwrap();
+        let _held = Lock::try_acquire(&directory.join(".live.lock")).unwrap();
+        store
+            .fill::<StoreError, _, _>("things", "other", |_| async { Ok(()) })
+            .await
+            .unwrap();
+        assert!(!dead.exists());
+        assert!(live.exists());
     }
 
     #[test]

@@ -158,12 +158,17 @@ fn extract(reader: impl Read, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Archives hold their tree in one top directory of any name.
+/// Archives hold their tree in one top directory of any name. A symbolic link
+/// is not one: what it leads to is not the archive's.
 fn only_directory(parent: &Path) -> io::Result<PathBuf> {
     let mut found = None;
     for entry in std::fs::read_dir(parent)? {
-        let path = entry?.path();
-        if path.is_dir() && found.replace(path).is_some() {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            return Err(invalid("its top entry is a symbolic link"));
+        }
+        if kind.is_dir() && found.replace(entry.path()).is_some() {
             return Err(invalid("it holds more than one top directory"));
         }
     }
@@ -196,5 +201,25 @@ impl Read for Counted {
             self.progress.at(self.done, Some(self.total), Unit::Bytes);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_at_the_top_is_not_the_archives_tree() {
+        let home = tempfile::tempdir().unwrap();
+        let outside = home.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let raw = home.path().join("raw");
+        std::fs::create_dir(&raw).unwrap();
+        std::os::unix::fs::symlink(&outside, raw.join("linux")).unwrap();
+        let error = only_directory(&raw).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        std::fs::remove_file(raw.join("linux")).unwrap();
+        std::fs::create_dir(raw.join("linux")).unwrap();
+        assert_eq!(only_directory(&raw).unwrap(), raw.join("linux"));
     }
 }

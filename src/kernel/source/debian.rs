@@ -1,24 +1,21 @@
 //! Sources from Debian's archive: `linux-source-X.Y` packages.
 //!
-//! What the host's own apt lists offer is taken from there. Everything else is
-//! read through lists and caches of kvet's own, from the mirror the host uses,
-//! so the host's set-up stays untouched and needs no root. apt checks every
-//! download against lists that Debian signed.
+//! What the host's own apt lists offer is taken from there, everything else
+//! through lists of kvet's own.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{KIND, SourceError, TREE, Tree, archive, finished, mirror, seal, stored};
+use super::{KIND, SourceError, TREE, Tree, archive, finished, seal, stored};
+use crate::apt::{self, Mirrors, Private};
 use crate::context::Context;
 use crate::event::Event;
+use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
-use crate::process::{Command, ProcessError};
+use crate::process::ProcessError;
 use crate::store::{Key, Lock, Scratch, Store, io_error, write_atomic, write_json};
-
-/// Signs all of Debian's suites, also those newer than the host.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Suites looked through when the host's own have nothing, besides those.
 const SUITES: &[&str] = &[
@@ -34,17 +31,6 @@ const SECURITY_SUITES: &[&str] = &["bookworm-security", "trixie-security"];
 
 /// How long lists, and the answer to "which is the newest", are good for.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
-
-/// apt itself gives up on a silent server; this ends an apt that does not.
-const APT_DEADLINE: Duration = Duration::from_secs(900);
-
-/// The parts of an archive's index that nobody here reads.
-const UNREAD: &[&str] = &[
-    "Acquire::Languages=none",
-    "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-    "Acquire::IndexTargets::deb::CNF::DefaultEnabled=false",
-    "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
-];
 
 /// The version a package was last resolved to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,7 +96,7 @@ pub(super) async fn fetch(
     let known = recall(&answer);
     if let Some((resolved, fresh)) = &known
         && (*fresh || version.is_some())
-        && let Some(tree) = stored(store, &key(package, &resolved.version))
+        && let Some(tree) = stored(context, store, &key(package, &resolved.version)).await?
     {
         return Ok((tree, true));
     }
@@ -119,37 +105,39 @@ pub(super) async fn fetch(
         home: home.clone(),
     };
     let found = apt.find(package, version, suite).await;
-    let (config, offer) = match (found, known) {
+    let (lists, offer) = match (found, known) {
         (Ok(found), _) => found,
         // Without a network yesterday's newest still serves.
-        (Err(error), Some((resolved, _)))
-            if !matches!(error, SourceError::Interrupted)
-                && stored(store, &key(package, &resolved.version)).is_some() =>
-        {
-            let tree_key = key(package, &resolved.version);
+        (Err(error @ SourceError::Interrupted), _) | (Err(error), None) => return Err(error),
+        (Err(error), Some((resolved, _))) => {
+            let key = key(package, &resolved.version);
+            let Some(tree) = stored(context, store, &key).await? else {
+                return Err(error);
+            };
             context.emit(Event::Warning(format!(
                 "{error}; going on with {package} {} from the cache",
                 resolved.version
             )));
-            return Ok((finished(store, &tree_key, package)?, true));
+            return Ok((tree, true));
         }
-        (Err(error), _) => return Err(error),
     };
     let key = key(package, &offer.version);
     let origin = format!(
         "{package} {} from {} (checked by apt against Debian's signed lists)",
         offer.version, offer.place
     );
+    // All versions of the package.
+    let line = Line::of(["debian", package], format!("{package} of Debian"));
     let entry = store
         .fill(KIND, key.as_str(), async |path: PathBuf| {
             let download = path.join("download");
             std::fs::create_dir(&download).map_err(io_error("create", &download))?;
             let package = apt
-                .download(&config, package, &offer.version, &download)
+                .download(lists.as_ref(), package, &offer.version, &download)
                 .await?;
             archive::unpack(&package, &path.join(TREE), progress, &context.cancel).await?;
             std::fs::remove_dir_all(&download).map_err(io_error("remove", &download))?;
-            seal(&path, &origin)
+            seal(context, store, |_| line, &path, &origin).await
         })
         .await?;
     write_json(
@@ -158,7 +146,7 @@ pub(super) async fn fetch(
             version: offer.version,
         },
     )?;
-    Ok((finished(store, &key, &origin)?, entry.cached))
+    Ok((finished(context, store, &key, &origin).await?, entry.cached))
 }
 
 fn key(package: &str, version: &str) -> Key {
@@ -188,27 +176,33 @@ struct Apt<'a> {
 
 impl Apt<'_> {
     /// Finds the package, first in the host's lists, then in those of the
-    /// wanted or the usual suites. Returns the options that select the lists.
+    /// wanted or the usual suites. Returns the lists that have it; `None` are
+    /// the host's.
     async fn find(
         &self,
         package: &str,
         version: Option<&str>,
         suite: Option<&str>,
-    ) -> Result<(Vec<String>, Offer), SourceError> {
+    ) -> Result<(Option<Private>, Offer), SourceError> {
         let mut seen = Vec::new();
         if suite.is_none() {
-            let offers = self.offers(&[], package).await?;
+            let offers = self.offers(None, package).await?;
             if let Some(offer) = choose(&offers, version) {
-                return Ok((Vec::new(), offer));
+                return Ok((None, offer));
             }
             seen.extend(offers);
         }
-        if !Path::new(KEYRING).exists() {
+        if !Path::new(apt::KEYRING).exists() {
             return Err(SourceError::NoDebian {
-                reason: format!("{KEYRING} is missing (package debian-archive-keyring)"),
+                reason: format!(
+                    "{} is missing (package debian-archive-keyring)",
+                    apt::KEYRING
+                ),
             });
         }
-        let mirrors = mirror::configured(Path::new("/etc/apt"));
+        let mirrors = apt::mirrors(&self.context.cancel)
+            .await
+            .map_err(apt_failed("ask apt for its mirrors"))?;
         let mut read = Vec::new();
         for lists in source_lists(&mirrors, suite)? {
             match self.look(&lists, package, version, &mut seen).await {
@@ -230,59 +224,44 @@ impl Apt<'_> {
         package: &str,
         version: Option<&str>,
         seen: &mut Vec<Offer>,
-    ) -> Result<Option<(Vec<String>, Offer)>, SourceError> {
-        let (config, directory, lock) = self.private(&lists.lines)?;
+    ) -> Result<Option<(Option<Private>, Offer)>, SourceError> {
+        let (private, lock) = self.private(&lists.lines)?;
         let _lock = tokio::select! {
             lock = Lock::acquire(&lock) => lock?,
             () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
         };
-        let stamp = directory.join("updated");
+        let stamp = private.directory().join("updated");
         let mut updated = false;
         loop {
             if updated || is_fresh(&stamp) {
-                let offers = self.offers(&config, package).await?;
+                let offers = self.offers(Some(&private), package).await?;
                 if let Some(offer) = choose(&offers, version) {
-                    return Ok(Some((config, offer)));
+                    return Ok(Some((Some(private), offer)));
                 }
                 seen.extend(offers);
             }
             if updated {
                 return Ok(None);
             }
-            self.update(&config).await?;
+            self.update(&private).await?;
             write_atomic(&stamp, b"")?;
             updated = true;
         }
     }
 
-    /// Options that keep apt within a directory of kvet's own, the directory,
-    /// and its lock.
-    fn private(&self, lines: &[String]) -> Result<(Vec<String>, PathBuf, PathBuf), SourceError> {
-        let text = lines.join("\n") + "\n";
-        let name = format!("apt-{}", Key::of([&text]).as_str());
-        let (directory, lock) = (
-            self.home.join(&name),
-            self.home.join(format!(".{name}.lock")),
-        );
-        for part in ["lists/partial", "cache/archives/partial"] {
-            let part = directory.join(part);
-            std::fs::create_dir_all(&part).map_err(io_error("create", &part))?;
-        }
-        let list = directory.join("sources.list");
-        write_atomic(&list, text.as_bytes())?;
-        let path = |name: &str| directory.join(name).display().to_string();
-        let mut options = vec![
-            format!("Dir::Etc::sourcelist={}", path("sources.list")),
-            "Dir::Etc::sourceparts=-".to_owned(),
-            format!("Dir::State::Lists={}", path("lists")),
-            format!("Dir::Cache={}", path("cache")),
-        ];
-        options.extend(UNREAD.iter().map(|&option| option.to_owned()));
-        Ok((options, directory, lock))
+    /// Lists of kvet's own for these lines, and their lock.
+    fn private(&self, lines: &[String]) -> Result<(Private, PathBuf), SourceError> {
+        let name = format!("apt-{}", Key::of(lines).as_str());
+        let lock = self.home.join(format!(".{name}.lock"));
+        Ok((Private::new(&self.home.join(&name), lines)?, lock))
     }
 
-    async fn offers(&self, config: &[String], package: &str) -> Result<Vec<Offer>, SourceError> {
-        let finished = command("apt-cache", config)
+    async fn offers(
+        &self,
+        lists: Option<&Private>,
+        package: &str,
+    ) -> Result<Vec<Offer>, SourceError> {
+        let finished = apt::command("apt-cache", lists)
             .args(["madison", package])
             .run(&self.context.cancel)
             .await;
@@ -297,10 +276,10 @@ impl Apt<'_> {
         }
     }
 
-    async fn update(&self, config: &[String]) -> Result<(), SourceError> {
+    async fn update(&self, lists: &Private) -> Result<(), SourceError> {
         // What apt leaves behind when it is interrupted goes with this.
         let scratch = Scratch::new()?;
-        command("apt-get", config)
+        apt::command("apt-get", Some(lists))
             .args(["-q", "update"])
             .env("TMPDIR", scratch.path())
             .run(&self.context.cancel)
@@ -311,14 +290,14 @@ impl Apt<'_> {
 
     async fn download(
         &self,
-        config: &[String],
+        lists: Option<&Private>,
         package: &str,
         version: &str,
         directory: &Path,
     ) -> Result<PathBuf, SourceError> {
         let wanted = format!("{package}={version}");
         let scratch = Scratch::new()?;
-        command("apt-get", config)
+        apt::command("apt-get", lists)
             .args(["-q", "download", &wanted])
             .env("TMPDIR", scratch.path())
             .directory(directory)
@@ -337,25 +316,6 @@ impl Apt<'_> {
     }
 }
 
-/// An apt program with options that hold for all of them.
-fn command(program: &str, config: &[String]) -> Command {
-    let mut command = Command::new(program)
-        .env("LC_ALL", "C")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-o", "Acquire::Retries=3"])
-        .args(["-o", "Acquire::http::Timeout=30"])
-        .args(["-o", "Acquire::https::Timeout=30"])
-        .deadline(APT_DEADLINE);
-    if rustix::process::geteuid().is_root() {
-        // The unprivileged user apt switches to cannot enter a private cache.
-        command = command.args(["-o", "APT::Sandbox::User=root"]);
-    }
-    for option in config {
-        command = command.args(["-o", option]);
-    }
-    command
-}
-
 fn apt_failed(action: &str) -> impl FnOnce(ProcessError) -> SourceError {
     let action = action.to_owned();
     move |source| match source {
@@ -367,22 +327,19 @@ fn apt_failed(action: &str) -> impl FnOnce(ProcessError) -> SourceError {
 /// The lists to look through, in turn: those of the wanted suite, or of the
 /// usual ones. A host may do without a security mirror, while some versions are
 /// there alone; then it is looked for next to the main one, where it usually is.
-fn source_lists(
-    mirrors: &[mirror::Mirror],
-    suite: Option<&str>,
-) -> Result<Vec<Lists>, SourceError> {
-    let (main, security) = mirror::debian(mirrors);
-    let Some(mirror::Mirror { uri: main, .. }) = main else {
+fn source_lists(mirrors: &Mirrors, suite: Option<&str>) -> Result<Vec<Lists>, SourceError> {
+    let Some(main) = &mirrors.main else {
         return Err(SourceError::NoDebian {
             reason: "no Debian mirror is in the host's apt sources".to_owned(),
         });
     };
-    let guessed = security.is_none();
-    let security = security.map_or_else(|| format!("{main}-security"), |mirror| mirror.uri.clone());
+    let guessed = mirrors.security.is_none();
+    let security = mirrors.security.clone();
+    let security = security.unwrap_or_else(|| format!("{main}-security"));
     let lines = |uri: &str, suites: &[&str]| -> Vec<String> {
         suites
             .iter()
-            .map(|suite| format!("deb [signed-by={KEYRING}] {uri} {suite} main"))
+            .map(|suite| apt::source("deb", uri, suite))
             .collect()
     };
     let certain = |lines| Lists {
@@ -489,23 +446,21 @@ mod tests {
 
     #[test]
     fn a_security_mirror_is_looked_for_next_to_the_main_one() {
-        let mirror = |uri: &str| mirror::Mirror {
-            uri: uri.to_owned(),
-            suites: vec![],
+        let mut mirrors = Mirrors {
+            main: Some("http://m.example/debian".to_owned()),
+            security: Some("http://s.example/debian-security".to_owned()),
         };
-        let main = mirror("http://m.example/debian");
-        let security = mirror("http://s.example/debian-security");
-
-        let told = source_lists(&[main.clone(), security.clone()], None).unwrap();
+        let told = source_lists(&mirrors, None).unwrap();
         assert_eq!(told.len(), 1);
         let line = told[0].lines.last().unwrap();
         assert!(line.contains("s.example/debian-security trixie-security"));
 
-        let untold = source_lists(std::slice::from_ref(&main), None).unwrap();
+        mirrors.security = None;
+        let untold = source_lists(&mirrors, None).unwrap();
         assert_eq!([untold[0].guessed, untold[1].guessed], [false, true]);
         assert!(untold[1].lines[0].contains("m.example/debian-security bookworm-security"));
 
-        let asked = source_lists(&[main], Some("bookworm-security")).unwrap();
+        let asked = source_lists(&mirrors, Some("bookworm-security")).unwrap();
         assert!(asked[0].lines[0].contains("m.example/debian-security bookworm-security"));
         assert!(!asked[0].guessed);
     }

@@ -1,31 +1,48 @@
 //! Sources from a directory on this machine: a snapshot of it, so that edits
 //! during a run, or what a build left there, cannot get into a kernel.
+//!
+//! The snapshot is a tree in a repository of kvet's own, which an index of
+//! kvet's own keeps up with the directory: an edit costs the files that were
+//! edited. Of a user's repository not even the files it has are copied, and its
+//! objects are not in sight while the snapshot is made: git would give those
+//! that it meets again a new time.
 
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tokio_util::sync::CancellationToken;
-
-use super::{KIND, SourceError, TREE, Tree, finished, seal, stored};
+use super::git::{objects_of, of_the_user};
+use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
+use crate::kernel::line::Line;
+use crate::kernel::repository::{ONE_PACK, Repository};
 use crate::kernel::version::KernelVersion;
-use crate::process::Command;
-use crate::store::{Key, Store};
+use crate::process::ProcessError;
+use crate::store::{Key, Store, write_atomic};
 
-/// What builds leave in a source tree; make would take it for its own.
-const BUILT: &[&str] = &["o", "a", "cmd", "ko", "mod", "order"];
+/// What builds leave in a source tree, by the ends of names; make would take
+/// it for its own.
+const BUILT: &[&str] = &[
+    ".o", ".a", ".cmd", ".ko", ".mod", ".mod.c", ".order", ".symvers", ".lex.c", ".tab.c",
+    ".tab.h", ".asn1.c", ".asn1.h", ".dwo", ".gcno", ".su",
+];
+
+/// The same by paths.
 const BUILT_PATHS: &[&str] = &[
     ".config",
+    ".config.old",
     ".git",
+    ".version",
+    "System.map",
+    "arch/x86/include/generated",
     "include/config",
     "include/generated",
-    "arch/x86/include/generated",
     "vmlinux",
 ];
 
-/// Gets a snapshot; the flag says whether the same was in the store.
+/// Gets a snapshot; the flag says whether it is the same as the last one.
 pub(super) async fn fetch(
     context: &Context,
     store: &Store,
@@ -40,133 +57,186 @@ pub(super) async fn fetch(
         source,
     };
     let path = path.canonicalize().map_err(unreadable)?;
-    let files = files(context, &path).await?;
-    let key = fingerprint(&path, &files).map_err(unreadable)?;
-    if let Some(tree) = stored(store, &key) {
-        return Ok((tree, true));
-    }
-    let entry = store
-        .fill(KIND, key.as_str(), async |place: PathBuf| {
-            copy(&path, &files, &place.join(TREE), &context.cancel).await?;
-            seal(&place, &origin)
-        })
-        .await?;
-    Ok((finished(store, &key, &origin)?, entry.cached))
-}
-
-/// The files that belong to the source: those git knows or would add, or all
-/// but what builds leave.
-async fn files(context: &Context, path: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let mut files: Vec<PathBuf> = if path.join(".git").exists() {
-        let finished = Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
-            .directory(path)
-            .run(&context.cancel)
-            .await?;
-        finished
-            .stdout
-            .split(|&byte| byte == 0)
-            .filter(|name| !name.is_empty())
-            .map(|name| PathBuf::from(std::ffi::OsString::from_vec(name.to_vec())))
-            // Deleted, but not yet in the index.
-            .filter(|name| path.join(name).symlink_metadata().is_ok())
-            .collect()
+    let line = Line::of([b"dir", path.as_os_str().as_bytes()], &*origin);
+    let (repository, _writing) = Repository::open(context, store, &line).await?;
+    let in_git = path.join(".git").exists();
+    let files = if in_git {
+        files_of_git(context, &path).await?
     } else {
-        let mut found = Vec::new();
-        walk(path, Path::new(""), &mut found).map_err(|source| SourceError::Directory {
-            path: path.to_owned(),
-            source,
-        })?;
-        found
+        let root = path.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut found = BTreeSet::new();
+            walk(&root, Path::new(""), &mut found).map(|()| found)
+        });
+        let found = found
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        found.map_err(unreadable)?
     };
-    files.sort();
-    files.dedup();
-    Ok(files)
+    let failed = |error| match error {
+        ProcessError::Interrupted => SourceError::Interrupted,
+        source => SourceError::Snapshot {
+            path: path.clone(),
+            source,
+        },
+    };
+    let known = if in_git {
+        known_to_git(context, &path).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
+    let id = snapshot(context, &repository, &path, &files, &known).await;
+    let id = id.map_err(failed)?;
+    let repository = if in_git {
+        repository.borrowing(objects_of(context, &path).await?)
+    } else {
+        repository
+    };
+    let last = repository.path().join("last");
+    let cached = std::fs::read(&last).is_ok_and(|last| last == id.as_bytes());
+    if !cached {
+        write_atomic(&last, id.as_bytes())?;
+    }
+    let key = Key::of(["tree", &id]);
+    let tree = in_repository(context, repository, (key, line, id), origin).await?;
+    Ok((tree, cached))
 }
 
-fn walk(root: &Path, below: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(root.join(below))? {
-        let entry = entry?;
+/// Brings the repository's index to these files of the directory as they are
+/// now; returns the tree they make. `known` are entries of a user's index:
+/// files that are as it says are neither copied nor looked for.
+async fn snapshot(
+    context: &Context,
+    repository: &Repository,
+    path: &Path,
+    files: &BTreeSet<PathBuf>,
+    known: &[u8],
+) -> Result<String, ProcessError> {
+    let index = repository.path().join("snapshot");
+    let first = !index.exists();
+    let git = || repository.git_on(&index, path);
+    let listing = git().args(["ls-files", "--stage", "-z"]);
+    let present = listing.run(&context.cancel).await?.stdout;
+    let news = entries_not_in(known, &present);
+    if !news.is_empty() {
+        let enter = git().args(["update-index", "-z", "--index-info"]);
+        enter.input(news).run(&context.cancel).await?;
+        let compare = git().args(["update-index", "-q", "--refresh"]);
+        // It fails if a file differs, which is found out below.
+        compare.status(&context.cancel).await?;
+    }
+    let listing = git().args(["ls-files", "-z"]);
+    let present = listing.run(&context.cancel).await?.stdout;
+    let gone: Vec<PathBuf> = names(&present)
+        .filter(|name| !files.contains(name))
+        .collect();
+    if !gone.is_empty() {
+        let remove = git().args(["update-index", "--force-remove", "-z", "--stdin"]);
+        remove.input(list(gone.iter())).run(&context.cancel).await?;
+    }
+    let git_adding = if first { git().args(ONE_PACK) } else { git() };
+    let add = git_adding
+        .args(["update-index", "--add", "--remove", "--replace"])
+        .args(["-z", "--stdin"])
+        .input(list(files.iter()));
+    add.run(&context.cancel).await?;
+    // What the user's repository has is not missing.
+    let write = git().args(["write-tree", "--missing-ok"]);
+    let id = write.run(&context.cancel).await?.stdout;
+    Ok(String::from_utf8_lossy(&id).trim().to_owned())
+}
+
+/// The entries of a user's index, without submodules and what is being merged.
+async fn known_to_git(context: &Context, path: &Path) -> Result<Vec<u8>, ProcessError> {
+    let listing = of_the_user(path).args(["ls-files", "--stage", "-z"]);
+    let listing = listing.run(&context.cancel).await?.stdout;
+    let is_file = |entry: &&[u8]| {
+        let head = entry
+            .split(|&byte| byte == b'\t')
+            .next()
+            .unwrap_or_default();
+        !head.starts_with(b"160000 ") && head.ends_with(b" 0")
+    };
+    let entries = listing.split_inclusive(|&byte| byte == 0);
+    Ok(entries
+        .filter(|entry| is_file(&&entry[..]))
+        .flatten()
+        .copied()
+        .collect())
+}
+
+/// The entries, each ending in NUL, that are in the first list and not in the
+/// second.
+fn entries_not_in(wanted: &[u8], present: &[u8]) -> Vec<u8> {
+    let ending = |list| <[u8]>::split_inclusive(list, |&byte: &u8| byte == 0);
+    let present: HashSet<&[u8]> = ending(present).collect();
+    let news = ending(wanted).filter(|entry| !present.contains(entry));
+    news.flatten().copied().collect()
+}
+
+/// Names that end in NUL, as git takes them.
+fn list<'a>(names: impl Iterator<Item = &'a PathBuf>) -> Vec<u8> {
+    names
+        .flat_map(|name| [name.as_os_str().as_bytes(), b"\0"])
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// Names that end in NUL, as git tells them.
+fn names(text: &[u8]) -> impl Iterator<Item = PathBuf> {
+    text.split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| PathBuf::from(OsString::from_vec(name.to_vec())))
+}
+
+/// The files of a user's repository that belong to the source: those git knows
+/// or would add.
+async fn files_of_git(context: &Context, path: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+    let listing = of_the_user(path)
+        .args(["ls-files", "-z", "--cached", "--others"])
+        .arg("--exclude-standard")
+        .run(&context.cancel)
+        .await?;
+    // Not those that are deleted, but still in the index, and no submodules.
+    let is_file = |name: &PathBuf| {
+        let data = path.join(name).symlink_metadata();
+        data.is_ok_and(|data| data.is_file() || data.is_symlink())
+    };
+    Ok(names(&listing.stdout).filter(is_file).collect())
+}
+
+/// All files below, without what builds leave.
+fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    let entries = std::fs::read_dir(root.join(below))?.collect::<io::Result<Vec<_>>>()?;
+    let names: HashSet<OsString> = entries.iter().map(std::fs::DirEntry::file_name).collect();
+    for entry in entries {
         let path = below.join(entry.file_name());
-        let built = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .is_some_and(|extension| BUILT.contains(&extension));
-        if built || BUILT_PATHS.iter().any(|built| path == Path::new(built)) {
+        if is_built(&path, &names) {
             continue;
         }
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             walk(root, &path, found)?;
-        } else {
-            found.push(path);
+        } else if kind.is_file() || kind.is_symlink() {
+            found.insert(path);
         }
     }
     Ok(())
 }
 
-/// Names, sizes, times and modes: reading every byte would take longer than
-/// most builds, and an edit changes the time.
-fn fingerprint(root: &Path, files: &[PathBuf]) -> io::Result<Key> {
-    let mut parts: Vec<Vec<u8>> = vec![b"dir".to_vec(), root.as_os_str().as_bytes().to_vec()];
-    for file in files {
-        let data = root.join(file).symlink_metadata()?;
-        parts.push(file.as_os_str().as_bytes().to_vec());
-        let facts = [data.len(), u64::from(data.mode())];
-        let times = [data.mtime(), data.mtime_nsec()];
-        parts.push(facts.iter().flat_map(|fact| fact.to_le_bytes()).collect());
-        parts.push(times.iter().flat_map(|time| time.to_le_bytes()).collect());
-    }
-    Ok(Key::of(parts))
-}
-
-async fn copy(
-    from: &Path,
-    files: &[PathBuf],
-    to: &Path,
-    cancel: &CancellationToken,
-) -> Result<(), SourceError> {
-    let stop = cancel.child_token();
-    let _stop_on_drop = stop.clone().drop_guard();
-    let (source, target, files) = (from.to_owned(), to.to_owned(), files.to_vec());
-    let result = tokio::task::spawn_blocking(move || {
-        for file in files {
-            if stop.is_cancelled() {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            copy_one(&source.join(&file), &target.join(&file))?;
-        }
-        Ok(())
-    })
-    .await
-    .unwrap_or_else(|error| Err(io::Error::other(error)));
-    if cancel.is_cancelled() {
-        return Err(SourceError::Interrupted);
-    }
-    result.map_err(|source| SourceError::Directory {
-        path: from.to_owned(),
-        source,
-    })
-}
-
-fn copy_one(from: &Path, to: &Path) -> io::Result<()> {
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let kind = from.symlink_metadata()?;
-    if kind.is_symlink() {
-        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)
-    } else if kind.is_file() {
-        std::fs::copy(from, to).map(drop)
-    } else {
-        // A submodule, a socket: no part of a kernel.
-        Ok(())
-    }
+/// Whether a build made this file; `beside` are all names in its directory.
+/// kbuild leaves the command for a target NAME in `.NAME.cmd`.
+fn is_built(path: &Path, beside: &HashSet<OsString>) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let mut command = OsString::from(".");
+    command.push(name);
+    command.push(".cmd");
+    let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
+    beside.contains(OsStr::new(&command))
+        || BUILT.iter().any(ends)
+        || name.as_bytes().starts_with(b".tmp_")
+        || BUILT_PATHS.iter().any(|built| path == Path::new(built))
 }
 
 #[cfg(test)]
@@ -175,8 +245,13 @@ mod tests {
 
     const MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION = -x\n";
 
-    async fn snapshot(store: &Store, path: &Path) -> (Tree, bool) {
+    async fn snapshot_of(store: &Store, path: &Path) -> (Tree, bool) {
         fetch(&Context::default(), store, path).await.unwrap()
+    }
+
+    async fn has(tree: &Tree, path: &str) -> Option<String> {
+        let content = tree.file(&Context::default(), path).await.ok()?;
+        Some(String::from_utf8(content).unwrap())
     }
 
     #[tokio::test]
@@ -188,24 +263,45 @@ mod tests {
         for (name, text) in [
             ("Makefile", MAKEFILE),
             ("fs.c", "one"),
+            ("gone.c", "gone"),
+            ("fixdep.c", "source"),
+            // With CR and LF: kept as it is.
+            (".gitattributes", "* text=auto\r\n"),
+            (".gitignore", "/*\n"),
             ("fs.o", "built"),
+            ("fixdep", "built"),
+            (".fixdep.cmd", "built"),
             (".config", "built"),
             ("include/config/auto.conf", "built"),
         ] {
             std::fs::write(source.join(name), text).unwrap();
         }
-        let (first, cached) = snapshot(&store, &source).await;
+        let (first, cached) = snapshot_of(&store, &source).await;
         assert!(!cached);
         assert_eq!(first.version.to_string(), "7.3.4-x");
-        assert!(first.path.join("fs.c").exists());
-        for built in ["fs.o", ".config", "include/config"] {
-            assert!(!first.path.join(built).exists(), "{built}");
+        for (name, text) in [
+            ("fs.c", "one"),
+            ("fixdep.c", "source"),
+            (".gitattributes", "* text=auto\r\n"),
+        ] {
+            assert_eq!(has(&first, name).await.as_deref(), Some(text));
         }
-        assert!(snapshot(&store, &source).await.1);
+        for built in ["fs.o", "fixdep", ".config", "include/config/auto.conf"] {
+            assert_eq!(has(&first, built).await, None, "{built}");
+        }
+        assert!(snapshot_of(&store, &source).await.1);
         std::fs::write(source.join("fs.c"), "three").unwrap();
-        let (second, cached) = snapshot(&store, &source).await;
+        std::fs::remove_file(source.join("gone.c")).unwrap();
+        let (second, cached) = snapshot_of(&store, &source).await;
         assert!(!cached);
-        assert_eq!(std::fs::read(first.path.join("fs.c")).unwrap(), b"one");
-        assert_eq!(std::fs::read(second.path.join("fs.c")).unwrap(), b"three");
+        assert_eq!(first.line, second.line);
+        assert_ne!(first.key, second.key);
+        assert_eq!(has(&first, "fs.c").await.as_deref(), Some("one"));
+        assert_eq!(has(&second, "fs.c").await.as_deref(), Some("three"));
+        assert_eq!(has(&second, "gone.c").await, None);
+        // Undone, it is the first again.
+        std::fs::write(source.join("fs.c"), "one").unwrap();
+        std::fs::write(source.join("gone.c"), "gone").unwrap();
+        assert_eq!(snapshot_of(&store, &source).await.0.key, first.key);
     }
 }

@@ -1,13 +1,16 @@
-//! Sources from git: one commit, fetched into a repository of kvet's own and
-//! written out as a plain tree. The user's repositories are only read.
+//! Sources from git: one commit. What a repository on this machine has is
+//! borrowed from it, and it is only read; from another one a commit is fetched.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::time::Duration;
 
-use super::{KIND, SourceError, TREE, Tree, finished, seal, stored};
+use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
+use crate::kernel::line::Line;
+use crate::kernel::repository::Repository;
 use crate::process::{Command, ProcessError};
-use crate::store::{Key, Lock, Store, io_error};
+use crate::store::{Key, Store};
 
 /// A kernel's whole history takes a while; a dead server must not take for ever.
 const FETCH_DEADLINE: Duration = Duration::from_secs(3600);
@@ -34,75 +37,107 @@ pub(super) fn check_words(repo: &str, reference: &str) -> Result<(), String> {
     }
 }
 
-/// Gets the commit's tree; the flag says whether it was in the store.
+/// Finds the commit's tree; the flag says whether it was there already.
 pub(super) async fn fetch(
     context: &Context,
     store: &Store,
     repo: &str,
     reference: &str,
 ) -> Result<(Tree, bool), SourceError> {
-    let home = store.kind("git")?;
-    let name = Key::of([repo]);
-    let lock = home.join(format!(".{}.git.lock", name.as_str()));
-    let _lock = tokio::select! {
-        lock = Lock::acquire(&lock) => lock?,
-        () = context.cancel.cancelled() => return Err(SourceError::Interrupted),
+    let local = std::fs::canonicalize(repo)
+        .ok()
+        .filter(|path| path.is_dir());
+    let line = match &local {
+        Some(path) => Line::of([b"git", path.as_os_str().as_bytes()], repo),
+        None => Line::of([repo], repo),
     };
-    let git = Git {
+    let (repository, _writing) = Repository::open(context, store, &line).await?;
+    let mut git = Git {
         context,
-        directory: home.join(format!("{}.git", name.as_str())),
+        repository,
         repo,
         reference,
     };
-    let commit = git.commit().await?;
+    let (commit, there) = match &local {
+        Some(directory) => (git.borrowed(directory).await?, true),
+        None => git.fetched().await?,
+    };
+    let tree = format!("{commit}^{{tree}}");
+    let id = git
+        .resolve(&tree)
+        .await
+        .map_err(|error| git.failed(error))?;
     let key = Key::of(["git", &commit]);
-    if let Some(tree) = stored(store, &key) {
-        return Ok((tree, true));
-    }
     let origin = format!("commit {commit} ({reference} of {repo})");
-    let entry = store
-        .fill(KIND, key.as_str(), async |path: PathBuf| {
-            git.write_out(&commit, &path).await?;
-            seal(&path, &origin)
-        })
-        .await?;
-    Ok((finished(store, &key, &origin)?, entry.cached))
+    let tree = in_repository(context, git.repository, (key, line, id), origin).await?;
+    Ok((tree, there))
 }
 
 struct Git<'a> {
     context: &'a Context,
-    directory: PathBuf,
+    repository: Repository,
     repo: &'a str,
     reference: &'a str,
 }
 
-impl Git<'_> {
-    fn command(&self) -> Command {
-        Command::new("git")
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .arg("--git-dir")
-            .arg(&self.directory)
-    }
+/// git in a user's own directory, which it is to find by itself; it writes
+/// nothing there.
+pub(super) fn of_the_user(directory: &Path) -> Command {
+    Command::new("env")
+        .args([
+            "-u",
+            "GIT_DIR",
+            "-u",
+            "GIT_WORK_TREE",
+            "-u",
+            "GIT_INDEX_FILE",
+        ])
+        .args(["-u", "GIT_OBJECT_DIRECTORY", "-u", "GIT_COMMON_DIR"])
+        .args(["GIT_OPTIONAL_LOCKS=0", "LC_ALL=C", "git"])
+        .directory(directory)
+}
 
+/// The directory of a user's repository in which its objects are.
+pub(super) async fn objects_of(
+    context: &Context,
+    directory: &Path,
+) -> Result<std::path::PathBuf, ProcessError> {
+    let ask = of_the_user(directory)
+        .args(["rev-parse", "--path-format=absolute"])
+        .args(["--git-path", "objects"]);
+    let said = ask.run(&context.cancel).await?.stdout;
+    let said = said.strip_suffix(b"\n").unwrap_or(&said).to_vec();
+    Ok(std::ffi::OsString::from_vec(said).into())
+}
+
+impl Git<'_> {
     async fn run(&self, command: Command) -> Result<String, ProcessError> {
         let finished = command.run(&self.context.cancel).await?;
         Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
     }
 
-    /// The commit that the reference names now.
-    async fn commit(&self) -> Result<String, SourceError> {
-        if !self.directory.join("HEAD").exists() {
-            let init = self.command().args(["init", "--quiet", "--bare"]);
-            self.run(init).await?;
-        }
+    /// The commit that the reference names now in a repository on this machine,
+    /// whose objects are borrowed.
+    async fn borrowed(&mut self, directory: &Path) -> Result<String, SourceError> {
+        let ask = of_the_user(directory).args(["rev-parse", "--verify"]);
+        let ask = ask.arg(commit_of(self.reference));
+        let commit = self.run(ask).await.map_err(|error| self.failed(error))?;
+        let objects = objects_of(self.context, directory).await;
+        let objects = objects.map_err(|error| self.failed(error))?;
+        self.repository = self.repository.clone().borrowing(objects);
+        Ok(commit)
+    }
+
+    /// The commit that the reference names now, and whether it was here.
+    async fn fetched(&self) -> Result<(String, bool), SourceError> {
         let full_id =
             self.reference.len() == 40 && self.reference.bytes().all(|b| b.is_ascii_hexdigit());
-        if full_id && let Ok(commit) = self.resolve(self.reference).await {
-            return Ok(commit);
+        if full_id && let Ok(commit) = self.resolve(&commit_of(self.reference)).await {
+            return Ok((commit, true));
         }
         let fetch = self
-            .command()
+            .repository
+            .git_as_the_user()
             .args(["fetch", "--quiet", "--no-tags", "--depth=1", "--"])
             .args([self.repo, self.reference])
             .deadline(FETCH_DEADLINE);
@@ -110,7 +145,8 @@ impl Git<'_> {
             // A server may hand out tips only: get everything, then look.
             Err(ProcessError::Failed { .. }) if full_id => {
                 let fetch = self
-                    .command()
+                    .repository
+                    .git_as_the_user()
                     .args(["fetch", "--quiet", "--", self.repo])
                     .arg("+refs/heads/*:refs/kvet/*")
                     .deadline(FETCH_DEADLINE);
@@ -124,18 +160,19 @@ impl Git<'_> {
         } else {
             "FETCH_HEAD"
         };
-        self.resolve(wanted)
-            .await
-            .map_err(|error| self.failed(error))
+        let commit = self.resolve(&commit_of(wanted)).await;
+        let commit = commit.map_err(|error| self.failed(error))?;
+        // Or the next fetch would not tell the server that it is here.
+        let name = format!("refs/kvet-commits/{commit}");
+        let keep = self.repository.git().args(["update-ref", &name, &commit]);
+        self.run(keep).await.map_err(|error| self.failed(error))?;
+        Ok((commit, false))
     }
 
     async fn resolve(&self, name: &str) -> Result<String, ProcessError> {
-        let commit = format!("{name}^{{commit}}");
-        self.run(
-            self.command()
-                .args(["rev-parse", "--verify", "--quiet", &commit]),
-        )
-        .await
+        let ask = self.repository.git();
+        self.run(ask.args(["rev-parse", "--verify", "--quiet", name]))
+            .await
     }
 
     fn failed(&self, error: ProcessError) -> SourceError {
@@ -148,22 +185,9 @@ impl Git<'_> {
             },
         }
     }
+}
 
-    /// Writes the commit's files below `entry`, by an index of their own.
-    async fn write_out(&self, commit: &str, entry: &Path) -> Result<(), SourceError> {
-        let (index, tree) = (entry.join("index"), entry.join(TREE));
-        std::fs::create_dir(&tree).map_err(io_error("create", &tree))?;
-        let command = || {
-            self.command()
-                .env("GIT_INDEX_FILE", &index)
-                .arg("--work-tree")
-                .arg(&tree)
-                .directory(&tree)
-        };
-        self.run(command().args(["read-tree", commit])).await?;
-        let checkout = command().args(["checkout-index", "--all", "--force"]);
-        self.run(checkout).await?;
-        drop(std::fs::remove_file(&index));
-        Ok(())
-    }
+/// The commit that a name stands for, as git wants to be asked.
+fn commit_of(name: &str) -> String {
+    format!("{name}^{{commit}}")
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::http::{Downloader, KEYRING_VARIABLE, Network};
-use super::{KIND, SourceError, TREE, Tree, archive, finished, seal, stored};
+use super::{KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored};
 use crate::context::Context;
 use crate::event::Event;
+use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
 use crate::kernel::version::KernelVersion;
 use crate::process::Command;
@@ -23,7 +24,7 @@ pub(super) async fn release(
     version: &KernelVersion,
 ) -> Result<(Tree, bool), SourceError> {
     let key = Key::of(["kernel.org", &version.to_string()]);
-    if let Some(tree) = stored(store, &key) {
+    if let Some(tree) = stored(context, store, &key).await? {
         return Ok((tree, true));
     }
     let file = format!("linux-{version}.tar.xz");
@@ -37,6 +38,7 @@ pub(super) async fn release(
         .collect();
     let origin = format!("{file} from kernel.org (SHA-256 as in {LIST}, {checked})");
     let download = Download {
+        line: "kernel.org",
         urls,
         digest,
         file,
@@ -55,11 +57,12 @@ pub(super) async fn archive(
     sha256: &str,
 ) -> Result<(Tree, bool), SourceError> {
     let key = Key::of(["archive", sha256]);
-    if let Some(tree) = stored(store, &key) {
+    if let Some(tree) = stored(context, store, &key).await? {
         return Ok((tree, true));
     }
     let downloader = Downloader::new(context, network, progress)?;
     let download = Download {
+        line: "archives",
         urls: vec![url.to_owned()],
         digest: sha256.to_owned(),
         file: format!("{sha256}.archive"),
@@ -69,6 +72,8 @@ pub(super) async fn archive(
 }
 
 struct Download {
+    /// What its line is called, before the series of releases.
+    line: &'static str,
     urls: Vec<String>,
     digest: String,
     file: String,
@@ -94,10 +99,18 @@ async fn fill(
                 archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
             std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
             unpacked?;
-            seal(&path, &download.origin)
+            let line = |version: &_| {
+                let series = release_series(version);
+                let name = format!("kernels {series} of {}", download.line);
+                Line::of([download.line, &series], name)
+            };
+            seal(context, store, line, &path, &download.origin).await
         })
         .await?;
-    Ok((finished(store, key, &download.origin)?, entry.cached))
+    Ok((
+        finished(context, store, key, &download.origin).await?,
+        entry.cached,
+    ))
 }
 
 /// The digest of a file as the first mirror with a list has it, and how far

@@ -1,6 +1,6 @@
 //! Kernel sources: from a source's description in a job to a pristine tree in
-//! the store. One provider per file; every one that fails names what to try
-//! next.
+//! the store, which is a tree in the repository of its line. One provider per
+//! file; every one that fails names what to try next.
 
 mod archive;
 mod debian;
@@ -8,7 +8,6 @@ mod directory;
 mod git;
 mod http;
 mod kernel_org;
-mod mirror;
 mod spec;
 
 use std::io;
@@ -21,7 +20,9 @@ use thiserror::Error;
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub use spec::SourceSpec;
 
+use super::line::Line;
 use super::progress::Progress;
+use super::repository::{Repository, RepositoryError};
 use super::used;
 use super::version::KernelVersion;
 use crate::context::Context;
@@ -30,18 +31,27 @@ use crate::event::Stage;
 use crate::process::ProcessError;
 use crate::store::{Key, Store, StoreError, write_json};
 
-/// A pristine kernel tree in the store.
+/// A pristine kernel tree in the store: one of its line's, by git's name.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// The tree. Read it; nothing may ever write there: working trees share
-    /// its files.
-    pub path: PathBuf,
     /// The version its Makefile states.
     pub version: KernelVersion,
     /// What decides its content.
     pub key: Key,
+    /// With what it shares a working tree and objects.
+    pub line: Line,
     /// Where it came from and how that was checked, for people.
     pub origin: String,
+    /// git's name of the tree in the line's repository.
+    pub(super) id: String,
+    pub(super) repository: Repository,
+}
+
+impl Tree {
+    /// The content of one of its files, by its path in the tree.
+    pub async fn file(&self, context: &Context, path: &str) -> Result<Vec<u8>, SourceError> {
+        Ok(self.repository.file(context, &self.id, path).await?)
+    }
 }
 
 /// A kernel's source could not be had.
@@ -127,16 +137,25 @@ pub enum SourceError {
         /// What git said.
         source: ProcessError,
     },
-    /// A directory could not be copied.
-    #[error("cannot take a snapshot of {}", path.display())]
-    #[diagnostic(help(
-        "check that it can be read and does not change meanwhile, and the free space of the cache"
-    ))]
+    /// A directory could not be read.
+    #[error("cannot read the kernel tree {}", path.display())]
+    #[diagnostic(help("check its path, and that all of it can be read"))]
     Directory {
         /// The directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The state of a directory could not be kept.
+    #[error("cannot take a snapshot of {}", path.display())]
+    #[diagnostic(help(
+        "check that it can be read and does not change meanwhile, and the free space of the cache"
+    ))]
+    Snapshot {
+        /// The directory.
+        path: PathBuf,
+        /// What git said.
+        source: ProcessError,
     },
     /// What arrived is no kernel.
     #[error("{origin} holds no kernel tree: its top Makefile states no version")]
@@ -167,6 +186,15 @@ impl From<ProcessError> for SourceError {
     }
 }
 
+impl From<RepositoryError> for SourceError {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::Store(error) => error.into(),
+            RepositoryError::Process(error) => error.into(),
+        }
+    }
+}
+
 impl Fault for SourceError {
     fn exit(&self) -> Exit {
         match self {
@@ -176,16 +204,19 @@ impl Fault for SourceError {
     }
 }
 
-/// What a source entry of the store remembers beside its tree.
+/// What the store remembers of an archive whose tree it has.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     version: KernelVersion,
     origin: String,
+    line: Line,
+    /// git's name of the tree.
+    tree: String,
 }
 
 const RECORD: &str = "source.json";
 const TREE: &str = "tree";
-const KIND: &str = "sources";
+const KIND: &str = "trees";
 
 /// Gets a kernel's source into the store, if it is not there yet.
 pub async fn fetch(
@@ -233,36 +264,100 @@ pub async fn fetch_with(
     Ok(tree)
 }
 
-/// A tree of the store, if it is there.
-fn stored(store: &Store, key: &Key) -> Option<Tree> {
-    let entry = store.get(KIND, key.as_str())?;
+/// The tree of an archive, if the store has it. An entry whose tree is not in
+/// its line's repository is removed.
+async fn stored(context: &Context, store: &Store, key: &Key) -> Result<Option<Tree>, SourceError> {
+    let Some(entry) = store.get(KIND, key.as_str()) else {
+        return Ok(None);
+    };
     used(&entry.join(RECORD));
-    let record: Record = serde_json::from_slice(&std::fs::read(entry.join(RECORD)).ok()?).ok()?;
-    Some(Tree {
-        path: entry.join(TREE),
-        version: record.version,
-        key: key.clone(),
-        origin: record.origin,
-    })
+    let record = std::fs::read(entry.join(RECORD)).ok();
+    let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+    if let Some(record) = record
+        && let Some(repository) = Repository::existing(store, &record.line)
+        && repository.has(context, &record.tree).await?
+    {
+        return Ok(Some(Tree {
+            version: record.version,
+            key: key.clone(),
+            line: record.line,
+            origin: record.origin,
+            id: record.tree,
+            repository,
+        }));
+    }
+    store.discard(KIND, key.as_str()).await?;
+    Ok(None)
 }
 
-/// Finishes an entry: reads the tree's version and writes the record.
-fn seal(entry: &Path, origin: &str) -> Result<(), SourceError> {
-    let version =
-        KernelVersion::of_tree(&entry.join(TREE)).ok_or_else(|| SourceError::NoKernel {
-            origin: origin.to_owned(),
-        })?;
+/// Finishes the entry of an archive: moves the files that were unpacked below
+/// it into the line's repository, and writes the record.
+async fn seal(
+    context: &Context,
+    store: &Store,
+    line: impl FnOnce(&KernelVersion) -> Line,
+    entry: &Path,
+    origin: &str,
+) -> Result<(), SourceError> {
+    let unpacked = entry.join(TREE);
+    let version = KernelVersion::of_tree(&unpacked).ok_or_else(|| SourceError::NoKernel {
+        origin: origin.to_owned(),
+    })?;
+    let line = line(&version);
+    let (repository, writing) = Repository::open(context, store, &line).await?;
+    let tree = repository.import(context, &writing, &unpacked).await?;
+    crate::store::remove_tree(&unpacked)?;
     let record = Record {
         version,
         origin: origin.to_owned(),
+        line,
+        tree,
     };
     write_json(&entry.join(RECORD), &record)?;
     Ok(())
 }
 
-/// The tree of a complete entry.
-fn finished(store: &Store, key: &Key, origin: &str) -> Result<Tree, SourceError> {
-    stored(store, key).ok_or_else(|| SourceError::NoKernel {
+/// The part of a line's name that versions of one series of releases share.
+fn release_series(version: &KernelVersion) -> String {
+    let (major, minor, _) = version.numbers();
+    format!("{major}.{minor}")
+}
+
+/// The tree of an entry that was just made.
+async fn finished(
+    context: &Context,
+    store: &Store,
+    key: &Key,
+    origin: &str,
+) -> Result<Tree, SourceError> {
+    let tree = stored(context, store, key).await?;
+    tree.ok_or_else(|| SourceError::NoKernel {
         origin: origin.to_owned(),
+    })
+}
+
+/// A tree that is in a repository already: its version is read there.
+async fn in_repository(
+    context: &Context,
+    repository: Repository,
+    (key, line, id): (Key, Line, String),
+    origin: String,
+) -> Result<Tree, SourceError> {
+    let makefile = match repository.file(context, &id, "Makefile").await {
+        Ok(makefile) => makefile,
+        Err(ProcessError::Failed { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let version = KernelVersion::from_makefile(&String::from_utf8_lossy(&makefile));
+    let Some(version) = version else {
+        return Err(SourceError::NoKernel { origin });
+    };
+    Ok(Tree {
+        version,
+        key,
+        line,
+        origin,
+        id,
+        repository,
     })
 }

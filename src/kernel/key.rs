@@ -1,0 +1,35 @@
+//! What decides which kernel comes out: the key of a build in the store.
+
+use super::fragment::Fragment;
+use super::series::SelectedSeries;
+use super::source::Tree;
+use crate::store::Key;
+
+/// Part of every build's key; changes when what is built from the same inputs
+/// changes.
+const RECIPE: &str = "kvet build 1";
+
+/// The key of the kernel that these inputs make.
+pub(super) fn build_key(
+    tree: &Tree,
+    series: &[SelectedSeries],
+    fragments: &[Fragment],
+    compiler: &str,
+) -> Key {
+    let mut parts: Vec<&[u8]> = vec![
+        RECIPE.as_bytes(),
+        tree.key.as_str().as_bytes(),
+        compiler.as_bytes(),
+    ];
+    for one in series {
+        parts.push(b"series");
+        parts.extend(one.needs.iter().map(String::as_bytes));
+        for patch in &one.patches {
+            parts.extend([b"patch".as_slice(), &patch.content]);
+        }
+    }
+    for fragment in fragments {
+        parts.extend([b"fragment".as_slice(), fragment.text.as_bytes()]);
+    }
+    Key::of(parts)
+}

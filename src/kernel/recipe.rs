@@ -1,0 +1,84 @@
+//! What a kernel is made of, and the whole way from there to the kernel.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::build::KernelImage;
+use super::fragment::Fragment;
+use super::prepare::prepare;
+use super::series::{leave_to_first, select_at};
+use super::source::{SourceError, SourceSpec, Tree, fetch};
+use super::version::KernelVersion;
+use crate::context::Context;
+use crate::error::Error;
+use crate::store::Store;
+
+/// What a kernel is made of. Its paths are those of files and directories that
+/// were looked up; which patches of a series are for the kernel at hand is
+/// decided when its version is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Where the source comes from.
+    pub source: SourceSpec,
+    /// Topics, directories of patches, or patch files, in order.
+    #[serde(rename = "patches")]
+    pub series: Vec<PathBuf>,
+    /// Kconfig fragments, in order.
+    pub fragments: Vec<PathBuf>,
+}
+
+/// The sources of one run. Each is taken once: an edit, or a commit, between
+/// two arms must not come between what they are compared for.
+#[derive(Debug, Default)]
+pub struct Sources {
+    taken: Vec<(SourceSpec, Tree)>,
+}
+
+impl Sources {
+    /// The tree of a source as it was when it was first asked for.
+    pub async fn tree(
+        &mut self,
+        context: &Context,
+        store: &Store,
+        source: &SourceSpec,
+    ) -> Result<Tree, SourceError> {
+        if let Some((_, tree)) = self.taken.iter().find(|(taken, _)| taken == source) {
+            return Ok(tree.clone());
+        }
+        let tree = fetch(context, store, source).await?;
+        self.taken.push((source.clone(), tree.clone()));
+        Ok(tree)
+    }
+}
+
+/// Makes the kernel of a recipe, or finds it in the store; and its version.
+/// Several kernels of one run are made with [`Sources`] and [`make_from`].
+pub async fn make(
+    context: &Context,
+    store: &Store,
+    recipe: &Recipe,
+) -> Result<(KernelImage, KernelVersion), Error> {
+    let tree = fetch(context, store, &recipe.source).await?;
+    let image = make_from(context, store, &tree, recipe).await?;
+    Ok((image, tree.version))
+}
+
+/// Makes the kernel of a recipe from this tree and not from its source.
+pub async fn make_from(
+    context: &Context,
+    store: &Store,
+    tree: &Tree,
+    recipe: &Recipe,
+) -> Result<KernelImage, Error> {
+    let mut series = Vec::new();
+    for path in &recipe.series {
+        series.push(select_at(path, &tree.version)?);
+    }
+    leave_to_first(&mut series);
+    let mut fragments = Vec::new();
+    for path in &recipe.fragments {
+        fragments.push(Fragment::read(path)?);
+    }
+    prepare(context, store, tree, &series, &fragments, 0).await
+}
