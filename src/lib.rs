@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod apt;
+mod bounded;
 pub mod cli;
 pub mod cluster;
 pub mod console;
@@ -21,8 +22,10 @@ pub mod job;
 pub mod kernel;
 mod names;
 pub mod outcome;
+pub mod printable;
 pub mod process;
 pub mod record;
+pub mod redact;
 pub mod report;
 pub mod rootfs;
 pub mod run;
@@ -37,6 +40,7 @@ pub mod verdict;
 pub mod version;
 pub mod vm;
 pub mod workload;
+mod yaml_shape;
 
 pub use context::Context;
 pub use error::{Error, Exit, Fault};

@@ -5,6 +5,12 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::{bounded, yaml_shape};
+
+/// The most bytes that a job, a workload or a recipe may have. Those that come
+/// with kvet have some thousand.
+pub(crate) const LARGEST: u64 = 1 << 20;
+
 /// How alike two words are to be taken for each other (Jaro-Winkler, 0 to 1).
 const ALIKE: f64 = 0.7;
 
@@ -63,7 +69,14 @@ pub(crate) fn find(
             .is_some_and(|extension| extension == "yaml" || extension == "yml");
     if is_path {
         let path = base.join(name);
-        return match std::fs::read_to_string(&path) {
+        let text = bounded::read_text(&path, LARGEST).and_then(|text| {
+            yaml_shape::check(&text).map_err(|wrong| {
+                let place = format!("{}:{}: {}", wrong.line, wrong.column, wrong.message);
+                io::Error::new(io::ErrorKind::InvalidData, place)
+            })?;
+            Ok(text)
+        });
+        return match text {
             Ok(text) => Ok(Named {
                 file: path,
                 text: text.into(),

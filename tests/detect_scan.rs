@@ -219,11 +219,15 @@ fn a_corpus_is_answered_line_by_line() {
          {\"id\":\"b\",\"detect\":false,\"cls\":\"none\",\"title\":\"\",\"corrupted\":false}\n"
     );
     fs::write(&corpus, "{\"id\": \"a\"}\n").unwrap();
-    let error = scan(&arguments, &mut Vec::new(), &mut |_| {}).unwrap_err();
-    assert!(
-        error.one_line().contains("corpus.jsonl:1: not a case"),
-        "{error}"
-    );
+    let mut told = String::new();
+    let error = scan(&arguments, &mut Vec::new(), &mut |remark| {
+        if let Remark::Failure(error) = remark {
+            told.push_str(&error.one_line());
+        }
+    });
+    assert!(told.contains("corpus.jsonl:1: not a case"), "{told}");
+    let error = error.unwrap_err().one_line();
+    assert!(error.contains("1 of 1 lines are not cases"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use kvet::cli::cluster::{ClusterArgs, run_at};
-use kvet::cluster::{Cluster, ClusterError, ClusterSpec, private_network};
+use kvet::cluster::{Access, Cluster, ClusterError, ClusterSpec, private_network};
 use kvet::process::{Command, Namespace};
 use kvet::store::Store;
 use kvet::{Context, Error, Exit};
@@ -180,6 +180,109 @@ async fn no_secret_shows_in_processes_or_logs() {
     for text in texts {
         assert!(!keys.iter().any(|key| text.contains(key)), "{text}");
     }
+}
+
+/// A client that mounts one directory with one key, both given on its input, and
+/// says what it could do: there, and elsewhere.
+const GUEST: &str = r#"
+import cephfs, rados, sys
+conf, user, root, other = sys.argv[1:5]
+key = sys.stdin.readline().strip()
+
+def tried(what, call):
+    try:
+        call()
+        print(what, "yes", flush=True)
+    except (cephfs.Error, rados.Error) as error:
+        print(what, "no", flush=True)
+
+def mounted(root):
+    fs = cephfs.LibCephFS(conffile=conf, auth_id=user)
+    fs.conf_set("key", key)
+    fs.conf_set("client_mount_timeout", "20")
+    fs.mount(mount_root=root.encode(), filesystem_name=b"cephfs")
+    return fs
+
+def write(fs):
+    fd = fs.open(b"/file", "w", 0o644)
+    fs.write(fd, b"data", 0)
+    fs.fsync(fd, 0)
+    assert fs.read(fs.open(b"/file", "r", 0), 0, 4) == b"data"
+
+fs = mounted(root)
+tried("write", lambda: write(fs))
+tried("quota", lambda: fs.setxattr(b"/", "ceph.quota.max_files", b"1000", 0))
+tried("layout", lambda: fs.setxattr(b"/file2", "ceph.file.layout.stripe_unit", b"65536", 0)
+      if fs.close(fs.open(b"/file2", "w", 0o644)) is None else None)
+tried("snapshot", lambda: fs.mkdir(b"/.snap/one", 0o755))
+fs.shutdown()
+tried("mount the root", lambda: mounted("/"))
+tried("mount another's", lambda: mounted(other))
+cluster = rados.Rados(conffile=conf, name="client." + user, conf={"key": key})
+cluster.connect(timeout=20)
+pool = cluster.open_ioctx("cephfs.data")
+
+def objects(namespace):
+    pool.set_namespace(namespace)
+    pool.write_full("stray", b"x")
+
+tried("own objects", lambda: objects(root[1:]))
+tried("another's objects", lambda: objects(other[1:]))
+tried("objects of all", lambda: objects(""))
+command = '{"prefix": "auth get", "entity": "client.admin", "format": "json"}'
+
+def keys():
+    code, out, said = cluster.mon_command(command, b"")
+    if code:
+        raise rados.Error(said)
+
+tried("keys", keys)
+"#;
+
+async fn as_guest(lab: &Lab, cluster: &Cluster, access: &Access, other: &str) -> String {
+    let mut process = Command::new("/usr/bin/python3")
+        .args(["-c", GUEST])
+        .arg(cluster.conf())
+        .args([&access.user, &access.root, other])
+        .deadline(LONG)
+        .input(format!("{}\n", access.secret.expose()))
+        .inside(&lab.namespace)
+        .run(&lab.context.cancel)
+        .await
+        .unwrap();
+    String::from_utf8(std::mem::take(&mut process.stdout)).unwrap()
+}
+
+#[tokio::test]
+async fn a_guest_has_rights_to_its_own_directory_only() {
+    let lab = Lab::new().await;
+    let cluster = lab.start("{}").await.unwrap();
+    let admit = |name| cluster.admit(&lab.context, &lab.namespace, name);
+    let (one, two) = (
+        admit("trial-1").await.unwrap(),
+        admit("trial-2").await.unwrap(),
+    );
+    assert_ne!(one.secret, two.secret);
+    assert_eq!(one.root, "/trial-1");
+    let said = as_guest(&lab, &cluster, &one, &two.root).await;
+    assert_eq!(
+        said,
+        "write yes\nquota yes\nlayout yes\nsnapshot yes\n\
+         mount the root no\nmount another's no\n\
+         own objects yes\nanother's objects no\nobjects of all no\nkeys no\n"
+    );
+    // No session of kvet's own is left from making the directories.
+    assert_eq!(cluster.sessions().await.unwrap().len(), 0);
+    assert!(admit("../x").await.is_err());
+    cluster.dismiss("trial-2").await.unwrap();
+    let keys = cluster
+        .mon_command(json!({"prefix": "auth ls"}))
+        .await
+        .unwrap();
+    let keys = keys.to_string();
+    assert!(keys.contains("client.kvet.trial-1") && !keys.contains("client.kvet.trial-2"));
+    cluster.stop().await;
+    lab.namespace.close().await;
 }
 
 #[tokio::test]

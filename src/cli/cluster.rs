@@ -22,7 +22,9 @@ use crate::cluster::{
 };
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
+use crate::names::LARGEST;
 use crate::store::{Lock, Store, io_error, remove_tree};
+use crate::{bounded, yaml_shape};
 
 /// How long either end waits for the other's line.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +53,7 @@ enum Action {
     Down,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct UpArgs {
     /// Take the cluster that this job describes under `cluster:`.
     job: Option<PathBuf>,
@@ -122,6 +124,13 @@ enum ControlError {
     #[error("cannot write the result")]
     #[diagnostic(help("standard output is closed or its disk full"))]
     Output(#[source] io::Error),
+    #[error("{}:{line}: {problem}", path.display())]
+    #[diagnostic(help("correct the job"))]
+    Shape {
+        path: PathBuf,
+        line: usize,
+        problem: String,
+    },
     #[error("{} describes no cluster", path.display())]
     #[diagnostic(help("correct `cluster:` in it"))]
     Job {
@@ -160,7 +169,7 @@ pub async fn run(
     context: &Context,
     out: &mut (dyn Write + Send),
 ) -> Result<Exit, Error> {
-    let store = Store::open()?;
+    let store = super::open_store(context).await?;
     let meeting = match std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
         Some(runtime) => PathBuf::from(runtime).join("kvet"),
         None => store.root().join("run"),
@@ -214,7 +223,8 @@ async fn up(
     let Some(_lock) = Lock::try_acquire(&meeting.join("cluster.lock"))? else {
         return Err(ControlError::AlreadyUp.into());
     };
-    let spec = spec_of(&args)?;
+    let wanted = args.clone();
+    let spec = super::on_a_thread(context, move || spec_of(&wanted)).await?;
     let logs = if let Some(logs) = args.logs {
         logs
     } else {
@@ -269,7 +279,12 @@ fn read_job(path: &Path) -> Result<ClusterSpec, Error> {
         #[serde(default)]
         cluster: ClusterSpec,
     }
-    let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
+    let text = bounded::read_text(path, LARGEST).map_err(io_error("read", path))?;
+    yaml_shape::check(&text).map_err(|wrong| ControlError::Shape {
+        path: path.to_owned(),
+        line: wrong.line,
+        problem: wrong.message,
+    })?;
     let part: Part = serde_yaml::from_str(&text).map_err(|source| ControlError::Job {
         path: path.to_owned(),
         source,

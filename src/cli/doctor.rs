@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::print;
+use super::{load_plan, on_a_thread};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
-use crate::job::{Choice, Plan};
+use crate::job::Choice;
+use crate::printable::printable_lines;
 use crate::rootfs::Recipe;
 use crate::service::ServiceSpec;
 use crate::store::Store;
@@ -23,20 +25,21 @@ pub(super) struct Arguments {
     job: Option<PathBuf>,
 }
 
-pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
+pub(super) async fn doctor(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let store = Store::open()?;
-    let (service, rootfs) = if let Some(job) = &arguments.job {
-        let plan = Plan::load(job, &Choice::default())?;
+    let (service, rootfs) = if let Some(job) = arguments.job {
+        let plan = load_plan(context, job, Choice::default()).await?;
         (plan.service, plan.rootfs)
     } else {
         (ServiceSpec::default(), Recipe::default())
     };
-    let mut checks = host::checks(&store, &service, &rootfs).await;
+    let mut checks = host::checks(&service, &rootfs).await;
     let packages = host::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
         host::install(context, &packages).await?;
-        checks = host::checks(&store, &service, &rootfs).await;
+        checks = host::checks(&service, &rootfs).await;
     }
+    checks.push(host::space(&store));
     let mut text = String::new();
     for check in &checks {
         let state = match &check.lack {
@@ -58,7 +61,7 @@ pub(super) async fn doctor(arguments: &Arguments, context: &Context) -> Result<E
             packages.join(" ")
         );
     }
-    print(&text)?;
+    on_a_thread(context, move || Ok(print(&printable_lines(&text))?)).await?;
     Ok(if checks.iter().all(|check| check.lack.is_none()) {
         Exit::Good
     } else {

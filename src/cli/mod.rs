@@ -14,14 +14,18 @@ mod shell;
 mod trial;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use miette::Diagnostic;
 
 use crate::context::Context;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Fault};
 use crate::event::EventSink;
+use crate::job::{Choice, Plan};
 use crate::report::Progress;
+use crate::store::Store;
 
 /// Vets kernel patches: builds the kernels of an experiment, boots each in QEMU
 /// against a Ceph cluster, drives a workload, reads what the kernels say, and
@@ -35,6 +39,9 @@ struct Arguments {
     #[command(subcommand)]
     command: Subcommands,
 }
+
+/// As much stack as the first thread has: some commands run on another.
+const STACK: usize = 8 << 20;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 good, every arm as expected; 1 bad, the kernel misbehaved; \
@@ -76,7 +83,7 @@ pub fn main() -> ExitCode {
             } else {
                 Exit::Good
             };
-            drop(error.print());
+            output::usage(&error);
             return exit.code().into();
         }
     };
@@ -84,6 +91,7 @@ pub fn main() -> ExitCode {
     // The parent-death signal of every child follows this one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_stack_size(STACK)
         .build();
     let result = match runtime {
         Ok(runtime) => {
@@ -103,8 +111,55 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// kvet was asked to stop while it read or wrote something.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("interrupted")]
+struct Interrupted;
+
+impl Fault for Interrupted {
+    fn exit(&self) -> Exit {
+        Exit::Interrupted
+    }
+}
+
+/// Does what cannot be awaited, such as reading a file that is a FIFO or
+/// printing into a pipe that nobody reads, on a thread of its own: an
+/// interruption ends the wait for it at once, and with it kvet.
+async fn on_a_thread<T: Send + 'static>(
+    context: &Context,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let working = tokio::task::spawn_blocking(work);
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(Interrupted.into()),
+        done = working => match done.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(result) => result,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => Err(Interrupted.into()),
+        },
+    }
+}
+
+/// Reads a job and looks up what it names.
+async fn load_plan(context: &Context, job: PathBuf, choice: Choice) -> Result<Plan, Error> {
+    on_a_thread(context, move || Ok(Plan::load(&job, &choice)?)).await
+}
+
+/// Opens the user's cache, and removes what killed processes left half made.
+async fn open_store(context: &Context) -> Result<Store, Error> {
+    let open = || {
+        let store = Store::open()?;
+        store.reclaim()?;
+        Ok(store)
+    };
+    on_a_thread(context, open).await
+}
+
 /// Runs a subcommand, tells what happens, and listens for Ctrl-C.
 async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
+    // First of all: until then a signal ends kvet in its own way.
+    let interruptions = Interruptions::listen();
     let (events, mut receiver) = EventSink::channel();
     let context = Context {
         events,
@@ -118,7 +173,7 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
     };
     let cancel = context.cancel.clone();
     let listening = async {
-        let Some(mut interruptions) = Interruptions::listen() else {
+        let Some(mut interruptions) = interruptions else {
             return std::future::pending().await;
         };
         interruptions.next().await;
@@ -139,19 +194,27 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
 async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error> {
     match command {
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
-        Subcommands::Judge(arguments) => judge::judge(&arguments),
-        Subcommands::Report(arguments) => report::report(&arguments),
+        Subcommands::Judge(arguments) => {
+            on_a_thread(&context, move || judge::judge(&arguments)).await
+        }
+        Subcommands::Report(arguments) => {
+            on_a_thread(&context, move || report::report(&arguments)).await
+        }
         Subcommands::Shell(arguments) => shell::shell(arguments, &context).await,
-        Subcommands::Scan(arguments) => scan::scan(
-            &arguments,
-            &mut std::io::stdout().lock(),
-            &mut output::remark,
-        ),
+        Subcommands::Scan(arguments) => {
+            let scan = move || {
+                let mut out = std::io::stdout().lock();
+                scan::scan(&arguments, &mut out, &mut output::remark)
+            };
+            on_a_thread(&context, scan).await
+        }
         Subcommands::Cluster(arguments) => {
             cluster::run(arguments, &context, &mut std::io::stdout()).await
         }
-        Subcommands::Cache(arguments) => cache::run(&arguments),
-        Subcommands::Doctor(arguments) => doctor::doctor(&arguments, &context).await,
+        Subcommands::Cache(arguments) => {
+            on_a_thread(&context, move || cache::run(&arguments)).await
+        }
+        Subcommands::Doctor(arguments) => doctor::doctor(arguments, &context).await,
         Subcommands::Trial(arguments) => trial::trial(&arguments, &context).await,
     }
 }

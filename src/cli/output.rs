@@ -1,15 +1,19 @@
 //! Printing: data to standard output, complaints to standard error.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Severity, SourceCode,
+};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
-use crate::report::{Style, printable};
+use crate::printable::{printable, printable_lines};
+use crate::report::Style;
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -79,16 +83,120 @@ pub(super) fn complain(error: &Error) {
         GraphicalTheme::none()
     };
     let mut text = String::new();
+    let shown = Shown::of(error.diagnostic());
     // Terminals wrap lines themselves; a wrapped command could not be copied.
     let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
-    if handler
-        .render_report(&mut text, error.diagnostic())
-        .is_err()
-    {
-        text = error.one_line();
+    if handler.render_report(&mut text, &shown).is_err() {
+        text = printable(&error.one_line());
     }
     // Nobody is left to complain to if this fails.
     drop(writeln!(io::stderr().lock(), "{}", text.trim_end()));
+}
+
+/// Shows what is wrong with the arguments, or the help that was asked for.
+pub(super) fn usage(error: &clap::Error) {
+    let plain = error.render().to_string();
+    let safe = printable_lines(&plain);
+    if safe == plain {
+        drop(error.print());
+    } else {
+        // An argument that came from elsewhere; colours are not worth the risk.
+        drop(writeln!(io::stderr().lock(), "{}", safe.trim_end()));
+    }
+}
+
+/// A diagnostic with everything in it made safe to print: a message can name
+/// what a guest, a log or a job said. Source text was made safe by whoever
+/// keeps it, because its marks count bytes.
+#[derive(Debug)]
+struct Shown<'a> {
+    shape: &'a dyn Diagnostic,
+    message: String,
+    help: Option<String>,
+    labels: Vec<LabeledSpan>,
+    cause: Option<Box<Cause>>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(diagnostic: &'a (dyn Diagnostic + Send + Sync)) -> Self {
+        let labels = diagnostic.labels().into_iter().flatten();
+        Self {
+            shape: diagnostic,
+            message: printable_lines(&diagnostic.to_string()),
+            help: diagnostic
+                .help()
+                .map(|help| printable_lines(&help.to_string())),
+            labels: labels
+                .map(|label| {
+                    let text = label.label().map(printable);
+                    LabeledSpan::new_with_span(text, *label.inner())
+                })
+                .collect(),
+            cause: Cause::of(diagnostic.source()),
+        }
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
+}
+
+impl Diagnostic for Shown<'_> {
+    fn severity(&self) -> Option<Severity> {
+        self.shape.severity()
+    }
+
+    fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
+        let help = self.help.as_ref()?;
+        Some(Box::new(help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.shape.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+}
+
+/// A cause of an error, and its own.
+#[derive(Debug)]
+struct Cause {
+    message: String,
+    next: Option<Box<Self>>,
+}
+
+impl Cause {
+    fn of(error: Option<&(dyn std::error::Error + 'static)>) -> Option<Box<Self>> {
+        let error = error?;
+        Some(Box::new(Self {
+            message: printable_lines(&error.to_string()),
+            next: Self::of(error.source()),
+        }))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let next = self.next.as_deref()?;
+        Some(next)
+    }
 }
 
 /// Says what a scan has to say besides its findings.

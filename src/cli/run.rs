@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Format, print, print_json, style};
+use super::{load_plan, on_a_thread, open_store};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host::{self, Lack, SetupError};
-use crate::job::{Choice, Plan};
+use crate::job::{Choice, MOST_TRIALS, Plan};
 use crate::kernel::{KernelVersion, SourceSpec};
+use crate::printable::printable_lines;
 use crate::report::human;
 use crate::run::{Executor, Options, run as carry_out};
-use crate::store::Store;
 use crate::verdict::Confidence;
+
+/// Trials at a time. Each is a machine with memory of its own.
+const MOST_JOBS: i64 = 256;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long = "workload", value_name = "NAME")]
     workloads: Vec<String>,
     /// Trials of each arm and workload, instead of the job's; at most, with --until
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TRIALS)))]
     trials: Option<u32>,
     /// Go on until the verdict is this sure, such as 95%
     #[arg(long, value_name = "CONFIDENCE")]
@@ -36,7 +40,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "VERSION")]
     kernel: Option<KernelVersion>,
     /// Trials at a time [default: the number of CPUs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
     /// Where trials run, for tests of kvet itself
     #[arg(long, hide = true, default_value = "here")]
@@ -63,17 +67,21 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         until: arguments.until,
         source: arguments.kernel.as_ref().map(debian),
     };
-    let plan = Plan::load(&arguments.job, &choice)?;
+    let plan = load_plan(context, arguments.job, choice).await?;
     plan.can_settle()?;
+    let format = arguments.format;
     if arguments.dry_run {
-        match arguments.format {
-            Format::Human => print(&plan.to_string())?,
-            Format::Json => print_json(&plan)?,
-        }
-        return Ok(Exit::Good);
+        let tell = move || {
+            match format {
+                Format::Human => print(&printable_lines(&plan.to_string()))?,
+                Format::Json => print_json(&plan)?,
+            }
+            Ok(Exit::Good)
+        };
+        return on_a_thread(context, tell).await;
     }
-    let store = Store::open()?;
-    prepare_host(context, &store, &plan, arguments.setup).await?;
+    let store = open_store(context).await?;
+    prepare_host(context, &plan, arguments.setup).await?;
     let out = arguments.out.unwrap_or_else(|| {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         PathBuf::from("kvet-runs").join(format!("{}-{now}", plan.name))
@@ -89,11 +97,14 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         "the run is recorded in {}",
         options.out.display()
     )));
-    match arguments.format {
-        Format::Human => print(&human(&report, style()))?,
-        Format::Json => print_json(&report)?,
-    }
-    Ok(report.verdict.kind.exit())
+    let tell = move || {
+        match format {
+            Format::Human => print(&human(&report, style()))?,
+            Format::Json => print_json(&report)?,
+        }
+        Ok(report.verdict.kind.exit())
+    };
+    on_a_thread(context, tell).await
 }
 
 /// Debian's package of a kernel version: `6.12.117` is in linux-source-6.12.
@@ -108,13 +119,8 @@ fn debian(version: &KernelVersion) -> SourceSpec {
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.
-async fn prepare_host(
-    context: &Context,
-    store: &Store,
-    plan: &Plan,
-    setup: bool,
-) -> Result<(), Error> {
-    let mut checks = host::checks(store, &plan.service, &plan.rootfs).await;
+async fn prepare_host(context: &Context, plan: &Plan, setup: bool) -> Result<(), Error> {
+    let mut checks = host::checks(&plan.service, &plan.rootfs).await;
     let packages = host::missing_packages(&checks);
     if !packages.is_empty() {
         if !setup {
@@ -130,7 +136,7 @@ async fn prepare_host(
             .into());
         }
         host::install(context, &packages).await?;
-        checks = host::checks(store, &plan.service, &plan.rootfs).await;
+        checks = host::checks(&plan.service, &plan.rootfs).await;
     }
     for check in checks {
         match check.lack {

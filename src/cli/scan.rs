@@ -109,6 +109,17 @@ pub enum ScanError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// Some lines of the corpus are no cases; each was reported.
+    #[error("{path}: {failed} of {total} lines are not cases")]
+    #[diagnostic(help("the other lines' answers are printed above"))]
+    Cases {
+        /// The corpus.
+        path: String,
+        /// How many.
+        failed: u64,
+        /// Of how many.
+        total: u64,
+    },
     /// Some files could not be scanned; each was reported.
     #[error("{failed} of {total} files could not be scanned")]
     #[diagnostic(help("what was found in the others is printed above"))]
@@ -147,7 +158,7 @@ pub fn scan(
     tell: &mut dyn FnMut(Remark<'_>),
 ) -> Result<Exit, Error> {
     if let Some(corpus) = &args.corpus {
-        return scan_corpus(corpus, out).map_err(Error::from);
+        return scan_corpus(corpus, out, tell).map_err(Error::from);
     }
     let symbols = args
         .vmlinux
@@ -441,8 +452,13 @@ struct Answer<'a> {
     corrupted: bool,
 }
 
-/// Answers each case of a corpus with its first finding.
-fn scan_corpus(path: &Path, out: &mut dyn Write) -> Result<Exit, ScanError> {
+/// Answers each case of a corpus with its first finding. A line that is not a
+/// case is told, and does not keep the others from their answers.
+fn scan_corpus(
+    path: &Path,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(Remark<'_>),
+) -> Result<Exit, ScanError> {
     let name = path.display().to_string();
     let read = |source| ScanError::Read {
         path: name.clone(),
@@ -453,16 +469,26 @@ fn scan_corpus(path: &Path, out: &mut dyn Write) -> Result<Exit, ScanError> {
         return Err(ScanError::Directory { path: name });
     }
     let mut any = false;
+    let (mut failed, mut total) = (0, 0);
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         let line = line.map_err(read)?;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let case: Case = serde_json::from_slice(&line).map_err(|source| ScanError::Case {
-            path: name.clone(),
-            line: index as u64 + 1,
-            source,
-        })?;
+        total += 1;
+        let case: Case = match serde_json::from_slice(&line) {
+            Ok(case) => case,
+            Err(source) => {
+                failed += 1;
+                let error = ScanError::Case {
+                    path: name.clone(),
+                    line: index as u64 + 1,
+                    source,
+                };
+                tell(Remark::Failure(&error.into()));
+                continue;
+            }
+        };
         let findings = detect::scan(case.log.as_bytes());
         let first = findings.iter().min_by_key(|finding| finding.first_line);
         any |= first.is_some();
@@ -476,6 +502,13 @@ fn scan_corpus(path: &Path, out: &mut dyn Write) -> Result<Exit, ScanError> {
             },
             out,
         )?;
+    }
+    if failed > 0 {
+        return Err(ScanError::Cases {
+            path: name,
+            failed,
+            total,
+        });
     }
     Ok(if any { Exit::Bad } else { Exit::Good })
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{load_plan, open_store};
 use crate::context::Context;
 use crate::error::{Error, Exit};
-use crate::job::{Choice, Plan};
-use crate::store::Store;
+use crate::job::Choice;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -23,8 +23,8 @@ pub(super) async fn shell(arguments: Arguments, context: &Context) -> Result<Exi
         arms: arguments.arm.into_iter().collect(),
         ..Choice::default()
     };
-    let plan = Plan::load(&arguments.job, &choice)?;
-    let store = Store::open()?;
+    let plan = load_plan(context, arguments.job, choice).await?;
+    let store = open_store(context).await?;
     crate::run::shell(context, &store, &plan).await?;
     Ok(Exit::Good)
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::open_store;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::run::trial_of;
-use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn trial(arguments: &Arguments, context: &Context) -> Result<Exit, Error> {
-    let store = Store::open()?;
+    let store = open_store(context).await?;
     trial_of(context, &store, &arguments.request, &arguments.directory).await?;
     Ok(Exit::Good)
 }

@@ -12,6 +12,7 @@ mod admin;
 mod conf;
 mod daemon;
 mod error;
+mod guests;
 mod health;
 mod key;
 mod log;
@@ -54,10 +55,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(3);
 
-/// The user that guests mount as.
+/// The user that the file system is mounted as by hand, and the beginning of
+/// guests' names.
 const USER: &str = "kvet";
 
-/// What that user may do: `p` is for quotas and layouts, `s` for snapshots.
+/// What that user may do, everywhere in the file system. Whoever mounts by hand
+/// gets its key; a trial's guest gets one of its own, see [`Cluster::admit`].
 fn guest_caps(filesystem: &str) -> Vec<(&'static str, String)> {
     vec![
         ("mon", "allow r".to_owned()),
@@ -92,6 +95,8 @@ pub struct Access {
     pub fsid: String,
     /// The file system's name.
     pub filesystem: String,
+    /// The directory of the file system to mount, such as `/trial-1`.
+    pub root: String,
 }
 
 /// A daemon that is no longer there.
@@ -221,7 +226,8 @@ impl Cluster {
         })
     }
 
-    /// How to mount its file system.
+    /// How to mount its file system with rights to all of it, as by hand. For a
+    /// guest there is [`Self::admit`].
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access

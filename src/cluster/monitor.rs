@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,11 +23,15 @@ const HELPER: &str = include_str!("monitor.py");
 /// `EAGAIN`: the monitor has the request in hand already; asking again is safe.
 const AGAIN: i32 = -11;
 
+/// How long the helper may take over a command: twice its own patience with the
+/// monitors.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// Attempts at a command that the monitors put off.
 const ATTEMPTS: u32 = 20;
 
 /// Which librados to use.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bindings {
     /// The `ceph` command it belongs to, if not the installed one.
     pub(super) ceph: Option<PathBuf>,
@@ -41,6 +45,8 @@ pub(super) struct Monitor {
     process: Process,
     talk: Mutex<Talk>,
     log: PathBuf,
+    keyring: PathBuf,
+    bindings: Bindings,
 }
 
 #[derive(Debug)]
@@ -92,7 +98,19 @@ impl Monitor {
                 next: 0,
             }),
             log,
+            keyring: keyring.to_owned(),
+            bindings: bindings.clone(),
         })
+    }
+
+    /// Which of Ceph's libraries the cluster's own commands use.
+    pub(super) fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// The keyring with the administrator's key.
+    pub(super) fn keyring(&self) -> &Path {
+        &self.keyring
     }
 
     /// Runs one command, `{"prefix": …}`, and returns its output as JSON.
@@ -103,7 +121,7 @@ impl Monitor {
         }
         let mut attempt = 0;
         loop {
-            let reply = self.exchange(&command).await?;
+            let reply = self.exchange_within(ANSWER, &command).await?;
             attempt += 1;
             if reply.code == AGAIN && attempt < ATTEMPTS {
                 continue;
@@ -124,6 +142,23 @@ impl Monitor {
                 return Ok(Value::Null);
             }
             return Ok(serde_json::from_str(output).unwrap_or_else(|_| Value::from(output)));
+        }
+    }
+
+    /// The helper gives a monitor some time; one that is stopped itself, or
+    /// busy with someone else's command, is not waited for much longer.
+    async fn exchange_within(
+        &self,
+        after: Duration,
+        command: &Value,
+    ) -> Result<Reply, ClusterError> {
+        match tokio::time::timeout(after, self.exchange(command)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(ClusterError::Silent {
+                daemon: "the monitors' helper".to_owned(),
+                command: command["prefix"].as_str().unwrap_or_default().to_owned(),
+                after,
+            }),
         }
     }
 

@@ -109,6 +109,7 @@ pub(super) async fn start(
         secret,
         fsid: launch.fsid,
         filesystem: FILE_SYSTEM.to_owned(),
+        root: "/".to_owned(),
     };
     Ok((access, monitor))
 }

@@ -15,6 +15,9 @@ const MOST_MONITORS: u32 = 9;
 /// Daemons of one other kind. A typing error should not start a thousand.
 const MOST_DAEMONS: u32 = 64;
 
+/// The longest that a cluster may take to start.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// A cluster, as a job describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -117,6 +120,9 @@ impl ClusterSpec {
                 self.max_mds, self.mds
             ));
         }
+        if self.deadline.is_zero() || self.deadline > LONGEST {
+            return wrong("`deadline` must be more than nothing and at most a day".to_owned());
+        }
         for (name, value) in &self.options {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
             if name.trim().is_empty() || !name.chars().all(plain) {
@@ -192,6 +198,8 @@ mod tests {
             ("osd: 0", "`osd`"),
             ("mon: 10", "`mon`"),
             ("mds: 2\nmax_mds: 3", "`max_mds`"),
+            ("deadline: 500000y", "`deadline`"),
+            ("deadline: 0s", "`deadline`"),
             ("options: {'a]': x}", "a]"),
             ("options: {a: \"x\\n[osd]\"}", "more than one line"),
         ] {

@@ -52,7 +52,7 @@ pub(super) async fn start(
     let script = script::locate(site.context, store, vstart).await?;
     // The script keeps a monitor map in /tmp under its process id, which is the
     // same in every pid namespace: one script at a time.
-    let lock = store.kind("vstart")?.join("lock");
+    let lock = store.kind("vstart")?.join(".lock");
     let alone = tokio::select! {
         lock = Lock::acquire(&lock) => lock?,
         () = site.context.cancel.cancelled() => return Err(ClusterError::Interrupted),
@@ -367,6 +367,7 @@ async fn access(site: &Site<'_>, monitor: &Monitor) -> Result<Access, ClusterErr
         secret: Secret::new(secret),
         fsid: fsid.to_owned(),
         filesystem,
+        root: "/".to_owned(),
     })
 }
 

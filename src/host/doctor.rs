@@ -12,7 +12,7 @@ use crate::event::{Event, Stage};
 use crate::process::{Command, Namespace, ProcessError, find_program};
 use crate::rootfs::Recipe;
 use crate::service::ServiceSpec;
-use crate::store::Store;
+use crate::store::{Store, free, gib, room_for_a_kernel};
 
 /// One thing a run needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,11 +94,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
 ];
 
-/// Space that sources and builds of one kernel version take.
-const SPACE: u64 = 6 << 30;
-
-/// Checks everything that a run with such a cluster and root file system needs.
-pub async fn checks(store: &Store, service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
+/// Checks everything that a run with such a service and root file system needs,
+/// but for space: how much depends on what is cached, see [`space`].
+pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
     let for_service = service.required_programs();
     let tables: [(&'static str, &[(&'static str, &'static str)]); 5] = [
         ("the sandbox", PROGRAMS),
@@ -140,7 +138,6 @@ pub async fn checks(store: &Store, service: &ServiceSpec, rootfs: &Recipe) -> Ve
     if PROGRAMS.iter().all(|(program, _)| present(program)) {
         all.push(namespace().await);
     }
-    all.push(space(store.root()));
     all
 }
 
@@ -189,13 +186,24 @@ async fn namespace() -> Check {
     }
 }
 
-fn space(root: &Path) -> Check {
-    let free = rustix::fs::statvfs(root).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+/// Checks that a kernel that is not in the cache would fit. What is there already
+/// needs none of it; a run finds out when it has something to make.
+#[must_use]
+pub fn space(store: &Store) -> Check {
+    space_of(store.root(), free(store.root()), room_for_a_kernel())
+}
+
+fn space_of(root: &Path, free: u64, wanted: u64) -> Check {
     Check {
-        what: format!("6 GiB free in {}", root.display()),
+        what: format!(
+            "{} GiB free wanted in {}, {} found",
+            gib(wanted),
+            root.display(),
+            gib(free)
+        ),
         purpose: None,
-        lack: (free < SPACE).then(|| Lack::Other {
-            problem: format!("only {} MiB are free", free >> 20),
+        lack: (free < wanted).then(|| Lack::Other {
+            problem: "a new kernel may not fit".to_owned(),
             advice: "`kvet cache prune` makes room; XDG_CACHE_HOME chooses another place"
                 .to_owned(),
         }),
@@ -251,4 +259,17 @@ async fn sudo_works(context: &Context) -> bool {
         .run(&context.cancel)
         .await
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_told_as_wanted_and_found() {
+        let fits = space_of(Path::new("/c"), 60 << 30, 4 << 30);
+        assert_eq!(fits.what, "4 GiB free wanted in /c, 60 found");
+        assert_eq!(fits.lack, None);
+        assert!(space_of(Path::new("/c"), 3 << 30, 4 << 30).lack.is_some());
+    }
 }

@@ -5,6 +5,6 @@ mod doctor;
 mod facts;
 mod load;
 
-pub use doctor::{Check, Lack, SetupError, checks, install, missing_packages};
+pub use doctor::{Check, Lack, SetupError, checks, install, missing_packages, space};
 pub use facts::{HostFacts, facts};
 pub use load::{Load, Moment};

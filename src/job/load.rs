@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use super::spec::Job;
 use crate::error::{Exit, Fault};
-use crate::names::did_you_mean_in;
+use crate::names::{LARGEST, did_you_mean_in};
+use crate::printable::{printable, printable_in_place};
+use crate::{bounded, yaml_shape};
 
 /// A job could not be read or does not make sense.
 #[derive(Debug, Error, Diagnostic)]
@@ -76,7 +78,7 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn read(path: &Path) -> Result<Self, JobError> {
-        let content = std::fs::read_to_string(path).map_err(|source| JobError::Read {
+        let content = bounded::read_text(path, LARGEST).map_err(|source| JobError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -87,6 +89,8 @@ impl Text {
     }
 
     pub(super) fn parse(&self) -> Result<Job, JobError> {
+        yaml_shape::check(&self.content)
+            .map_err(|wrong| self.at(wrong.line, wrong.column, wrong.message, None))?;
         serde_yaml::from_str(&self.content).map_err(|error| {
             let (line, column) = error
                 .location()
@@ -141,7 +145,10 @@ impl Text {
             line,
             column,
             message,
-            text: NamedSource::new(self.path.display().to_string(), self.content.clone()),
+            text: NamedSource::new(
+                printable(&self.path.display().to_string()),
+                printable_in_place(&self.content),
+            ),
             span: SourceSpan::new((start + offset).into(), word.max(1)),
             help,
         }))

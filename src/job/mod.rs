@@ -2,10 +2,12 @@
 //! the file, and resolved once into a [`Plan`] that the stages work from. No
 //! stage reads YAML.
 
+mod limits;
 mod load;
 mod plan;
 mod spec;
 
+pub use limits::MOST_TRIALS;
 pub use load::JobError;
 pub use plan::{Arm, Choice, Plan, PlannedWorkload};
 pub use spec::{

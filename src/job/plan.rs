@@ -9,6 +9,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::spec::{ArmSpec, CounterTable, Job, Measure, Trials, WorkloadSpec};
 use crate::detect::{ExtraRule, Mute, Target};
@@ -149,22 +150,8 @@ impl Plan {
         let text = Text::read(path)?;
         let job = text.parse()?;
         let names = Names::of(path, &text);
-        if job.arms.is_empty() {
-            return Err(text.error(&["arms"], "a job needs at least one arm".to_owned(), None));
-        }
+        limits::check(&text, &job)?;
         let (rules, trials) = rules(&text, &job, choice)?;
-        for (name, arm) in &job.arms {
-            if !is_plain(name) {
-                return Err(text.error(
-                    &["arms", name],
-                    format!("an arm cannot be called `{name}`: it names a directory, too"),
-                    Some("use letters, digits and - _ + .".to_owned()),
-                ));
-            }
-            if arm.trials == Some(0) {
-                return Err(no_trials(&text, &[&["arms", name, "trials"]]));
-            }
-        }
         let known: Vec<&str> = job.arms.keys().map(String::as_str).collect();
         chosen_exist(path, "arm", &choice.arms, &known)?;
         let workloads = names.workloads(&job.workload)?;
@@ -224,6 +211,11 @@ impl Plan {
             let message = "the chosen arms have none of the chosen workloads".to_owned();
             let help = "choose fewer things: `--dry-run` shows the whole plan".to_owned();
             return Err(JobError::Choice(message, Some(help)));
+        }
+        let planned = arms.iter().map(Arm::planned).fold(0, u32::saturating_add);
+        if planned > MOST_PLANNED {
+            let message = format!("{planned} trials in all are more than {MOST_PLANNED}");
+            return Err(text.error(&["trials"], message, None));
         }
         Ok(Self {
             rules,
@@ -357,10 +349,6 @@ fn rules(text: &Text, job: &Job, choice: &Choice) -> Result<(Rules, u32), JobErr
         Trials::Number(number) => (number, None, None),
         Trials::Until { confidence, most } => (1, Some(confidence), most),
     };
-    if number == 0 || most == Some(0) {
-        let places: [&[&str]; 2] = [&["trials", "most"], &["trials"]];
-        return Err(no_trials(text, &places));
-    }
     if let (Some(until), Some(confidence)) = (until, job.confidence)
         && until != confidence
     {
@@ -377,22 +365,6 @@ fn rules(text: &Text, job: &Job, choice: &Choice) -> Result<(Rules, u32), JobErr
     };
     let rules = Rules::until(confidence, choice.trials.or(most));
     Ok((rules, rules.until.unwrap_or(number)))
-}
-
-fn no_trials(text: &Text, places: &[&[&str]]) -> JobError {
-    let help = "use 1 or more".to_owned();
-    text.error_at_first(
-        places,
-        "an arm without trials shows nothing".to_owned(),
-        Some(help),
-    )
-}
-
-/// Whether a name can stand for a directory as it is, so that no two arms share
-/// one.
-fn is_plain(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_+.".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
 }
 
 /// Where the names in a job lead: the directories around it.
@@ -449,6 +421,8 @@ impl<'a> Names<'a> {
         let mut found: Vec<PlannedWorkload> = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             let workload = self.workload(&spec.name, index)?;
+            let place = ["workload", &index.to_string()];
+            limits::name(self.text, &place, "a workload", &workload.name)?;
             let same = |other: &PlannedWorkload| other.workload.name == workload.name;
             if found.iter().any(same) {
                 return Err(self.text.error(
@@ -941,5 +915,115 @@ arms:
             let error = load(&JOB.replace(from, to), &Choice::default()).unwrap_err();
             assert!(error.to_string().contains("without trials"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_job_s_name_can_be_a_directory_s() {
+        let long = "x".repeat(65);
+        for name in [
+            "/tmp/x",
+            "../..",
+            "''",
+            "'a b'",
+            ".hidden",
+            "'a\u{202e}b'",
+            &long,
+        ] {
+            let job = JOB.replace("name: j", &format!("name: {name}"));
+            let error = load(&job, &Choice::default()).unwrap_err().to_string();
+            assert!(error.contains("job.yaml:1:7: a job cannot be"), "{error}");
+            assert!(error.len() < 400, "{error}");
+        }
+    }
+
+    /// So many more arms of a job.
+    fn many_arms(count: u32) -> String {
+        let arms = (0..count).map(|n| format!("  a{n}: {{}}\n"));
+        arms.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn what_no_host_can_do_is_told_in_its_place() {
+        let forever = "{ use: evict-truncate, timeout: 500000y }";
+        for (from, to, said) in [
+            (
+                "trials: 2",
+                "trials: 4000000000",
+                "job.yaml:5:9: 4000000000 trials",
+            ),
+            ("trials: 5", "trials: 10001", "10001 trials"),
+            ("{ use: evict-truncate }", forever, "at most a day"),
+            (
+                "{ use: evict-truncate }",
+                "{ use: evict-truncate, timeout: 0s }",
+                "more than nothing",
+            ),
+            (
+                "name: j\n",
+                "name: j\nmachine: { cpus: 0 }\n",
+                "job.yaml:2:18: a machine cannot have `cpus: 0`",
+            ),
+            (
+                "name: j\n",
+                "name: j\nmachine: { memory: 4000000000 }\n",
+                "`memory: 4000000000`",
+            ),
+            (
+                "config: [base]",
+                "config: [base], command_line: \"a\\nb\"",
+                "one line",
+            ),
+        ] {
+            let error = load(&JOB.replace(from, to), &Choice::default()).unwrap_err();
+            assert!(error.to_string().contains(said), "{to}: {error}");
+        }
+        let arms = many_arms(300);
+        let error = load(&format!("{JOB}{arms}"), &Choice::default()).unwrap_err();
+        assert!(error.to_string().contains("256 arms"), "{error}");
+        let many = Choice {
+            trials: Some(10_000),
+            ..Choice::default()
+        };
+        let arms = many_arms(30);
+        let error = load(&format!("{JOB}{arms}"), &many).unwrap_err();
+        assert!(
+            error.to_string().contains("330000 trials in all"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_shown() {
+        let job = format!("{JOB}trials: 3\n");
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("job.yaml:10:1: `trials` is there twice"),
+            "{error}"
+        );
+        let job = JOB.replace("  fixed:", "  stock: {}\n  fixed:");
+        let error = load(&job, &Choice::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("job.yaml:9:3: `stock` is there twice"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_job_by_its_size_or_depth_is_refused() {
+        let zero = Plan::load(Path::new("/dev/zero"), &Choice::default()).unwrap_err();
+        assert!(matches!(zero, JobError::Read { .. }), "{zero}");
+        let huge = format!("{JOB}#{}\n", "x".repeat(1 << 20));
+        assert!(matches!(
+            load(&huge, &Choice::default()),
+            Err(JobError::Read { .. })
+        ));
+        let deep = format!("{JOB}about: {}\n", "[".repeat(200_000));
+        let error = load(&deep, &Choice::default()).unwrap_err().to_string();
+        assert!(error.contains("job.yaml:10:"), "{error}");
+        let zero = with_workloads("/dev/zero");
+        let error = load(&zero, &Choice::default()).unwrap_err();
+        assert!(matches!(error, JobError::Workload(_)), "{error}");
+        let error = load(&format!("{JOB}rootfs: /dev/zero\n"), &Choice::default()).unwrap_err();
+        assert!(matches!(error, JobError::Rootfs(_)), "{error}");
     }
 }

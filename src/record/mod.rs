@@ -46,6 +46,7 @@ pub use format::{
 };
 pub use journal::{Journal, keep_events};
 
+use crate::bounded;
 use crate::error::{Exit, Fault};
 use crate::host::HostFacts;
 use crate::job::Plan;
@@ -256,7 +257,7 @@ impl Record {
         if !path.exists() {
             return Ok(None);
         }
-        let text = std::fs::read(&path).map_err(io_error("read", &path))?;
+        let text = bounded::read_own(&path, LARGEST).map_err(io_error("read", &path))?;
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
@@ -430,9 +431,12 @@ fn file_name(name: &str) -> String {
     }
 }
 
+/// The most bytes of a file that is read whole. A record can come from anywhere.
+const LARGEST: u64 = 256 << 20;
+
 /// Reads a JSON file.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let text = std::fs::read(path).map_err(io_error("read", path))?;
+    let text = bounded::read_own(path, LARGEST).map_err(io_error("read", path))?;
     serde_json::from_slice(&text).map_err(damaged(path))
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
 use super::model::{ArmReport, Report, TrialReport};
-use super::terminal::printable;
 use crate::outcome::Outcome;
+use crate::printable::printable;
 
 /// The XML document as text.
 #[must_use]

@@ -12,4 +12,6 @@ pub use compare::{compare, coverage};
 pub use junit::junit;
 pub use model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION};
 pub use progress::Progress;
-pub use terminal::{Style, human, printable, verdict_line};
+pub use terminal::{Style, human, verdict_line};
+
+pub use crate::printable::printable;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::terminal::printable;
 use crate::event::{Event, Stage, Unit};
+use crate::printable::printable;
 
 /// The listener for one command's events.
 pub struct Progress {
@@ -68,7 +68,7 @@ impl Progress {
                 } else {
                     String::new()
                 };
-                self.spinner(key("trial", &trial), format!("{trial}{again}"));
+                self.spinner(key("trial", &trial), &format!("{trial}{again}"));
             }
             Event::TrialStep { trial, step } => {
                 let trial = trial.to_string();
@@ -104,7 +104,7 @@ impl Progress {
     fn started(&mut self, stage: Stage, subject: &str) {
         self.spinner(
             key(stage.name(), subject),
-            format!("{:8} {subject}", stage.name()),
+            &format!("{:8} {subject}", stage.name()),
         );
     }
 
@@ -127,12 +127,12 @@ impl Progress {
         bar.set_position(done);
     }
 
-    fn spinner(&mut self, key: String, message: String) {
+    fn spinner(&mut self, key: String, message: &str) {
         if !self.terminal {
             return;
         }
         let bar = self.bars.add(ProgressBar::new_spinner());
-        bar.set_message(message);
+        bar.set_message(printable(message));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.open.insert(key, bar);
     }

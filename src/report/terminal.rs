@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::model::{ArmReport, Report};
 use crate::outcome::Outcome;
+use crate::printable::printable;
 use crate::verdict::{Other, VerdictKind, interval};
 
 /// Whether text is coloured.
@@ -36,15 +37,6 @@ impl Style {
     }
 }
 
-/// Text that came from a guest, made safe to print: no control characters, so
-/// no escape sequence of a guest reaches a terminal.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
 /// "verdict: fixed   stock 3/3 target (…) [44-100 %]   fixed 0/3 [0-56 %]": the whole run in a line.
 #[must_use]
 pub fn verdict_line(report: &Report, style: Style) -> String {
@@ -60,7 +52,8 @@ pub fn verdict_line(report: &Report, style: Style) -> String {
     for arm in &report.arms {
         let result = arm.result();
         let hits = result.count(Outcome::Target);
-        let _ = write!(line, "   {} {hits}/{}", result.name, result.trials.len());
+        let name = printable(&result.name);
+        let _ = write!(line, "   {name} {hits}/{}", result.trials.len());
         if let Some(title) = result.reason(Outcome::Target) {
             let _ = write!(line, " target ({})", printable(title));
         }
@@ -85,7 +78,7 @@ pub fn human(report: &Report, style: Style) -> String {
         let _ = writeln!(
             text,
             "  {:width$}  {}",
-            arm.name,
+            printable(&arm.name),
             arm_line(report, arm, style)
         );
     }
@@ -122,8 +115,9 @@ pub fn human(report: &Report, style: Style) -> String {
     for (title, arm) in known {
         let _ = writeln!(
             text,
-            "  known, not counted: {} (in {arm})",
-            printable(title)
+            "  known, not counted: {} (in {})",
+            printable(title),
+            printable(arm)
         );
     }
     text
@@ -179,8 +173,8 @@ fn left_out(report: &Report) -> String {
     for arm in &report.arms {
         let Some(kernel) = &arm.kernel else { continue };
         if !kernel.left_out.is_empty() {
-            let (name, release) = (&arm.name, printable(&kernel.release));
-            let workloads = kernel.left_out.join(", ");
+            let (name, release) = (printable(&arm.name), printable(&kernel.release));
+            let workloads = printable(&kernel.left_out.join(", "));
             let _ = writeln!(text, "  {name}: {release} is too old for {workloads}");
         }
     }
@@ -279,7 +273,7 @@ fn coverage(report: &Report) -> String {
             text,
             "  {} in {}: {moved} of {all} moved",
             printable(&coverage.table),
-            coverage.arm
+            printable(&coverage.arm)
         );
         for row in &coverage.still {
             let _ = writeln!(text, "    never: {}", printable(row));

@@ -255,6 +255,11 @@ impl Source {
 
     /// How long the copy is, and its bytes.
     fn open(&self) -> io::Result<(u64, Box<dyn Read>)> {
+        // A device or a FIFO in its place may have no end.
+        if !self.path.metadata()?.is_file() {
+            let problem = "it is not a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         let mut file = File::open(&self.path)?;
         let Some(loaded) = self.loaded else {
             return Ok((file.metadata()?.len(), Box::new(file)));
@@ -305,6 +310,18 @@ mod tests {
                 assert!(places.contains(&&place[..at]), "{place} has no parent");
             }
         }
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_copied() {
+        let mut recipe = recipe(&["kvet"]);
+        recipe.files.push(crate::rootfs::recipe::ExtraFile {
+            from: "/dev/zero".into(),
+            to: "/etc/zero".into(),
+        });
+        let tree = gather(&recipe, Path::new("/bin/true")).unwrap();
+        let error = tree.key().unwrap_err();
+        assert!(matches!(error, RootfsError::Read { .. }), "{error}");
     }
 
     #[test]

@@ -266,6 +266,13 @@ fn read_findings(
     if !console.exists() {
         return Ok(Vec::new());
     }
+    if !console.is_file() {
+        // What stands in its place says nothing, or never ends.
+        return Err(RecordError::Damaged {
+            path: console.to_owned(),
+            problem: "it is not a regular file".to_owned(),
+        });
+    }
     let mut file = File::open(console)
         .map_err(io_error("open", console))?
         .take(length);

@@ -3,6 +3,8 @@
 //! appear whole or not at all.
 
 mod atomic;
+mod contents;
+mod kinds;
 mod lock;
 mod scratch;
 
@@ -16,6 +18,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use atomic::{write_atomic, write_json};
+pub use contents::Held;
+pub use kinds::room_for_a_kernel;
 pub use lock::{InUse, Lock};
 pub use scratch::Scratch;
 
@@ -41,6 +45,22 @@ pub enum StoreError {
     #[error("the path {} is too long: sockets below it could not be used", .0.display())]
     #[diagnostic(help("let TMPDIR name a directory with a path of at most 70 bytes"))]
     LongPath(PathBuf),
+    /// What is to be made would not fit.
+    #[error(
+        "{} GiB are free in {}, and a new entry of `{kind}` wants {}",
+        gib(*free), path.display(), gib(*wanted)
+    )]
+    #[diagnostic(help("`kvet cache prune` makes room; XDG_CACHE_HOME chooses another place"))]
+    NoRoom {
+        /// The cache.
+        path: PathBuf,
+        /// What is to be made.
+        kind: String,
+        /// Bytes.
+        free: u64,
+        /// Bytes.
+        wanted: u64,
+    },
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set XDG_CACHE_HOME to a directory on a disk with some 5 GiB free"))]
@@ -116,6 +136,8 @@ impl From<Key> for String {
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Whether nothing is begun that would fill the disk.
+    checks_room: bool,
 }
 
 /// An entry's directory and whether it had to be made.
@@ -129,20 +151,27 @@ pub struct Entry {
 
 impl Store {
     /// The user's cache directory, `$XDG_CACHE_HOME/kvet` or `~/.cache/kvet`.
+    /// Nothing is made in it that would fill its disk.
     pub fn open() -> Result<Self, StoreError> {
         let base = std::env::var_os("XDG_CACHE_HOME")
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
             .ok_or(StoreError::NoHome)?;
-        Self::at(base.join("kvet"))
+        Ok(Self {
+            checks_room: true,
+            ..Self::at(base.join("kvet"))?
+        })
     }
 
-    /// A store at a place of one's own choice.
+    /// A store at a place of one's own choice, whatever room there is.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            checks_room: false,
+        })
     }
 
     /// The root directory.
@@ -203,6 +232,10 @@ impl Store {
             return Ok(Entry { path, cached: true });
         }
         reclaim(&directory)?;
+        if self.checks_room {
+            let room = kinds::kind(kind).map_or(0, |kind| kind.room);
+            enough(&self.root, kind, free(&self.root), room)?;
+        }
         // The lock is ours, so a partial directory is a dead process's.
         let partial = directory.join(format!(".{name}.partial"));
         remove_tree(&partial)?;
@@ -235,6 +268,34 @@ fn reclaim(directory: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Bytes that are free in the file system of a directory.
+#[must_use]
+pub fn free(directory: &Path) -> u64 {
+    rustix::fs::statvfs(directory).map_or(0, |stat| stat.f_bavail * stat.f_frsize)
+}
+
+/// Bytes in GiB, with a digit of the fraction.
+#[must_use]
+pub fn gib(bytes: u64) -> String {
+    let tenths = bytes / ((1 << 30) / 10);
+    match tenths % 10 {
+        0 => format!("{}", tenths / 10),
+        fraction => format!("{}.{fraction}", tenths / 10),
+    }
+}
+
+fn enough(root: &Path, kind: &str, free: u64, wanted: u64) -> Result<(), StoreError> {
+    if free >= wanted {
+        return Ok(());
+    }
+    Err(StoreError::NoRoom {
+        path: root.to_owned(),
+        kind: kind.to_owned(),
+        free,
+        wanted,
+    })
 }
 
 struct RemoveOnDrop<'a>(&'a Path);
@@ -309,6 +370,29 @@ mod tests {
             .unwrap();
         assert!(!dead.exists());
         assert!(live.exists());
+    }
+
+    #[tokio::test]
+    async fn only_what_has_to_be_made_needs_room() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store {
+            checks_room: true,
+            ..Store::at(home.path()).unwrap()
+        };
+        std::fs::create_dir_all(home.path().join("sources/one")).unwrap();
+        let made = store
+            .fill::<StoreError, _, _>("sources", "one", |_| async { Err(StoreError::NoHome) })
+            .await;
+        assert!(made.unwrap().cached);
+        let error = enough(home.path(), "sources", 1 << 30, 3 << 30).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("1 GiB are free in") && said.ends_with("wants 3"),
+            "{said}"
+        );
+        enough(home.path(), "sources", 3 << 30, 3 << 30).unwrap();
+        assert_eq!(gib((5 << 30) / 2), "2.5");
+        assert!(room_for_a_kernel() > 4 << 30);
     }
 
     #[test]

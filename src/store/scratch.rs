@@ -2,6 +2,8 @@
 //! lock while its process lives; one without is a crashed kvet's and is
 //! removed at the next start.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Lock, StoreError, io_error, remove_tree};
@@ -13,6 +15,10 @@ const LOCK: &str = ".lock";
 /// socket's whole path has at most 107; a scratch directory's name and the
 /// longest socket's take the rest.
 const LONGEST: usize = 70;
+
+/// Who may look into a scratch directory: keys and sockets lie there, and what
+/// a daemon writes below it has whatever mode that daemon likes.
+const PRIVATE: u32 = 0o700;
 
 /// A private temporary directory (mode 0700), removed when dropped.
 #[derive(Debug)]
@@ -37,6 +43,7 @@ impl Scratch {
         reclaim(base);
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
+            .permissions(Permissions::from_mode(PRIVATE))
             .tempdir_in(base)
             .map_err(io_error("create a directory in", base))?;
         let path = directory.path().join(LOCK);
@@ -89,6 +96,14 @@ fn owned_directory(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_looks_in() {
+        let base = tempfile::tempdir().unwrap();
+        let scratch = Scratch::under(base.path()).unwrap();
+        let mode = scratch.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn a_dead_process_s_directory_is_reclaimed_and_a_live_one_kept() {

@@ -1,5 +1,10 @@
 //! QEMU's control connection: one JSON object a line, commands out, replies
 //! and events in. Only what a trial needs.
+//!
+//! Every call ends: a QEMU that is stopped, or busy for good, keeps its sockets
+//! open and says nothing.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -11,6 +16,17 @@ use super::VmError;
 /// QEMU's longest replies (a register dump) stay far below this.
 const LINE_LIMIT: u64 = 1 << 20;
 
+/// The events that are kept while a reply is awaited. QEMU sends a handful in a
+/// guest's life; a guest that can make it send more fills no memory with them.
+const EVENTS: usize = 256;
+
+/// How long QEMU may take over one command. It answers within milliseconds
+/// unless it or the host is stuck.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long a QEMU that has ended may take to close its end of the connection.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// A negotiated connection.
 #[derive(Debug)]
 pub(super) struct Qmp {
@@ -18,18 +34,37 @@ pub(super) struct Qmp {
     writer: OwnedWriteHalf,
     /// Events that arrived while a reply was awaited.
     events: Vec<Value>,
+    deadlines: Deadlines,
+}
+
+/// How long the other end may take.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    /// Over a command's reply, and over its greeting.
+    answer: Duration,
+    /// Over closing the connection.
+    closing: Duration,
 }
 
 impl Qmp {
     /// Reads the greeting and leaves negotiation mode.
     pub(super) async fn open(stream: UnixStream) -> Result<Self, VmError> {
+        let deadlines = Deadlines {
+            answer: ANSWER,
+            closing: CLOSING,
+        };
+        Self::open_within(stream, deadlines).await
+    }
+
+    async fn open_within(stream: UnixStream, deadlines: Deadlines) -> Result<Self, VmError> {
         let (reader, writer) = stream.into_split();
         let mut qmp = Self {
             reader: BufReader::new(reader),
             writer,
             events: Vec::new(),
+            deadlines,
         };
-        let greeting = qmp.line().await?;
+        let greeting = within(deadlines.answer, "greet", qmp.line()).await?;
         if greeting.get("QMP").is_none() {
             return Err(VmError::Qmp(format!("no greeting but {greeting}")));
         }
@@ -39,6 +74,16 @@ impl Qmp {
 
     /// Runs a command and returns its `return` value.
     pub(super) async fn execute(&mut self, name: &str, arguments: Value) -> Result<Value, VmError> {
+        let answer = self.deadlines.answer;
+        within(
+            answer,
+            &format!("answer {name}"),
+            self.exchange(name, arguments),
+        )
+        .await
+    }
+
+    async fn exchange(&mut self, name: &str, arguments: Value) -> Result<Value, VmError> {
         let mut line = json!({"execute": name, "arguments": arguments}).to_string();
         line.push('\n');
         self.writer
@@ -54,12 +99,21 @@ impl Qmp {
                 let said = error.get("desc").and_then(Value::as_str).unwrap_or("error");
                 return Err(VmError::Qmp(format!("{name}: {said}")));
             }
-            self.events.push(message);
+            self.keep(message);
         }
     }
 
+    /// Keeps an event; the oldest of too many go.
+    fn keep(&mut self, event: Value) {
+        if self.events.len() == EVENTS {
+            self.events.remove(0);
+        }
+        self.events.push(event);
+    }
+
     /// The reason of the SHUTDOWN event, if one has come or comes before the
-    /// connection ends.
+    /// connection ends. For a QEMU that has ended: whoever else holds its end
+    /// open is not waited for.
     pub(super) async fn shutdown_reason(&mut self) -> Option<String> {
         let reason = |message: &Value| {
             (message.get("event")?.as_str()? == "SHUTDOWN")
@@ -68,12 +122,16 @@ impl Qmp {
         if let Some(found) = self.events.iter().find_map(reason) {
             return Some(found);
         }
-        while let Ok(message) = self.line().await {
-            if let Some(found) = reason(&message) {
-                return Some(found);
+        let closing = self.deadlines.closing;
+        let rest = async {
+            while let Ok(message) = self.line().await {
+                if let Some(found) = reason(&message) {
+                    return Some(found);
+                }
             }
-        }
-        None
+            None
+        };
+        tokio::time::timeout(closing, rest).await.ok().flatten()
     }
 
     async fn line(&mut self) -> Result<Value, VmError> {
@@ -90,9 +148,32 @@ impl Qmp {
     }
 }
 
+/// Gives the other end so long to do something.
+async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    call: impl Future<Output = Result<T, VmError>>,
+) -> Result<T, VmError> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(result) => result,
+        Err(_) => Err(VmError::Qmp(format!(
+            "it did not {what} within {}",
+            humantime::format_duration(deadline)
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Soon for a test, and never for a peer that says nothing.
+    const SOON: Deadlines = Deadlines {
+        answer: Duration::from_millis(20),
+        closing: Duration::from_millis(20),
+    };
+
+    const GREETING: &[u8] = b"{\"QMP\": {}}\n{\"return\": {}}\n";
 
     /// The other end, as QEMU behaves: greeting, then whatever `lines` says
     /// after each command.
@@ -150,5 +231,60 @@ mod tests {
                 .to_string()
                 .contains("chardev-send-break: no such chardev")
         );
+    }
+
+    #[tokio::test]
+    async fn a_frozen_qemu_does_not_greet_for_ever() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let error = Qmp::open_within(ours, SOON).await.unwrap_err().to_string();
+        assert!(error.contains("did not greet within 20ms"), "{error}");
+    }
+
+    /// A connection whose other end has answered the negotiation and then stops.
+    async fn frozen() -> (Qmp, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(GREETING).await.unwrap();
+        (Qmp::open_within(ours, SOON).await.unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_frozen_qemu_ends_a_command_and_a_wait() {
+        let (mut qmp, _theirs) = frozen().await;
+        let error = qmp.execute("query-status", json!({})).await.unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("did not answer query-status within 20ms"),
+            "{error}"
+        );
+        assert_eq!(qmp.shutdown_reason().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_frozen_qemu_whose_buffer_is_full_ends_a_command_too() {
+        let (mut qmp, _theirs) = frozen().await;
+        let long = json!({"text": "x".repeat(8 << 20)});
+        let error = qmp.execute("human-monitor-command", long).await;
+        assert!(error.unwrap_err().to_string().contains("did not answer"));
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_only_sends_events_is_not_heard_for_ever() {
+        let (mut qmp, mut theirs) = frozen().await;
+        let chatter = async {
+            let event = b"{\"event\": \"RTC_CHANGE\"}\n";
+            while theirs.write_all(event).await.is_ok() {}
+        };
+        let asked = async {
+            let error = qmp.execute("query-status", json!({})).await.unwrap_err();
+            (error, qmp.events.len())
+        };
+        tokio::select! {
+            biased;
+            (error, kept) = asked => {
+                assert!(error.to_string().contains("did not answer"));
+                assert!(kept <= EVENTS, "{kept}");
+            }
+            () = chatter => unreachable!("the connection is open"),
+        }
     }
 }

@@ -19,6 +19,7 @@ pub use crate::step::{GuestStep, HostStep};
 
 use crate::error::{Exit, Fault};
 use crate::names::{self, Missing, Named};
+use crate::printable::{printable, printable_in_place};
 use crate::step::{KernelStep, MountStep, ProgramStep, StormStep, values};
 use crate::version::KernelVersion;
 
@@ -279,7 +280,7 @@ impl Workload {
             let place = word.and_then(|word| text.find(&word).map(|at| (at, word.len()).into()));
             WorkloadError::Invalid {
                 message,
-                text: Arc::new(NamedSource::new(name, text.to_owned())),
+                text: Arc::new(NamedSource::new(printable(name), printable_in_place(text))),
                 place,
                 help: None,
             }
@@ -341,8 +342,13 @@ impl Workload {
         if self.steps.is_empty() {
             return Err(("a workload needs steps".to_owned(), None));
         }
+        if self.steps.len() > MOST_STEPS {
+            return Err((format!("a workload has at most {MOST_STEPS} steps"), None));
+        }
+        limited(self.step_timeout)?;
         let mut known = Names::default();
         for step in &self.steps {
+            check_times(step)?;
             known.check(step)?;
         }
         known.are_mounted(&self.leaves_mounted)
@@ -430,6 +436,30 @@ impl<'a> Names<'a> {
     }
 }
 
+/// The longest that anything in a workload may take; emulation multiplies it.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Steps of a workload. Those that come with kvet have some twenty.
+const MOST_STEPS: usize = 10_000;
+
+/// Holds the times of a step to what a deadline can be made of.
+fn check_times(step: &Step) -> Result<(), Complaint> {
+    if let Some(timeout) = step.timeout {
+        limited(timeout)?;
+    }
+    match &step.action {
+        Action::Host(HostStep::Pause(time)) => limited(*time),
+        _ => Ok(()),
+    }
+}
+
+fn limited(time: Duration) -> Result<(), Complaint> {
+    if time <= LONGEST {
+        return Ok(());
+    }
+    Err(("a step's time is at most a day".to_owned(), None))
+}
+
 fn no_mount(name: &str) -> String {
     format!("nothing called `{name}` has been mounted by here")
 }
@@ -445,7 +475,7 @@ fn syntax_error(name: &str, text: &str, error: &serde_yaml::Error) -> WorkloadEr
     WorkloadError::Invalid {
         help: names::did_you_mean_in(&message),
         message,
-        text: Arc::new(NamedSource::new(name, text.to_owned())),
+        text: Arc::new(NamedSource::new(printable(name), printable_in_place(text))),
         place,
     }
 }
@@ -522,6 +552,20 @@ mod tests {
         assert!(message.contains("line 4"), "{message}");
         assert_eq!(help.as_deref(), Some("did you mean `path`?"));
         assert!(place.offset() > 20, "{place:?}");
+    }
+
+    #[test]
+    fn times_that_no_deadline_can_hold_are_refused() {
+        for step in [
+            "  - { timeout: 500000y, guest: sync }\n",
+            "  - host: { pause: 500000y }\n",
+            "  - guest: sync\nstep_timeout: 25h\n",
+        ] {
+            let error = refused(step).to_string();
+            assert!(error.contains("at most a day"), "{step}: {error}");
+        }
+        let many = "  - guest: sync\n".repeat(MOST_STEPS + 1);
+        assert!(refused(&many).to_string().contains("at most 10000 steps"));
     }
 
     #[test]
