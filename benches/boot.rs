@@ -70,7 +70,8 @@ async fn boot(kernel: &Path, testbed: &Testbed, until: Until) -> Duration {
         hardware: &Hardware::default(),
         words: "",
     };
-    let welcome = testbed.welcome("bench", 0).await.unwrap();
+    let context = Context::default();
+    let welcome = testbed.welcome(&context, "bench", 0);
     let line = Arc::new(Notify::new());
     let seen = Arc::clone(&line);
     let mut said = Vec::new();

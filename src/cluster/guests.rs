@@ -15,8 +15,8 @@ use crate::process::{Command, Namespace};
 const MAKE_DIRECTORY: &str = include_str!("directory.py");
 
 impl Cluster {
-    /// Makes `/NAME` on the file system and a key for it alone. The guest mounts
-    /// [`Access::root`]; it cannot mount the root. `namespace` is the cluster's.
+    /// Makes `/NAME` on the file system, which is [`Access::root`], and a key that
+    /// writes there alone. `namespace` is the cluster's.
     pub async fn admit(
         &self,
         context: &Context,
@@ -92,14 +92,16 @@ fn user(name: &str) -> String {
     format!("{USER}.{name}")
 }
 
-/// What a guest may do: `p` is for quotas and layouts, `s` for snapshots.
+/// What a guest may do: mount the root and look around, which needs no data; and
+/// everything in its own directory, where `p` is for quotas and layouts and `s`
+/// for snapshots.
 fn caps(filesystem: &str, pool: &str, name: &str) -> [(&'static str, String); 3] {
     [
         ("mon", format!("allow r fsname={filesystem}")),
         ("osd", format!("allow rw pool={pool} namespace={name}")),
         (
             "mds",
-            format!("allow rwps fsname={filesystem} path=/{name}"),
+            format!("allow r fsname={filesystem}, allow rwps fsname={filesystem} path=/{name}"),
         ),
     ]
 }

@@ -207,6 +207,10 @@ pub struct Mountable {
     /// Further options for every mount, such as `ms_mode=crc`.
     #[serde(default)]
     pub options: Vec<String>,
+    /// What of this the guest must not show: the host takes it out of all that
+    /// the guest says. Not sent.
+    #[serde(skip)]
+    pub hidden: Vec<Secret>,
 }
 
 /// A text that never shows in logs or messages. It is written out in full by
@@ -249,6 +253,7 @@ mod tests {
                 source: "10.99.0.1:6789:/".into(),
                 data: Secret::new("name=admin,secret=c2VjcmV0"),
                 options: vec![],
+                hidden: vec![],
             }),
             heartbeat: Some(Duration::from_secs(10)),
         });

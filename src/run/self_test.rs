@@ -129,7 +129,9 @@ async fn boot(
         words: &arm.command_line,
     };
     let journal = Journal::create(directory)?;
-    let started = bench.testbed.start(start, welcome, journal, &[], None);
+    let started = bench
+        .testbed
+        .start(start, async { Ok(welcome) }, journal, &[], None);
     let guest = match started.await {
         Ok(guest) => guest,
         Err(error) => {

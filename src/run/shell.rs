@@ -81,7 +81,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         words: &arm.command_line,
     };
     let work = async {
-        let welcome = testbed.welcome("shell", 0).await?;
+        let welcome = testbed.welcome(context, "shell", 0);
         let journal = Journal::nowhere();
         let guest = testbed.start(start, welcome, journal, &[], Some(to_the_terminal()));
         converse(guest.await?).await

@@ -49,21 +49,22 @@ impl Ceph {
         Ok(Self { cluster, stopped })
     }
 
-    #[expect(
-        clippy::unused_async,
-        reason = "a key of the guest's own has to be made"
-    )]
-    pub(super) async fn access(&self, _hostname: &str) -> Result<Mountable, ClusterError> {
-        let access = self.cluster.access();
+    /// How the guest of this name mounts the file system: with a key of its own
+    /// that writes in its own directory alone.
+    pub(super) async fn access(
+        &self,
+        context: &Context,
+        network: &Namespace,
+        hostname: &str,
+    ) -> Result<Mountable, ClusterError> {
+        let access = self.cluster.admit(context, network, hostname).await?;
+        let key = access.secret.expose();
         Ok(Mountable {
             fstype: "ceph".to_owned(),
             source: format!("{}:/", access.monitors),
-            data: Secret::new(format!(
-                "name={},secret={}",
-                access.user,
-                access.secret.expose()
-            )),
+            data: Secret::new(format!("name={},secret={key}", access.user)),
             options: Vec::new(),
+            hidden: vec![Secret::new(key)],
         })
     }
 
@@ -147,7 +148,7 @@ impl Ceph {
             // One that went away meanwhile needs no eviction.
             drop(self.cluster.evict(session.id).await);
         }
-        Ok(())
+        Ok(self.cluster.dismiss(hostname).await?)
     }
 
     pub(super) async fn lost(&self) -> String {

@@ -141,9 +141,15 @@ impl Service {
 
     /// Who a guest is and how it gets at the service. What it can do there is
     /// its own matter alone.
-    pub async fn welcome(&self, hostname: &str, seed: u64) -> Result<Welcome, ServiceFault> {
+    pub async fn welcome(
+        &self,
+        context: &Context,
+        network: &Namespace,
+        hostname: &str,
+        seed: u64,
+    ) -> Result<Welcome, ServiceFault> {
         let file_system = match self {
-            Self::Ceph(ceph) => Some(ceph.access(hostname).await?),
+            Self::Ceph(ceph) => Some(ceph.access(context, network, hostname).await?),
             Self::None => None,
         };
         Ok(Welcome {

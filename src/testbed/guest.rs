@@ -20,6 +20,7 @@ use crate::guest::heartbeat::Beat;
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use crate::record::{Entry, Journal};
+use crate::redact::Redactor;
 use crate::step::GuestStep;
 use crate::store::Scratch;
 use crate::vm::{Channels, End, Machine};
@@ -118,6 +119,8 @@ pub struct Guest<'a> {
     ended: bool,
     lost: Lost<'a>,
     scanner: Scanner,
+    /// Takes the guest's own key out of what its console says.
+    redactor: Redactor,
     tap: Option<Tap>,
     /// Found and not yet handed on.
     found: VecDeque<Finding>,
@@ -155,7 +158,15 @@ pub(super) struct Manner<'a> {
 
 impl<'a> Guest<'a> {
     pub(super) fn new(machine: Machine, channels: Channels, manner: Manner<'a>) -> Self {
+        let secrets: Vec<String> = manner
+            .welcome
+            .file_system
+            .iter()
+            .flat_map(|access| &access.hidden)
+            .map(|secret| secret.reveal().to_owned())
+            .collect();
         Self {
+            redactor: Redactor::new(&secrets),
             machine,
             console: channels.console,
             console_open: true,
@@ -264,16 +275,20 @@ impl<'a> Guest<'a> {
     fn hear(&mut self, read: std::io::Result<usize>) -> Result<(), Error> {
         // An error here is QEMU going away; its end tells more.
         let count = read.unwrap_or(0);
-        if count == 0 {
+        let bytes = if count == 0 {
             self.console_open = false;
+            self.redactor.finish()
+        } else {
+            self.redactor.push(&self.buffer[..count])
+        };
+        if bytes.is_empty() {
             return Ok(());
         }
-        let bytes = &self.buffer[..count];
         if let Some(tap) = &mut self.tap {
-            tap(bytes);
+            tap(&bytes);
         }
-        self.journal.console(bytes)?;
-        let sightings = self.scanner.push(bytes);
+        self.journal.console(&bytes)?;
+        let sightings = self.scanner.push(&bytes);
         self.sighted(sightings);
         self.last_word = Instant::now();
         if self.journal.console_length() > CONSOLE_LIMIT {
@@ -295,7 +310,7 @@ impl<'a> Guest<'a> {
         &mut self,
         message: Result<GuestMessage, LinkError>,
     ) -> Result<Option<Happening<T>>, Error> {
-        let message = match message {
+        let message = match message.and_then(|message| self.redacted(message)) {
             Ok(message) => message,
             Err(LinkError::Closed) => {
                 // QEMU's end follows and tells why.
@@ -343,6 +358,20 @@ impl<'a> Guest<'a> {
             // Progress, notes, and what a hostile guest says twice or too early.
             _ => None,
         })
+    }
+
+    /// A message without the guest's own key: its texts are kept and shown.
+    fn redacted(&self, message: GuestMessage) -> Result<GuestMessage, LinkError> {
+        let malformed = |source| LinkError::Malformed {
+            excerpt: "(redacted)".to_owned(),
+            source,
+        };
+        let text = serde_json::to_string(&message).map_err(malformed)?;
+        let shown = self.redactor.whole(&text);
+        if shown == text {
+            return Ok(message);
+        }
+        serde_json::from_str(&shown).map_err(malformed)
     }
 
     fn tell(&mut self, beat: Beat) {
@@ -417,10 +446,10 @@ impl<'a> Guest<'a> {
                 read = self.console.read(&mut self.buffer), if self.console_open => {
                     let count = read.unwrap_or(0);
                     self.console_open = count > 0;
-                    let bytes = &self.buffer[..count];
-                    self.journal.console(bytes)?;
+                    let bytes = self.redactor.push(&self.buffer[..count]);
+                    self.journal.console(&bytes)?;
                     let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
-                    self.dumped.extend_from_slice(&bytes[..count.min(room)]);
+                    self.dumped.extend_from_slice(&bytes[..bytes.len().min(room)]);
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
                 message = self.link.next(), if self.link_open => match message {

@@ -101,9 +101,15 @@ impl Testbed {
         self.accelerator
     }
 
-    /// Who a guest of this name is.
-    pub async fn welcome(&self, hostname: &str, seed: u64) -> Result<Welcome, Error> {
-        Ok(self.service.welcome(hostname, seed).await?)
+    /// Who a guest of this name is: makes what it needs of the service.
+    pub async fn welcome(
+        &self,
+        context: &Context,
+        hostname: &str,
+        seed: u64,
+    ) -> Result<Welcome, Error> {
+        let made = self.service.welcome(context, &self.network, hostname, seed);
+        Ok(made.await?)
     }
 
     /// Returns with the reason when the service is lost.

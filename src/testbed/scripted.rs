@@ -10,11 +10,15 @@ use tokio::process::ChildStdin;
 
 use super::guest::{Guest, Manner};
 use crate::guest::protocol::{
-    GuestMessage, HostMessage, Ready, StepFailure, StepReport, StepResult, VERSION, Welcome,
+    GuestMessage, HostMessage, Mountable, Ready, Secret, StepFailure, StepReport, StepResult,
+    VERSION, Welcome,
 };
 use crate::process::Command;
 use crate::record::Journal;
 use crate::vm::Machine;
+
+/// The key that the guest is given.
+pub(crate) const KEY: &str = "c2VjcmV0c2VjcmV0";
 
 /// The test's ends.
 pub(crate) struct Script {
@@ -61,7 +65,13 @@ pub(crate) async fn guest(
         welcome: Welcome {
             hostname: "trial-1-1".to_owned(),
             seed: 1,
-            file_system: None,
+            file_system: Some(Mountable {
+                fstype: "ceph".to_owned(),
+                source: "10.99.0.1:6789:/".to_owned(),
+                data: Secret::new(format!("name=kvet,secret={KEY}")),
+                options: Vec::new(),
+                hidden: vec![Secret::new(KEY)],
+            }),
             heartbeat: None,
         },
         journal,

@@ -38,12 +38,13 @@ pub enum Start<'a> {
 
 impl Testbed {
     /// Starts a guest: its machine runs when this returns, and the rest is told
-    /// by [`Guest::next`]. `patterns` are findings besides those that kvet
+    /// by [`Guest::next`]. What it is welcomed with may be made while it boots.
+    /// `patterns` are findings besides those that kvet
     /// knows; `tap` sees the console as it comes.
     pub async fn start(
         &self,
         start: Start<'_>,
-        welcome: Welcome,
+        welcome: impl Future<Output = Result<Welcome, Error>>,
         mut journal: Journal,
         patterns: &[ExtraRule],
         tap: Option<Tap>,
@@ -63,7 +64,8 @@ impl Testbed {
             command_line: &command_line,
             directory: scratch.path().to_owned(),
         };
-        let (machine, channels) = Machine::start(boot, &self.network).await?;
+        let machine = async { Ok(Machine::start(boot, &self.network).await?) };
+        let ((machine, channels), welcome) = tokio::try_join!(machine, welcome)?;
         journal.command(&machine.command)?;
         journal.entry(Entry::Machine {
             process: machine.pid().unwrap_or_default(),

@@ -56,7 +56,7 @@ pub async fn run(
     let journal = Journal::create(directory)?;
     let began = Instant::now();
     let before = Moment::now();
-    let (ending, mut heard) = match begin(testbed, request, journal).await {
+    let (ending, mut heard) = match begin(context, testbed, request, journal).await {
         Ok(guest) => {
             let attempt = Attempt::new(context, request, guest);
             attempt.run(testbed.service()).await?
@@ -132,13 +132,12 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
 }
 
 async fn begin<'a>(
+    context: &Context,
     testbed: &'a Testbed,
     request: &Request,
     journal: Journal,
 ) -> Result<Guest<'a>, Error> {
-    let welcome = testbed
-        .welcome(&request.hostname, request.id.seed())
-        .await?;
+    let welcome = testbed.welcome(context, &request.hostname, request.id.seed());
     let start = Start::Boot {
         kernel: &request.kernel,
         hardware: &request.hardware,

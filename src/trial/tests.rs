@@ -392,6 +392,40 @@ async fn a_machine_that_neither_talks_nor_obeys_is_given_up() {
     assert!(matches!(played.ending, Ending::Deadline { .. }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_key_that_a_guest_was_given_is_kept_nowhere() {
+    use scripted::KEY;
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    let request = request("[{ guest: sync }]");
+    let context = Context::default();
+    let (front, back) = KEY.split_at(5);
+    let hostile = async {
+        script.come_up().await;
+        let step = script.begins().await;
+        script.kernel(&format!("[    1.0] key {front}")).await;
+        script.kernel(&format!("{back} {KEY}\n{HANG}")).await;
+        let failure = StepFailure {
+            kind: FailureKind::Program,
+            errno: None,
+            message: format!("the key is {KEY}"),
+        };
+        script.failed(step, failure).await;
+        script
+    };
+    let attempt = Attempt::new(&context, &request, guest);
+    let (result, script) = tokio::join!(attempt.run(&Service::None), hostile);
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    assert!(!format!("{ending:?} {heard:?}").contains(KEY));
+    for file in ["console.log", "journal.jsonl"] {
+        let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
+        assert!(!text.contains(KEY), "{text}");
+        assert!(text.contains("(redacted)"), "{text}");
+    }
+}
+
 #[test]
 fn a_guest_s_counters_cannot_overflow() {
     let mut counters = BTreeMap::new();

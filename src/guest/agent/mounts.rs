@@ -208,6 +208,7 @@ mod tests {
             source: "10.99.0.1:6789:/".to_owned(),
             data: Secret::new(data),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            hidden: Vec::new(),
         }
     }
 
