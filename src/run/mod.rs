@@ -34,7 +34,7 @@ use crate::host;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::KernelImage;
 use crate::process::ProcessError;
-use crate::record::{Beginning, Record, keep_events};
+use crate::record::{Beginning, Record, Trial, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
 use crate::store::Store;
@@ -225,7 +225,7 @@ async fn one_trial(
             .executor
             .run(context, bench.testbed, &request, &directory)
             .await?;
-        let lost = poll!(&mut lost).is_ready();
+        let lost = poll!(&mut lost).is_ready() || still_silent(bench, &trial).await;
         if !lost && let Err(fault) = bench.testbed.service().clear(&request.hostname).await {
             let name = &request.hostname;
             let text = Error::from(fault).one_line();
@@ -242,8 +242,24 @@ async fn one_trial(
             reason: judged.reason.clone(),
             elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
-        return Ok(Some(judged));
+        // Without its service no further trial would tell anything.
+        return Ok((!lost).then_some(judged));
     }
+}
+
+/// Whether parts of the service did not answer at a trial's end and do not now.
+async fn still_silent(bench: &Bench<'_>, trial: &Trial) -> bool {
+    if trial.unanswered.is_empty() {
+        return false;
+    }
+    let Err(fault) = bench.testbed.service().answers().await else {
+        return false;
+    };
+    let text = Error::from(fault).one_line();
+    bench.context.emit(Event::Warning(format!(
+        "{text}; the trials that are left are not run"
+    )));
+    true
 }
 
 fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: String) -> Request {

@@ -107,6 +107,7 @@ enum Phase {
 }
 
 /// A guest whose machine runs.
+#[expect(clippy::struct_excessive_bools, reason = "each has an end of its own")]
 pub struct Guest<'a> {
     machine: Machine,
     console: OwnedReadHalf,
@@ -133,6 +134,8 @@ pub struct Guest<'a> {
     dumped: Vec<u8>,
     /// The signs of life that the agent says it wrote to the console.
     told: Vec<Beat>,
+    /// QEMU did not answer when it was asked to pass on a key.
+    frozen: bool,
     _scratch: Option<Scratch>,
 }
 
@@ -185,6 +188,7 @@ impl<'a> Guest<'a> {
             journal: manner.journal,
             dumped: Vec::new(),
             told: Vec::new(),
+            frozen: false,
             _scratch: manner.scratch,
         }
     }
@@ -423,9 +427,13 @@ impl<'a> Guest<'a> {
             if !self.console_open {
                 break;
             }
-            let asked = tokio::time::timeout(QEMU_DEADLINE, self.machine.sysrq(key)).await;
-            if !matches!(asked, Ok(Ok(()))) {
-                break;
+            match tokio::time::timeout(QEMU_DEADLINE, self.machine.sysrq(key)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break,
+                Err(_) => {
+                    self.frozen = true;
+                    break;
+                }
             }
             // The kernel takes the next break only when it is through with
             // printing; it is when it falls silent.
@@ -434,6 +442,13 @@ impl<'a> Guest<'a> {
             while self.overhear(until(Instant::now())).await?.is_some() {}
         }
         Ok(&self.dumped)
+    }
+
+    /// Whether QEMU itself was found not to answer: then it is not the guest that
+    /// hangs.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// Keeps what comes until `deadline`, without looking for findings: the

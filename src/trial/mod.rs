@@ -187,13 +187,19 @@ impl<'a> Attempt<'a> {
     }
 
     async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
-        let ending = self.drive(service).await?;
+        let mut ending = self.drive(service).await?;
         self.hear_out();
         match &ending {
             // Stuck or silent: have the kernel say where everybody is.
             Ending::Stopped | Ending::Deadline { .. } => {
                 let dumped = self.guest.dump().await?;
                 complete(&mut self.heard.findings, dumped);
+                if self.guest.is_frozen() && matches!(ending, Ending::Deadline { .. }) {
+                    ending = Ending::Harness {
+                        part: Part::Machine,
+                        what: "QEMU does not answer".to_owned(),
+                    };
+                }
             }
             Ending::Finished => {
                 self.guest.power_off().await?;
