@@ -21,11 +21,25 @@ pub struct Frame {
     /// `file:line`, where the log or the symbols tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub place: Option<String>,
-    /// False for what the unwinder marked with `?`.
+    /// False for what the unwinder marked with `?`, where it did not mark
+    /// everything.
     pub reliable: bool,
+    /// Whether a symbolizer added it: inlined into the next one, which is the
+    /// function that the kernel itself printed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inlined: bool,
     /// Whether it ran in interrupt context above the task.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub interrupt: bool,
+}
+
+impl Frame {
+    /// Whether the kernel itself put the function on the stack: what titles
+    /// and signatures are made of.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.reliable && !self.inlined
+    }
 }
 
 /// A lock that a task holds or waits for.

@@ -58,7 +58,8 @@ pub(super) fn parse(body: &str) -> Option<StackLine> {
             caller: Some(Box::new(caller)),
         });
     }
-    inlined_frame(rest, reliable).map(|frame| StackLine::Frame {
+    let frame = decoded_frame(rest, reliable).or_else(|| inlined_frame(rest, reliable));
+    frame.map(|frame| StackLine::Frame {
         frame,
         mark,
         caller: None,
@@ -129,7 +130,7 @@ pub(super) fn offset_frame(text: &str, reliable: bool) -> Option<Frame> {
         module,
         place,
         reliable: reliable && !unreliable,
-        interrupt: false,
+        ..Frame::default()
     })
 }
 
@@ -185,8 +186,9 @@ fn arm_frame(text: &str, reliable: bool) -> Option<(Frame, Frame)> {
     Some((frame, caller))
 }
 
-/// `function file.c:12 [inline]`, as symbolizers add it.
-fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
+/// `function file.c:12 [inline]`, as symbolizers add it; without the mark
+/// where they had no offset to print.
+pub(super) fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
     let mut words = text.split_ascii_whitespace();
     let (function, place) = (words.next()?, words.next()?);
     let tail = words.next();
@@ -195,8 +197,30 @@ fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
             function: function.to_owned(),
             place: Some(place.to_owned()),
             reliable,
+            inlined: tail.is_some(),
             ..Frame::default()
         }
+    })
+}
+
+/// `function (file.c:12 (discriminator 1)) module`, as scripts/decode_stacktrace.sh
+/// writes a line over; with `(inlined by)` or several places for what was
+/// inlined.
+pub(super) fn decoded_frame(text: &str, reliable: bool) -> Option<Frame> {
+    let (function, rest) = text.split_once(" (")?;
+    let place = rest.split([' ', ')']).next()?;
+    if !is_name(function) || !is_place(place) {
+        return None;
+    }
+    let module = rest.rsplit_once(')').map_or("", |(_, module)| module.trim());
+    let module = module.trim_matches(['[', ']']);
+    Some(Frame {
+        function: function.to_owned(),
+        place: Some(place.to_owned()),
+        module: (!module.is_empty() && is_name(module)).then(|| module.to_owned()),
+        reliable,
+        inlined: rest.contains("(inlined"),
+        ..Frame::default()
     })
 }
 
@@ -243,7 +267,10 @@ pub(super) fn instruction(body: &str) -> Option<Instruction> {
                         .map_or(0, |at| at + 1);
                     offset_frame(&rest[start..], true).map(Instruction::Kernel)
                 }
-                None => (name == "PC is at " || name == "IP:").then_some(Instruction::Nowhere),
+                None => match decoded_frame(rest, true).or_else(|| inlined_frame(rest, true)) {
+                    Some(frame) => Some(Instruction::Kernel(frame)),
+                    None => (name == "PC is at " || name == "IP:").then_some(Instruction::Nowhere),
+                },
             };
         }
     }
@@ -266,7 +293,7 @@ fn x86_instruction(rest: &str) -> Option<Instruction> {
     if let Some(frame) = offset_frame(rest, true) {
         return Some(Instruction::Kernel(frame));
     }
-    if let Some(frame) = inlined_frame(rest, true) {
+    if let Some(frame) = decoded_frame(rest, true).or_else(|| inlined_frame(rest, true)) {
         return Some(Instruction::Kernel(frame));
     }
     rest.starts_with("0x").then_some(Instruction::Nowhere)

@@ -11,6 +11,9 @@ use crate::console::{Caller, Line};
 /// Bytes of text kept of one report; a longer one loses its end.
 const LARGEST_REPORT: usize = 1 << 20;
 
+/// How symbolizers mark a function that was inlined.
+const INLINED: &str = "[inline]";
+
 /// One line of a report.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
@@ -54,6 +57,8 @@ pub(super) struct Report {
     pub(super) reset: bool,
     /// Lines since the last one that belongs to a report.
     pub(super) strangers: u32,
+    /// Whether the line that its rule matched names an inlined function.
+    inlined: bool,
     /// Whether the last line was a stack's.
     in_stack: bool,
     /// The last line of a stack.
@@ -81,12 +86,28 @@ impl Report {
             panic: None,
             reset: false,
             strangers: 0,
+            inlined: line.body.contains(INLINED),
             in_stack: false,
             last_stack_line: String::new(),
             stack_lines: 0,
             text: String::new(),
             lines: Vec::new(),
         }
+    }
+
+    /// Whether such a line is this report's first line again: a symbolizer
+    /// writes it once for each function that was inlined, the kernel's own last.
+    pub(super) fn is_repeated(&self, hit: &Hit, number: u64) -> bool {
+        self.inlined && self.hit.index == hit.index && self.last_line + 1 == number
+    }
+
+    /// Takes its first line once more.
+    pub(super) fn repeat(&mut self, hit: Hit, line: &Line<'_>, number: u64) {
+        self.hit = hit;
+        self.trigger_line = number;
+        self.last_line = number;
+        self.inlined = line.body.contains(INLINED);
+        self.add(line, number);
     }
 
     /// Adds a line; whether it looks like a part of a report.

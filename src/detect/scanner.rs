@@ -223,6 +223,12 @@ impl State {
             .open
             .iter()
             .position(|report| report.caller == line.caller);
+        if let Some(own) = own
+            && self.open[own].is_repeated(&hit, self.lines)
+        {
+            self.open[own].repeat(hit, line, self.lines);
+            return true;
+        }
         match hit.rule().role {
             Role::Restarts => {
                 self.boot.explained = true;

@@ -232,7 +232,7 @@ fn has_stack(choice: Choice, parts: &Parts) -> bool {
             && stack
                 .frames
                 .iter()
-                .any(|frame| frame.reliable && !skip::DUMPERS.contains(&frame.function))
+                .any(|frame| frame.is_real() && !skip::DUMPERS.contains(&frame.function))
     };
     match choice {
         Choice::Outermost => parts.stacks.iter().any(good),
@@ -280,7 +280,6 @@ fn function(
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
         Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
-        Choice::Locking => innermost(parts, &skip::LOCKING).or_else(|| lock(parts)),
         Choice::Outermost => return outermost(parts),
     };
     found.map(|name| spellings(&name)).unwrap_or_default()
@@ -291,13 +290,13 @@ fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
     stack
         .frames
         .iter()
-        .find(|frame| frame.reliable && !names.contains(&frame.function))
+        .find(|frame| frame.is_real() && !names.contains(&frame.function))
         .map(|frame| plain(&frame.function).to_owned())
 }
 
 fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
     let stack = parts.main().map_or(&[][..], |stack| &stack.frames);
-    let frames = stack.iter().filter(|frame| frame.reliable);
+    let frames = stack.iter().filter(|frame| frame.is_real());
     let instruction = parts
         .instruction
         .iter()
@@ -320,7 +319,7 @@ fn last_resort(parts: &Parts) -> Vec<String> {
     let Some(stack) = parts.main() else {
         return Vec::new();
     };
-    let mut reliable = stack.frames.iter().filter(|frame| frame.reliable);
+    let mut reliable = stack.frames.iter().filter(|frame| frame.is_real());
     let whole = reliable
         .clone()
         .next_back()
@@ -338,8 +337,9 @@ fn last_resort(parts: &Parts) -> Vec<String> {
 }
 
 fn lock(parts: &Parts) -> Option<String> {
-    let at = parts.lock_at.as_deref()?;
-    (!skip::LOCKING.contains(at)).then(|| plain(at).to_owned())
+    let mut places = parts.lock_places.iter();
+    let place = places.find(|place| !skip::LOCKING.contains(place))?;
+    Some(plain(place).to_owned())
 }
 
 /// The outermost function that tells what was going on when a timer or an NMI
@@ -366,7 +366,7 @@ fn is_fault(name: &str) -> bool {
 fn reaches_the_entry(parts: &Parts) -> bool {
     stalled(parts)
         .find(|stack| !outermost_of(&stack.frames).is_empty())
-        .and_then(|stack| stack.frames.iter().rfind(|frame| frame.reliable))
+        .and_then(|stack| stack.frames.iter().rfind(|frame| frame.is_real()))
         .is_some_and(|last| {
             let name = plain(&last.function);
             !last.interrupt
@@ -383,7 +383,7 @@ fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
 }
 
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
-    let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
+    let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.is_real()).collect();
     // What the timer or the NMI put on top.
     let below = &reliable[interrupted(&reliable)..];
     // A packet that is being received is an operation of its own, whoever's

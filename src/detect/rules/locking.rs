@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): possible (?:circular locking dependency|recursive locking|irq lock inversion dependency|irq lock inversion|deadlock) detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &[
             "WARNING: possible circular locking dependency detected",
             "[ INFO: possible recursive locking detected ]",
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): [A-Z_]+-safe -> [A-Z_]+-unsafe lock order detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &["WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"],
         ..ROW
     },
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): inconsistent lock state|^inconsistent lock state",
         class: Class::Lockdep,
         title: "inconsistent lock state in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &[
             "WARNING: inconsistent lock state",
             "[ INFO: inconsistent lock state ]",
@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): bad unlock balance detected!",
         class: Class::Lockdep,
         title: "{1}: bad unlock balance in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &[
             "[ BUG: bad unlock balance detected! ]",
             "WARNING: bad unlock balance detected!",
@@ -104,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|BUG): Nested lock was not taken",
         class: Class::Lockdep,
         title: "WARNING: Nested lock was not taken in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &["WARNING: Nested lock was not taken"],
         ..ROW
     },

@@ -30,10 +30,9 @@ pub(super) enum Choice {
     Stack,
     /// The instruction pointer, then the stack.
     Fault,
-    /// The place where the lock was taken, then the stack.
+    /// The place where the lock was taken that the validator complains of, or
+    /// where the held ones were; then the stack.
     Lock,
-    /// The innermost function outside locking, then the place of the lock.
-    Locking,
     /// The outermost function that still tells what was going on: stalls are
     /// found wherever the timer happens to hit.
     Outermost,

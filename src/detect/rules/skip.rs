@@ -303,7 +303,7 @@ pub(in crate::detect) static IDLE: LazyLock<Names> =
 pub(in crate::detect) static DUMPERS: LazyLock<Names> = LazyLock::new(|| Names::new(&[REPORTING]));
 /// Not in the title of a complaint about locks.
 pub(in crate::detect) static LOCKING: LazyLock<Names> =
-    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, ENTRY]));
+    LazyLock::new(|| Names::new(&[REPORTING, LOCKS, HELPERS, ALLOCATION, WAITING, ENTRY]));
 
 /// Whether a system call's name tells nothing about the operation.
 pub(in crate::detect) fn is_multiplexed(call: &str) -> bool {

@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "warning-at",
         literal: "WARNING: ",
-        pattern: r"^WARNING: (?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)\S*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
+        pattern: r"^WARNING: (?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)[^,]*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
         class: Class::Warning,
         title: "WARNING in {F}",
         function: Choice::Fault,
@@ -30,6 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
             "WARNING: at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
+            "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0 fs/inode.c:73, CPU#0: a.out/4242",
         ],
         ..ROW
     },
