@@ -318,7 +318,10 @@ impl Reader<'_> {
             }
             return true;
         }
-        if text.starts_with("NMI backtrace for cpu") || text.starts_with("Sending NMI") {
+        if ["NMI backtrace for cpu", "Sending NMI", "Task dump for CPU"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
             self.section = Section::OtherCpu;
             self.fresh = true;
             self.interrupt = false;
@@ -498,7 +501,6 @@ impl Reader<'_> {
         }
         if let Some(rest) = numbered(text) {
             if let (Some(lock), Some(holder)) = (held_lock(rest), self.parts.holders.last_mut()) {
-                self.parts.lock_places.push(lock.at.clone());
                 holder.locks.push(lock);
             }
             return;

@@ -258,13 +258,17 @@ fn function(
         return vec![plain(name).to_owned()];
     }
     let first_line = report.hit.function.as_deref().map(plain);
+    let names = match report.hit.rule().class {
+        Class::AtomicSleep | Class::Lockdep => &*skip::CALLED,
+        _ => &*skip::ALWAYS,
+    };
     let found = match choice {
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS).or_else(|| {
+        Choice::Stack => innermost(parts, names).or_else(|| {
             first_line
-                .filter(|f| !skip::ALWAYS.contains(f))
+                .filter(|f| !names.contains(f))
                 .map(str::to_owned)
         }),
         Choice::Waiting => {
@@ -279,7 +283,9 @@ fn function(
         }
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
-        Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
+        Choice::Lock => lock(parts)
+            .or_else(|| innermost(parts, &skip::LOCKING))
+            .or_else(|| Some(plain(parts.lock_places.first()?).to_owned())),
         Choice::Outermost => return outermost(parts),
     };
     found.map(|name| spellings(&name)).unwrap_or_default()
@@ -307,7 +313,7 @@ fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<S
         .chain(frames.map(|frame| frame.function.as_str()))
         .map(plain)
         .find(|name| {
-            !skip::FAULT.contains(name)
+            !skip::ALWAYS.contains(name)
                 && (complaining.is_empty() || !name.starts_with(complaining))
         })
         .map(str::to_owned)
@@ -336,6 +342,8 @@ fn last_resort(parts: &Parts) -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// Where the lock was taken that the validator complains of; if that is on a
+/// caller's behalf, where the ones were that are held.
 fn lock(parts: &Parts) -> Option<String> {
     let mut places = parts.lock_places.iter();
     let place = places.find(|place| !skip::LOCKING.contains(place))?;
@@ -382,15 +390,23 @@ fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
         .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced)
 }
 
+/// Who calls operations from interrupt context.
+const CALLERS: &[&str] = &[
+    "__netif_receive_skb_core",
+    "__netif_receive_skb_one",
+    "__netif_receive_skb_list_core",
+    "call_timer_fn",
+];
+
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.is_real()).collect();
     // What the timer or the NMI put on top.
     let below = &reliable[interrupted(&reliable)..];
-    // A packet that is being received is an operation of its own, whoever's
-    // back it is carried on.
+    // What is called from these is an operation of its own, whoever's back it
+    // is carried on: a packet that is received, a timer that has run out.
     if let Some(at) = below.iter().position(|frame| {
         let name = plain(&frame.function);
-        name.starts_with("__netif_receive_skb_core") || name.starts_with("__netif_receive_skb_one")
+        CALLERS.iter().any(|caller| name.starts_with(caller))
     }) && at > 0
     {
         return spellings(plain(&below[at - 1].function));
@@ -473,7 +489,7 @@ fn interrupted(frames: &[&Frame]) -> usize {
                 | "decrementer_common"
                 | "decrementer_common_virt"
                 | "ret_from_exception"
-        ) || name.starts_with("smp_apic_timer_interrupt")
+        ) || name.contains("apic_timer_interrupt")
     };
     // The entry nearest to the top whose frames above are all the timer's.
     let mut last = 0;
@@ -532,6 +548,8 @@ fn spellings(name: &str) -> Vec<String> {
         "__ia32_compat_sys_",
         "__x64_compat_sys_",
         "__arm64_compat_sys_",
+        "__se_sys_",
+        "__do_sys_",
     ] {
         if let Some(bare) = name.strip_prefix(start) {
             return vec![format!("sys_{bare}"), name.to_owned()];

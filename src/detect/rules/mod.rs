@@ -5,6 +5,7 @@
 //! To add a message: add a row with its example and lookalikes. A row whose
 //! pattern does not match its own example fails the tests.
 
+mod families;
 mod generic;
 mod hangs;
 mod locking;

@@ -43,7 +43,7 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
     warning("lib/kobject.c", "", "WARNING: kobject bug in {F}"),
     warning(
         "fs/proc/generic.c",
-        "",
+        "proc_register",
         "WARNING: proc registration bug in {F}",
     ),
     warning(
@@ -54,6 +54,11 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
     warning(
         "mm/slab_common.c",
         "kmalloc_fix_flags",
+        "WARNING: kmalloc bug in {F}",
+    ),
+    warning(
+        "mm/vmalloc.c",
+        "vmalloc_fix_flags",
         "WARNING: kmalloc bug in {F}",
     ),
     warning("mm/util.c", "kvmalloc_node", "WARNING: kmalloc bug in {F}"),
