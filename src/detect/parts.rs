@@ -32,6 +32,13 @@ pub(super) struct Stack {
 }
 
 impl Stack {
+    /// The innermost function that is none of these.
+    pub(super) fn innermost(&self, names: &skip::Names) -> Option<String> {
+        let mut frames = self.frames.iter();
+        let found = frames.find(|frame| frame.is_real() && !names.contains(&frame.function))?;
+        Some(frame::plain(&found.function).to_owned())
+    }
+
     /// Unwinders that cannot tell mark every frame with `?`: then the marks
     /// mean nothing.
     fn trust_unmarked(&mut self) {
@@ -40,7 +47,7 @@ impl Stack {
                 && !skip::DUMPERS.contains(&frame.function)
                 && !skip::OUTSIDE.contains(&frame.function)
         };
-        if self.traced && !self.frames.iter().any(known) {
+        if self.traced && self.frames.len() >= UNMARKED && !self.frames.iter().any(known) {
             for frame in &mut self.frames {
                 frame.reliable = true;
             }
@@ -74,6 +81,8 @@ pub(super) struct Parts {
     /// Where locks were taken: first the one the validator complained of, then
     /// those that are held.
     pub(super) lock_places: Vec<String>,
+    /// Where the locks were taken that its task holds, by the list of them.
+    pub(super) held_places: Vec<String>,
     pub(super) last_function: Option<String>,
     pub(super) holders: Vec<Holder>,
     /// `name:pid` of tasks that the kernel itself names as owners.
@@ -501,6 +510,7 @@ impl Reader<'_> {
         }
         if let Some(rest) = numbered(text) {
             if let (Some(lock), Some(holder)) = (held_lock(rest), self.parts.holders.last_mut()) {
+                self.parts.held_places.push(lock.at.clone());
                 holder.locks.push(lock);
             }
             return;
@@ -535,6 +545,9 @@ impl Reader<'_> {
         self.parts
     }
 }
+
+/// Frames of a stack without any mark that make it one.
+const UNMARKED: usize = 6;
 
 /// Lines after the mention of a lock that may hold its place.
 const LOCK_LINES: u32 = 6;

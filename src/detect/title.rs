@@ -272,6 +272,15 @@ fn function(
                 .map(str::to_owned)
         }),
         Choice::Waiting => {
+            if let Some(stack) = parts.main()
+                && let Some(frame) = stack.frames.iter().find(|frame| {
+                    frame.is_real() && !skip::BLOCKING.contains(&frame.function)
+                        || is_grace_period(&frame.function)
+                })
+                && is_grace_period(&frame.function)
+            {
+                return vec![GRACE_PERIOD.to_owned(), plain(&frame.function).to_owned()];
+            }
             // What it waits in is finer than what titles are made of.
             let mut found = innermost(parts, &skip::HANG).map(|name| spellings(&name));
             if let (Some(names), Some(wait)) = (&mut found, innermost(parts, &skip::BLOCKING))
@@ -283,21 +292,15 @@ fn function(
         }
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
-        Choice::Lock => lock(parts)
-            .or_else(|| innermost(parts, &skip::LOCKING))
-            .or_else(|| Some(plain(parts.lock_places.first()?).to_owned())),
+        Choice::Lock => lock(parts),
+        Choice::Held => held(parts).or_else(|| lock(parts)),
         Choice::Outermost => return outermost(parts),
     };
     found.map(|name| spellings(&name)).unwrap_or_default()
 }
 
 fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
-    let stack = parts.main()?;
-    stack
-        .frames
-        .iter()
-        .find(|frame| frame.is_real() && !names.contains(&frame.function))
-        .map(|frame| plain(&frame.function).to_owned())
+    parts.main()?.innermost(names)
 }
 
 fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
@@ -317,6 +320,12 @@ fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<S
                 && (complaining.is_empty() || !name.starts_with(complaining))
         })
         .map(str::to_owned)
+}
+
+/// Whether the function waits for readers of any kind of RCU.
+fn is_grace_period(function: &str) -> bool {
+    let name = function.trim_start_matches('_');
+    name.starts_with("synchronize_rcu") || name.starts_with("synchronize_srcu")
 }
 
 /// For a stack of nothing but helpers that is whole all the same: its innermost
@@ -346,7 +355,26 @@ fn last_resort(parts: &Parts) -> Vec<String> {
 /// caller's behalf, where the ones were that are held.
 fn lock(parts: &Parts) -> Option<String> {
     let mut places = parts.lock_places.iter();
-    let place = places.find(|place| !skip::LOCKING.contains(place))?;
+    if let Some(place) = places.find(|place| !skip::LOCKING.contains(place)) {
+        return Some(plain(place).to_owned());
+    }
+    // An allocation that reclaims is still a place, a worker is not: then it is
+    // about whoever waits for it.
+    let first = parts.lock_places.first();
+    first
+        .filter(|place| !skip::NO_PLACE.contains(place))
+        .map(|place| plain(place).to_owned())
+        .or_else(|| innermost(parts, &skip::LOCKING))
+        .or_else(|| {
+            let mut stacks = parts.stacks.iter();
+            stacks.find_map(|stack| stack.innermost(&skip::LOCKING))
+        })
+}
+
+/// Where the first lock was taken that is held.
+fn held(parts: &Parts) -> Option<String> {
+    let mut places = parts.held_places.iter();
+    let place = places.find(|place| !skip::NO_PLACE.contains(place))?;
     Some(plain(place).to_owned())
 }
 
@@ -390,23 +418,40 @@ fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
         .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced)
 }
 
-/// Who calls operations from interrupt context.
-const CALLERS: &[&str] = &[
+/// Who hands received packets on.
+const RECEIVERS: &[&str] = &[
     "__netif_receive_skb_core",
     "__netif_receive_skb_one",
     "__netif_receive_skb_list_core",
-    "call_timer_fn",
 ];
+
+/// Who calls timers.
+const TIMERS: &[&str] = &["call_timer_fn", "__hrtimer_run_queues", "__run_hrtimer"];
+
+/// Waits for all other processors: whatever for, it is named alike.
+const OTHER_CPUS: &str = "smp_call_function";
+const GRACE_PERIOD: &str = "synchronize_rcu";
 
 fn outermost_of(frames: &[Frame]) -> Vec<String> {
     let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.is_real()).collect();
+    // The processor that waits for others is not the one that stalls.
+    let waiting = reliable
+        .iter()
+        .find(|frame| !skip::DUMPERS.contains(&frame.function))
+        .is_some_and(|frame| frame.function.starts_with(OTHER_CPUS));
+    if waiting {
+        return vec![OTHER_CPUS.to_owned()];
+    }
     // What the timer or the NMI put on top.
     let below = &reliable[interrupted(&reliable)..];
     // What is called from these is an operation of its own, whoever's back it
-    // is carried on: a packet that is received, a timer that has run out.
+    // is carried on: a packet that is received, a timer that has run out when
+    // the tick finds it.
+    let ticked = below.len() < reliable.len();
     if let Some(at) = below.iter().position(|frame| {
         let name = plain(&frame.function);
-        CALLERS.iter().any(|caller| name.starts_with(caller))
+        let timer = ticked && TIMERS.iter().any(|caller| name.starts_with(caller));
+        timer || RECEIVERS.iter().any(|caller| name.starts_with(caller))
     }) && at > 0
     {
         return spellings(plain(&below[at - 1].function));
@@ -446,7 +491,7 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
 /// The outermost function that is neither dispatch nor a system call that says
 /// nothing; failing that, such a call.
 fn operation(frames: &[&Frame]) -> Vec<String> {
-    let mut call = None;
+    let (mut call, mut compat) = (None, None);
     for frame in frames.iter().rev() {
         let name = plain(&frame.function);
         if let Some(bare) = system_call(name) {
@@ -454,11 +499,13 @@ fn operation(frames: &[&Frame]) -> Vec<String> {
                 return spellings(name);
             }
             call = call.or(Some(name));
-        } else if !skip::STALL.contains(name) && !name.contains("_compat_") {
+        } else if name.contains("_compat_") {
+            compat = compat.or(Some(name));
+        } else if !skip::STALL.contains(name) {
             return spellings(name);
         }
     }
-    call.map(spellings).unwrap_or_default()
+    compat.or(call).map(spellings).unwrap_or_default()
 }
 
 /// Index of the first frame below the interrupt that found the stall.

@@ -44,7 +44,7 @@ pub(super) const REPORTING: &str = "
     dump_header dump_tasks out_of_memory oom_kill_* *_check_corruption __list_add_valid*
     __list_del_entry_valid* __list_*_or_report skb_panic skb_over_panic skb_under_panic
     rust_helper_BUG* fortify_* usercopy_* report_addr kernel_halt __handle_sysrq
-    lkdtm_do_action print_* ____kasan_* ___kasan*
+    lkdtm_do_action print_* ____kasan_* ___kasan* *_is_static_object
 ";
 
 /// Where the kernel takes exceptions: on top of, or in the middle of, what they
@@ -89,6 +89,7 @@ pub(super) const LOCKS: &str = "
     *_lock_irqsave *_lock_bh cgroup_lock* cpus_read_lock* cpus_write_lock*
     rcu_lock_acquire rcu_lock_release lock_acquire* lock_release* rt_mutex_lock*
     rt_mutex_unlock* rt_mutex_trylock* rt_mutex_adjust* rt_mutex_handle*
+    task_blocks_on_rt_mutex
 ";
 
 /// Reference counts, bits, lists, strings: what every subsystem calls.
@@ -119,25 +120,30 @@ pub(super) const HELPERS: &str = "
     clear_page clear_page_erms clear_page_rep clear_page_orig string string_nocheck
     rb_next* rb_prev* rb_first* rb_last* rb_replace_* __rb_* xas_start xas_load
     xas_find* xas_descend xas_store xas_create* xas_next* xas_prev* xas_init* xas_set*
-    xas_get* xa_load xa_find* xa_get_* xa_head* xa_entry* radix_tree_* __radix_tree_*
-    idr_find idr_get_next* idr_for_each* rhashtable_* __rhashtable_* rht_* __rht_*
-    lock_timer_base get_timer_base __timer_delete* __try_to_del_timer* sk_stop_timer*
-    sk_reset_timer* timer_reduce queue_work* __queue_work* queue_delayed_*
-    __queue_delayed_* mod_delayed_* insert_work* queue_rcu_work schedule_work*
-    __wake_up* autoremove_wake_* default_wake_* skb_push* skb_put* skb_pull* __skb_put*
-    __skb_push* __skb_pull* drop_nlink clear_nlink inc_nlink set_nlink find_lock_entries
+    xas_get* xa_load xa_find* xa_get_* xa_head* xa_entry* idr_find idr_get_next*
+    idr_for_each* rhashtable_* __rhashtable_* rht_* __rht_* lock_timer_base
+    get_timer_base __timer_delete* __try_to_del_timer* sk_stop_timer* sk_reset_timer*
+    timer_reduce queue_work* __queue_work* queue_delayed_* __queue_delayed_*
+    mod_delayed_* insert_work* queue_rcu_work schedule_work* __wake_up*
+    autoremove_wake_* default_wake_* skb_push* skb_put* skb_pull* __skb_put* __skb_push*
+    __skb_pull* drop_nlink clear_nlink inc_nlink set_nlink find_lock_entries
     find_get_entries find_get_entry find_lock_page* find_get_page* pagecache_get_page
     filemap_get_entry __filemap_get_folio* filemap_get_folio* filemap_alloc_folio*
     truncate_inode_pages* cleanup_srcu_struct init_srcu_struct* logic_in* logic_out*
     __raw_read* __raw_write* readb* readw* readl* readq* writeb* writew* writel* writeq*
     ioread* iowrite* inb inw inl outb outw outl *_copy_to_user *_copy_from_user complete
-    complete_all __complete* swake_up_* hash_* sort bsearch plist_* memdup_* kmemdup*
-    nla_* __nla_* debug_* siphash* hsiphash* percpu_* kref* bitmap* find_bit* __find_*
+    complete_all __complete* swake_up_* sort bsearch plist_* memdup_* kmemdup* nla_*
+    __nla_* debug_* siphash* hsiphash* percpu_* kref* bitmap* find_bit* __find_*
     uaccess_* sg_copy_* sg_miter_* flush_dcache_* dcache_* cpu_relax page_mapping
     folio_mapping compound_head _compound_head PageCompound put_unaligned*
     get_unaligned* rep_nop crc_* ida_destroy mas_state_* seq_printf seq_put* seq_write
     seq_escape* simple_strto* kstrto* __kstrto* sysfs_emit* ktime_get* timespec64_*
-    div_* mul_* folio_unlock copy_page_to_iter*
+    div_* mul_* folio_unlock copy_page_to_iter* radix_tree_lookup* __radix_tree_lookup*
+    radix_tree_next_* radix_tree_descend radix_tree_load_root radix_tree_deref*
+    radix_tree_tag* radix_tree_iter* crc32* crc64* __crc32* wait_for_completion*
+    wait_for_common* __wait_for_common do_wait_for_common usb_start_wait_urb
+    usb_bulk_msg usb_control_msg* usb_internal_control_msg usb_interrupt_msg
+    usb_kill_urb* usb_kill_anchored* usb_poison_*
 ";
 
 /// Allocation and freeing.
@@ -216,7 +222,7 @@ pub(super) const TEARDOWN: &str = "
     cdev_del device_add device_register device_create* device_initialize
     unregister_netdev* rollback_registered* dev_close* cleanup_glue_dir sysfs_remove_*
     sysfs_create_* internal_create_* kernfs_remove kernfs_remove_by_name* add_uevent_var
-    destroy_inode device_pm_*
+    destroy_inode device_pm_* proc_create* proc_mkdir* proc_symlink
 ";
 
 /// Allocation of what every subsystem passes around.
@@ -327,6 +333,8 @@ pub(super) const DISPATCH: &str = "
     vfs_fsync do_fsync notifier_call_chain* raw_notifier_* atomic_notifier_*
     blocking_notifier_* call_usermodehelper_exec_async __ip_local_out* hrtimers_*
     tasklet_* workqueue_softirq_* bh_worker process_srcu srcu_invoke_callbacks
+    __kernel_write* kernel_write kernel_read __kernel_read acct_process do_acct_process
+    slow_acct_process
 ";
 
 /// System calls that say nothing about what they did.

@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): (?P<task>.+)/(?P<pid>\d+) still has locks held!",
         class: Class::Lockdep,
         title: "{1}: still has locks held in {F}",
-        function: Choice::Lock,
+        function: Choice::Held,
         examples: &["[ BUG: a.out/4242 still has locks held! ]"],
         ..ROW
     },
@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): lock held when returning to user space!",
         class: Class::Lockdep,
         title: "{1}: lock held when returning to user space in {F}",
-        function: Choice::Lock,
+        function: Choice::Held,
         // The stack is gone by then: the lock's place is all there is.
         stack: false,
         examples: &["WARNING: lock held when returning to user space!"],

@@ -178,7 +178,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "unhandled-fault",
         literal: "Unhandled ",
         pattern: r"^Unhandled (?:fault: .* at 0x|prefetch abort: .* at 0x|kernel unaligned access)",
-        class: Class::PagingNull,
+        class: Class::Other,
         title: "Unhandled fault in {F}",
         alternative: "bad-access in {F}",
         function: Choice::Fault,

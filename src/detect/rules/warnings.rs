@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "warning-at",
         literal: "WARNING: ",
-        pattern: r"^WARNING: (?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)[^,]*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
+        pattern: r"^WARNING: (?:\[.*\] )?(?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)[^,]*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
         class: Class::Warning,
         title: "WARNING in {F}",
         function: Choice::Fault,
@@ -30,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
             "WARNING: at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
+            // Since 7.0.
+            "WARNING: [!list_empty(&a->b)] fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
             "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0 fs/inode.c:73, CPU#0: a.out/4242",
         ],
         ..ROW
@@ -63,9 +65,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "stack-regs",
         literal: "WARNING: ",
-        pattern: r"^WARNING: kernel stack (?:regs|frame pointer) at .* has bad (?:'\w+' )?value",
+        pattern: r"^WARNING: kernel stack (regs|frame pointer) at .* has bad (?:'\w+' )?value",
         class: Class::Warning,
-        title: "WARNING: kernel stack regs has bad value",
+        title: "WARNING: kernel stack {1} has bad value",
         function: Choice::None,
         stack: false,
         examples: &[
