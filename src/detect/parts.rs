@@ -29,6 +29,8 @@ pub(super) struct Stack {
     pub(super) frames: Vec<Frame>,
     /// Whether frames came from a trace, not only from registers.
     pub(super) traced: bool,
+    /// Whether it is taken as it is, since the unwinder marked every frame.
+    pub(super) trusted: bool,
 }
 
 impl Stack {
@@ -48,6 +50,7 @@ impl Stack {
                 && !skip::OUTSIDE.contains(&frame.function)
         };
         if self.traced && self.frames.len() >= UNMARKED && !self.frames.iter().any(known) {
+            self.trusted = true;
             for frame in &mut self.frames {
                 frame.reliable = true;
             }
@@ -233,6 +236,7 @@ impl Reader<'_> {
                 section: self.section,
                 frames: Vec::new(),
                 traced: false,
+                trusted: false,
             });
             self.fresh = false;
         }

@@ -547,6 +547,7 @@ fn continues(report: &Report, hit: &Hit) -> bool {
                 || matches!(open.name, "busy-dentry" | "control-flow")
         }
         Class::Oom => false,
+        _ if open.name == "unhandled-fault" => true,
         _ => matches!(
             open.class,
             Class::VfsBug

@@ -91,6 +91,13 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         parts,
         functions.first().map_or("", String::as_str),
     );
+    // So does a task that was preempted: it stalls nobody.
+    damaged |= rule.class == Class::RcuStall && is_preempted(parts);
+    // A panic that something else led to, without that.
+    damaged |= rule.class == Class::Panic
+        && refine::AFTERMATH
+            .iter()
+            .any(|known| text.contains(known));
     // A cut line leaves the name without its end.
     damaged |= text.ends_with(' ');
     let text = text.trim_end().to_owned();
@@ -293,6 +300,7 @@ fn function(
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
         Choice::Lock => lock(parts),
+        Choice::LockStack => innermost(parts, &skip::LOCK_STATE).or_else(|| lock(parts)),
         Choice::Held => held(parts).or_else(|| lock(parts)),
         Choice::Outermost => return outermost(parts),
     };
@@ -381,13 +389,14 @@ fn held(parts: &Parts) -> Option<String> {
 /// The outermost function that tells what was going on when a timer or an NMI
 /// found the CPU stalled.
 fn outermost(parts: &Parts) -> Vec<String> {
-    for stack in stalled(parts) {
-        let found = outermost_of(&stack.frames);
-        if !found.is_empty() {
-            return found;
-        }
-    }
-    Vec::new()
+    let found = |name: fn(&[Frame]) -> Vec<String>| {
+        stalled(parts)
+            .map(|stack| name(&stack.frames))
+            .find(|found| !found.is_empty())
+    };
+    found(outermost_of)
+        .or_else(|| found(anything_of))
+        .unwrap_or_default()
 }
 
 /// Whether the function is where a fault of user space enters.
@@ -401,13 +410,28 @@ fn is_fault(name: &str) -> bool {
 /// Whether the stack of a stall goes all the way out.
 fn reaches_the_entry(parts: &Parts) -> bool {
     stalled(parts)
-        .find(|stack| !outermost_of(&stack.frames).is_empty())
+        .find(|stack| {
+            !outermost_of(&stack.frames).is_empty() || !anything_of(&stack.frames).is_empty()
+        })
         .and_then(|stack| stack.frames.iter().rfind(|frame| frame.is_real()))
         .is_some_and(|last| {
             let name = plain(&last.function);
             !last.interrupt
                 && (skip::OUTSIDE.contains(name) || system_call(name).is_some() || is_fault(name))
         })
+}
+
+/// Whether the stack of a stall is of a task that the scheduler took off its
+/// processor.
+fn is_preempted(parts: &Parts) -> bool {
+    let Some(stack) = stalled(parts).next() else {
+        return false;
+    };
+    let mut real = stack.frames.iter().filter(|frame| frame.is_real());
+    !stack.trusted
+        && real
+            .next()
+            .is_some_and(|frame| plain(&frame.function) == "__schedule")
 }
 
 /// The stacks that may show a stall.
@@ -425,7 +449,7 @@ const RECEIVERS: &[&str] = &[
     "__netif_receive_skb_list_core",
 ];
 
-/// Who calls timers.
+/// Who calls timers, from the soft interrupt or also from the tick.
 const TIMERS: &[&str] = &["call_timer_fn", "__hrtimer_run_queues", "__run_hrtimer"];
 
 /// Waits for all other processors: whatever for, it is named alike.
@@ -444,15 +468,29 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
     }
     // What the timer or the NMI put on top.
     let below = &reliable[interrupted(&reliable)..];
-    // What is called from these is an operation of its own, whoever's back it
-    // is carried on: a packet that is received, a timer that has run out when
-    // the tick finds it.
-    let ticked = below.len() < reliable.len();
-    if let Some(at) = below.iter().position(|frame| {
+    // A packet that is received is an operation of its own, whoever's back it
+    // is carried on.
+    let called_by = |callers: &[&str], frame: &&Frame| {
         let name = plain(&frame.function);
-        let timer = ticked && TIMERS.iter().any(|caller| name.starts_with(caller));
-        timer || RECEIVERS.iter().any(|caller| name.starts_with(caller))
-    }) && at > 0
+        callers.iter().any(|caller| name.starts_with(caller))
+    };
+    if let Some(at) = below.iter().position(|frame| called_by(RECEIVERS, frame))
+        && at > 0
+    {
+        return spellings(plain(&below[at - 1].function));
+    }
+    // So is a timer that has run out when the tick finds it, or when the task
+    // is in no system call.
+    let called = |frame: &&Frame| system_call(plain(&frame.function)).is_some();
+    let callers = if below.len() < reliable.len() {
+        TIMERS
+    } else {
+        &TIMERS[..1]
+    };
+    if let Some(at) = below.iter().rposition(|frame| called_by(callers, frame))
+        && at > 0
+        && below[at].interrupt
+        && (below.len() < reliable.len() || !below.iter().any(called))
     {
         return spellings(plain(&below[at - 1].function));
     }
@@ -475,14 +513,19 @@ fn outermost_of(frames: &[Frame]) -> Vec<String> {
             return found;
         }
     }
+    Vec::new()
+}
+
+/// What a processor does that is in no operation: what is not idling, or takes
+/// interrupts.
+fn anything_of(frames: &[Frame]) -> Vec<String> {
+    let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.is_real()).collect();
+    let mut below = reliable[interrupted(&reliable)..].iter();
     below
-        .iter()
         .find(|frame| !skip::IDLE.contains(&frame.function))
-        // A CPU that does nothing but take interrupts.
         .or_else(|| {
-            reliable
-                .iter()
-                .find(|frame| !skip::DUMPERS.contains(&frame.function))
+            let mut all = reliable.iter();
+            all.find(|frame| !skip::DUMPERS.contains(&frame.function))
         })
         .map(|frame| spellings(plain(&frame.function)))
         .unwrap_or_default()

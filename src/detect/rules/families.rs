@@ -44,7 +44,8 @@ pub(super) const REPORTING: &str = "
     dump_header dump_tasks out_of_memory oom_kill_* *_check_corruption __list_add_valid*
     __list_del_entry_valid* __list_*_or_report skb_panic skb_over_panic skb_under_panic
     rust_helper_BUG* fortify_* usercopy_* report_addr kernel_halt __handle_sysrq
-    lkdtm_do_action print_* ____kasan_* ___kasan* *_is_static_object
+    lkdtm_do_action print_* ____kasan_* ___kasan* *_is_static_object msan_*
+    __cfi_check_fail show_trace_log_lvl sched_show_task*
 ";
 
 /// Where the kernel takes exceptions: on top of, or in the middle of, what they
@@ -84,12 +85,11 @@ pub(super) const LOCKS: &str = "
     *_read_lock_nested *_spin_lock *_spin_unlock ww_acquire_* spl_mutex_* ldsem_*
     __ldsem_* tty_lock* tty_ldisc_lock* unix_state_lock* btrfs_tree_read_lock*
     btrfs_tree_lock* __btrfs_tree_*lock* btrfs_read_lock_root_node btrfs_try_tree_*
-    fs_reclaim_* __fs_reclaim_* might_alloc lock_two_inodes lock_page_* trylock_*
-    raw_write_* raw_read_* nested_lock srcu_read_* rcuwait_* swait_* *_lock_irq
-    *_lock_irqsave *_lock_bh cgroup_lock* cpus_read_lock* cpus_write_lock*
-    rcu_lock_acquire rcu_lock_release lock_acquire* lock_release* rt_mutex_lock*
-    rt_mutex_unlock* rt_mutex_trylock* rt_mutex_adjust* rt_mutex_handle*
-    task_blocks_on_rt_mutex
+    lock_page_* trylock_* raw_write_* raw_read_* nested_lock srcu_read_* rcuwait_*
+    swait_* *_lock_irq *_lock_irqsave *_lock_bh cgroup_lock* cpus_read_lock*
+    cpus_write_lock* rcu_lock_acquire rcu_lock_release lock_acquire* lock_release*
+    rt_mutex_lock* rt_mutex_unlock* rt_mutex_trylock* rt_mutex_adjust* rt_mutex_handle*
+    task_blocks_on_rt_mutex rt_mutex_slow* ___down*
 ";
 
 /// Reference counts, bits, lists, strings: what every subsystem calls.
@@ -133,17 +133,21 @@ pub(super) const HELPERS: &str = "
     __raw_read* __raw_write* readb* readw* readl* readq* writeb* writew* writel* writeq*
     ioread* iowrite* inb inw inl outb outw outl *_copy_to_user *_copy_from_user complete
     complete_all __complete* swake_up_* sort bsearch plist_* memdup_* kmemdup* nla_*
-    __nla_* debug_* siphash* hsiphash* percpu_* kref* bitmap* find_bit* __find_*
-    uaccess_* sg_copy_* sg_miter_* flush_dcache_* dcache_* cpu_relax page_mapping
-    folio_mapping compound_head _compound_head PageCompound put_unaligned*
-    get_unaligned* rep_nop crc_* ida_destroy mas_state_* seq_printf seq_put* seq_write
-    seq_escape* simple_strto* kstrto* __kstrto* sysfs_emit* ktime_get* timespec64_*
-    div_* mul_* folio_unlock copy_page_to_iter* radix_tree_lookup* __radix_tree_lookup*
+    __nla_* debug_* siphash* hsiphash* kref* bitmap* find_bit* __find_* uaccess_*
+    sg_copy_* sg_miter_* flush_dcache_* dcache_* cpu_relax page_mapping folio_mapping
+    compound_head _compound_head PageCompound put_unaligned* get_unaligned* rep_nop
+    crc_* ida_destroy mas_state_* seq_printf seq_put* seq_write seq_escape*
+    simple_strto* kstrto* __kstrto* sysfs_emit* ktime_get* timespec64_* div_* mul_*
+    folio_unlock copy_page_to_iter* radix_tree_lookup* __radix_tree_lookup*
     radix_tree_next_* radix_tree_descend radix_tree_load_root radix_tree_deref*
     radix_tree_tag* radix_tree_iter* crc32* crc64* __crc32* wait_for_completion*
     wait_for_common* __wait_for_common do_wait_for_common usb_start_wait_urb
     usb_bulk_msg usb_control_msg* usb_internal_control_msg usb_interrupt_msg
-    usb_kill_urb* usb_kill_anchored* usb_poison_*
+    usb_kill_urb* usb_kill_anchored* usb_poison_* call_rcu* __call_rcu* kvfree_call_rcu
+    copy_user_generic* copy_user_enhanced* copy_mc_* aes_* aesti_* aesni_*
+    crypto_cipher_* cipher_crypt_* drbg_* crypto_rng_* rng_setkey sha1_* sha256_*
+    sha512_* chacha_* poly1305_* xxh* lzo1x_* LZ4_* md5_* percpu_ref_get*
+    percpu_ref_put* percpu_ref_tryget* percpu_ref_kill* percpu_ref_exit percpu_counter_*
 ";
 
 /// Allocation and freeing.
@@ -159,16 +163,16 @@ pub(super) const ALLOCATION: &str = "
     ____cache_alloc* __cache_free __do_cache_alloc qlist_* quarantine_*
     free_large_kmalloc large_* ___kmalloc* __large_* __cache_alloc* fallback_alloc
     devm_k* devm_add_action* alloc_slab_page alloc_empty_sheaf __pcs_* refill_*
-    __alloc_percpu* pcpu_alloc* free_percpu __vunmap dma_alloc_* __dma_alloc* xmalloc
-    sock_kmalloc kthread_create* __kthread_create* __kfence_alloc kfence_alloc*
-    kfence_guarded_* prepare_alloc_pages alloc_frozen_* __get_free_* get_free_*
-    *_alloc_pages_bulk* __vm_area_* __get_vm_area* alloc_vmap_area* kasan_populate_*
-    kmemleak_* post_alloc_hook bpf_map_kmalloc* bpf_map_area_* kvrealloc* vrealloc*
-    devres_* __devres_* dma_pool_* dmam_* page_frag_* __page_frag_* skb_page_frag_*
-    memblock_* ptlock_* pte_alloc_* free_frozen_* __free_frozen_* free_unref*
-    free_tail_* release_pages folio_batch_* __folio_batch_* folios_put* alloc_percpu*
+    __alloc_percpu* free_percpu __vunmap dma_alloc_* __dma_alloc* xmalloc sock_kmalloc
+    kthread_create* __kthread_create* __kfence_alloc kfence_alloc* kfence_guarded_*
+    prepare_alloc_pages alloc_frozen_* __get_free_* get_free_* *_alloc_pages_bulk*
+    __vm_area_* __get_vm_area* alloc_vmap_area* kasan_populate_* kmemleak_*
+    post_alloc_hook bpf_map_kmalloc* bpf_map_area_* kvrealloc* vrealloc* devres_*
+    __devres_* dma_pool_* dmam_* page_frag_* __page_frag_* skb_page_frag_* memblock_*
+    ptlock_* pte_alloc_* free_frozen_* __free_frozen_* free_unref* free_tail_*
+    release_pages folio_batch_* __folio_batch_* folios_put* alloc_percpu*
     __percpu_init_rwsem obj_cgroup_* memcg_* __memcg_* mod_objcg_* kzfree* sheaf_*
-    barn_* free_to_* rcu_free_* ___cache_*
+    barn_* free_to_* rcu_free_* ___cache_* fs_reclaim_* __fs_reclaim_* might_alloc
 ";
 
 /// Waiting for something: what a hung task is found in.
@@ -183,22 +187,22 @@ pub(super) const WAITING: &str = "
     exp_funnel_lock rcu_exp_* completion_* usleep_* msleep* nanosleep* do_nanosleep
     common_nsleep* __lock_sock rcu_sync_* congestion_wait balance_dirty_* freezer_*
     __refrigerator read_descend dput_* __ldsem_* ldsem_* tty_lock* __bio_wait* _raw_*
-    device_lock* wb_wait_for_completion lock_two_* inode_lock* p9_wait_* uart_*_wait
-    super_lock super_*lock* get_anon_bdev console_lock blk_mq_freeze_queue*
-    blk_freeze_queue* do_read_cache_* read_mapping_* file_write_and_wait_range*
-    filemap_write_and_wait* dma_fence_* dma_resv_wait* drm_syncobj_wait* rt_mutex_*
-    __rt_mutex_* cv_wait* __cv_* cv_timedwait* taskq_wait* nfs_wait_* __rpc_wait_*
-    rpc_wait_* var_wake* swait_* *_wait_event* do_wait_* inode_dio_wait* inode_sleep_*
-    __inode_wait_* lock_mount* jbd2_log_wait_commit* synchronize_srcu*
-    __synchronize_srcu* blk_io_schedule blk_wait_io submit_bio_wait* bio_await*
-    blkdev_issue_* __blkdev_issue_* find_inode_nowait rwsem_* percpu_rwsem_* down_*
-    __down_* mutex_* __mutex_* folio_wait* __filemap_fdata* filemap_fdata*
-    invalidate_lock* filemap_invalidate_lock* mmap_read_lock* mmap_write_lock* fsleep
-    ssleep request_wait_answer fuse_simple_request __fuse_simple_request
-    kthread_destroy_worker rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_*
-    dpm_wait* usb_kill_urb usb_poison_urb usb_start_wait_urb usb_control_msg
-    usb_bulk_msg usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock*
-    lock_sock* percpu_ref_* __flush_*
+    device_lock* wb_wait_for_completion inode_lock* p9_wait_* uart_*_wait super_lock
+    super_*lock* get_anon_bdev console_lock blk_mq_freeze_queue* blk_freeze_queue*
+    do_read_cache_* read_mapping_* file_write_and_wait_range* filemap_write_and_wait*
+    dma_fence_* dma_resv_wait* drm_syncobj_wait* rt_mutex_* __rt_mutex_* cv_wait* __cv_*
+    cv_timedwait* taskq_wait* nfs_wait_* __rpc_wait_* rpc_wait_* var_wake* swait_*
+    *_wait_event* do_wait_* inode_dio_wait* inode_sleep_* __inode_wait_* lock_mount*
+    jbd2_log_wait_commit* synchronize_srcu* __synchronize_srcu* blk_io_schedule
+    blk_wait_io submit_bio_wait* bio_await* blkdev_issue_* __blkdev_issue_*
+    find_inode_nowait rwsem_* percpu_rwsem_* down_* __down_* mutex_* __mutex_*
+    folio_wait* __filemap_fdata* filemap_fdata* invalidate_lock*
+    filemap_invalidate_lock* mmap_read_lock* mmap_write_lock* fsleep ssleep
+    request_wait_answer fuse_simple_request __fuse_simple_request kthread_destroy_worker
+    rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_* dpm_wait* usb_kill_urb
+    usb_poison_urb usb_start_wait_urb usb_control_msg usb_bulk_msg
+    usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock* lock_sock*
+    percpu_ref_* __flush_* xfs_buf_lock *_buf_lock
 ";
 
 /// Waits that tell what for: in signatures, not in titles.
@@ -222,7 +226,11 @@ pub(super) const TEARDOWN: &str = "
     cdev_del device_add device_register device_create* device_initialize
     unregister_netdev* rollback_registered* dev_close* cleanup_glue_dir sysfs_remove_*
     sysfs_create_* internal_create_* kernfs_remove kernfs_remove_by_name* add_uevent_var
-    destroy_inode device_pm_* proc_create* proc_mkdir* proc_symlink
+    destroy_inode device_pm_* proc_create* proc_mkdir* proc_symlink dpm_sysfs_*
+    i2c_del_adapter i2c_unregister_device __unregister_client __unregister_dummy
+    device_for_each_child device_add_disk add_disk_fwnode __add_disk add_disk
+    del_gendisk __del_gendisk sysfs_* device_remove_* bus_remove_device bus_add_device
+    class_remove_* kobject_del __kobject_del
 ";
 
 /// Allocation of what every subsystem passes around.
@@ -241,7 +249,8 @@ pub(super) const CONSTRUCTION: &str = "
     __xa_* crypto_alloc_tfm* crypto_create_tfm* crypto_alloc_base __crypto_alloc_tfm*
     sbitmap_* bdev_alloc key_alloc prepare_creds* prepare_kernel_cred* copy_fs_struct
     dup_fd __anon_inode_* seq_open* single_open* sidtab_* proc_create*
-    __register_sysctl* register_sysctl* percpu_counter_* percpu_ref_init __percpu_*
+    __register_sysctl* register_sysctl* percpu_counter_* __percpu_* pcpu_alloc*
+    *_sock_alloc
 ";
 
 /// Where the kernel is entered and work is dispatched: too far out to name.
@@ -293,7 +302,7 @@ pub(super) const TIMER: &str = "
     do_idle default_enter_idle do_ext_irq do_io_irq do_irq_* account_idle_*
     clock_comparator_* instr_sysvec_* watchdog_check_* rcu_stall_* rcu_sched_clock_*
     cpu_idle* wfi* __ipi_* idle_cpu kvm_clock_* pvclock_* read_tsc default_send_IPI*
-    x2apic_* native_send_* native_smp_*
+    x2apic_* native_send_* native_smp_* __switch_to* context_switch
 ";
 
 /// What many operations share on their way in: a stall is named after the
@@ -334,7 +343,9 @@ pub(super) const DISPATCH: &str = "
     blocking_notifier_* call_usermodehelper_exec_async __ip_local_out* hrtimers_*
     tasklet_* workqueue_softirq_* bh_worker process_srcu srcu_invoke_callbacks
     __kernel_write* kernel_write kernel_read __kernel_read acct_process do_acct_process
-    slow_acct_process
+    slow_acct_process __copy_msghdr_from_user copy_msghdr_from_user __copy_msghdr
+    sendmsg_copy_msghdr recvmsg_copy_msghdr __get_compat_msghdr get_compat_msghdr
+    import_iovec __import_iovec
 ";
 
 /// System calls that say nothing about what they did.

@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): inconsistent lock state|^inconsistent lock state",
         class: Class::Lockdep,
         title: "inconsistent lock state in {F}",
-        function: Choice::Lock,
+        function: Choice::LockStack,
         examples: &[
             "WARNING: inconsistent lock state",
             "[ INFO: inconsistent lock state ]",
@@ -103,7 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         literal: "Nested lock",
         pattern: r"^(?:WARNING|BUG): Nested lock was not taken",
         class: Class::Lockdep,
-        title: "WARNING: Nested lock was not taken in {F}",
+        title: "WARNING: nested lock was not taken in {F}",
         function: Choice::Lock,
         examples: &["WARNING: Nested lock was not taken"],
         ..ROW

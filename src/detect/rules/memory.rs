@@ -22,14 +22,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "kcsan",
         literal: "BUG: ",
-        pattern: r"^BUG: KCSAN: (?:data-race|assert: race) in (\S+ / \S+|\S+)",
+        pattern: r"^BUG: KCSAN: (data-race|assert: race) in ([^\s+]+(?: / [^\s+]+)?)",
         class: Class::Kcsan,
-        title: "KCSAN: data-race in {1}",
+        title: "KCSAN: {1} in {2}",
         function: Choice::None,
         stack: false,
         examples: &[
             "BUG: KCSAN: data-race in touch_atime / generic_update_time",
             "BUG: KCSAN: data-race in evict",
+            "BUG: KCSAN: assert: race in evict+0x1/0x2",
         ],
         ..ROW
     },

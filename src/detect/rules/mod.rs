@@ -34,6 +34,8 @@ pub(super) enum Choice {
     /// The place where the lock was taken that the validator complains of, or
     /// where the held ones were; then the stack.
     Lock,
+    /// The innermost function outside locking, then the place of the lock.
+    LockStack,
     /// The place where a lock was taken that is still held.
     Held,
     /// The outermost function that still tells what was going on: stalls are

@@ -77,6 +77,8 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
         "usb_submit_urb",
         "WARNING in {F}/usb_submit_urb",
     ),
+    // Locks that are set up wrongly, not taken wrongly.
+    warning("kernel/locking/lockdep.c", "lockdep_", "WARNING in {F}"),
     Refinement {
         rules: WARNINGS,
         file: "kernel/locking/lockdep.c",
@@ -159,3 +161,6 @@ pub(in crate::detect) const CONSEQUENCES: &[&str] = &[
     "Aiee, killing interrupt handler",
     "BUG!",
 ];
+
+/// Panics that only end what was reported before.
+pub(in crate::detect) const AFTERMATH: &[&str] = &["panic_on_warn set", "Fatal exception"];

@@ -82,6 +82,8 @@ sets! {
     IDLE = REPORTING EXCEPTIONS ENTRY TIMER;
     /// What prints reports: a stack of nothing else is no stack.
     DUMPERS = REPORTING EXCEPTIONS;
+    /// Not in the title of a complaint about a lock's state.
+    LOCK_STATE = REPORTING LOCKS FLUSHING HELPERS ENTRY;
     /// Where no lock is taken for oneself.
     NO_PLACE = REPORTING LOCKS FLUSHING ENTRY;
     /// Not in the title of a complaint about locks.

@@ -65,9 +65,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "stack-regs",
         literal: "WARNING: ",
-        pattern: r"^WARNING: kernel stack (regs|frame pointer) at .* has bad (?:'\w+' )?value",
+        pattern: r"^WARNING: kernel stack (?:regs|frame pointer) at .* has bad (?:'\w+' )?value",
         class: Class::Warning,
-        title: "WARNING: kernel stack {1} has bad value",
+        title: "WARNING: kernel stack regs has bad value",
         function: Choice::None,
         stack: false,
         examples: &[
