@@ -6,8 +6,14 @@
 //! front of it taken off, and what that told (time, caller, level). Nothing
 //! here knows what a message means; `detect` does.
 
+mod decoder;
 mod prefix;
+mod record;
 mod splitter;
+mod template;
+mod text;
 
-pub use prefix::{Caller, Line, parse};
+pub use decoder::Decoder;
+pub use prefix::{Caller, Line, after_stamp, parse};
 pub use splitter::{LONGEST_LINE, Splitter};
+pub use template::Template;

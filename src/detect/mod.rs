@@ -8,6 +8,7 @@
 //! tells who waits for whom, `target` holds what jobs say about findings.
 
 mod assemble;
+mod boot;
 mod class;
 mod finding;
 mod frame;
@@ -20,6 +21,7 @@ mod symbols;
 mod target;
 mod title;
 mod waiting;
+mod wrap;
 
 pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};

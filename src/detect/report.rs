@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::Class;
 use super::frame::{self, StackLine};
-use super::rules::Hit;
+use super::rules::{Hit, Role};
 use crate::console::{Caller, Line};
 
 /// Bytes of text kept of one report; a longer one loses its end.
@@ -93,6 +93,12 @@ impl Report {
             text: String::new(),
             lines: Vec::new(),
         }
+    }
+
+    /// Whether it is a report by what is known of it so far.
+    pub(super) fn is_certain(&self) -> bool {
+        let tentative = matches!(self.hit.rule().role, Role::Tentative(_));
+        !(tentative || self.hit.doubtful)
     }
 
     /// Whether such a line is this report's first line again: a symbolizer

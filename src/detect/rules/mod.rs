@@ -106,6 +106,18 @@ pub(super) enum Role {
     Restarts,
     /// A boot loader hands over: a report if the log has no more to say.
     Hands,
+    /// Stands before the first line of a report.
+    Prelude,
+}
+
+impl Role {
+    /// Whether it may begin a report of something that went wrong.
+    pub(super) fn begins(self) -> bool {
+        matches!(
+            self,
+            Self::Begins | Self::Continues | Self::Panics | Self::Tentative(_)
+        )
+    }
 }
 
 /// The row that most rows are like.
@@ -133,14 +145,11 @@ pub(super) struct Compiled {
 /// The compiled table.
 pub(super) struct Table {
     pub(super) rules: Vec<Compiled>,
-    /// Finds every literal of the table, and the preludes.
+    /// Finds every literal of the table.
     literals: AhoCorasick,
     /// The rules of each literal, in the table's order.
     of_literal: Vec<Vec<usize>>,
 }
-
-/// Opens the part of a report that stands before its first line.
-pub(super) const PRELUDE: &str = "------------[ cut here ]";
 
 /// The table of the program, compiled once.
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
@@ -160,8 +169,8 @@ impl Table {
             generic::RULES,
         ];
         let mut rules = Vec::new();
-        let mut literals: Vec<&str> = vec![PRELUDE];
-        let mut of_literal: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut literals: Vec<&str> = Vec::new();
+        let mut of_literal: Vec<Vec<usize>> = Vec::new();
         for rule in rows.into_iter().flatten() {
             let index = rules.len();
             if let Some(at) = literals.iter().position(|known| *known == rule.literal) {
@@ -188,7 +197,7 @@ impl Table {
 
     /// The texts that are searched for.
     pub(super) fn texts(&self) -> Vec<&'static str> {
-        let mut texts: Vec<&'static str> = vec![PRELUDE];
+        let mut texts: Vec<&'static str> = Vec::new();
         for compiled in &self.rules {
             if !texts.contains(&compiled.rule.literal) {
                 texts.push(compiled.rule.literal);
@@ -222,21 +231,47 @@ impl Table {
             })
             .collect();
         candidates.sort_unstable();
-        candidates.iter().find_map(|(index, at)| {
-            let compiled = &self.rules[*index];
-            if let Some(captures) = compiled.regex.captures(message) {
-                return Some(Hit::new(*index, &captures));
-            }
-            // Something else stands in front: a prompt, a capture's name.
-            let literal_first = compiled.rule.pattern[1..].starts_with(compiled.rule.literal);
-            if *at == 0 || !literal_first || !is_separate(&message[..*at]) {
-                return None;
-            }
-            let captures = compiled.regex.captures(&message[*at..])?;
+        let lead = body.len() - message.len();
+        let here = candidates.iter().find_map(|(index, _)| {
+            let captures = self.rules[*index].regex.captures(message)?;
             Some(Hit::new(*index, &captures))
+        });
+        here.or_else(|| {
+            // Something else stands in front: a prompt, a capture's name.
+            let within = |at: usize| starts(message, at);
+            candidates.iter().find_map(|(index, at)| {
+                let rule = &self.rules[*index];
+                within(*at).find_map(|start| {
+                    let captures = rule.regex.captures(&message[start..])?;
+                    let mut hit = Hit::new(*index, &captures);
+                    hit.prefix = lead + start;
+                    hit.doubtful = !is_separate(&message[..start]);
+                    Some(hit)
+                })
+            })
         })
     }
 }
+
+/// Where in a line a message may begin that holds a text at `at`: after anything
+/// that is no part of a word.
+fn starts(message: &str, at: usize) -> impl Iterator<Item = usize> {
+    let reach = message.len().min(at + 1);
+    let after = message.as_bytes()[..reach]
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| {
+            let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            !word(pair[0]) && pair[0].is_ascii() && pair[1] != b' '
+        })
+        .map(|(index, _)| index + 1);
+    after.filter(|start| *start <= LONGEST_PREFIX).take(MOST_STARTS)
+}
+
+/// Bytes that may stand in front of a message.
+const LONGEST_PREFIX: usize = 160;
+/// Places of a line at which a message is looked for.
+const MOST_STARTS: usize = 24;
 
 /// Texts of the table that are looked at in one line.
 const MOST_LITERALS: usize = 8;
@@ -246,6 +281,11 @@ const MOST_LITERALS: usize = 8;
 pub(super) struct Hit {
     /// Index into the table.
     pub(super) index: usize,
+    /// Bytes of the line before the message.
+    pub(super) prefix: usize,
+    /// Whether these may be a sentence, so that the lines that follow have to
+    /// prove them a prefix.
+    pub(super) doubtful: bool,
     /// The numbered groups, from 1.
     pub(super) groups: Vec<String>,
     /// The named groups.
@@ -262,6 +302,8 @@ impl Hit {
         let number = |name: &str| captures.name(name).and_then(|n| n.as_str().parse().ok());
         Self {
             index,
+            prefix: 0,
+            doubtful: false,
             groups: captures
                 .iter()
                 .skip(1)
