@@ -20,7 +20,10 @@ pub(super) struct Record {
 
 /// The record that a line is, or the part of one that tells something.
 pub(super) fn unpack(text: &str) -> Option<Record> {
-    let text = text.trim_start();
+    let text = text.trim();
+    if matches!(text, "{" | "}" | "}," | "]" | "\"dmesg\": [") {
+        return Some(Record::default());
+    }
     match text.as_bytes().first()? {
         b'{' => object(text),
         b'"' => dmesg_field(text),
@@ -98,6 +101,7 @@ fn dmesg_field(text: &str) -> Option<Record> {
             time: Some(value.trim_matches('"').trim().parse().ok()?),
             ..Record::default()
         }),
+        "\"pri\"" | "\"caller\"" => Some(Record::default()),
         _ => None,
     }
 }
@@ -182,13 +186,11 @@ mod tests {
     fn other_lines_are_no_records() {
         for text in [
             "",
-            "{",
             "{\"a\": 1}",
             "{\"MESSAGE\":7}",
             "Memory state around the buggy address:",
             "_TRANSPORT=kernel",
             "BUG: x [s=",
-            "]",
             "\"echo 0 > /proc/sys/kernel/hung_task_timeout_secs\" disables this message.",
         ] {
             assert_eq!(message(text), None, "{text}");

@@ -155,7 +155,7 @@ impl State {
         self.boot.look_before(run);
         let mut at = 0;
         while at < run.len() {
-            if self.open.is_empty() && self.prelude.is_none() && self.extra.is_empty() {
+            if self.is_idle() {
                 let Some(found) = TABLE.next(&run[at..]) else {
                     self.lines += count_lines(&run[at..]);
                     return;
@@ -170,6 +170,14 @@ impl State {
             self.line(&run[at..end]);
             at = end;
         }
+    }
+
+    /// Whether lines need not be looked at that hold no text of the table.
+    fn is_idle(&self) -> bool {
+        self.open.is_empty()
+            && self.prelude.is_none()
+            && self.wrapped.is_none()
+            && self.extra.is_empty()
     }
 
     fn line(&mut self, raw: &[u8]) {

@@ -79,7 +79,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         damaged = true;
         functions.push(CORRUPTED.to_owned());
     }
-    if rule.stack && !has_stack(rule.function, parts) {
+    if rule.stack && !has_stack(rule.function, parts) && !is_of_hardware(report) {
         damaged = true;
     }
     // What went on is told by the outer end of the stack: without that end it
@@ -100,7 +100,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
             .any(|known| text.contains(known));
     // A cut line leaves the name without its end.
     damaged |= text.ends_with(' ');
-    let text = text.trim_end().to_owned();
+    let text = bounded(text.trim_end());
     let mut alternatives = Vec::new();
     for (index, name) in functions.iter().enumerate() {
         if index > 0 {
@@ -186,6 +186,25 @@ fn panic_title(message: &str) -> (String, Option<String>) {
     (format!("kernel panic: {}", scrub(sentence)), None)
 }
 
+/// Bytes of a title; functions' names have up to 512.
+const LONGEST: usize = 640;
+
+/// The text without addresses, and no longer than a title may be.
+fn bounded(text: &str) -> String {
+    static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"\b(?:0x[0-9a-fA-F]+|[0-9a-f]{12,16}|[a-f][0-9a-f]{7})\b").ok()
+    });
+    let text = match &*ADDRESS {
+        Some(address) => address.replace_all(text, "ADDR"),
+        None => text.into(),
+    };
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
 /// Replaces what differs from report to report: addresses and numbers.
 pub(super) fn scrub(message: &str) -> String {
     let mut words = Vec::new();
@@ -228,6 +247,12 @@ fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String
         }
     }
     text
+}
+
+/// Whether the processor found the machine broken: then there is no stack.
+fn is_of_hardware(report: &Report) -> bool {
+    let message = report.hit.groups.first().map_or("", String::as_str);
+    report.hit.rule().class == Class::Panic && message.contains("achine check")
 }
 
 /// Whether the report has the stack that its rule wants.

@@ -2,10 +2,13 @@
 //! waiting in, and from the dump of tasks that somebody asked for (`SysRq` w, t
 //! and d) after tasks were found hung. A dump's stacks are no findings.
 
+use std::collections::HashMap;
+
 use super::Class;
 use super::finding::{Finding, HeldLock};
 use super::frame::{self, StackLine};
 use super::parts::{Holder, held_lock, holder, numbered};
+use super::rules::skip;
 use super::signature::canonical;
 use crate::console;
 
@@ -108,6 +111,10 @@ impl Dump {
             .chain(&self.tasks)
             .map(|task| (task, task.ends()))
             .collect();
+        let blocked: HashMap<u32, bool> = known
+            .iter()
+            .filter_map(|(task, _)| Some((task.pid, task.waits_for_a_lock()?)))
+            .collect();
         for finding in findings {
             if finding.locks.is_empty()
                 && let Some(held) = self.held_by(finding.pid)
@@ -115,7 +122,7 @@ impl Dump {
                 finding.locks = held;
             }
             let mut waits = std::mem::take(&mut finding.waits_for);
-            waits.extend(self.by_locks(finding.pid, &finding.locks));
+            waits.extend(self.by_locks(finding.pid, &finding.locks, &blocked));
             if finding.class == Class::HungTask
                 && let Some(task) = Task::of(finding)
             {
@@ -133,18 +140,33 @@ impl Dump {
     }
 
     /// Tasks that hold the very lock which is last in this task's list: that is
-    /// the one it waits for, if someone else has it too.
-    fn by_locks(&self, pid: Option<u32>, locks: &[HeldLock]) -> Vec<String> {
+    /// the one it waits for, if someone else has it too. `blocked` tells of
+    /// tasks whose stacks are known whether they are waiting for a lock.
+    fn by_locks(
+        &self,
+        pid: Option<u32>,
+        locks: &[HeldLock],
+        blocked: &HashMap<u32, bool>,
+    ) -> Vec<String> {
+        let own = pid.and_then(|pid| blocked.get(&pid));
         let Some(wanted) = locks.last().filter(|lock| lock.address.is_some()) else {
             return Vec::new();
         };
+        if own == Some(&false) {
+            // It waits for something else, and holds all that is in its list.
+            return Vec::new();
+        }
         let same = |lock: &HeldLock| lock.address == wanted.address;
         let holds = |holder: &&Holder| {
             let has = holder.locks.iter().any(same);
-            // Waiting last in its own list as well, it may be a waiter too.
-            let last = holder.locks.last();
-            let only_waits = last.is_some_and(|lock| same(lock) && lock.at == wanted.at);
-            has && !only_waits && Some(holder.pid) != pid
+            // Waiting last in its own list as well, it may be a waiter too: its
+            // stack tells, or failing that the place.
+            let last = holder.locks.last().filter(|lock| same(lock));
+            let waits = match blocked.get(&holder.pid) {
+                Some(blocked) => last.is_some() && *blocked,
+                None => last.is_some_and(|lock| lock.at == wanted.at),
+            };
+            has && !waits && Some(holder.pid) != pid
         };
         let holders = self.holders.iter().filter(holds);
         holders
@@ -161,6 +183,16 @@ impl Task {
             pid: finding.pid?,
             functions: reliable.map(|frame| frame.function.clone()).collect(),
         })
+    }
+
+    /// Whether it is in a lock's own function; `None` without a stack.
+    fn waits_for_a_lock(&self) -> Option<bool> {
+        let mut functions = self.functions.iter();
+        functions.clone().next()?;
+        let waiting = functions
+            .by_ref()
+            .take_while(|function| skip::BLOCKING.contains(function));
+        Some(waiting.into_iter().any(|function| skip::TAKING.contains(function)))
     }
 
     fn label(&self) -> String {

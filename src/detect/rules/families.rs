@@ -223,14 +223,15 @@ pub(super) const TEARDOWN: &str = "
     sk_skb_reason_drop __sk_skb_reason_drop skb_unref skb_queue_purge*
     __skb_queue_purge* dev_kfree_skb* __dev_kfree_skb* napi_consume_skb put_device
     get_device* device_release device_del device_unregister device_destroy cdev_device_*
-    cdev_del device_add device_register device_create* device_initialize
-    unregister_netdev* rollback_registered* dev_close* cleanup_glue_dir sysfs_remove_*
-    sysfs_create_* internal_create_* kernfs_remove kernfs_remove_by_name* add_uevent_var
-    destroy_inode device_pm_* proc_create* proc_mkdir* proc_symlink dpm_sysfs_*
-    i2c_del_adapter i2c_unregister_device __unregister_client __unregister_dummy
-    device_for_each_child device_add_disk add_disk_fwnode __add_disk add_disk
-    del_gendisk __del_gendisk sysfs_* device_remove_* bus_remove_device bus_add_device
-    class_remove_* kobject_del __kobject_del
+    cdev_del device_add device_register device_initialize unregister_netdev*
+    rollback_registered* dev_close* cleanup_glue_dir sysfs_remove_* sysfs_create_*
+    internal_create_* kernfs_remove kernfs_remove_by_name* add_uevent_var destroy_inode
+    device_pm_* proc_create* proc_mkdir* proc_symlink dpm_sysfs_* i2c_del_adapter
+    i2c_unregister_device __unregister_client __unregister_dummy device_for_each_child
+    device_add_disk add_disk_fwnode __add_disk add_disk del_gendisk __del_gendisk
+    sysfs_* device_remove_* bus_remove_device bus_add_device class_remove_* kobject_del
+    __kobject_del device_create device_create_with_groups device_create_vargs
+    device_create_groups_vargs
 ";
 
 /// Allocation of what every subsystem passes around.
@@ -302,7 +303,8 @@ pub(super) const TIMER: &str = "
     do_idle default_enter_idle do_ext_irq do_io_irq do_irq_* account_idle_*
     clock_comparator_* instr_sysvec_* watchdog_check_* rcu_stall_* rcu_sched_clock_*
     cpu_idle* wfi* __ipi_* idle_cpu kvm_clock_* pvclock_* read_tsc default_send_IPI*
-    x2apic_* native_send_* native_smp_* __switch_to* context_switch
+    x2apic_* native_send_* native_smp_* __switch_to* context_switch __schedule schedule
+    preempt_schedule* schedule_idle __schedule_loop
 ";
 
 /// What many operations share on their way in: a stall is named after the

@@ -125,13 +125,17 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "slab-object",
         literal: "BUG ",
-        pattern: r"^BUG \S+ \([^)]*\): ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)\s*$",
+        pattern: r"^BUG [^\s:]+(?: \([^)]*\))?: ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)(?:\.? 0x.*|[\s.]*)$",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
             "BUG kmalloc-64 (Tainted: G        W         ): Object already free",
             "BUG ceph_inode_info (Not tainted): Poison overwritten",
+            // Before 3.3.
+            "BUG kmalloc-32: Poison overwritten",
+            // Since 5.14 with the place.
+            "BUG ceph_inode_info (Not tainted): Padding overwritten. 0x0000000012345678-0x000000001234567f @offset=3536",
         ],
         lookalikes: &["BUG ceph_inode_info (Not tainted): kasan: bad access detected"],
         ..ROW

@@ -76,6 +76,8 @@ sets! {
     OUTSIDE = ENTRY;
     /// Waiting and locking: on top of the frame that blocks.
     BLOCKING = REPORTING EXCEPTIONS WAITING LOCKS FLUSHING HELPERS;
+    /// In these a task waits for a lock.
+    TAKING = LOCKS;
     /// Not in the title of a leak.
     LEAK = REPORTING LOCKS HELPERS ALLOCATION ENTRY CONSTRUCTION;
     /// The entry, the timer and the idle loop: no work at all.
