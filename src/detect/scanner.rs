@@ -126,6 +126,8 @@ struct State {
     wrapped: Option<Wrapped>,
     /// What stands before each line of the capture.
     template: Option<Template>,
+    /// Whether the line at hand had that.
+    stripped: bool,
     out: Vec<Sighting>,
     /// Whether anything was found yet, and where it ended.
     last_finding: Option<u64>,
@@ -205,11 +207,13 @@ impl State {
 
     /// Reads a line that is taken apart; whether it is a message of the table.
     fn parsed(&mut self, mut line: Line<'_>) -> bool {
+        self.stripped = false;
         if let Some(template) = &self.template {
             if self.open.is_empty() {
                 self.template = None;
             } else if let Some(rest) = template.strip(&line.body) {
                 line.body = rest.to_owned().into();
+                self.stripped = true;
             }
         }
         self.close_silent(&line);
@@ -251,19 +255,15 @@ impl State {
             return Trigger::Nothing;
         }
         self.wrapped = Wrapped::of(line, self.lines, found.as_ref());
+        let certain = found.as_ref().is_some_and(|hit| !hit.doubtful);
+        // Two messages in one line.
+        if !certain && let Some(second) = console::after_stamp(&line.body) {
+            return self.trigger(&second);
+        }
         match found {
-            Some(hit) => {
-                if self.hit(hit, line) {
-                    Trigger::Taken
-                } else {
-                    Trigger::Seen
-                }
-            }
-            // Two messages in one line.
-            None => match console::after_stamp(&line.body) {
-                Some(second) => self.trigger(&second),
-                None => Trigger::Nothing,
-            },
+            Some(hit) if self.hit(&hit, line) => Trigger::Taken,
+            Some(_) => Trigger::Seen,
+            None => Trigger::Nothing,
         }
     }
 
@@ -282,7 +282,7 @@ impl State {
             caller: wrapped.caller,
             ..line.clone()
         };
-        if self.hit(hit, &whole)
+        if self.hit(&hit, &whole)
             && let Some(report) = self.open.last_mut()
             && report.trigger_line == self.lines
         {
@@ -313,7 +313,7 @@ impl State {
     }
 
     /// A line that may begin a report; false if it is only a line after all.
-    fn hit(&mut self, hit: Hit, line: &Line<'_>) -> bool {
+    fn hit(&mut self, hit: &Hit, line: &Line<'_>) -> bool {
         let own = self
             .open
             .iter()
@@ -322,9 +322,9 @@ impl State {
             return false;
         }
         if let Some(own) = own
-            && self.open[own].is_repeated(&hit, self.lines)
+            && self.open[own].is_repeated(hit, self.lines)
         {
-            self.open[own].repeat(hit, line, self.lines);
+            self.open[own].repeat(hit.clone(), line, self.lines);
             return true;
         }
         match hit.rule().role {
@@ -332,25 +332,25 @@ impl State {
                 self.boot.explained = true;
                 return false;
             }
-            Role::Banner => return self.banner(hit, line),
+            Role::Banner => return self.banner(hit.clone(), line),
             Role::Prelude => {
-                self.prelude = Some(Report::new(hit, line, self.lines));
+                self.prelude = Some(Report::new(hit.clone(), line, self.lines));
                 return false;
             }
             Role::Hands => {
-                self.boot.handed = Some(Report::new(hit, line, self.lines));
+                self.boot.handed = Some(Report::new(hit.clone(), line, self.lines));
                 return false;
             }
             Role::Panics => {
                 self.boot.explained = true;
-                if self.panic(&hit, line, own) {
+                if self.panic(hit, line, own) {
                     return true;
                 }
             }
             Role::Continues => {
                 let announced = self.prelude.as_ref().map(|prelude| prelude.first_line);
                 if let Some(own) = own
-                    && continues(&self.open[own], &hit, announced)
+                    && continues(&self.open[own], hit, announced)
                 {
                     let report = &mut self.open[own];
                     if report.hit.file.is_none() {
@@ -370,7 +370,7 @@ impl State {
         if self.is_replay(line) {
             return true;
         }
-        self.begin(hit, line);
+        self.begin(hit.clone(), line);
         true
     }
 
@@ -532,7 +532,7 @@ impl State {
         if let Role::Tentative(confirmation) = report.hit.rule().role {
             report.confirmed |= line.body.starts_with(confirmation);
         }
-        if report.hit.doubtful && belongs && self.template.is_some() {
+        if report.hit.doubtful && belongs && self.stripped {
             report.hit.doubtful = false;
         }
         if !certain && report.is_certain() {

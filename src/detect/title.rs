@@ -92,7 +92,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         functions.first().map_or("", String::as_str),
     );
     // So does a task that was preempted: it stalls nobody.
-    damaged |= rule.class == Class::RcuStall && is_preempted(parts);
+    damaged |= rule.name == "rcu-stall" && is_preempted(parts);
     // A panic that something else led to, without that.
     damaged |= rule.class == Class::Panic
         && refine::AFTERMATH

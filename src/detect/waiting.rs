@@ -306,7 +306,7 @@ Call Trace:
         let findings = scan(format!("{HUNG}{BLOCKED}").as_bytes());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].waits_for, ["kworker/u9:2:41"]);
-        assert_eq!(findings[0].title, "INFO: task hung in sync_filesystem");
+        assert_eq!(findings[0].title, "INFO: task hung in __writeback_inodes_sb_nr");
         assert!(!findings[0].frames.iter().any(|f| f.function == "evict"));
         // What comes later says the same.
         let mut findings = scan(HUNG.as_bytes());
@@ -353,11 +353,41 @@ Call Trace:
                 "1 lock held by sync/77:",
                 "locks held by sync/77: 1, on CPU#0:",
             );
+        let hung = HUNG.replace("wb_wait_for_completion", "__mutex_lock");
         for locks in [locks, &newer] {
-            let findings = scan(format!("{HUNG}{locks}").as_bytes());
+            let findings = scan(format!("{hung}{locks}").as_bytes());
             assert_eq!(findings[0].locks.len(), 1, "{locks}");
             assert_eq!(findings[0].waits_for, ["holder:9"], "{locks}");
         }
+    }
+
+    /// Both took it in the same place; one of them got it and waits for
+    /// something else.
+    #[test]
+    fn who_waits_for_no_lock_holds_all_that_it_has() {
+        let task = |name: &str, pid: u32, wait: &str| {
+            format!(
+                "INFO: task {name}:{pid} blocked for more than 122 seconds.\nCall Trace:\n \
+                 __schedule+0x1/0x2\n {wait}+0x1/0x2\n frob_sync+0x1/0x2\n"
+            )
+        };
+        let list = |name: &str| {
+            format!(
+                "1 lock held by {name}:\n #0: ffff888012345678 (&frob->lock){{+.+.}}-{{4:4}}, \
+                 at: frob_sync+0x1/0x2\n"
+            )
+        };
+        let log = [
+            task("writer", 41, "io_schedule"),
+            task("reader", 42, "__mutex_lock"),
+            "Showing all locks held in the system:\n".to_owned(),
+            list("writer/41"),
+            list("reader/42"),
+        ]
+        .concat();
+        let findings = scan(log.as_bytes());
+        let waits: Vec<&[String]> = findings.iter().map(|f| &*f.waits_for).collect();
+        assert_eq!(waits, [&[][..], &["writer:41".to_owned()]]);
     }
 
     #[test]

@@ -41,11 +41,10 @@ pub(super) const REPORTING: &str = "
     __set_page_owner set_page_owner page_owner_* object_dump warn_alloc show_mem*
     __show_mem dump_page* __dump_page __dump_folio hlock_class rwsem_debug_*
     *_assertfail assertfail assfail *_assert_fail __might_* cant_sleep* ref_tracker_*
-    dump_header dump_tasks out_of_memory oom_kill_* *_check_corruption __list_add_valid*
-    __list_del_entry_valid* __list_*_or_report skb_panic skb_over_panic skb_under_panic
-    rust_helper_BUG* fortify_* usercopy_* report_addr kernel_halt __handle_sysrq
-    lkdtm_do_action print_* ____kasan_* ___kasan* *_is_static_object msan_*
-    __cfi_check_fail show_trace_log_lvl sched_show_task*
+    *_check_corruption __list_add_valid* __list_del_entry_valid* __list_*_or_report
+    skb_panic skb_over_panic skb_under_panic rust_helper_BUG* fortify_* usercopy_*
+    report_addr kernel_halt __handle_sysrq lkdtm_do_action print_* ____kasan_* ___kasan*
+    *_is_static_object msan_* __cfi_check_fail show_trace_log_lvl sched_show_task*
 ";
 
 /// Where the kernel takes exceptions: on top of, or in the middle of, what they

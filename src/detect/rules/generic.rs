@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "restart-logger",
         literal: "exiting on signal 15",
-        pattern: r"^(?:\[origin .*\] )?exiting on signal 15",
+        pattern: r"^(?:\[?origin .*\] )?exiting on signal 15",
         function: Choice::None,
         stack: false,
         role: Role::Restarts,

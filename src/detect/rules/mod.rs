@@ -242,6 +242,9 @@ impl Table {
             candidates.iter().find_map(|(index, at)| {
                 let rule = &self.rules[*index];
                 within(*at).find_map(|start| {
+                    if is_quotation(&message[..start]) {
+                        return None;
+                    }
                     let captures = rule.regex.captures(&message[start..])?;
                     let mut hit = Hit::new(*index, &captures);
                     hit.prefix = lead + start;
@@ -357,15 +360,17 @@ fn lead(body: &str) -> &str {
     }
 }
 
+/// Whether what stands in front of a message quotes it or ends it.
+fn is_quotation(before: &str) -> bool {
+    let told = ["echo", "grep", "printf", "logger", "print", "---[ end "];
+    before.contains(['"', '\'', '`', '=']) || told.iter().any(|word| before.contains(word))
+}
+
 /// Whether what stands in front of a message is a prefix of the capture rather
 /// than part of a sentence or of a command.
 fn is_separate(before: &str) -> bool {
-    let quoted = before.contains(['"', '\'', '`', '=']);
-    let told = ["echo", "grep", "printf", "logger", "print"];
     let end = before.trim_end();
     before.len() <= 64
-        && !quoted
-        && !told.iter().any(|word| before.contains(word))
         && (end.ends_with([']', '|', '>']) || end.ends_with("login:") || end.is_empty())
 }
 
@@ -393,7 +398,7 @@ mod tests {
                 );
             }
             for lookalike in rule.lookalikes {
-                let hit = TABLE.find(lookalike);
+                let hit = TABLE.find(lookalike).filter(|hit| !hit.doubtful);
                 assert_ne!(
                     hit.map(|hit| hit.rule().name),
                     Some(rule.name),
@@ -432,7 +437,8 @@ mod tests {
             "Future hung task reports are suppressed, see sysctl kernel.hung_task_warnings",
             "rcu: INFO: rcu_sched detected stall, but suppressed full report due to a stuck CSD-lock.",
         ] {
-            assert!(TABLE.find(text).is_none(), "{text}: {:?}", TABLE.find(text));
+            let hit = TABLE.find(text).filter(|hit| !hit.doubtful);
+            assert!(hit.is_none(), "{text}: {hit:?}");
         }
     }
 }
