@@ -90,6 +90,8 @@ pub(super) struct Parts {
     pub(super) holders: Vec<Holder>,
     /// `name:pid` of tasks that the kernel itself names as owners.
     pub(super) owners: Vec<String>,
+    /// Which of the stacks is of where the page was allocated.
+    pub(super) page_owner: Option<usize>,
     /// Something else broke into the report.
     pub(super) interleaved: bool,
     /// A trace was announced.
@@ -347,6 +349,9 @@ impl Reader<'_> {
             self.section = Section::Waker;
             self.fresh = true;
             return true;
+        }
+        if text.starts_with("page last allocated") {
+            self.parts.page_owner = Some(self.parts.stacks.len());
         }
         let history = HISTORY.iter().any(|start| text.starts_with(start))
             || text.contains("allocated by task")

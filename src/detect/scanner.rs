@@ -688,12 +688,21 @@ fn count_lines(run: &[u8]) -> u64 {
 }
 
 /// Whether a report reads on although another one begins in its context: what
-/// may come to nothing ends none, and what a processor says that is asked about
-/// a stall is about the stall.
+/// may come to nothing ends none, what a processor says that is asked about a
+/// stall is about the stall, and a complaint may fail while it is printed.
 fn goes_on(report: &Report, hit: &Hit) -> bool {
-    let asked = report.hit.rule().class == Class::RcuStall && report.is_waiting();
-    matches!(hit.rule().role, Role::Tentative(_)) && !report.ended
-        || asked && hit.rule().class == Class::HardLockup
+    let tentative = matches!(hit.rule().role, Role::Tentative(_));
+    if tentative || !report.is_waiting() {
+        return tentative && !report.ended;
+    }
+    match report.hit.rule().class {
+        Class::RcuStall => hit.rule().class == Class::HardLockup,
+        // It stumbles over the broken lock that it tells of.
+        Class::Lockdep | Class::SpinlockDebug => {
+            matches!(hit.rule().class, Class::Kasan | Class::Gpf | Class::PagingNull)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a line that continues reports continues this one; `announced` is

@@ -65,6 +65,10 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         let kind = error.split_once(part).map_or("", |(_, kind)| kind);
         pattern = title.replace("{kind}", &kind.trim().to_lowercase().replace(' ', "-"));
     }
+    // Without that nothing tells whose page it was.
+    if choice == Choice::PageOwner && page_owner(parts).is_none() {
+        pattern = pattern.replace(" in {F}", "");
+    }
     let wants = pattern.contains("{F}");
     let mut functions = if wants {
         function(choice, report, parts, panicked_in.as_deref(), complaining)
@@ -322,6 +326,7 @@ fn function(
             }
             return found.unwrap_or_default();
         }
+        Choice::PageOwner => page_owner(parts),
         Choice::Allocating => innermost(parts, &skip::LEAK),
         Choice::Fault => fault(first_line, parts, complaining),
         Choice::Lock => lock(parts),
@@ -334,6 +339,12 @@ fn function(
 
 fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
     parts.main()?.innermost(names)
+}
+
+/// Who allocated a page, past the page cache.
+fn page_owner(parts: &Parts) -> Option<String> {
+    let stack = parts.stacks.get(parts.page_owner?)?;
+    stack.innermost(&skip::LEAK)
 }
 
 fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {

@@ -346,12 +346,13 @@ pub(super) const DISPATCH: &str = "
     __kernel_write* kernel_write kernel_read __kernel_read acct_process do_acct_process
     slow_acct_process __copy_msghdr_from_user copy_msghdr_from_user __copy_msghdr
     sendmsg_copy_msghdr recvmsg_copy_msghdr __get_compat_msghdr get_compat_msghdr
-    import_iovec __import_iovec
+    import_iovec __import_iovec handle_mm_fault __handle_mm_fault handle_pte_fault
+    do_fault __do_fault count_memcg_event* lock_mm_and_find_vma
 ";
 
 /// System calls that say nothing about what they did.
 pub(super) const MULTIPLEXED: &str = "
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 ioctl
-    sendmsg sendmmsg sendto send recvmsg recvmmsg recvfrom setsockopt getsockopt poll
-    ppoll select pselect6 socketcall io_submit mmap_pgoff mmap mmap2 old_mmap
+    sendmsg sendmmsg sendto send recvmsg recvfrom setsockopt getsockopt poll ppoll
+    select pselect6 socketcall io_submit mmap_pgoff mmap mmap2 old_mmap
 ";

@@ -99,8 +99,8 @@ pub(super) const RULES: &[Rule] = &[
         literal: "BUG: ",
         pattern: r"^BUG: (Bad page (?:map|state|cache))",
         class: Class::BugOther,
-        title: "BUG: {1}",
-        function: Choice::None,
+        title: "BUG: {1} in {F}",
+        function: Choice::PageOwner,
         examples: &[
             "BUG: Bad page map in process a.out  pte:8000000012345067 pmd:12345067",
             "BUG: Bad page state in process a.out  pfn:12345",

@@ -45,6 +45,8 @@ pub(super) enum Choice {
     Waiting,
     /// The function that allocated: the innermost outside allocation.
     Allocating,
+    /// The function that allocated the page, if that was kept.
+    PageOwner,
     /// The first line names it (group `function`).
     Named,
     /// A later line names it: `last function: F`.
