@@ -41,8 +41,10 @@ pub(super) struct Report {
     pub(super) last_line: u64,
     /// The last line that keeps it open.
     pub(super) last_heard: u64,
-    /// The time of its first line.
+    /// The time of its first line that has one.
     pub(super) time: Option<f64>,
+    /// The same by the capture's clock.
+    pub(super) clock: Option<Box<str>>,
     /// The time of its last line.
     pub(super) last_time: Option<f64>,
     /// Whether the kernel said that the report is over.
@@ -79,6 +81,7 @@ impl Report {
             last_line: number,
             last_heard: number,
             time: line.time,
+            clock: line.clock.clone(),
             last_time: line.time,
             ended: false,
             broken: false,
@@ -149,6 +152,10 @@ impl Report {
         }
         if line.time.is_some() {
             self.last_time = line.time;
+            self.time = self.time.or(line.time);
+        }
+        if self.clock.is_none() {
+            self.clock.clone_from(&line.clock);
         }
         if body.starts_with("---[ end trace") {
             self.ended = true;
