@@ -37,7 +37,9 @@ impl Wrapped {
         if !continues || next.body.is_empty() {
             return None;
         }
-        let hit = TABLE.find(&format!("{} {}", self.body, next.body.trim_start()))?;
+        let mut hit = TABLE.find(&format!("{} {}", self.body, next.body.trim_start()))?;
+        // It is of both lines.
+        hit.prefix = 0;
         let more = match self.known {
             None => true,
             Some((OTHER, _)) => hit.rule().name != OTHER,
