@@ -24,6 +24,8 @@ use crate::console::{self, Caller, Decoder, Line, Splitter, Template};
 
 /// Lines of a context that belong to no report before its report is closed.
 const STRANGERS: u32 = 64;
+/// Such lines behind a prefix that is still to prove one.
+const PATIENCE: u32 = 12;
 /// Lines of the whole log without one of a report's before it is closed.
 const SILENCE: u64 = 4096;
 /// Seconds without one.
@@ -540,7 +542,8 @@ impl State {
             self.announce(&report);
         }
         let report = &self.open[index];
-        let unlike = report.hit.doubtful && report.strangers > 2;
+        let patience = if self.stripped { PATIENCE } else { 1 };
+        let unlike = report.hit.doubtful && report.strangers > patience;
         if report.strangers > STRANGERS || unlike {
             let report = self.open.remove(index);
             self.close(report);

@@ -131,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "oom",
         literal: "invoked oom-killer",
-        pattern: r"^(?P<task>.+) invoked oom-killer: ",
+        pattern: r"^(?P<task>.{1,15}) invoked oom-killer: ",
         class: Class::Oom,
         title: "Out of memory",
         function: Choice::None,

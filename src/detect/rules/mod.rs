@@ -247,7 +247,7 @@ impl Table {
                     if is_quotation(&message[..start]) {
                         return None;
                     }
-                    let captures = rule.regex.captures(&message[start..])?;
+                    let captures = rule.regex.captures(self::lead(&message[start..]))?;
                     let mut hit = Hit::new(*index, &captures);
                     hit.prefix = lead + start;
                     hit.doubtful = !is_separate(&message[..start]);
@@ -267,9 +267,10 @@ fn starts(message: &str, at: usize) -> impl Iterator<Item = usize> {
         .enumerate()
         .filter(|(_, pair)| {
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            !word(pair[0]) && pair[0].is_ascii() && pair[1] != b' '
+            !word(pair[0]) && pair[1] != b' '
         })
-        .map(|(index, _)| index + 1);
+        .map(|(index, _)| index + 1)
+        .filter(|start| message.is_char_boundary(*start));
     after.filter(|start| *start <= LONGEST_PREFIX).take(MOST_STARTS)
 }
 
