@@ -68,7 +68,9 @@ const PREFIXES: &[(&str, Prefix)] = &[
     ("container engine", |_| {
         "2026-11-22T14:00:00.364515789Z stdout F ".to_owned()
     }),
-    ("job runner", |_| "2026-11-22T14:00:00.364515Z 01O ".to_owned()),
+    ("job runner", |_| {
+        "2026-11-22T14:00:00.364515Z 01O ".to_owned()
+    }),
     ("job and step", |_| {
         "test\tRun it\t2026-11-22T14:00:00.3645157Z ".to_owned()
     }),

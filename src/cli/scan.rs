@@ -382,7 +382,9 @@ fn reader_of(beginning: &[u8], path: &str) -> String {
         (b"LPKSHHRH", "journalctl -k -o short-monotonic --file"),
         (b"\x7fELF", "crash -s VMLINUX"),
     ];
-    let known = READERS.iter().find(|(magic, _)| beginning.starts_with(magic));
+    let known = READERS
+        .iter()
+        .find(|(magic, _)| beginning.starts_with(magic));
     let reader = known.map_or("zcat", |(_, reader)| reader);
     if reader.starts_with("crash") {
         return format!("a memory dump: get its log with `makedumpfile --dump-dmesg {path} LOG`");

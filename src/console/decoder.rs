@@ -76,8 +76,7 @@ impl Decoder {
             match decoded {
                 Ok(c) => out.push(c),
                 Err(error)
-                    if error.unpaired_surrogate() == last
-                        && (0xd800..0xdc00).contains(&last) =>
+                    if error.unpaired_surrogate() == last && (0xd800..0xdc00).contains(&last) =>
                 {
                     self.high = Some(last);
                 }
@@ -115,6 +114,9 @@ mod tests {
                 assert_eq!(decoded(&bytes, cut), whole, "cut at {cut}");
             }
         }
-        assert_eq!(decoded(&[0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00], 3), "\u{fffd}a");
+        assert_eq!(
+            decoded(&[0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00], 3),
+            "\u{fffd}a"
+        );
     }
 }

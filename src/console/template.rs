@@ -97,11 +97,17 @@ mod tests {
     fn numbers_may_differ_and_the_indentation_stays() {
         let template = Template::of("job-7 | 14:00:09  ").unwrap();
         assert_eq!(template.strip("job-12 | 14:00:10  a"), Some("a"));
-        assert_eq!(template.strip("job-12 | 14:00:10   <TASK>"), Some(" <TASK>"));
+        assert_eq!(
+            template.strip("job-12 | 14:00:10   <TASK>"),
+            Some(" <TASK>")
+        );
         assert_eq!(template.strip("job-12 |  9:00:10  a"), Some("a"));
         assert_eq!(template.strip("job-12 | 14:00:10"), Some(""));
         assert_eq!(template.strip("task-12 | 14:00:10  a"), None);
-        assert_eq!(Template::of("+").unwrap().strip("+ vfs_read"), Some(" vfs_read"));
+        assert_eq!(
+            Template::of("+").unwrap().strip("+ vfs_read"),
+            Some(" vfs_read")
+        );
         assert_eq!(Template::of(""), None);
     }
 }

@@ -12,8 +12,8 @@ const NO_BREAK_SPACE: &[u8] = &[0xc2, 0xa0];
 /// A line's text.
 pub(super) fn of(raw: &[u8]) -> Cow<'_, str> {
     let escapes = memchr(0x1b, raw).is_some();
-    let spaces = memchr(NO_BREAK_SPACE[0], raw).is_some()
-        && memmem::find(raw, NO_BREAK_SPACE).is_some();
+    let spaces =
+        memchr(NO_BREAK_SPACE[0], raw).is_some() && memmem::find(raw, NO_BREAK_SPACE).is_some();
     if !(escapes || spaces) {
         return String::from_utf8_lossy(raw);
     }

@@ -97,6 +97,17 @@ fn skip_addresses(text: &str) -> &str {
     }
 }
 
+/// A function's name as its author wrote it: Rust's are mangled in symbols.
+fn readable(function: &str) -> String {
+    if !function.starts_with("_R") {
+        return function.to_owned();
+    }
+    match rustc_demangle::try_demangle(function) {
+        Ok(name) => format!("{name:#}"),
+        Err(_) => function.to_owned(),
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let Some(first) = text.bytes().next() else {
         return false;
@@ -124,7 +135,7 @@ pub(super) fn offset_frame(text: &str, reliable: bool) -> Option<Frame> {
     };
     let (module, place, unreliable) = trailer(rest);
     Some(Frame {
-        function: function.to_owned(),
+        function: readable(function),
         offset: Some(offset),
         size,
         module,
@@ -179,7 +190,7 @@ fn arm_frame(text: &str, reliable: bool) -> Option<(Frame, Frame)> {
     }
     let caller = offset_frame(skip_addresses(rest.trim_start()), true)?;
     let frame = Frame {
-        function: function.to_owned(),
+        function: readable(function),
         reliable,
         ..Frame::default()
     };
@@ -194,7 +205,7 @@ pub(super) fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
     let tail = words.next();
     (is_name(function) && is_place(place) && matches!(tail, None | Some("[inline]"))).then(|| {
         Frame {
-            function: function.to_owned(),
+            function: readable(function),
             place: Some(place.to_owned()),
             reliable,
             inlined: tail.is_some(),
@@ -212,10 +223,12 @@ pub(super) fn decoded_frame(text: &str, reliable: bool) -> Option<Frame> {
     if !is_name(function) || !is_place(place) {
         return None;
     }
-    let module = rest.rsplit_once(')').map_or("", |(_, module)| module.trim());
+    let module = rest
+        .rsplit_once(')')
+        .map_or("", |(_, module)| module.trim());
     let module = module.trim_matches(['[', ']']);
     Some(Frame {
-        function: function.to_owned(),
+        function: readable(function),
         place: Some(place.to_owned()),
         module: (!module.is_empty() && is_name(module)).then(|| module.to_owned()),
         reliable,
@@ -363,6 +376,15 @@ mod tests {
             one(" kzalloc include/linux/slab.h:12 [inline]").function,
             "kzalloc"
         );
+    }
+
+    #[test]
+    fn names_of_rust_are_as_they_were_written() {
+        assert_eq!(
+            one(" _RNvNtCs1_4frob4core3put+0x1/0x2").function,
+            "frob::core::put"
+        );
+        assert_eq!(one(" _Runner+0x1/0x2").function, "_Runner");
     }
 
     #[test]

@@ -393,7 +393,9 @@ impl State {
         }
         let mut report = Report::new(hit, line, self.lines);
         report.add(line, self.lines);
-        if let Some(prelude) = self.prelude.take_if(|prelude| prelude.caller == line.caller)
+        if let Some(prelude) = self
+            .prelude
+            .take_if(|prelude| prelude.caller == line.caller)
             && self.lines - prelude.first_line <= PRELUDE_LINES
         {
             report.start_at(prelude.first_line);
@@ -441,9 +443,8 @@ impl State {
             let tentative = matches!(report.hit.rule().role, Role::Tentative(_));
             !tentative || report.confirmed || message.to_lowercase().contains("memory")
         };
-        let memory = |report: &Report| {
-            report.hit.rule().class == Class::Oom && message.contains("memory")
-        };
+        let memory =
+            |report: &Report| report.hit.rule().class == Class::Oom && message.contains("memory");
         let fresh = own.filter(|own| {
             let report = &self.open[*own];
             memory(report)
@@ -702,7 +703,10 @@ fn goes_on(report: &Report, hit: &Hit) -> bool {
         Class::RcuStall => hit.rule().class == Class::HardLockup,
         // It stumbles over the broken lock that it tells of.
         Class::Lockdep | Class::SpinlockDebug => {
-            matches!(hit.rule().class, Class::Kasan | Class::Gpf | Class::PagingNull)
+            matches!(
+                hit.rule().class,
+                Class::Kasan | Class::Gpf | Class::PagingNull
+            )
         }
         _ => false,
     }

@@ -98,10 +98,8 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
     // So does a task that was preempted: it stalls nobody.
     damaged |= rule.name == "rcu-stall" && is_preempted(parts);
     // A panic that something else led to, without that.
-    damaged |= rule.class == Class::Panic
-        && refine::AFTERMATH
-            .iter()
-            .any(|known| text.contains(known));
+    damaged |=
+        rule.class == Class::Panic && refine::AFTERMATH.iter().any(|known| text.contains(known));
     // A cut line leaves the name without its end.
     damaged |= text.ends_with(' ');
     let text = bounded(text.trim_end());
@@ -302,11 +300,8 @@ fn function(
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, names).or_else(|| {
-            first_line
-                .filter(|f| !names.contains(f))
-                .map(str::to_owned)
-        }),
+        Choice::Stack => innermost(parts, names)
+            .or_else(|| first_line.filter(|f| !names.contains(f)).map(str::to_owned)),
         Choice::Waiting => {
             if let Some(stack) = parts.main()
                 && let Some(frame) = stack.frames.iter().find(|frame| {
@@ -379,6 +374,15 @@ fn last_resort(parts: &Parts) -> Vec<String> {
         return Vec::new();
     };
     let mut reliable = stack.frames.iter().filter(|frame| frame.is_real());
+    // A fault on the way into an exception's own handler.
+    if reliable
+        .clone()
+        .all(|frame| skip::DUMPERS.contains(&frame.function))
+        && let Some(last) = reliable.clone().next_back()
+        && skip::EXCEPTION.contains(&last.function)
+    {
+        return vec![plain(&last.function).to_owned()];
+    }
     let whole = reliable
         .clone()
         .next_back()

@@ -192,7 +192,11 @@ impl Task {
         let waiting = functions
             .by_ref()
             .take_while(|function| skip::BLOCKING.contains(function));
-        Some(waiting.into_iter().any(|function| skip::TAKING.contains(function)))
+        Some(
+            waiting
+                .into_iter()
+                .any(|function| skip::TAKING.contains(function)),
+        )
     }
 
     fn label(&self) -> String {
@@ -306,7 +310,10 @@ Call Trace:
         let findings = scan(format!("{HUNG}{BLOCKED}").as_bytes());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].waits_for, ["kworker/u9:2:41"]);
-        assert_eq!(findings[0].title, "INFO: task hung in __writeback_inodes_sb_nr");
+        assert_eq!(
+            findings[0].title,
+            "INFO: task hung in __writeback_inodes_sb_nr"
+        );
         assert!(!findings[0].frames.iter().any(|f| f.function == "evict"));
         // What comes later says the same.
         let mut findings = scan(HUNG.as_bytes());

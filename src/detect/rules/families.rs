@@ -45,6 +45,7 @@ pub(super) const REPORTING: &str = "
     skb_panic skb_over_panic skb_under_panic rust_helper_BUG* fortify_* usercopy_*
     report_addr kernel_halt __handle_sysrq lkdtm_do_action print_* ____kasan_* ___kasan*
     *_is_static_object msan_* __cfi_check_fail show_trace_log_lvl sched_show_task*
+    core::panicking::* __rustc::* rust_begin_unwind
 ";
 
 /// Where the kernel takes exceptions: on top of, or in the middle of, what they
@@ -117,36 +118,42 @@ pub(super) const HELPERS: &str = "
     srcu_* __srcu_* preempt_* get_user put_user __get_user_nocheck* __get_user_1
     __get_user_2 __get_user_4 __get_user_8 __put_user_* copy_page copy_page_regs
     clear_page clear_page_erms clear_page_rep clear_page_orig string string_nocheck
-    rb_next* rb_prev* rb_first* rb_last* rb_replace_* __rb_* xas_start xas_load
-    xas_find* xas_descend xas_store xas_create* xas_next* xas_prev* xas_init* xas_set*
-    xas_get* xa_load xa_find* xa_get_* xa_head* xa_entry* idr_find idr_get_next*
+    rb_next* rb_prev* rb_first* rb_last* rb_replace_* __rb_* idr_find idr_get_next*
     idr_for_each* rhashtable_* __rhashtable_* rht_* __rht_* lock_timer_base
     get_timer_base __timer_delete* __try_to_del_timer* sk_stop_timer* sk_reset_timer*
     timer_reduce queue_work* __queue_work* queue_delayed_* __queue_delayed_*
     mod_delayed_* insert_work* queue_rcu_work schedule_work* __wake_up*
     autoremove_wake_* default_wake_* skb_push* skb_put* skb_pull* __skb_put* __skb_push*
-    __skb_pull* drop_nlink clear_nlink inc_nlink set_nlink find_lock_entries
-    find_get_entries find_get_entry find_lock_page* find_get_page* pagecache_get_page
-    filemap_get_entry __filemap_get_folio* filemap_get_folio* filemap_alloc_folio*
-    truncate_inode_pages* cleanup_srcu_struct init_srcu_struct* logic_in* logic_out*
-    __raw_read* __raw_write* readb* readw* readl* readq* writeb* writew* writel* writeq*
-    ioread* iowrite* inb inw inl outb outw outl *_copy_to_user *_copy_from_user complete
-    complete_all __complete* swake_up_* sort bsearch plist_* memdup_* kmemdup* nla_*
-    __nla_* debug_* siphash* hsiphash* kref* bitmap* find_bit* __find_* uaccess_*
-    sg_copy_* sg_miter_* flush_dcache_* dcache_* cpu_relax page_mapping folio_mapping
-    compound_head _compound_head PageCompound put_unaligned* get_unaligned* rep_nop
-    crc_* ida_destroy mas_state_* seq_printf seq_put* seq_write seq_escape*
-    simple_strto* kstrto* __kstrto* sysfs_emit* ktime_get* timespec64_* div_* mul_*
-    folio_unlock copy_page_to_iter* radix_tree_lookup* __radix_tree_lookup*
-    radix_tree_next_* radix_tree_descend radix_tree_load_root radix_tree_deref*
-    radix_tree_tag* radix_tree_iter* crc32* crc64* __crc32* wait_for_completion*
-    wait_for_common* __wait_for_common do_wait_for_common usb_start_wait_urb
-    usb_bulk_msg usb_control_msg* usb_internal_control_msg usb_interrupt_msg
-    usb_kill_urb* usb_kill_anchored* usb_poison_* call_rcu* __call_rcu* kvfree_call_rcu
-    copy_user_generic* copy_user_enhanced* copy_mc_* aes_* aesti_* aesni_*
-    crypto_cipher_* cipher_crypt_* drbg_* crypto_rng_* rng_setkey sha1_* sha256_*
-    sha512_* chacha_* poly1305_* xxh* lzo1x_* LZ4_* md5_* percpu_ref_get*
-    percpu_ref_put* percpu_ref_tryget* percpu_ref_kill* percpu_ref_exit percpu_counter_*
+    __skb_pull* drop_nlink clear_nlink inc_nlink set_nlink cleanup_srcu_struct
+    init_srcu_struct* logic_in* logic_out* __raw_read* __raw_write* readb* readw* readl*
+    readq* writeb* writew* writel* writeq* ioread* iowrite* inb inw inl outb outw outl
+    *_copy_to_user *_copy_from_user complete complete_all __complete* swake_up_* sort
+    bsearch plist_* memdup_* kmemdup* nla_* __nla_* debug_* siphash* hsiphash* kref*
+    bitmap* find_bit* __find_* uaccess_* sg_copy_* sg_miter_* flush_dcache_* dcache_*
+    cpu_relax page_mapping folio_mapping compound_head _compound_head PageCompound
+    put_unaligned* get_unaligned* rep_nop crc_* ida_destroy mas_state_* seq_printf
+    seq_put* seq_write seq_escape* simple_strto* kstrto* __kstrto* sysfs_emit*
+    ktime_get* timespec64_* div_* mul_* folio_unlock copy_page_to_iter*
+    radix_tree_lookup* __radix_tree_lookup* radix_tree_next_* radix_tree_descend
+    radix_tree_load_root radix_tree_deref* radix_tree_tag* radix_tree_iter* crc32*
+    crc64* __crc32* wait_for_completion* wait_for_common* __wait_for_common
+    do_wait_for_common usb_start_wait_urb usb_bulk_msg usb_control_msg*
+    usb_internal_control_msg usb_interrupt_msg usb_kill_urb* usb_kill_anchored*
+    usb_poison_* call_rcu* __call_rcu* kvfree_call_rcu copy_user_generic*
+    copy_user_enhanced* copy_mc_* aes_* aesti_* aesni_* crypto_cipher_* cipher_crypt_*
+    drbg_* crypto_rng_* rng_setkey sha1_* sha256_* sha512_* chacha_* poly1305_* xxh*
+    lzo1x_* LZ4_* md5_* percpu_ref_get* percpu_ref_put* percpu_ref_tryget*
+    percpu_ref_kill* percpu_ref_exit percpu_counter_* core::* <core::* alloc::*
+    <alloc::*
+";
+
+/// Looking pages up, for whoever the file belongs to.
+pub(super) const PAGE_CACHE: &str = "
+    xas_start xas_load xas_find* xas_descend xas_store xas_create* xas_next* xas_prev*
+    xas_init* xas_set* xas_get* xa_load xa_find* xa_get_* xa_head* xa_entry*
+    find_lock_entries find_get_entries find_get_entry find_lock_page* find_get_page*
+    pagecache_get_page filemap_get_entry __filemap_get_folio* filemap_get_folio*
+    filemap_alloc_folio* truncate_inode_pages*
 ";
 
 /// Allocation and freeing.
@@ -197,11 +204,10 @@ pub(super) const WAITING: &str = "
     find_inode_nowait rwsem_* percpu_rwsem_* down_* __down_* mutex_* __mutex_*
     folio_wait* __filemap_fdata* filemap_fdata* invalidate_lock*
     filemap_invalidate_lock* mmap_read_lock* mmap_write_lock* fsleep ssleep
-    request_wait_answer fuse_simple_request __fuse_simple_request kthread_destroy_worker
-    rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_* dpm_wait* usb_kill_urb
-    usb_poison_urb usb_start_wait_urb usb_control_msg usb_bulk_msg
-    usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock* lock_sock*
-    percpu_ref_* __flush_* xfs_buf_lock *_buf_lock
+    kthread_destroy_worker rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_*
+    dpm_wait* usb_kill_urb usb_poison_urb usb_start_wait_urb usb_control_msg
+    usb_bulk_msg usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock*
+    lock_sock* percpu_ref_* __flush_* xfs_buf_lock *_buf_lock
 ";
 
 /// Waits that tell what for: in signatures, not in titles.

@@ -271,7 +271,9 @@ fn starts(message: &str, at: usize) -> impl Iterator<Item = usize> {
         })
         .map(|(index, _)| index + 1)
         .filter(|start| message.is_char_boundary(*start));
-    after.filter(|start| *start <= LONGEST_PREFIX).take(MOST_STARTS)
+    after
+        .filter(|start| *start <= LONGEST_PREFIX)
+        .take(MOST_STARTS)
 }
 
 /// Bytes that may stand in front of a message.
@@ -366,7 +368,10 @@ fn lead(body: &str) -> &str {
 /// Whether what stands in front of a message quotes it or ends it.
 fn is_quotation(before: &str) -> bool {
     let told = ["echo", "grep", "printf", "logger", "print", "---[ end "];
-    before.contains(['"', '\'', '`', '=']) || told.iter().any(|word| before.contains(word))
+    let result = before.starts_with("ok ") || before.starts_with("not ok ");
+    result
+        || before.contains(['"', '\'', '`', '='])
+        || told.iter().any(|word| before.contains(word))
 }
 
 /// Whether what stands in front of a message is a prefix of the capture rather

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::super::frame::plain;
 use super::families::{
     ALLOCATION, CONSTRUCTION, DISPATCH, ENTRY, EXCEPTIONS, FLUSHING, HELPERS, LOCKS, MULTIPLEXED,
-    NAMED_WAITS, REPORTING, TEARDOWN, TIMER, WAITING,
+    NAMED_WAITS, PAGE_CACHE, REPORTING, TEARDOWN, TIMER, WAITING,
 };
 
 /// A set of function names, beginnings and ends of names.
@@ -62,12 +62,12 @@ macro_rules! sets {
 
 sets! {
     /// Not in the title of a report on a bad access or a bad state.
-    ALWAYS = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS ALLOCATION TEARDOWN ENTRY;
+    ALWAYS = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION TEARDOWN ENTRY;
     /// Not in the title of what is complained of where it is called: there an
     /// exception may be the caller.
-    CALLED = REPORTING LOCKS FLUSHING HELPERS ALLOCATION TEARDOWN ENTRY;
+    CALLED = REPORTING LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION TEARDOWN ENTRY;
     /// Not in the title of a hang.
-    HANG = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS ALLOCATION ENTRY WAITING NAMED_WAITS;
+    HANG = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION ENTRY WAITING NAMED_WAITS;
     /// Not in the title of a stall, seen from outside.
     STALL = REPORTING EXCEPTIONS LOCKS HELPERS ENTRY TIMER DISPATCH;
     /// The timer and what it runs, on top of what it interrupted.
@@ -79,11 +79,13 @@ sets! {
     /// In these a task waits for a lock.
     TAKING = LOCKS;
     /// Not in the title of a leak.
-    LEAK = REPORTING LOCKS HELPERS ALLOCATION ENTRY CONSTRUCTION;
+    LEAK = REPORTING LOCKS HELPERS PAGE_CACHE ALLOCATION ENTRY CONSTRUCTION;
     /// The entry, the timer and the idle loop: no work at all.
     IDLE = REPORTING EXCEPTIONS ENTRY TIMER;
     /// What prints reports: a stack of nothing else is no stack.
     DUMPERS = REPORTING EXCEPTIONS;
+    /// Where exceptions are taken.
+    EXCEPTION = EXCEPTIONS;
     /// Not in the title of a complaint about a lock's state.
     LOCK_STATE = REPORTING LOCKS FLUSHING HELPERS ENTRY;
     /// Where no lock is taken for oneself.
