@@ -161,7 +161,7 @@ impl Report {
             self.ended = true;
         }
         // The sanitizers frame their reports.
-        if self.hit.rule().literal == "BUG: "
+        if is_sanitizer(self.hit.rule().class)
             && body.len() > 40
             && body.bytes().all(|byte| byte == b'=')
         {
@@ -218,6 +218,14 @@ impl Report {
             .iter()
             .map(|line| (line.number, &self.text[line.start..line.end]))
     }
+}
+
+/// Whether a sanitizer makes reports of the class, between two lines of `=`.
+fn is_sanitizer(class: Class) -> bool {
+    matches!(
+        class,
+        Class::Kasan | Class::Kcsan | Class::Kfence | Class::Kmsan
+    )
 }
 
 /// Whether reports of the class end with a line of their own.
@@ -286,6 +294,10 @@ fn belongs(body: &str) -> Belongs {
         return Belongs::No;
     };
     if REGISTERS.iter().any(|start| text.starts_with(start)) {
+        return Belongs::Yes;
+    }
+    // Where a lock was taken.
+    if memchr::memmem::find(bytes, b", at: ").is_some() {
         return Belongs::Yes;
     }
     if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {

@@ -242,7 +242,7 @@ fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String
                 _ => group.trim().to_owned(),
             };
             let value = match value.as_str() {
-                "double-free-or-invalid-free" => "double-free or invalid-free".to_owned(),
+                "double-free-or-invalid-free" => "invalid-free".to_owned(),
                 _ => value,
             };
             text = text.replace(&key, &value);

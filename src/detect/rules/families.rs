@@ -207,7 +207,7 @@ pub(super) const WAITING: &str = "
     kthread_destroy_worker rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_*
     dpm_wait* usb_kill_urb usb_poison_urb usb_start_wait_urb usb_control_msg
     usb_bulk_msg usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock*
-    lock_sock* percpu_ref_* __flush_* xfs_buf_lock *_buf_lock
+    lock_sock* percpu_ref_* __flush_* *_buf_lock *_buf_find_lock
 ";
 
 /// Waits that tell what for: in signatures, not in titles.
