@@ -196,7 +196,7 @@ pub fn scan(
                     let finding = &finding;
                     print_json(&Printed { file, finding }, out)
                 }
-                Format::Human => folded.add(finding, out).map_err(ScanError::Write),
+                Format::Human => folded.add(&finding, out).map_err(ScanError::Write),
             }
         });
         folded.finish(out).map_err(ScanError::Write)?;

@@ -39,8 +39,8 @@ impl<'a> Folded<'a> {
     }
 
     /// Prints a finding at once if it is the first of its kind.
-    pub(super) fn add(&mut self, finding: Finding, out: &mut dyn Write) -> io::Result<()> {
-        let when = when(&finding);
+    pub(super) fn add(&mut self, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+        let when = when(finding);
         let key = (finding.class, finding.title.clone());
         if let Some(repeated) = self.kinds.get_mut(&key) {
             repeated.count += 1;
@@ -49,7 +49,7 @@ impl<'a> Folded<'a> {
             return Ok(());
         }
         let mut text = Vec::new();
-        write(self.file, &finding, self.symbols, &mut text)?;
+        write(self.file, finding, self.symbols, &mut text)?;
         if self.kinds.len() < KINDS {
             self.kinds.insert(key, Repeated::default());
         }

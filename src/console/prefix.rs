@@ -60,22 +60,20 @@ pub fn parse(raw: &[u8]) -> Line<'_> {
     while end > 0 && matches!(raw[end - 1], b'\n' | b'\r') {
         end -= 1;
     }
-    match text::of(&raw[..end]) {
-        Cow::Borrowed(text) => match record::unpack(text) {
-            Some(record) => packed(record),
-            None => {
-                let (head, body) = split(text);
-                head.line(Cow::Borrowed(body))
-            }
-        },
-        Cow::Owned(text) => match record::unpack(&text) {
-            Some(record) => packed(record),
-            None => {
-                let (head, body) = split(&text);
-                let body = body.to_owned();
-                head.line(Cow::Owned(body))
-            }
-        },
+    let text = text::of(&raw[..end]);
+    if let Some(record) = record::unpack(&text) {
+        return packed(record);
+    }
+    match text {
+        Cow::Borrowed(text) => {
+            let (head, body) = split(text);
+            head.line(Cow::Borrowed(body))
+        }
+        Cow::Owned(text) => {
+            let (head, body) = split(&text);
+            let body = body.to_owned();
+            head.line(Cow::Owned(body))
+        }
     }
 }
 

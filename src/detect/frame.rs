@@ -214,7 +214,7 @@ pub(super) fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
     })
 }
 
-/// `function (file.c:12 (discriminator 1)) module`, as scripts/decode_stacktrace.sh
+/// `function (file.c:12 (discriminator 1)) module`, as `scripts/decode_stacktrace.sh`
 /// writes a line over; with `(inlined by)` or several places for what was
 /// inlined.
 pub(super) fn decoded_frame(text: &str, reliable: bool) -> Option<Frame> {

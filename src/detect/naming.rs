@@ -23,7 +23,7 @@ pub(super) fn function(
         return vec![plain(name).to_owned()];
     }
     let first_line = report.hit.function.as_deref().map(plain);
-    let names = match report.hit.rule().class {
+    let passed = match report.hit.rule().class {
         Class::AtomicSleep | Class::Lockdep => &*skip::CALLED,
         _ => &*skip::ALWAYS,
     };
@@ -31,8 +31,11 @@ pub(super) fn function(
         Choice::None => None,
         Choice::Named => first_line.map(str::to_owned),
         Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, names)
-            .or_else(|| first_line.filter(|f| !names.contains(f)).map(str::to_owned)),
+        Choice::Stack => innermost(parts, passed).or_else(|| {
+            first_line
+                .filter(|f| !passed.contains(f))
+                .map(str::to_owned)
+        }),
         Choice::Waiting => {
             if let Some(stack) = parts.main()
                 && let Some(frame) = stack.frames.iter().find(|frame| {

@@ -257,46 +257,6 @@ impl Reader<'_> {
 
     /// Lines that begin another stack or another part.
     fn section(&mut self, text: &str) -> bool {
-        const HISTORY: &[&str] = &[
-            "Allocated by",
-            "Freed by",
-            "Last potentially related",
-            "Last call_rcu",
-            "Second to last",
-            "Uninit was",
-            "Local variable",
-            "the existing dependency",
-            "-> #",
-            "allocated by task",
-            "freed by task",
-            "which ",
-            "the dependencies between ",
-            "the shortest dependencies between ",
-            "{",
-            "... which became",
-            "... acquired at",
-            "last enabled",
-            "Memory state",
-            "page last",
-            "page_owner",
-            "value changed",
-            "Reported by",
-            "read to ",
-            "write to ",
-            "Previous ",
-            "Showing all locks",
-            "Bytes ",
-            "Preemption disabled at",
-        ];
-        const ANNOUNCED: &[&str] = &[
-            "Call Trace",
-            "Call trace",
-            "call trace",
-            "Backtrace:",
-            "stack backtrace",
-            "backtrace:",
-            "backtrace (crc",
-        ];
         if ANNOUNCED.iter().any(|start| text.starts_with(start)) {
             self.parts.announced = true;
             // What was told of the past is over, if the report's own stack is
@@ -560,6 +520,50 @@ const UNMARKED: usize = 6;
 
 /// Lines after the mention of a lock that may hold its place.
 const LOCK_LINES: u32 = 6;
+
+/// How what is told of the past begins.
+const HISTORY: &[&str] = &[
+    "Allocated by",
+    "Freed by",
+    "Last potentially related",
+    "Last call_rcu",
+    "Second to last",
+    "Uninit was",
+    "Local variable",
+    "the existing dependency",
+    "-> #",
+    "allocated by task",
+    "freed by task",
+    "which ",
+    "the dependencies between ",
+    "the shortest dependencies between ",
+    "{",
+    "... which became",
+    "... acquired at",
+    "last enabled",
+    "Memory state",
+    "page last",
+    "page_owner",
+    "value changed",
+    "Reported by",
+    "read to ",
+    "write to ",
+    "Previous ",
+    "Showing all locks",
+    "Bytes ",
+    "Preemption disabled at",
+];
+
+/// How a trace is announced.
+const ANNOUNCED: &[&str] = &[
+    "Call Trace",
+    "Call trace",
+    "call trace",
+    "Backtrace:",
+    "stack backtrace",
+    "backtrace:",
+    "backtrace (crc",
+];
 
 /// Messages that come with a stack and are no findings.
 const OTHER_DUMPS: &[&str] = &[
