@@ -296,11 +296,12 @@ fn belongs(body: &str) -> Belongs {
     if REGISTERS.iter().any(|start| text.starts_with(start)) {
         return Belongs::Yes;
     }
-    // Where a lock was taken.
-    if memchr::memmem::find(bytes, b", at: ").is_some() {
-        return Belongs::Yes;
+    if let Some(plus) = memchr::memmem::find(bytes, b"+0x") {
+        // Where a lock was taken.
+        let lock = memchr::memmem::find(&bytes[..plus], b", at: ").is_some();
+        return if lock { Belongs::Yes } else { Belongs::Stack };
     }
-    if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {
+    if *first == b'[' && text.contains("] (") {
         return Belongs::Stack;
     }
     let known = BEGINNINGS[usize::from(*first)]

@@ -509,20 +509,24 @@ impl State {
     /// Gives a line to the report it is of; to two of one context where one has
     /// to do with the other.
     fn route(&mut self, line: &Line<'_>) {
-        let mut own: Vec<usize> = (0..self.open.len())
-            .filter(|index| self.open[*index].caller == line.caller)
-            .collect();
-        if own.is_empty() && line.caller.is_some() {
-            // Other CPUs answer for a stall by NMI, in their own context.
-            own.extend(self.open.iter().position(|report| {
+        let mut given = false;
+        for index in (0..self.open.len()).rev() {
+            if self.open[index].caller == line.caller {
+                self.give(index, line);
+                given = true;
+            }
+        }
+        // Other CPUs answer for a stall by NMI, in their own context.
+        if !given && line.caller.is_some() {
+            let stall = self.open.iter().position(|report| {
                 matches!(
                     report.hit.rule().class,
                     Class::RcuStall | Class::SoftLockup | Class::HardLockup
                 )
-            }));
-        }
-        for index in own.into_iter().rev() {
-            self.give(index, line);
+            });
+            if let Some(index) = stall {
+                self.give(index, line);
+            }
         }
         self.follow_prelude(line);
     }

@@ -142,6 +142,8 @@ pub(super) struct Compiled {
     /// The row.
     pub(super) rule: &'static Rule,
     pub(super) regex: Regex,
+    /// Whether such messages begin with the rule's text.
+    literal_first: bool,
 }
 
 /// The compiled table.
@@ -184,6 +186,7 @@ impl Table {
             rules.push(Compiled {
                 rule,
                 regex: Regex::new(rule.pattern).expect("a pattern of the table"),
+                literal_first: rule.pattern[1..].starts_with(rule.literal),
             });
         }
         let literals = AhoCorasick::builder()
@@ -240,14 +243,15 @@ impl Table {
         });
         here.or_else(|| {
             // Something else stands in front: a prompt, a capture's name.
-            let within = |at: usize| starts(message, at);
             candidates.iter().find_map(|(index, at)| {
-                let rule = &self.rules[*index];
-                within(*at).find_map(|start| {
-                    if is_quotation(&message[..start]) {
+                let compiled = &self.rules[*index];
+                starts(message, *at).find_map(|start| {
+                    let inner = self::lead(&message[start..]);
+                    let begins = message.len() - inner.len() == *at;
+                    if compiled.literal_first && !begins || is_quotation(&message[..start]) {
                         return None;
                     }
-                    let captures = rule.regex.captures(self::lead(&message[start..]))?;
+                    let captures = compiled.regex.captures(inner)?;
                     let mut hit = Hit::new(*index, &captures);
                     hit.prefix = lead + start;
                     hit.doubtful = !is_separate(&message[..start]);

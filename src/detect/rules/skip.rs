@@ -13,8 +13,8 @@ use super::families::{
 /// A set of function names, beginnings and ends of names.
 pub(in crate::detect) struct Names {
     exact: HashSet<&'static str>,
-    /// Beginnings, by their first byte.
-    beginnings: Vec<Vec<&'static str>>,
+    /// Beginnings in order, none of which begins another one.
+    beginnings: Vec<&'static str>,
     ends: Vec<&'static str>,
 }
 
@@ -22,32 +22,35 @@ impl Names {
     fn new(families: &[&'static str]) -> Self {
         let mut names = Self {
             exact: HashSet::new(),
-            beginnings: vec![Vec::new(); 256],
+            beginnings: Vec::new(),
             ends: Vec::new(),
         };
         for name in families.iter().flat_map(|family| family.split_whitespace()) {
             if let Some(end) = name.strip_prefix('*') {
                 names.ends.push(end);
             } else if let Some(start) = name.strip_suffix('*') {
-                names.beginnings[usize::from(start.as_bytes()[0])].push(start);
+                names.beginnings.push(start);
             } else {
                 names.exact.insert(name);
             }
         }
+        names.beginnings.sort_unstable();
+        names
+            .beginnings
+            .dedup_by(|next, kept| next.starts_with(*kept));
         names
     }
 
     /// Whether the function is one of them.
     pub(in crate::detect) fn contains(&self, function: &str) -> bool {
         let name = plain(function);
-        let Some(first) = name.bytes().next() else {
+        if name.is_empty() {
             return true;
-        };
-        self.beginnings[usize::from(first)]
-            .iter()
-            .any(|start| name.starts_with(start))
-            || self.exact.contains(name)
-            || self.ends.iter().any(|end| name.ends_with(end))
+        }
+        // What begins a name is the last one in order that is not after it.
+        let after = self.beginnings.partition_point(|start| *start <= name);
+        let begins = after > 0 && name.starts_with(self.beginnings[after - 1]);
+        begins || self.exact.contains(name) || self.ends.iter().any(|end| name.ends_with(end))
     }
 }
 
