@@ -311,3 +311,92 @@ fn an_image_that_cannot_be_read_ends_the_scan_before_it_begins() {
     assert_eq!(error.exit(), Exit::Usage);
     assert!(out.is_empty());
 }
+
+fn scan_text(bytes: &[u8], format: Format) -> Answer {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    fs::write(&path, bytes).unwrap();
+    run(&[path], format)
+}
+
+/// A stall as its prefix comes, `second` seconds after boot.
+fn lockup(second: u32) -> String {
+    format!(
+        "[{second:5}.000001] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [worker:321]\n\
+         [{second:5}.000002] CPU: 1 PID: 321 Comm: worker Not tainted 6.12.0 #1\n\
+         [{second:5}.000003] RIP: 0010:frob_spin+0x1/0x2\n\
+         [{second:5}.000004] Call Trace:\n\
+         [{second:5}.000005]  frob_loop+0x1/0x2\n\
+         [{second:5}.000006]  kthread+0x1/0x2\n\
+         [{second:5}.000007]  ret_from_fork+0x1/0x2\n\
+         [{second:5}.000008] ---[ end trace 0000000000000000 ]---\n"
+    )
+}
+
+#[test]
+fn what_comes_again_is_told_once_with_a_count() {
+    let log: String = (1..=4).map(|index| lockup(index * 100)).collect();
+    let answer = scan_text(log.as_bytes(), Format::Human);
+    let heads: Vec<&str> = answer
+        .out
+        .lines()
+        .filter(|line| line.contains("BUG: soft lockup in frob_loop"))
+        .collect();
+    assert_eq!(heads.len(), 2, "{}", answer.out);
+    assert!(heads[1].ends_with("3 times more, here last at 400.000 s"));
+    assert!(heads[1].contains(":25: "), "{}", heads[1]);
+    // Programs get each.
+    let answer = scan_text(log.as_bytes(), Format::Json);
+    assert_eq!(answer.out.lines().count(), 4);
+}
+
+#[test]
+fn a_file_that_is_no_kernel_s_says_so() {
+    let answer = scan_text(b"all tests passed\nnothing to report\n", Format::Human);
+    assert_eq!(answer.result.unwrap(), Exit::Good);
+    assert!(answer.notes[0].contains("no line that looks like a kernel's"));
+    for log in [
+        "[    1.000000] EXT4-fs (vda1): mounted filesystem\n",
+        "noise\nNov 22 14:00:00 host kernel: EXT4-fs (vda1): mounted\n",
+        "Linux version 6.12.0 (a@b) #1 SMP\n",
+    ] {
+        let answer = scan_text(log.as_bytes(), Format::Human);
+        assert_eq!(answer.notes, [""; 0], "{log}");
+    }
+}
+
+#[test]
+fn containers_that_are_no_text_come_with_what_reads_them() {
+    for (magic, reader) in [
+        (&b"\x1f\x8b"[..], "zcat"),
+        (b"LPKSHHRH", "journalctl"),
+        (b"\x7fELF", "makedumpfile"),
+    ] {
+        let mut bytes = magic.to_vec();
+        bytes.extend([0_u8; 4000]);
+        let error = scan_text(&bytes, Format::Human).result.unwrap_err();
+        let help = error.diagnostic().help().unwrap().to_string();
+        assert!(help.contains(reader), "{help}");
+    }
+}
+
+#[test]
+fn people_get_words_and_the_log_s_clock() {
+    let log = "Nov 22 14:00:00 host kernel: BUG: KASAN: use-after-free in kfree+0x1/0x2\n";
+    let answer = scan_text(log.as_bytes(), Format::Human);
+    assert!(!answer.out.contains("corrupted"), "{}", answer.out);
+    assert!(answer.out.contains("at Nov 22 14:00:00"), "{}", answer.out);
+    let answer = scan_text(log.as_bytes(), Format::Json);
+    assert!(answer.out.contains("in corrupted"), "{}", answer.out);
+    assert!(answer.out.contains(r#""clock":"Nov 22 14:00:00""#));
+}
+
+#[test]
+fn a_hung_task_comes_with_its_locks() {
+    let answer = run(&[fixture("lock_cycle_of_two_tasks.log")], Format::Human);
+    let line = answer
+        .out
+        .lines()
+        .find(|line| line.starts_with("    holds or waits for "));
+    assert!(line.unwrap().contains(" at "), "{}", answer.out);
+}

@@ -65,6 +65,43 @@ const PREFIXES: &[(&str, Prefix)] = &[
         format!("<4>1 2026-11-22T14:00:00.{at:06}Z host kernel - - - ")
     }),
     ("dmesg -T", |_| "[Sun Nov 22 14:00:00 2026] ".to_owned()),
+    ("container engine", |_| {
+        "2026-11-22T14:00:00.364515789Z stdout F ".to_owned()
+    }),
+    ("job runner", |_| {
+        "2026-11-22T14:00:00.364515Z 01O ".to_owned()
+    }),
+    ("job and step", |_| {
+        "test\tRun it\t2026-11-22T14:00:00.3645157Z ".to_owned()
+    }),
+    ("test harness", |_| "# ".to_owned()),
+    ("no space after the source", |_| {
+        "Nov 22 14:00:00 host kernel:".to_owned()
+    }),
+    ("phone", |_| {
+        "11-22 14:00:00.364     0     0 W kernel  : ".to_owned()
+    }),
+    ("phone with processor and task", |_| {
+        "11-22 14:00:00.364     1     1 W         : (7)[1:swapper/0]".to_owned()
+    }),
+    ("processor and task", |at| {
+        format!("<4>[   12.{at:06}]  [2:      swapper/0:    1] ")
+    }),
+    ("processor, task and a letter", |at| {
+        format!("<4>[   12.{at:06}] I[2:      swapper/0:    1] ")
+    }),
+    ("hypervisor", |_| "(XEN) ".to_owned()),
+    ("collector", |_| {
+        "10.5.0.2: kern: warning: [2026-11-22T14:00:00.364515789Z]: ".to_owned()
+    }),
+    ("numbered", |at| format!("{:6}\t", at + 864)),
+    ("netconsole behind syslog", |at| {
+        format!("Nov 22 14:00:00 192.168.0.5 4,{at},12{at:06},-;")
+    }),
+    ("stamps without a fraction", |_| "[   12.] ".to_owned()),
+    ("spaces from a browser", |at| {
+        format!("[\u{a0} \u{a0}12.{at:06}] ")
+    }),
     ("colours", |at| {
         format!("\u{1b}[32m[   12.{at:06}] \u{1b}[0m\u{1b}[31m")
     }),
@@ -131,6 +168,38 @@ fn each_shape_is_named_behind_every_prefix() {
                 if let Some(what) = wrong(&shape, &scan(log.as_bytes())) {
                     writeln!(failures, "{} ({kind}): {what}", shape.name).unwrap();
                 }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// What nobody told us of is a prefix all the same if the lines that follow have
+/// it too.
+#[test]
+fn shapes_with_a_stack_are_named_behind_prefixes_that_are_not_known() {
+    let unknown: &[(&str, Prefix)] = &[
+        ("diff", |_| "+".to_owned()),
+        ("broken bar", |_| "\u{a6}".to_owned()),
+        ("machine", |at| format!("vm-3 {at:>4} ¦ ")),
+        ("grep -n", |at| format!("{}:", at + 95)),
+        ("lab", |at| format!("console/7: {at}.{at}s: ")),
+    ];
+    let mut failures = String::new();
+    for shape in shapes() {
+        let stack = shape.log.to_lowercase().contains("call trace");
+        // Here the name of a task comes first, which may be anything.
+        let named = shape.log.contains(" invoked oom-killer");
+        if shape.bare || shape.title.is_none() || !stack || named {
+            continue;
+        }
+        for (kind, prefix) in unknown {
+            let mut log = String::new();
+            for (at, line) in shape.log.lines().enumerate() {
+                writeln!(log, "{}{line}", prefix(at)).unwrap();
+            }
+            if let Some(what) = wrong(&shape, &scan(log.as_bytes())) {
+                writeln!(failures, "{} ({kind}): {what}", shape.name).unwrap();
             }
         }
     }

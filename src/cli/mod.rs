@@ -10,6 +10,7 @@ mod output;
 mod report;
 mod run;
 pub mod scan;
+mod scan_text;
 mod shell;
 mod trial;
 

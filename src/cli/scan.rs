@@ -13,16 +13,16 @@ use clap::{Args, ValueEnum};
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{self, Finding, Pattern, Place, Scanner, Sighting, Symbols};
+use crate::console::{self, Decoder, Splitter};
+use crate::detect::{self, Finding, Pattern, Scanner, Sighting, Symbols};
 use crate::error::{Error, Exit, Fault};
-use crate::report::printable;
+
+use super::scan_text::Folded;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 /// Bytes of a file that decide whether it is text.
 const SAMPLE: usize = 4096;
-/// Frames of a stack that are shown to people.
-const SHOWN_FRAMES: usize = 16;
 
 /// Arguments of `kvet scan`.
 #[derive(Debug, Clone, Args)]
@@ -82,10 +82,12 @@ pub enum ScanError {
     },
     /// It holds no text.
     #[error("{path} is not a log: it holds binary data")]
-    #[diagnostic(help("compressed logs can be piped in: zcat {path} | kvet scan -"))]
+    #[diagnostic(help("{help}"))]
     Binary {
         /// The file.
         path: String,
+        /// What reads such a file.
+        help: String,
     },
     /// It became shorter while it was read.
     #[error("{path} shrank while it was read: {read} of {size} bytes came")]
@@ -169,6 +171,8 @@ pub fn scan(
     let mut failed = Vec::new();
     for path in &args.files {
         let live = path == Path::new("-");
+        let file = path.display().to_string();
+        let mut folded = Folded::new(&file, symbols.as_ref());
         let result = scan_file(path, &mut |sighting| {
             let mut finding = match sighting {
                 Sighting::Complete(finding) => *finding,
@@ -186,17 +190,31 @@ pub fn scan(
             if let Some(symbols) = &symbols {
                 symbols.annotate(&mut finding);
             }
-            print(path, &finding, symbols.as_ref(), args.format, out)
-        });
-        match result {
-            Ok(0) => {
-                // Clean, for want of anything else, but hardly what was meant.
-                let path = path.display();
-                tell(Remark::Note(format!(
-                    "{path} is empty: nothing was scanned"
-                )));
+            match args.format {
+                Format::Json => {
+                    let file = &file;
+                    let finding = &finding;
+                    print_json(&Printed { file, finding }, out)
+                }
+                Format::Human => folded.add(&finding, out).map_err(ScanError::Write),
             }
-            Ok(_) => {}
+        });
+        folded.finish(out).map_err(ScanError::Write)?;
+        match result {
+            Ok(seen) => {
+                // Silence is no clean bill from what is no kernel's log.
+                let note = match seen {
+                    Seen::Nothing => Some("is empty: nothing was scanned"),
+                    Seen::Others if !found => Some(
+                        "has no line that looks like a kernel's: that nothing was found in it \
+                         says nothing about a kernel",
+                    ),
+                    _ => None,
+                };
+                if let Some(note) = note {
+                    tell(Remark::Note(format!("{file} {note}")));
+                }
+            }
             Err(error @ ScanError::Write(_)) => return Err(error.into()),
             Err(error) => failed.push(error),
         }
@@ -225,25 +243,67 @@ fn is_muted(finding: &Finding, mutes: &[Pattern]) -> bool {
     })
 }
 
-/// Scans one file to its end; how many bytes that were.
+/// What a file was seen to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// No byte.
+    Nothing,
+    /// No line that looks like a kernel's.
+    Others,
+    /// Lines that do.
+    Kernel,
+}
+
+/// Looks for a line of a kernel's, until there is one.
+#[derive(Debug, Default)]
+struct Watch {
+    decoder: Decoder,
+    splitter: Splitter,
+    seen: bool,
+}
+
+impl Watch {
+    fn push(&mut self, chunk: &[u8]) {
+        if self.seen {
+            return;
+        }
+        let chunk = self.decoder.push(chunk);
+        let seen = &mut self.seen;
+        self.splitter.push(&chunk, |run| {
+            let mut lines = run.split(|byte| *byte == b'\n');
+            *seen = *seen || lines.any(console::is_of_a_kernel);
+        });
+    }
+
+    fn finish(mut self, count: u64) -> Seen {
+        let last = self.splitter.finish();
+        match (count, self.seen || console::is_of_a_kernel(&last)) {
+            (0, _) => Seen::Nothing,
+            (_, true) => Seen::Kernel,
+            (_, false) => Seen::Others,
+        }
+    }
+}
+
+/// Scans one file to its end.
 fn scan_file(
     path: &Path,
     seen: &mut dyn FnMut(Sighting) -> Result<(), ScanError>,
-) -> Result<u64, ScanError> {
+) -> Result<Seen, ScanError> {
     let name = path.display().to_string();
     let read = |source| ScanError::Read {
         path: name.clone(),
         source,
     };
     if path == Path::new("-") {
-        return scan_stream(&mut io::stdin().lock(), &name, seen);
+        return scan_stream(&mut io::stdin().lock(), &name, seen).map(|(_, kind)| kind);
     }
     let mut file = File::open(path).map_err(read)?;
     let before = file.metadata().map_err(read)?;
     if before.is_dir() {
         return Err(ScanError::Directory { path: name });
     }
-    let count = scan_stream(&mut file, &name, seen)?;
+    let (count, kind) = scan_stream(&mut file, &name, seen)?;
     if before.is_file() && count < before.len() {
         return Err(ScanError::Shrank {
             path: name,
@@ -251,16 +311,17 @@ fn scan_file(
             size: before.len(),
         });
     }
-    Ok(count)
+    Ok(kind)
 }
 
-/// Reads a log to its end; how many bytes that were.
+/// Reads a log to its end; how many bytes that were, and of what.
 fn scan_stream(
     stream: &mut dyn Read,
     name: &str,
     seen: &mut dyn FnMut(Sighting) -> Result<(), ScanError>,
-) -> Result<u64, ScanError> {
+) -> Result<(u64, Seen), ScanError> {
     let mut scanner = Scanner::new();
+    let mut watch = Watch::default();
     let mut chunk = vec![0; CHUNK];
     let mut count = 0_u64;
     loop {
@@ -277,14 +338,16 @@ fn scan_stream(
         };
         if length == 0 {
             scanner.end().into_iter().try_for_each(&mut *seen)?;
-            return Ok(count);
+            return Ok((count, watch.finish(count)));
         }
         if count == 0 && is_binary(&chunk[..length]) {
             return Err(ScanError::Binary {
                 path: name.to_owned(),
+                help: reader_of(&chunk[..length], name),
             });
         }
         count += length as u64;
+        watch.push(&chunk[..length]);
         scanner
             .push(&chunk[..length])
             .into_iter()
@@ -295,6 +358,10 @@ fn scan_stream(
 /// Whether the beginning of a file is no text. Consoles do print a few bytes
 /// of garbage, so it takes many; of what is compressed they are a tenth.
 fn is_binary(beginning: &[u8]) -> bool {
+    if matches!(beginning, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+        // UTF-16.
+        return false;
+    }
     let sample = &beginning[..beginning.len().min(SAMPLE)];
     let strange = sample
         .iter()
@@ -305,6 +372,26 @@ fn is_binary(beginning: &[u8]) -> bool {
     strange * 20 > sample.len()
 }
 
+/// How to read a container that is no text, by its first bytes.
+fn reader_of(beginning: &[u8], path: &str) -> String {
+    const READERS: &[(&[u8], &str)] = &[
+        (b"\x1f\x8b", "zcat"),
+        (b"\xfd7zXZ", "xzcat"),
+        (b"\x28\xb5\x2f\xfd", "zstdcat"),
+        (b"BZh", "bzcat"),
+        (b"LPKSHHRH", "journalctl -k -o short-monotonic --file"),
+        (b"\x7fELF", "crash -s VMLINUX"),
+    ];
+    let known = READERS
+        .iter()
+        .find(|(magic, _)| beginning.starts_with(magic));
+    let reader = known.map_or("zcat", |(_, reader)| reader);
+    if reader.starts_with("crash") {
+        return format!("a memory dump: get its log with `makedumpfile --dump-dmesg {path} LOG`");
+    }
+    format!("what is packed can be piped in: {reader} {path} | kvet scan -")
+}
+
 /// A finding in a file, as it is printed.
 #[derive(Serialize)]
 struct Printed<'a> {
@@ -313,128 +400,11 @@ struct Printed<'a> {
     finding: &'a Finding,
 }
 
-fn print(
-    path: &Path,
-    finding: &Finding,
-    symbols: Option<&Symbols>,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), ScanError> {
-    let file = path.display().to_string();
-    match format {
-        Format::Json => print_json(
-            &Printed {
-                file: &file,
-                finding,
-            },
-            out,
-        ),
-        Format::Human => {
-            let mut text = Vec::new();
-            human(&file, finding, symbols, &mut text)
-                .and_then(|()| {
-                    let text = String::from_utf8_lossy(&text);
-                    let mut lines = text.lines();
-                    // Whoever wrote the log gets no escapes to a terminal.
-                    lines.try_for_each(|line| writeln!(out, "{}", printable(line)))
-                })
-                .and_then(|()| out.flush())
-                .map_err(ScanError::Write)
-        }
-    }
-}
-
 fn print_json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), ScanError> {
     serde_json::to_writer(&mut *out, value).map_err(|error| ScanError::Write(error.into()))?;
     out.write_all(b"\n")
         .and_then(|()| out.flush())
         .map_err(ScanError::Write)
-}
-
-fn human(
-    file: &str,
-    finding: &Finding,
-    symbols: Option<&Symbols>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let lines = if finding.first_line == finding.last_line {
-        finding.first_line.to_string()
-    } else {
-        format!("{}-{}", finding.first_line, finding.last_line)
-    };
-    let damaged = if finding.damaged {
-        " (damaged report)"
-    } else {
-        ""
-    };
-    writeln!(out, "{file}:{lines}: {}{damaged}", finding.title)?;
-    let mut facts = vec![finding.class.to_string()];
-    if let Some(time) = finding.time {
-        facts.push(format!("at {time:.3} s"));
-    }
-    if let Some(task) = &finding.task {
-        match finding.pid {
-            Some(pid) => facts.push(format!("task {task}:{pid}")),
-            None => facts.push(format!("task {task}")),
-        }
-    }
-    if let Some(cpu) = finding.cpu {
-        facts.push(format!("CPU {cpu}"));
-    }
-    if let Some(workqueue) = &finding.workqueue {
-        facts.push(format!("workqueue {workqueue}"));
-    }
-    writeln!(out, "    {}", facts.join(", "))?;
-    if let Some(symbols) = symbols {
-        places(finding, symbols, out)?;
-    } else {
-        let frames: Vec<&str> = finding
-            .frames
-            .iter()
-            .filter(|frame| frame.reliable)
-            .take(SHOWN_FRAMES)
-            .map(|frame| frame.function.as_str())
-            .collect();
-        if !frames.is_empty() {
-            writeln!(out, "    {}", frames.join(" <- "))?;
-        }
-    }
-    if !finding.waits_for.is_empty() {
-        writeln!(out, "    waits for {}", finding.waits_for.join(", "))?;
-    }
-    Ok(())
-}
-
-/// The stack, a line a function, those inlined in between and the source below
-/// each where it is there.
-fn places(finding: &Finding, symbols: &Symbols, out: &mut dyn Write) -> io::Result<()> {
-    let shown = finding.frames.iter().enumerate();
-    let shown = shown.filter(|(_, frame)| frame.reliable);
-    for (index, frame) in shown.take(SHOWN_FRAMES) {
-        let places = symbols.places(frame, index > 0);
-        if places.is_empty() {
-            writeln!(out, "    {}", frame.function)?;
-        }
-        let outermost = places.len().saturating_sub(1);
-        for (depth, place) in places.iter().enumerate() {
-            let Place {
-                function,
-                file,
-                line,
-                source,
-            } = place;
-            let inlined = if depth < outermost { " (inlined)" } else { "" };
-            write!(out, "    {function}{inlined}")?;
-            if let (Some(file), Some(line)) = (file, line) {
-                write!(out, " at {file}:{line}")?;
-            }
-            writeln!(out)?;
-            if let Some(source) = source {
-                writeln!(out, "        {}", source.trim().replace('\t', " "))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -6,8 +6,34 @@
 //! front of it taken off, and what that told (time, caller, level). Nothing
 //! here knows what a message means; `detect` does.
 
+mod decoder;
 mod prefix;
+mod record;
 mod splitter;
+mod template;
+mod text;
 
-pub use prefix::{Caller, Line, parse};
+pub use decoder::Decoder;
+pub use prefix::{Caller, Line, after_stamp, parse};
 pub use splitter::{LONGEST_LINE, Splitter};
+pub use template::Template;
+
+/// Whether a line looks like one that a kernel printed: by its stamp or by who
+/// is said to have logged it, or by what kernels say when they start.
+#[must_use]
+pub fn is_of_a_kernel(raw: &[u8]) -> bool {
+    const SAID: &[&str] = &[
+        "Linux version ",
+        "Command line: ",
+        "Kernel command line: ",
+        "BIOS-e820: ",
+        "Booting Linux on physical CPU",
+        "ACPI: ",
+        "PCI: ",
+        "Call Trace:",
+        "Call trace:",
+    ];
+    let line = parse(&raw[..raw.len().min(LONGEST_LINE)]);
+    let from_kernel = line.time.is_some() || line.level.is_some() || line.relayed;
+    !line.user && (from_kernel || SAID.iter().any(|start| line.body.starts_with(start)))
+}

@@ -11,6 +11,9 @@ use std::fmt;
 
 use memchr::{memchr, memmem};
 
+use super::record::{self, Record};
+use super::text;
+
 /// Which context printed a line (`CONFIG_PRINTK_CALLER`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Caller {
@@ -40,6 +43,12 @@ pub struct Line<'a> {
     pub level: Option<u8>,
     /// Whether a prefix names a program other than the kernel as its source.
     pub user: bool,
+    /// Whether syslog or a journal passed it on: their files go over many boots
+    /// and need not hold every line.
+    pub relayed: bool,
+    /// When a capture wrote it by its own clock, as it spells it, where the
+    /// kernel's stamp is missing.
+    pub clock: Option<Box<str>>,
     /// The message: valid UTF-8, no escapes, no line end.
     pub body: Cow<'a, str>,
 }
@@ -51,18 +60,10 @@ pub fn parse(raw: &[u8]) -> Line<'_> {
     while end > 0 && matches!(raw[end - 1], b'\n' | b'\r') {
         end -= 1;
     }
-    let raw = &raw[..end];
-    // A carriage return in mid-line only moves the cursor; what was printed
-    // before it is another message's remains.
-    let raw = match memchr::memrchr(b'\r', raw) {
-        Some(at) if at + 1 < raw.len() => &raw[at + 1..],
-        _ => raw,
-    };
-    let text: Cow<'_, str> = if memchr(0x1b, raw).is_some() {
-        Cow::Owned(String::from_utf8_lossy(&without_escapes(raw)).into_owned())
-    } else {
-        String::from_utf8_lossy(raw)
-    };
+    let text = text::of(&raw[..end]);
+    if let Some(record) = record::unpack(&text) {
+        return packed(record);
+    }
     match text {
         Cow::Borrowed(text) => {
             let (head, body) = split(text);
@@ -76,12 +77,38 @@ pub fn parse(raw: &[u8]) -> Line<'_> {
     }
 }
 
+/// The line that a record of a journal or another container holds.
+fn packed(record: Record) -> Line<'static> {
+    let (mut head, body) = split(&record.message);
+    head.time = head.time.or(record.time);
+    head.level = head.level.or(record.level);
+    head.clock = head.clock.or(record.clock);
+    head.user |= record.user;
+    head.relayed |= record.relayed;
+    let body = body.to_owned();
+    head.line(Cow::Owned(body))
+}
+
+/// The rest of a message after another one's stamp in the middle of it: two
+/// that were printed at once.
+#[must_use]
+pub fn after_stamp(body: &str) -> Option<Line<'_>> {
+    let (start, ..) = find_stamp(body)?;
+    if start == 0 {
+        return None;
+    }
+    let (head, body) = split(&body[start..]);
+    Some(head.line(Cow::Borrowed(body)))
+}
+
 #[derive(Default)]
 struct Head {
     time: Option<f64>,
     caller: Option<Caller>,
     level: Option<u8>,
     user: bool,
+    relayed: bool,
+    clock: Option<Box<str>>,
 }
 
 impl Head {
@@ -91,7 +118,20 @@ impl Head {
             caller: self.caller,
             level: self.level,
             user: self.user,
+            relayed: self.relayed,
+            // The kernel's own time is better.
+            clock: self.clock.filter(|_| self.time.is_none()),
             body,
+        }
+    }
+}
+
+impl Head {
+    /// Keeps what was taken off as the time, without its brackets.
+    fn note_clock(&mut self, before: &str, after: &str) {
+        let clock = before[..before.len() - after.len()].trim_matches([' ', '[', ']']);
+        if !clock.is_empty() {
+            self.clock = Some(clock.into());
         }
     }
 }
@@ -105,10 +145,18 @@ fn split(text: &str) -> (Head, &str) {
     if let Some(body) = strip_record(text, &mut head) {
         return (head, body);
     }
+    // netconsole's, as a syslog daemon wrote it down.
+    if let Some(end) = memchr(b';', &text.as_bytes()[..text.len().min(STAMP_REACH)])
+        && let Some(start) = memchr::memrchr(b' ', &text.as_bytes()[..end])
+        && let Some(body) = strip_record(&text[start + 1..], &mut head)
+    {
+        return (head, body);
+    }
     if let Some((start, len, time)) = find_stamp(rest) {
         head.level = level_in(&rest[..start]);
         // journalctl prints the program for lines that services wrote.
         head.user = logged_by_program(&rest[..start]);
+        head.relayed = rest[..start].contains("kernel: ");
         head.time = Some(time);
         rest = &rest[start + len..];
         rest = rest.strip_prefix(' ').unwrap_or(rest);
@@ -137,10 +185,16 @@ fn split(text: &str) -> (Head, &str) {
     }) {
         rest = quoted;
     }
+    rest = strip_numbering(rest);
     rest = strip_level(rest, &mut head);
+    rest = strip_collector(rest, &mut head);
+    let timed = rest;
     rest = strip_capture_time(rest);
+    head.note_clock(timed, rest);
+    rest = strip_stream(rest);
     rest = strip_level(rest, &mut head);
     rest = strip_source(rest, &mut head);
+    rest = strip_vendor(rest);
     if let Some((caller, len)) = caller_at(rest) {
         head.caller = Some(caller);
         rest = rest[len..].strip_prefix(' ').unwrap_or(&rest[len..]);
@@ -228,7 +282,8 @@ fn stamp_at(bytes: &[u8]) -> Option<(usize, f64)> {
         unit *= 10;
         at += 1;
     }
-    if at - point < 3 || bytes.get(at) != Some(&b']') {
+    // Some have none at all.
+    if (1..3).contains(&(at - point)) || bytes.get(at) != Some(&b']') {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds since boot are small")]
@@ -285,7 +340,10 @@ fn strip_level<'a>(text: &'a str, head: &mut Head) -> &'a str {
 /// `[4:comm: 123] `, `(3)[123:comm]`, `c3   123 `.
 fn strip_vendor(text: &str) -> &str {
     let digits = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
-    if let Some(inner) = text.strip_prefix('[')
+    // A letter tells an interrupt.
+    let lead = text.trim_start_matches(' ');
+    let lead = lead.strip_prefix(['I', 'i']).unwrap_or(lead);
+    if let Some(inner) = lead.strip_prefix('[')
         && let Some((name, rest)) = inner.split_once("] ")
         && name.len() < 40
         && let Some((cpu, task)) = name.split_once(':')
@@ -390,6 +448,85 @@ fn is_clock(text: &str) -> bool {
     })
 }
 
+/// Takes off the number of a line: `cat -n`, `nl`; and what test harnesses put
+/// before what is no result of theirs: `# `.
+fn strip_numbering(text: &str) -> &str {
+    if let Some((number, rest)) = text.split_once('\t')
+        && number.len() < 12
+        && is_number(number.trim_start_matches(' '))
+    {
+        return rest;
+    }
+    let mut rest = text;
+    while let Some(inner) = rest.strip_prefix("# ") {
+        rest = inner;
+    }
+    rest
+}
+
+/// Takes off what collects logs of several machines or jobs puts first:
+/// `job<TAB>step<TAB>`, `10.5.0.2: kern: warning: [time]: `, `(XEN) `, and what
+/// phones print of their log of all sources.
+fn strip_collector<'a>(text: &'a str, head: &mut Head) -> &'a str {
+    if let Some((before, rest)) = text.rsplit_once('\t')
+        && before.len() < STAMP_REACH
+        && strip_capture_time(rest).len() < rest.len()
+    {
+        return rest;
+    }
+    if let Some((host, rest)) = text.split_once(": kern: ")
+        && !host.contains(' ')
+        && let Some((_, rest)) = rest.split_once(": [")
+        && let Some((clock, rest)) = rest.split_once("]: ")
+        && is_clock(clock)
+    {
+        head.relayed = true;
+        head.clock = Some(clock.into());
+        return rest;
+    }
+    if let Some(rest) = text.strip_prefix("(XEN) ") {
+        return rest;
+    }
+    strip_logcat(text, head).unwrap_or(text)
+}
+
+/// `01-30 14:00:29.364     0     0 W kernel  : message`; the tag of the kernel's
+/// lines may be empty.
+fn strip_logcat<'a>(text: &'a str, head: &mut Head) -> Option<&'a str> {
+    let mut words = text.split_whitespace();
+    let (day, clock) = (words.next()?, words.next()?);
+    let (pid, tid, level) = (words.next()?, words.next()?, words.next()?);
+    let date = day.len() == 5 && day.as_bytes()[2] == b'-';
+    let ids = is_number(pid) && is_number(tid);
+    if !(date && is_clock(clock) && ids && matches!(level, "V" | "D" | "I" | "W" | "E" | "F")) {
+        return None;
+    }
+    let (before, message) = text.split_once(": ")?;
+    let tag = before.split_whitespace().nth(5).unwrap_or("");
+    head.user = !matches!(tag, "" | "kernel");
+    head.clock = Some(format!("{day} {clock}").into());
+    Some(message)
+}
+
+/// Takes off what containers' and job runners' logs have after the time:
+/// `stdout F `, `01O `.
+fn strip_stream(text: &str) -> &str {
+    for stream in ["stdout ", "stderr "] {
+        if let Some(rest) = text.strip_prefix(stream)
+            && let Some(rest) = rest.strip_prefix("F ").or(rest.strip_prefix("P "))
+        {
+            return rest;
+        }
+    }
+    if let [tens, ones, b'O' | b'E', b' ' | b'+', ..] = text.as_bytes()
+        && tens.is_ascii_hexdigit()
+        && ones.is_ascii_hexdigit()
+    {
+        return &text[4..];
+    }
+    text
+}
+
 /// Takes off `Nov 22 14:00:00 host kernel: ` and its like, and marks other
 /// programs' lines.
 fn strip_source<'a>(text: &'a str, head: &mut Head) -> &'a str {
@@ -399,20 +536,40 @@ fn strip_source<'a>(text: &'a str, head: &mut Head) -> &'a str {
         && !text[..at].contains(": ")
     {
         let rest = &text[at + "kernel".len()..];
-        // RFC 5424 has fields for a process, a kind and data, all of them empty.
-        if let Some(message) = rest.strip_prefix(": ").or(rest.strip_prefix(" - - - ")) {
-            return message;
-        }
-        // Some loggers give it a process, too: `kernel[0]: `.
-        if let Some((pid, message)) = rest.strip_prefix('[').and_then(|r| r.split_once("]: "))
-            && !pid.is_empty()
-            && pid.bytes().all(|b| b.is_ascii_digit())
-        {
-            return message;
+        // RFC 5424 has fields for a process, a kind and data, all of them empty;
+        // some loggers give it a process: `kernel[0]: `.
+        let process = rest.strip_prefix('[').and_then(|r| r.split_once("]: "));
+        let message = rest
+            .strip_prefix(':')
+            .or(rest.strip_prefix(" - - -"))
+            .or(process.filter(|(pid, _)| is_number(pid)).map(|(_, m)| m));
+        if let Some(message) = message {
+            head.relayed = true;
+            if let Some(clock) = syslog_clock(&text[..at]) {
+                head.clock = Some(clock.into());
+            }
+            if process.is_some() {
+                return message;
+            }
+            // Not all put a space there; of a stack's line one is its own.
+            return message.strip_prefix(' ').unwrap_or(message);
         }
     }
     head.user = logged_by_program(text);
     text
+}
+
+/// `Nov 22 14:00:00` at the beginning of a syslog line.
+fn syslog_clock(before: &str) -> Option<&str> {
+    let end = before.match_indices(' ').find_map(|(at, _)| {
+        let word = before[..at].rsplit(' ').next()?;
+        is_clock(word).then_some(at)
+    })?;
+    Some(before[..end].trim())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether the text begins like a syslog line of a program: `… sshd[123]: `.
@@ -442,42 +599,6 @@ fn floor(text: &str, at: usize) -> usize {
         at -= 1;
     }
     at
-}
-
-/// Removes CSI and other escape sequences.
-fn without_escapes(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while at < raw.len() {
-        if raw[at] != 0x1b {
-            out.push(raw[at]);
-            at += 1;
-            continue;
-        }
-        at += 1;
-        match raw.get(at) {
-            Some(b'[') => {
-                at += 1;
-                while at < raw.len() && !(0x40..=0x7e).contains(&raw[at]) {
-                    at += 1;
-                }
-                at += 1;
-            }
-            // An operating system command ends at BEL or ESC \.
-            Some(b']') => {
-                while at < raw.len() && raw[at] != 0x07 && raw[at] != 0x1b {
-                    at += 1;
-                }
-                if raw.get(at) == Some(&0x07) {
-                    at += 1;
-                }
-            }
-            Some(b'(' | b')') => at += 2,
-            Some(_) => at += 1,
-            None => {}
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -594,6 +715,10 @@ mod tests {
             b"[ 1.",
             b"\r",
             b"\r\r\n",
+            b"{",
+            b"{\"MESSAGE\":",
+            b"(XEN)",
+            b"01-30 14:00:29 1 1 W",
             b"kern",
             b"<9999999>",
         ] {

@@ -21,11 +21,25 @@ pub struct Frame {
     /// `file:line`, where the log or the symbols tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub place: Option<String>,
-    /// False for what the unwinder marked with `?`.
+    /// False for what the unwinder marked with `?`, where it did not mark
+    /// everything.
     pub reliable: bool,
+    /// Whether a symbolizer added it: inlined into the next one, which is the
+    /// function that the kernel itself printed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inlined: bool,
     /// Whether it ran in interrupt context above the task.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub interrupt: bool,
+}
+
+impl Frame {
+    /// Whether the kernel itself put the function on the stack: what titles
+    /// and signatures are made of.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.reliable && !self.inlined
+    }
 }
 
 /// A lock that a task holds or waits for.
@@ -72,6 +86,10 @@ pub struct Finding {
     /// Seconds since boot at the first line.
     #[serde(default)]
     pub time: Option<f64>,
+    /// When it was logged by a capture's or a journal's own clock, as that spells
+    /// it, where the kernel's time is missing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock: Option<String>,
     /// The work queue and work function of a kworker.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workqueue: Option<String>,
@@ -93,6 +111,18 @@ pub struct Finding {
     /// The panic it ended in.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub panic: Option<String>,
+}
+
+impl Finding {
+    /// The title for people: where the log does not tell the function, in words.
+    /// Records and patterns have `in corrupted`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        match self.title.strip_suffix(" in corrupted") {
+            Some(what) => format!("{what} (the log does not tell in which function)"),
+            None => self.title.clone(),
+        }
+    }
 }
 
 /// What a stream yields while it is being read.

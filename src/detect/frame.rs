@@ -58,7 +58,8 @@ pub(super) fn parse(body: &str) -> Option<StackLine> {
             caller: Some(Box::new(caller)),
         });
     }
-    inlined_frame(rest, reliable).map(|frame| StackLine::Frame {
+    let frame = decoded_frame(rest, reliable).or_else(|| inlined_frame(rest, reliable));
+    frame.map(|frame| StackLine::Frame {
         frame,
         mark,
         caller: None,
@@ -96,6 +97,17 @@ fn skip_addresses(text: &str) -> &str {
     }
 }
 
+/// A function's name as its author wrote it: Rust's are mangled in symbols.
+fn readable(function: &str) -> String {
+    if !function.starts_with("_R") {
+        return function.to_owned();
+    }
+    match rustc_demangle::try_demangle(function) {
+        Ok(name) => format!("{name:#}"),
+        Err(_) => function.to_owned(),
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let Some(first) = text.bytes().next() else {
         return false;
@@ -123,13 +135,13 @@ pub(super) fn offset_frame(text: &str, reliable: bool) -> Option<Frame> {
     };
     let (module, place, unreliable) = trailer(rest);
     Some(Frame {
-        function: function.to_owned(),
+        function: readable(function),
         offset: Some(offset),
         size,
         module,
         place,
         reliable: reliable && !unreliable,
-        interrupt: false,
+        ..Frame::default()
     })
 }
 
@@ -178,25 +190,50 @@ fn arm_frame(text: &str, reliable: bool) -> Option<(Frame, Frame)> {
     }
     let caller = offset_frame(skip_addresses(rest.trim_start()), true)?;
     let frame = Frame {
-        function: function.to_owned(),
+        function: readable(function),
         reliable,
         ..Frame::default()
     };
     Some((frame, caller))
 }
 
-/// `function file.c:12 [inline]`, as symbolizers add it.
-fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
+/// `function file.c:12 [inline]`, as symbolizers add it; without the mark
+/// where they had no offset to print.
+pub(super) fn inlined_frame(text: &str, reliable: bool) -> Option<Frame> {
     let mut words = text.split_ascii_whitespace();
     let (function, place) = (words.next()?, words.next()?);
     let tail = words.next();
     (is_name(function) && is_place(place) && matches!(tail, None | Some("[inline]"))).then(|| {
         Frame {
-            function: function.to_owned(),
+            function: readable(function),
             place: Some(place.to_owned()),
             reliable,
+            inlined: tail.is_some(),
             ..Frame::default()
         }
+    })
+}
+
+/// `function (file.c:12 (discriminator 1)) module`, as `scripts/decode_stacktrace.sh`
+/// writes a line over; with `(inlined by)` or several places for what was
+/// inlined.
+pub(super) fn decoded_frame(text: &str, reliable: bool) -> Option<Frame> {
+    let (function, rest) = text.split_once(" (")?;
+    let place = rest.split([' ', ')']).next()?;
+    if !is_name(function) || !is_place(place) {
+        return None;
+    }
+    let module = rest
+        .rsplit_once(')')
+        .map_or("", |(_, module)| module.trim());
+    let module = module.trim_matches(['[', ']']);
+    Some(Frame {
+        function: readable(function),
+        place: Some(place.to_owned()),
+        module: (!module.is_empty() && is_name(module)).then(|| module.to_owned()),
+        reliable,
+        inlined: rest.contains("(inlined"),
+        ..Frame::default()
     })
 }
 
@@ -243,7 +280,10 @@ pub(super) fn instruction(body: &str) -> Option<Instruction> {
                         .map_or(0, |at| at + 1);
                     offset_frame(&rest[start..], true).map(Instruction::Kernel)
                 }
-                None => (name == "PC is at " || name == "IP:").then_some(Instruction::Nowhere),
+                None => match decoded_frame(rest, true).or_else(|| inlined_frame(rest, true)) {
+                    Some(frame) => Some(Instruction::Kernel(frame)),
+                    None => (name == "PC is at " || name == "IP:").then_some(Instruction::Nowhere),
+                },
             };
         }
     }
@@ -266,7 +306,7 @@ fn x86_instruction(rest: &str) -> Option<Instruction> {
     if let Some(frame) = offset_frame(rest, true) {
         return Some(Instruction::Kernel(frame));
     }
-    if let Some(frame) = inlined_frame(rest, true) {
+    if let Some(frame) = decoded_frame(rest, true).or_else(|| inlined_frame(rest, true)) {
         return Some(Instruction::Kernel(frame));
     }
     rest.starts_with("0x").then_some(Instruction::Nowhere)
@@ -336,6 +376,15 @@ mod tests {
             one(" kzalloc include/linux/slab.h:12 [inline]").function,
             "kzalloc"
         );
+    }
+
+    #[test]
+    fn names_of_rust_are_as_they_were_written() {
+        assert_eq!(
+            one(" _RNvNtCs1_4frob4core3put+0x1/0x2").function,
+            "frob::core::put"
+        );
+        assert_eq!(one(" _Runner+0x1/0x2").function, "_Runner");
     }
 
     #[test]

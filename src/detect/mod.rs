@@ -4,22 +4,27 @@
 //! Input is a log as bytes, whole ([`scan`]) or as it comes ([`Scanner`]);
 //! output is [`Finding`]s. Pure: nothing here does I/O. What the kernel's
 //! messages look like is in the tables of `rules`; `report` gathers a report's
-//! lines, `parts` takes them apart, `title` and `signature` name it, `waiting`
+//! lines, `parts` takes them apart, `naming` and `stall` choose the function that
+//! `title` names it after, `signature` gives its shape, `waiting`
 //! tells who waits for whom, `target` holds what jobs say about findings.
 
 mod assemble;
+mod boot;
 mod class;
 mod finding;
 mod frame;
+mod naming;
 mod parts;
 mod report;
 mod rules;
 mod scanner;
 mod signature;
+mod stall;
 mod symbols;
 mod target;
 mod title;
 mod waiting;
+mod wrap;
 
 pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};

@@ -3,7 +3,7 @@
 use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
 use super::report::Report;
-use super::rules::{Choice, Role};
+use super::rules::{Choice, Role, skip};
 
 /// What a stack in a report is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,33 @@ pub(super) struct Stack {
     pub(super) frames: Vec<Frame>,
     /// Whether frames came from a trace, not only from registers.
     pub(super) traced: bool,
+    /// Whether it is taken as it is, since the unwinder marked every frame.
+    pub(super) trusted: bool,
+}
+
+impl Stack {
+    /// The innermost function that is none of these.
+    pub(super) fn innermost(&self, names: &skip::Names) -> Option<String> {
+        let mut frames = self.frames.iter();
+        let found = frames.find(|frame| frame.is_real() && !names.contains(&frame.function))?;
+        Some(frame::plain(&found.function).to_owned())
+    }
+
+    /// Unwinders that cannot tell mark every frame with `?`: then the marks
+    /// mean nothing.
+    fn trust_unmarked(&mut self) {
+        let known = |frame: &Frame| {
+            frame.is_real()
+                && !skip::DUMPERS.contains(&frame.function)
+                && !skip::OUTSIDE.contains(&frame.function)
+        };
+        if self.traced && self.frames.len() >= UNMARKED && !self.frames.iter().any(known) {
+            self.trusted = true;
+            for frame in &mut self.frames {
+                frame.reliable = true;
+            }
+        }
+    }
 }
 
 /// A task and the locks it holds, from the list at the end of hang reports.
@@ -54,12 +81,17 @@ pub(super) struct Parts {
     pub(super) kernel: Option<String>,
     /// `Read` or `Write`.
     pub(super) access: Option<&'static str>,
-    /// Where the lock was being taken when the validator complained.
-    pub(super) lock_at: Option<String>,
+    /// Where locks were taken: first the one the validator complained of, then
+    /// those that are held.
+    pub(super) lock_places: Vec<String>,
+    /// Where the locks were taken that its task holds, by the list of them.
+    pub(super) held_places: Vec<String>,
     pub(super) last_function: Option<String>,
     pub(super) holders: Vec<Holder>,
     /// `name:pid` of tasks that the kernel itself names as owners.
     pub(super) owners: Vec<String>,
+    /// Which of the stacks is of where the page was allocated.
+    pub(super) page_owner: Option<usize>,
     /// Something else broke into the report.
     pub(super) interleaved: bool,
     /// A trace was announced.
@@ -80,7 +112,7 @@ impl Parts {
             section: Section::Main,
             fresh: true,
             interrupt: false,
-            expect_lock: false,
+            expect_lock: 0,
             arm_caller: None,
             headers: 0,
             early_frames: 0,
@@ -100,7 +132,8 @@ struct Reader<'a> {
     /// The next frame begins a new stack.
     fresh: bool,
     interrupt: bool,
-    expect_lock: bool,
+    /// Lines in which the place of a lock may still come.
+    expect_lock: u32,
     /// arm32: the caller named last, which the next line names again.
     arm_caller: Option<Frame>,
     /// `CPU: … PID: …` lines of the main section.
@@ -114,6 +147,9 @@ impl Reader<'_> {
     fn line(&mut self, number: u64, body: &str) {
         let text = body.trim_start();
         if number == self.report.trigger_line {
+            return;
+        }
+        if self.expect_lock > 0 && self.lock_line(text) {
             return;
         }
         if let Some(instruction) = frame::instruction(text) {
@@ -134,7 +170,8 @@ impl Reader<'_> {
     fn instruction(&mut self, instruction: Instruction) {
         match instruction {
             Instruction::Kernel(mut frame) => {
-                if self.section == Section::Main && self.parts.instruction.is_none() {
+                let first = self.section == Section::Main && self.parts.instruction.is_none();
+                if first && !frame.inlined {
                     self.parts.instruction = Some(frame.clone());
                 }
                 frame.interrupt = self.interrupt;
@@ -201,6 +238,7 @@ impl Reader<'_> {
                 section: self.section,
                 frames: Vec::new(),
                 traced: false,
+                trusted: false,
             });
             self.fresh = false;
         }
@@ -219,46 +257,6 @@ impl Reader<'_> {
 
     /// Lines that begin another stack or another part.
     fn section(&mut self, text: &str) -> bool {
-        const HISTORY: &[&str] = &[
-            "Allocated by",
-            "Freed by",
-            "Last potentially related",
-            "Last call_rcu",
-            "Second to last",
-            "Uninit was",
-            "Local variable",
-            "the existing dependency",
-            "-> #",
-            "allocated by task",
-            "freed by task",
-            "which ",
-            "the dependencies between ",
-            "the shortest dependencies between ",
-            "{",
-            "... which became",
-            "... acquired at",
-            "last enabled",
-            "Memory state",
-            "page last",
-            "page_owner",
-            "value changed",
-            "Reported by",
-            "read to ",
-            "write to ",
-            "Previous ",
-            "Showing all locks",
-            "Bytes ",
-            "Preemption disabled at",
-        ];
-        const ANNOUNCED: &[&str] = &[
-            "Call Trace",
-            "Call trace",
-            "call trace",
-            "Backtrace:",
-            "stack backtrace",
-            "backtrace:",
-            "backtrace (crc",
-        ];
         if ANNOUNCED.iter().any(|start| text.starts_with(start)) {
             self.parts.announced = true;
             // What was told of the past is over, if the report's own stack is
@@ -295,7 +293,10 @@ impl Reader<'_> {
             }
             return true;
         }
-        if text.starts_with("NMI backtrace for cpu") || text.starts_with("Sending NMI") {
+        if ["NMI backtrace for cpu", "Sending NMI", "Task dump for CPU"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
             self.section = Section::OtherCpu;
             self.fresh = true;
             self.interrupt = false;
@@ -308,6 +309,9 @@ impl Reader<'_> {
             self.section = Section::Waker;
             self.fresh = true;
             return true;
+        }
+        if text.starts_with("page last allocated") {
+            self.parts.page_owner = Some(self.parts.stacks.len());
         }
         let history = HISTORY.iter().any(|start| text.starts_with(start))
             || text.contains("allocated by task")
@@ -454,6 +458,20 @@ impl Reader<'_> {
         self.parts.kernel = release.map(str::to_owned);
     }
 
+    /// A line that may tell where a lock was taken, after one that says so. A
+    /// symbolizer writes it once for each inlined function; a wrapped one comes
+    /// in two.
+    fn lock_line(&mut self, text: &str) -> bool {
+        self.expect_lock -= 1;
+        let place = lock_place(text);
+        let found = place.is_some();
+        self.parts.lock_places.extend(place);
+        if found {
+            self.expect_lock = 0;
+        }
+        found || text.contains("[inline]")
+    }
+
     fn locks(&mut self, text: &str) {
         if let Some(holder) = holder(text) {
             self.parts.holders.push(holder);
@@ -461,26 +479,20 @@ impl Reader<'_> {
         }
         if let Some(rest) = numbered(text) {
             if let (Some(lock), Some(holder)) = (held_lock(rest), self.parts.holders.last_mut()) {
-                self.parts.lock_at.get_or_insert_with(|| lock.at.clone());
+                self.parts.held_places.push(lock.at.clone());
                 holder.locks.push(lock);
-            }
-            return;
-        }
-        if self.expect_lock {
-            self.expect_lock = false;
-            if let Some(at) = lock_place(text) {
-                self.parts.lock_at = Some(at);
             }
             return;
         }
         if text.contains("is trying to acquire")
             || text.contains("just changed the state of lock")
             || text.contains("is trying to lock")
+            || text.contains("already holding")
             || text.contains("is trying to release lock")
             || text.contains("with a lock still held there")
             || text.contains("takes:")
         {
-            self.expect_lock = true;
+            self.expect_lock = LOCK_LINES;
             if let Some((task, rest)) = text
                 .split_once(' ')
                 .map_or((text, ""), |s| s)
@@ -495,10 +507,63 @@ impl Reader<'_> {
     }
 
     fn finish(mut self) -> Parts {
+        for stack in &mut self.parts.stacks {
+            stack.trust_unmarked();
+        }
         self.parts.interleaved |= self.report.broken;
         self.parts
     }
 }
+
+/// Frames of a stack without any mark that make it one.
+const UNMARKED: usize = 6;
+
+/// Lines after the mention of a lock that may hold its place.
+const LOCK_LINES: u32 = 6;
+
+/// How what is told of the past begins.
+const HISTORY: &[&str] = &[
+    "Allocated by",
+    "Freed by",
+    "Last potentially related",
+    "Last call_rcu",
+    "Second to last",
+    "Uninit was",
+    "Local variable",
+    "the existing dependency",
+    "-> #",
+    "allocated by task",
+    "freed by task",
+    "which ",
+    "the dependencies between ",
+    "the shortest dependencies between ",
+    "{",
+    "... which became",
+    "... acquired at",
+    "last enabled",
+    "Memory state",
+    "page last",
+    "page_owner",
+    "value changed",
+    "Reported by",
+    "read to ",
+    "write to ",
+    "Previous ",
+    "Showing all locks",
+    "Bytes ",
+    "Preemption disabled at",
+];
+
+/// How a trace is announced.
+const ANNOUNCED: &[&str] = &[
+    "Call Trace",
+    "Call trace",
+    "call trace",
+    "Backtrace:",
+    "stack backtrace",
+    "backtrace:",
+    "backtrace (crc",
+];
 
 /// Messages that come with a stack and are no findings.
 const OTHER_DUMPS: &[&str] = &[

@@ -5,11 +5,14 @@ use std::sync::LazyLock;
 
 use super::Class;
 use super::frame::{self, StackLine};
-use super::rules::Hit;
+use super::rules::{Hit, Role};
 use crate::console::{Caller, Line};
 
 /// Bytes of text kept of one report; a longer one loses its end.
 const LARGEST_REPORT: usize = 1 << 20;
+
+/// How symbolizers mark a function that was inlined.
+const INLINED: &str = "[inline]";
 
 /// One line of a report.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +41,10 @@ pub(super) struct Report {
     pub(super) last_line: u64,
     /// The last line that keeps it open.
     pub(super) last_heard: u64,
-    /// The time of its first line.
+    /// The time of its first line that has one.
     pub(super) time: Option<f64>,
+    /// The same by the capture's clock.
+    pub(super) clock: Option<Box<str>>,
     /// The time of its last line.
     pub(super) last_time: Option<f64>,
     /// Whether the kernel said that the report is over.
@@ -54,6 +59,8 @@ pub(super) struct Report {
     pub(super) reset: bool,
     /// Lines since the last one that belongs to a report.
     pub(super) strangers: u32,
+    /// Whether the line that its rule matched names an inlined function.
+    inlined: bool,
     /// Whether the last line was a stack's.
     in_stack: bool,
     /// The last line of a stack.
@@ -74,6 +81,7 @@ impl Report {
             last_line: number,
             last_heard: number,
             time: line.time,
+            clock: line.clock.clone(),
             last_time: line.time,
             ended: false,
             broken: false,
@@ -81,12 +89,34 @@ impl Report {
             panic: None,
             reset: false,
             strangers: 0,
+            inlined: line.body.contains(INLINED),
             in_stack: false,
             last_stack_line: String::new(),
             stack_lines: 0,
             text: String::new(),
             lines: Vec::new(),
         }
+    }
+
+    /// Whether it is a report by what is known of it so far.
+    pub(super) fn is_certain(&self) -> bool {
+        let tentative = matches!(self.hit.rule().role, Role::Tentative(_));
+        !(tentative || self.hit.doubtful)
+    }
+
+    /// Whether such a line is this report's first line again: a symbolizer
+    /// writes it once for each function that was inlined, the kernel's own last.
+    pub(super) fn is_repeated(&self, hit: &Hit, number: u64) -> bool {
+        self.inlined && self.hit.index == hit.index && self.last_line + 1 == number
+    }
+
+    /// Takes its first line once more.
+    pub(super) fn repeat(&mut self, hit: Hit, line: &Line<'_>, number: u64) {
+        self.hit = hit;
+        self.trigger_line = number;
+        self.last_line = number;
+        self.inlined = line.body.contains(INLINED);
+        self.add(line, number);
     }
 
     /// Adds a line; whether it looks like a part of a report.
@@ -122,12 +152,16 @@ impl Report {
         }
         if line.time.is_some() {
             self.last_time = line.time;
+            self.time = self.time.or(line.time);
+        }
+        if self.clock.is_none() {
+            self.clock.clone_from(&line.clock);
         }
         if body.starts_with("---[ end trace") {
             self.ended = true;
         }
         // The sanitizers frame their reports.
-        if self.hit.rule().literal == "BUG: "
+        if is_sanitizer(self.hit.rule().class)
             && body.len() > 40
             && body.bytes().all(|byte| byte == b'=')
         {
@@ -184,6 +218,14 @@ impl Report {
             .iter()
             .map(|line| (line.number, &self.text[line.start..line.end]))
     }
+}
+
+/// Whether a sanitizer makes reports of the class, between two lines of `=`.
+fn is_sanitizer(class: Class) -> bool {
+    matches!(
+        class,
+        Class::Kasan | Class::Kcsan | Class::Kfence | Class::Kmsan
+    )
 }
 
 /// Whether reports of the class end with a line of their own.
@@ -254,7 +296,12 @@ fn belongs(body: &str) -> Belongs {
     if REGISTERS.iter().any(|start| text.starts_with(start)) {
         return Belongs::Yes;
     }
-    if memchr::memmem::find(bytes, b"+0x").is_some() || (*first == b'[' && text.contains("] (")) {
+    if let Some(plus) = memchr::memmem::find(bytes, b"+0x") {
+        // Where a lock was taken.
+        let lock = memchr::memmem::find(&bytes[..plus], b", at: ").is_some();
+        return if lock { Belongs::Yes } else { Belongs::Stack };
+    }
+    if *first == b'[' && text.contains("] (") {
         return Belongs::Stack;
     }
     let known = BEGINNINGS[usize::from(*first)]

@@ -12,25 +12,28 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use super::Class;
 use super::assemble;
+use super::boot::Boot;
 use super::finding::{Finding, Sighting};
 use super::report::Report;
-use super::rules::{Hit, PRELUDE, Role, TABLE, refine};
+use super::rules::{Hit, Role, TABLE, refine};
 use super::target::ExtraRule;
 use super::title;
 use super::waiting::{Dump, announces_dump};
-use crate::console::{self, Caller, Line, Splitter};
+use super::wrap::Wrapped;
+use crate::console::{self, Caller, Decoder, Line, Splitter, Template};
 
 /// Lines of a context that belong to no report before its report is closed.
 const STRANGERS: u32 = 64;
+/// Such lines behind a prefix that is still to prove one.
+const PATIENCE: u32 = 12;
 /// Lines of the whole log without one of a report's before it is closed.
 const SILENCE: u64 = 4096;
 /// Seconds without one.
 const SILENT_SECONDS: f64 = 90.0;
 /// Lines after `cut here` in which the message must come.
 const PRELUDE_LINES: u64 = 12;
-/// Lines at the log's beginning that are looked at for a system that ran before
-/// its first banner.
-const LOOKED: u32 = 512;
+/// Lines after it in which a report ends whose message was lost.
+const LOST_LINES: u64 = 256;
 /// Lines that may follow a boot loader's last word without being a kernel's.
 const FAREWELL_LINES: u64 = 1;
 /// Seconds between two reports of one check for hung tasks: a slow console's.
@@ -43,6 +46,7 @@ const REMEMBERED: usize = 4096;
 /// Reads a log as it comes and tells what it finds.
 #[derive(Debug, Default)]
 pub struct Scanner {
+    decoder: Decoder,
     splitter: Splitter,
     state: State,
 }
@@ -66,7 +70,8 @@ impl Scanner {
     /// Reads on; chunks may end anywhere.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<Sighting> {
         let state = &mut self.state;
-        self.splitter.push(chunk, |run| state.run(run));
+        let chunk = self.decoder.push(chunk);
+        self.splitter.push(&chunk, |run| state.run(run));
         std::mem::take(&mut self.state.out)
     }
 
@@ -97,6 +102,9 @@ impl Scanner {
 
     /// As `finish`, with the sightings.
     pub fn end(&mut self) -> Vec<Sighting> {
+        let state = &mut self.state;
+        let rest = self.decoder.finish();
+        self.splitter.push(&rest, |run| state.run(run));
         let last = self.splitter.finish();
         if !last.is_empty() {
             self.state.run(&last);
@@ -114,7 +122,14 @@ struct State {
     open: Vec<Report>,
     /// Hung tasks of one check, which share the list of locks at its end.
     group: Vec<Report>,
-    prelude: Option<Prelude>,
+    /// A report of which only the line before its first came yet.
+    prelude: Option<Report>,
+    /// A line that may go on in the next one.
+    wrapped: Option<Wrapped>,
+    /// What stands before each line of the capture.
+    template: Option<Template>,
+    /// Whether the line at hand had that.
+    stripped: bool,
     out: Vec<Sighting>,
     /// Whether anything was found yet, and where it ended.
     last_finding: Option<u64>,
@@ -128,24 +143,14 @@ struct State {
     extra: Vec<ExtraRule>,
 }
 
-#[derive(Debug)]
-struct Prelude {
-    caller: Option<Caller>,
-    line: u64,
-}
-
-/// What is known of the machine's starts.
-#[derive(Debug, Default)]
-struct Boot {
-    banner: bool,
-    /// Something announced or explained a restart.
-    explained: bool,
-    /// Something ran before the first banner.
-    ran: bool,
-    /// Lines that were looked at for that.
-    looked: u32,
-    /// The last word of a boot loader, while nothing follows it.
-    handed: Option<Report>,
+/// What a line is to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    Nothing,
+    /// A message of the table that is still a line of a report.
+    Seen,
+    /// It went into a report as what begins or continues it.
+    Taken,
 }
 
 impl State {
@@ -154,7 +159,7 @@ impl State {
         self.boot.look_before(run);
         let mut at = 0;
         while at < run.len() {
-            if self.open.is_empty() && self.prelude.is_none() && self.extra.is_empty() {
+            if self.is_idle() {
                 let Some(found) = TABLE.next(&run[at..]) else {
                     self.lines += count_lines(&run[at..]);
                     return;
@@ -171,27 +176,119 @@ impl State {
         }
     }
 
+    /// Whether lines need not be looked at that hold no text of the table.
+    fn is_idle(&self) -> bool {
+        self.open.is_empty()
+            && self.prelude.is_none()
+            && self.wrapped.is_none()
+            && self.extra.is_empty()
+    }
+
     fn line(&mut self, raw: &[u8]) {
         let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
-        let line = console::parse(raw);
-        self.close_silent(&line);
-        if !line.user && TABLE.may_match(line.body.as_bytes()) {
-            if line.body.contains(PRELUDE) {
-                self.prelude = Some(Prelude {
-                    caller: line.caller,
-                    line: self.lines,
-                });
-            } else if let Some(hit) = TABLE.find(&line.body)
-                && self.hit(hit, &line)
-            {
-                return;
+        let raw = raw.trim_ascii_end();
+        if memchr(b'\r', raw).is_none() {
+            let line = console::parse(raw);
+            self.parsed(line);
+            return;
+        }
+        // A carriage return moves the cursor back over what was printed: a
+        // message that ends there, or one that somebody wants to hide.
+        let mut hit = false;
+        for part in raw.split(|byte| *byte == b'\r') {
+            if !part.is_empty() {
+                hit |= self.parsed(console::parse(part));
             }
         }
-        if !self.dumped(&line) {
+        if !hit {
+            let whole: Vec<u8> = raw.iter().copied().filter(|b| *b != b'\r').collect();
+            let line = console::parse(&whole);
+            self.trigger(&line);
+        }
+    }
+
+    /// Reads a line that is taken apart; whether it is a message of the table.
+    fn parsed(&mut self, mut line: Line<'_>) -> bool {
+        self.stripped = false;
+        if let Some(template) = &self.template {
+            if self.open.is_empty() {
+                self.template = None;
+            } else if let Some(rest) = template.strip(&line.body) {
+                line.body = rest.to_owned().into();
+                self.stripped = true;
+            }
+        }
+        self.close_silent(&line);
+        let hit = self.trigger(&line);
+        if hit != Trigger::Taken && !self.dumped(&line) {
             self.route(&line);
         }
-        if !line.user && !self.extra.is_empty() {
+        if !line.user && !self.extra.is_empty() && hit != Trigger::Taken {
             self.extra(&line);
+        }
+        hit != Trigger::Nothing
+    }
+
+    /// Looks for a message of the table in the line, or in it and the one
+    /// before.
+    fn trigger(&mut self, line: &Line<'_>) -> Trigger {
+        let wrapped = self.wrapped.take();
+        let interesting = TABLE.may_match(line.body.as_bytes());
+        if line.user {
+            // What others say of the machine's end explains its next start.
+            if interesting && let Some(hit) = TABLE.find(&line.body) {
+                self.boot.explained |= hit.rule().role == Role::Restarts;
+            }
+            return Trigger::Nothing;
+        }
+        let found = if interesting {
+            TABLE.find(&line.body)
+        } else {
+            None
+        };
+        if let Some(wrapped) = &wrapped
+            && found.is_none()
+            && let Some(hit) = wrapped.joined(line, self.lines)
+        {
+            self.unwrap(hit, line, wrapped);
+            return Trigger::Taken;
+        }
+        if !interesting {
+            return Trigger::Nothing;
+        }
+        self.wrapped = Wrapped::of(line, self.lines, found.as_ref());
+        let certain = found.as_ref().is_some_and(|hit| !hit.doubtful);
+        // Two messages in one line.
+        if !certain && let Some(second) = console::after_stamp(&line.body) {
+            return self.trigger(&second);
+        }
+        match found {
+            Some(hit) if self.hit(&hit, line) => Trigger::Taken,
+            Some(_) => Trigger::Seen,
+            None => Trigger::Nothing,
+        }
+    }
+
+    /// A message that began in the line before.
+    fn unwrap(&mut self, hit: Hit, line: &Line<'_>, wrapped: &Wrapped) {
+        let open = self
+            .open
+            .iter_mut()
+            .find(|report| report.trigger_line == wrapped.number);
+        if let Some(report) = open {
+            report.repeat(hit, line, self.lines);
+            return;
+        }
+        let whole = Line {
+            time: wrapped.time,
+            caller: wrapped.caller,
+            ..line.clone()
+        };
+        if self.hit(&hit, &whole)
+            && let Some(report) = self.open.last_mut()
+            && report.trigger_line == self.lines
+        {
+            report.start_at(wrapped.number);
         }
     }
 
@@ -218,30 +315,44 @@ impl State {
     }
 
     /// A line that may begin a report; false if it is only a line after all.
-    fn hit(&mut self, hit: Hit, line: &Line<'_>) -> bool {
+    fn hit(&mut self, hit: &Hit, line: &Line<'_>) -> bool {
         let own = self
             .open
             .iter()
-            .position(|report| report.caller == line.caller);
+            .rposition(|report| report.caller == line.caller);
+        if hit.doubtful && (own.is_some() || !hit.rule().role.begins()) {
+            return false;
+        }
+        if let Some(own) = own
+            && self.open[own].is_repeated(hit, self.lines)
+        {
+            self.open[own].repeat(hit.clone(), line, self.lines);
+            return true;
+        }
         match hit.rule().role {
             Role::Restarts => {
                 self.boot.explained = true;
                 return false;
             }
-            Role::Banner => return self.banner(hit, line),
+            Role::Banner => return self.banner(hit.clone(), line),
+            Role::Prelude => {
+                self.prelude = Some(Report::new(hit.clone(), line, self.lines));
+                return false;
+            }
             Role::Hands => {
-                self.boot.handed = Some(Report::new(hit, line, self.lines));
+                self.boot.handed = Some(Report::new(hit.clone(), line, self.lines));
                 return false;
             }
             Role::Panics => {
                 self.boot.explained = true;
-                if self.panic(&hit, line, own) {
+                if self.panic(hit, line, own) {
                     return true;
                 }
             }
             Role::Continues => {
+                let announced = self.prelude.as_ref().map(|prelude| prelude.first_line);
                 if let Some(own) = own
-                    && continues(&self.open[own], &hit)
+                    && continues(&self.open[own], hit, announced)
                 {
                     let report = &mut self.open[own];
                     if report.hit.file.is_none() {
@@ -261,24 +372,19 @@ impl State {
         if self.is_replay(line) {
             return true;
         }
-        self.begin(hit, line, own);
+        self.begin(hit.clone(), line);
         true
     }
 
-    fn begin(&mut self, hit: Hit, line: &Line<'_>, own: Option<usize>) {
-        if let Some(own) = own {
-            let mut before = self.open.remove(own);
-            before.broken |= before.is_cut();
-            let soon = match (before.last_time, line.time) {
-                (Some(last), Some(now)) => now - last < CHECK_SECONDS,
-                _ => true,
-            };
-            let hung = |class| class == Class::HungTask;
-            let check = hung(hit.rule().class) && hung(before.hit.rule().class);
-            if check && soon && self.group.len() < OPEN {
-                self.group.push(before);
+    fn begin(&mut self, hit: Hit, line: &Line<'_>) {
+        let mut index = 0;
+        while index < self.open.len() {
+            let report = &self.open[index];
+            if report.caller == line.caller && !goes_on(report, &hit) {
+                let report = self.open.remove(index);
+                self.interrupt(report, &hit, line);
             } else {
-                self.close(before);
+                index += 1;
             }
         }
         if self.open.len() >= OPEN {
@@ -287,22 +393,44 @@ impl State {
         }
         let mut report = Report::new(hit, line, self.lines);
         report.add(line, self.lines);
-        if let Some(prelude) = &self.prelude
-            && prelude.caller == line.caller
+        if let Some(prelude) = self
+            .prelude
+            .take_if(|prelude| prelude.caller == line.caller)
+            && self.lines - prelude.first_line <= PRELUDE_LINES
         {
-            if self.lines - prelude.line <= PRELUDE_LINES {
-                report.start_at(prelude.line);
-            }
-            self.prelude = None;
+            report.start_at(prelude.first_line);
         }
-        if !matches!(report.hit.rule().role, Role::Tentative(_)) {
-            self.out.push(Sighting::Begun {
-                class: report.hit.rule().class,
-                title: title::provisional(&report),
-                line: report.first_line,
-            });
+        if report.hit.prefix > 0 {
+            self.template = Template::of(&line.body[..report.hit.prefix]);
+        }
+        if report.is_certain() {
+            self.announce(&report);
         }
         self.open.push(report);
+    }
+
+    /// Ends a report because another one begins.
+    fn interrupt(&mut self, mut report: Report, hit: &Hit, line: &Line<'_>) {
+        report.broken |= report.is_cut();
+        let soon = match (report.last_time, line.time) {
+            (Some(last), Some(now)) => now - last < CHECK_SECONDS,
+            _ => true,
+        };
+        let hung = |class| class == Class::HungTask;
+        let check = hung(hit.rule().class) && hung(report.hit.rule().class);
+        if check && soon && self.group.len() < OPEN {
+            self.group.push(report);
+        } else {
+            self.close(report);
+        }
+    }
+
+    fn announce(&mut self, report: &Report) {
+        self.out.push(Sighting::Begun {
+            class: report.hit.rule().class,
+            title: title::provisional(report),
+            line: report.first_line,
+        });
     }
 
     /// Whether the panic belongs to something that was reported already.
@@ -315,9 +443,12 @@ impl State {
             let tentative = matches!(report.hit.rule().role, Role::Tentative(_));
             !tentative || report.confirmed || message.to_lowercase().contains("memory")
         };
+        let memory =
+            |report: &Report| report.hit.rule().class == Class::Oom && message.contains("memory");
         let fresh = own.filter(|own| {
             let report = &self.open[*own];
-            causes(report) && (consequence || (!report.ended && report.strangers < 8))
+            memory(report)
+                || causes(report) && (consequence || (!report.ended && report.strangers < 8))
         });
         let last = || self.open.iter().rposition(causes).filter(|_| consequence);
         let target = fresh.or_else(last);
@@ -338,7 +469,8 @@ impl State {
         self.boot.banner = true;
         self.boot.handed = None;
         self.close_all();
-        if explained || !(again || ran) || self.is_replay(line) {
+        // Files of syslog and of journals go over many boots.
+        if explained || line.relayed || !(again || ran) || self.is_replay(line) {
             return true;
         }
         let mut report = Report::new(hit, line, self.lines);
@@ -374,42 +506,76 @@ impl State {
         }
     }
 
-    /// Gives a line to the report it is of.
+    /// Gives a line to the report it is of; to two of one context where one has
+    /// to do with the other.
     fn route(&mut self, line: &Line<'_>) {
-        let number = self.lines;
-        let own = self
-            .open
-            .iter()
-            .position(|report| report.caller == line.caller)
-            .or_else(|| {
-                // Other CPUs answer for a stall by NMI, in their own context.
-                line.caller?;
-                self.open.iter().position(|report| {
-                    matches!(
-                        report.hit.rule().class,
-                        Class::RcuStall | Class::SoftLockup | Class::HardLockup
-                    )
-                })
-            });
-        let mut full = false;
-        if let Some(own) = own {
-            let report = &mut self.open[own];
-            report.add(line, number);
-            if let Role::Tentative(confirmation) = report.hit.rule().role {
-                report.confirmed |= line.body.starts_with(confirmation);
+        let mut given = false;
+        for index in (0..self.open.len()).rev() {
+            if self.open[index].caller == line.caller {
+                self.give(index, line);
+                given = true;
             }
-            full = report.strangers > STRANGERS;
         }
-        if full && let Some(own) = own {
-            let report = self.open.remove(own);
+        // Other CPUs answer for a stall by NMI, in their own context.
+        if !given && line.caller.is_some() {
+            let stall = self.open.iter().position(|report| {
+                matches!(
+                    report.hit.rule().class,
+                    Class::RcuStall | Class::SoftLockup | Class::HardLockup
+                )
+            });
+            if let Some(index) = stall {
+                self.give(index, line);
+            }
+        }
+        self.follow_prelude(line);
+    }
+
+    fn give(&mut self, index: usize, line: &Line<'_>) {
+        let number = self.lines;
+        let report = &mut self.open[index];
+        let certain = report.is_certain();
+        let belongs = report.add(line, number);
+        if let Role::Tentative(confirmation) = report.hit.rule().role {
+            report.confirmed |= line.body.starts_with(confirmation);
+        }
+        if report.hit.doubtful && belongs && self.stripped {
+            report.hit.doubtful = false;
+        }
+        if !certain && report.is_certain() {
+            let report = report.clone();
+            self.announce(&report);
+        }
+        let report = &self.open[index];
+        let patience = if self.stripped { PATIENCE } else { 1 };
+        let unlike = report.hit.doubtful && report.strangers > patience;
+        if report.strangers > STRANGERS || unlike {
+            let report = self.open.remove(index);
             self.close(report);
         }
-        if self
-            .prelude
-            .as_ref()
-            .is_some_and(|prelude| number - prelude.line > PRELUDE_LINES)
-        {
+    }
+
+    /// Reads on after the line that announces a report. If its end comes before
+    /// its first line, that one was lost.
+    fn follow_prelude(&mut self, line: &Line<'_>) {
+        let number = self.lines;
+        let late = |prelude: &Report| number - prelude.first_line > LOST_LINES;
+        if self.prelude.as_ref().is_some_and(late) {
             self.prelude = None;
+        }
+        let Some(prelude) = &mut self.prelude else {
+            return;
+        };
+        if prelude.caller != line.caller {
+            return;
+        }
+        prelude.add(line, number);
+        if prelude.ended
+            && prelude.stack_lines > 0
+            && let Some(report) = self.prelude.take()
+        {
+            self.announce(&report);
+            self.close(report);
         }
     }
 
@@ -469,6 +635,9 @@ impl State {
     }
 
     fn close(&mut self, report: Report) {
+        if report.hit.doubtful {
+            return;
+        }
         let mut reports = if report.hit.rule().class == Class::HungTask {
             std::mem::take(&mut self.group)
         } else {
@@ -526,13 +695,38 @@ fn count_lines(run: &[u8]) -> u64 {
     memchr_iter(b'\n', run).count() as u64
 }
 
-/// Whether a line that continues reports continues this one.
-fn continues(report: &Report, hit: &Hit) -> bool {
+/// Whether a report reads on although another one begins in its context: what
+/// may come to nothing ends none, what a processor says that is asked about a
+/// stall is about the stall, and a complaint may fail while it is printed.
+fn goes_on(report: &Report, hit: &Hit) -> bool {
+    let tentative = matches!(hit.rule().role, Role::Tentative(_));
+    if tentative || !report.is_waiting() {
+        return tentative && !report.ended;
+    }
+    match report.hit.rule().class {
+        Class::RcuStall => hit.rule().class == Class::HardLockup,
+        // It stumbles over the broken lock that it tells of.
+        Class::Lockdep | Class::SpinlockDebug => {
+            matches!(
+                hit.rule().class,
+                Class::Kasan | Class::Gpf | Class::PagingNull
+            )
+        }
+        _ => false,
+    }
+}
+
+/// Whether a line that continues reports continues this one; `announced` is
+/// where a report was that is still to come.
+fn continues(report: &Report, hit: &Hit, announced: Option<u64>) -> bool {
     let open = report.hit.rule();
     if open.name == "oom" {
         return hit.rule().class == Class::Oom;
     }
     if !report.is_waiting() || report.strangers > 10 {
+        return false;
+    }
+    if !open.stack && open.class == Class::BugOther && announced > Some(report.trigger_line) {
         return false;
     }
     match hit.rule().class {
@@ -541,6 +735,7 @@ fn continues(report: &Report, hit: &Hit) -> bool {
                 || matches!(open.name, "busy-dentry" | "control-flow")
         }
         Class::Oom => false,
+        _ if open.name == "unhandled-fault" => true,
         _ => matches!(
             open.class,
             Class::VfsBug
@@ -559,41 +754,4 @@ fn is_consequence(message: &str) -> bool {
     refine::CONSEQUENCES
         .iter()
         .any(|known| message.contains(known))
-}
-
-impl Boot {
-    /// Sees whether what stands before the first mention of a banner, in the
-    /// log's first lines, shows a running system. Line by line, so that it does
-    /// not matter where chunks end.
-    fn look_before(&mut self, run: &[u8]) {
-        for raw in run.split_inclusive(|byte| *byte == b'\n') {
-            if self.looked >= LOOKED {
-                return;
-            }
-            self.looked += 1;
-            if memchr::memmem::find(raw, b"Linux version ").is_some() {
-                self.looked = LOOKED;
-            } else if shows_running(raw) {
-                self.ran = true;
-                self.looked = LOOKED;
-            }
-        }
-    }
-}
-
-/// Whether a line is of a running system: the kernel's stamp, or a system call
-/// of a fuzzer's trace.
-fn shows_running(raw: &[u8]) -> bool {
-    let line = console::parse(&raw[..raw.len().min(console::LONGEST_LINE)]);
-    let traced = line.body.split_once('(').is_some_and(|(name, rest)| {
-        !name.is_empty()
-            && name.bytes().all(|b| {
-                b.is_ascii_lowercase()
-                    || b.is_ascii_digit()
-                    || matches!(b, b'_' | b'$' | b'=' | b' ')
-            })
-            && rest.contains("0x")
-            && rest.ends_with(')')
-    });
-    line.time.is_some_and(|time| time > 0.0) || traced
 }

@@ -43,7 +43,7 @@ pub fn canonical(function: &str) -> &str {
 /// The signature of a finding with these frames, innermost first; `title`
 /// stands in for a stack that is missing.
 pub(super) fn of(class: Class, frames: &[Frame], title: &str) -> String {
-    let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
+    let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.is_real()).collect();
     let skipped = if class == Class::HungTask {
         &*skip::BLOCKING
     } else {

@@ -286,6 +286,7 @@ mod tests {
             pid: None,
             cpu: None,
             time: None,
+            clock: None,
             workqueue: None,
             tainted: None,
             kernel: None,

@@ -1,15 +1,17 @@
-//! The function a report is named after, and the name.
+//! A report's name: its rule's title with the function that `naming` chose, and
+//! whether the report is whole.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::Class;
-use super::finding::Frame;
 use super::frame::plain;
+use super::naming::{function, last_resort, page_owner};
 use super::parts::{Parts, Section, Stack};
 use super::report::Report;
 use super::rules::{Choice, refine, skip};
+use super::stall::{is_preempted, reaches_the_entry};
 
 /// What stands for a function that could not be told.
 pub(super) const CORRUPTED: &str = "corrupted";
@@ -65,6 +67,10 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         let kind = error.split_once(part).map_or("", |(_, kind)| kind);
         pattern = title.replace("{kind}", &kind.trim().to_lowercase().replace(' ', "-"));
     }
+    // Without that nothing tells whose page it was.
+    if choice == Choice::PageOwner && page_owner(parts).is_none() {
+        pattern = pattern.replace(" in {F}", "");
+    }
     let wants = pattern.contains("{F}");
     let mut functions = if wants {
         function(choice, report, parts, panicked_in.as_deref(), complaining)
@@ -79,7 +85,7 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         damaged = true;
         functions.push(CORRUPTED.to_owned());
     }
-    if rule.stack && !has_stack(rule.function, parts) {
+    if rule.stack && !has_stack(rule.function, parts) && !is_of_hardware(report) {
         damaged = true;
     }
     // What went on is told by the outer end of the stack: without that end it
@@ -91,9 +97,14 @@ pub(super) fn of(report: &Report, parts: &Parts) -> Title {
         parts,
         functions.first().map_or("", String::as_str),
     );
+    // So does a task that was preempted: it stalls nobody.
+    damaged |= rule.name == "rcu-stall" && is_preempted(parts);
+    // A panic that something else led to, without that.
+    damaged |=
+        rule.class == Class::Panic && refine::AFTERMATH.iter().any(|known| text.contains(known));
     // A cut line leaves the name without its end.
     damaged |= text.ends_with(' ');
-    let text = text.trim_end().to_owned();
+    let text = bounded(text.trim_end());
     let mut alternatives = Vec::new();
     for (index, name) in functions.iter().enumerate() {
         if index > 0 {
@@ -179,6 +190,25 @@ fn panic_title(message: &str) -> (String, Option<String>) {
     (format!("kernel panic: {}", scrub(sentence)), None)
 }
 
+/// Bytes of a title; functions' names have up to 512.
+const LONGEST: usize = 640;
+
+/// The text without addresses, and no longer than a title may be.
+fn bounded(text: &str) -> String {
+    static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"\b(?:0x[0-9a-fA-F]+|[0-9a-f]{12,16}|[a-f][0-9a-f]{7})\b").ok()
+    });
+    let text = match &*ADDRESS {
+        Some(address) => address.replace_all(text, "ADDR"),
+        None => text.into(),
+    };
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
 /// Replaces what differs from report to report: addresses and numbers.
 pub(super) fn scrub(message: &str) -> String {
     let mut words = Vec::new();
@@ -214,13 +244,19 @@ fn fill(pattern: &str, report: &Report, parts: &Parts, function: &str) -> String
                 _ => group.trim().to_owned(),
             };
             let value = match value.as_str() {
-                "double-free-or-invalid-free" => "double-free or invalid-free".to_owned(),
+                "double-free-or-invalid-free" => "invalid-free".to_owned(),
                 _ => value,
             };
             text = text.replace(&key, &value);
         }
     }
     text
+}
+
+/// Whether the processor found the machine broken: then there is no stack.
+fn is_of_hardware(report: &Report) -> bool {
+    let message = report.hit.groups.first().map_or("", String::as_str);
+    report.hit.rule().class == Class::Panic && message.contains("achine check")
 }
 
 /// Whether the report has the stack that its rule wants.
@@ -232,7 +268,7 @@ fn has_stack(choice: Choice, parts: &Parts) -> bool {
             && stack
                 .frames
                 .iter()
-                .any(|frame| frame.reliable && !skip::DUMPERS.contains(&frame.function))
+                .any(|frame| frame.is_real() && !skip::DUMPERS.contains(&frame.function))
     };
     match choice {
         Choice::Outermost => parts.stacks.iter().any(good),
@@ -241,308 +277,4 @@ fn has_stack(choice: Choice, parts: &Parts) -> bool {
             .iter()
             .any(|stack| stack.section == Section::Main && good(stack)),
     }
-}
-
-/// The candidates for `{F}`, the best first.
-///
-/// A function that complains on behalf of its callers is `complaining`: the
-/// title is about them.
-fn function(
-    choice: Choice,
-    report: &Report,
-    parts: &Parts,
-    named: Option<&str>,
-    complaining: &str,
-) -> Vec<String> {
-    if let Some(name) = named {
-        return vec![plain(name).to_owned()];
-    }
-    let first_line = report.hit.function.as_deref().map(plain);
-    let found = match choice {
-        Choice::None => None,
-        Choice::Named => first_line.map(str::to_owned),
-        Choice::LastFunction => parts.last_function.as_deref().map(|f| plain(f).to_owned()),
-        Choice::Stack => innermost(parts, &skip::ALWAYS).or_else(|| {
-            first_line
-                .filter(|f| !skip::ALWAYS.contains(f))
-                .map(str::to_owned)
-        }),
-        Choice::Waiting => {
-            // What it waits in is finer than what titles are made of.
-            let mut found = innermost(parts, &skip::HANG).map(|name| spellings(&name));
-            if let (Some(names), Some(wait)) = (&mut found, innermost(parts, &skip::BLOCKING))
-                && !names.contains(&wait)
-            {
-                names.push(wait);
-            }
-            return found.unwrap_or_default();
-        }
-        Choice::Allocating => innermost(parts, &skip::LEAK),
-        Choice::Fault => fault(first_line, parts, complaining),
-        Choice::Lock => lock(parts).or_else(|| innermost(parts, &skip::LOCKING)),
-        Choice::Locking => innermost(parts, &skip::LOCKING).or_else(|| lock(parts)),
-        Choice::Outermost => return outermost(parts),
-    };
-    found.map(|name| spellings(&name)).unwrap_or_default()
-}
-
-fn innermost(parts: &Parts, names: &skip::Names) -> Option<String> {
-    let stack = parts.main()?;
-    stack
-        .frames
-        .iter()
-        .find(|frame| frame.reliable && !names.contains(&frame.function))
-        .map(|frame| plain(&frame.function).to_owned())
-}
-
-fn fault(first_line: Option<&str>, parts: &Parts, complaining: &str) -> Option<String> {
-    let stack = parts.main().map_or(&[][..], |stack| &stack.frames);
-    let frames = stack.iter().filter(|frame| frame.reliable);
-    let instruction = parts
-        .instruction
-        .iter()
-        .map(|frame| frame.function.as_str());
-    first_line
-        .into_iter()
-        .chain(instruction)
-        .chain(frames.map(|frame| frame.function.as_str()))
-        .map(plain)
-        .find(|name| {
-            !skip::FAULT.contains(name)
-                && (complaining.is_empty() || !name.starts_with(complaining))
-        })
-        .map(str::to_owned)
-}
-
-/// For a stack of nothing but helpers that is whole all the same: its innermost
-/// function that does not belong to the report.
-fn last_resort(parts: &Parts) -> Vec<String> {
-    let Some(stack) = parts.main() else {
-        return Vec::new();
-    };
-    let mut reliable = stack.frames.iter().filter(|frame| frame.reliable);
-    let whole = reliable
-        .clone()
-        .next_back()
-        .is_some_and(|last| skip::OUTSIDE.contains(&last.function));
-    if !(whole && stack.traced) {
-        return Vec::new();
-    }
-    let first = reliable.clone().find(|frame| {
-        !skip::BLOCKING.contains(&frame.function) && !skip::OUTSIDE.contains(&frame.function)
-    });
-    first
-        .or_else(|| reliable.find(|frame| !skip::BLOCKING.contains(&frame.function)))
-        .map(|frame| spellings(plain(&frame.function)))
-        .unwrap_or_default()
-}
-
-fn lock(parts: &Parts) -> Option<String> {
-    let at = parts.lock_at.as_deref()?;
-    (!skip::LOCKING.contains(at)).then(|| plain(at).to_owned())
-}
-
-/// The outermost function that tells what was going on when a timer or an NMI
-/// found the CPU stalled.
-fn outermost(parts: &Parts) -> Vec<String> {
-    for stack in stalled(parts) {
-        let found = outermost_of(&stack.frames);
-        if !found.is_empty() {
-            return found;
-        }
-    }
-    Vec::new()
-}
-
-/// Whether the function is where a fault of user space enters.
-fn is_fault(name: &str) -> bool {
-    matches!(
-        name,
-        "page_fault" | "asm_exc_page_fault" | "do_page_fault" | "async_page_fault"
-    )
-}
-
-/// Whether the stack of a stall goes all the way out.
-fn reaches_the_entry(parts: &Parts) -> bool {
-    stalled(parts)
-        .find(|stack| !outermost_of(&stack.frames).is_empty())
-        .and_then(|stack| stack.frames.iter().rfind(|frame| frame.reliable))
-        .is_some_and(|last| {
-            let name = plain(&last.function);
-            !last.interrupt
-                && (skip::OUTSIDE.contains(name) || system_call(name).is_some() || is_fault(name))
-        })
-}
-
-/// The stacks that may show a stall.
-fn stalled(parts: &Parts) -> impl Iterator<Item = &Stack> {
-    parts
-        .stacks
-        .iter()
-        .filter(|stack| matches!(stack.section, Section::Main | Section::OtherCpu) && stack.traced)
-}
-
-fn outermost_of(frames: &[Frame]) -> Vec<String> {
-    let reliable: Vec<&Frame> = frames.iter().filter(|frame| frame.reliable).collect();
-    // What the timer or the NMI put on top.
-    let below = &reliable[interrupted(&reliable)..];
-    // A packet that is being received is an operation of its own, whoever's
-    // back it is carried on.
-    if let Some(at) = below.iter().position(|frame| {
-        let name = plain(&frame.function);
-        name.starts_with("__netif_receive_skb_core") || name.starts_with("__netif_receive_skb_one")
-    }) && at > 0
-    {
-        return spellings(plain(&below[at - 1].function));
-    }
-    // The task's own work first: what a tick does on top of it is short.
-    let (interrupt, task): (Vec<&Frame>, Vec<&Frame>) =
-        below.iter().copied().partition(|frame| frame.interrupt);
-    // A fault of user space is short as well: then it is the interrupt.
-    let faulted = task.iter().any(|frame| is_fault(plain(&frame.function)))
-        && !task
-            .iter()
-            .any(|frame| system_call(plain(&frame.function)).is_some());
-    let order = if faulted {
-        [&interrupt, &task]
-    } else {
-        [&task, &interrupt]
-    };
-    for part in order {
-        let found = operation(part);
-        if !found.is_empty() {
-            return found;
-        }
-    }
-    below
-        .iter()
-        .find(|frame| !skip::IDLE.contains(&frame.function))
-        // A CPU that does nothing but take interrupts.
-        .or_else(|| {
-            reliable
-                .iter()
-                .find(|frame| !skip::DUMPERS.contains(&frame.function))
-        })
-        .map(|frame| spellings(plain(&frame.function)))
-        .unwrap_or_default()
-}
-
-/// The outermost function that is neither dispatch nor a system call that says
-/// nothing; failing that, such a call.
-fn operation(frames: &[&Frame]) -> Vec<String> {
-    let mut call = None;
-    for frame in frames.iter().rev() {
-        let name = plain(&frame.function);
-        if let Some(bare) = system_call(name) {
-            if !skip::is_multiplexed(bare) {
-                return spellings(name);
-            }
-            call = call.or(Some(name));
-        } else if !skip::STALL.contains(name) && !name.contains("_compat_") {
-            return spellings(name);
-        }
-    }
-    call.map(spellings).unwrap_or_default()
-}
-
-/// Index of the first frame below the interrupt that found the stall.
-fn interrupted(frames: &[&Frame]) -> usize {
-    let entry = |name: &str| {
-        matches!(
-            name,
-            "apic_timer_interrupt"
-                | "smp_apic_timer_interrupt"
-                | "asm_sysvec_apic_timer_interrupt"
-                | "asm_exc_nmi"
-                | "asm_sysvec_irq_work"
-                | "asm_sysvec_call_function"
-                | "asm_sysvec_call_function_single"
-                | "asm_sysvec_reschedule_ipi"
-                | "asm_common_interrupt"
-                | "ret_from_intr"
-                | "common_interrupt"
-                | "reschedule_interrupt"
-                | "call_function_interrupt"
-                | "call_function_single_interrupt"
-                | "end_repeat_nmi"
-                | "nmi"
-                | "__irq_svc"
-                | "el1_irq"
-                | "el1h_64_irq"
-                | "el1h_64_fiq"
-                | "decrementer_common"
-                | "decrementer_common_virt"
-                | "ret_from_exception"
-        ) || name.starts_with("smp_apic_timer_interrupt")
-    };
-    // The entry nearest to the top whose frames above are all the timer's.
-    let mut last = 0;
-    for (index, frame) in frames.iter().enumerate() {
-        let name = plain(&frame.function);
-        if entry(name) {
-            last = index + 1;
-        } else if !skip::INTERRUPT.contains(name) && !skip::OUTSIDE.contains(name) {
-            break;
-        }
-    }
-    last
-}
-
-/// The bare name of a system call's entry function.
-fn system_call(name: &str) -> Option<&str> {
-    for start in [
-        "__x64_sys_",
-        "__ia32_sys_",
-        "__arm64_sys_",
-        "__se_sys_",
-        "__do_sys_",
-        "__ia32_compat_sys_",
-        "__s390x_sys_",
-        "__s390_sys_",
-        "__riscv_sys_",
-        "__x64_compat_sys_",
-        "__do_compat_sys_",
-        "__se_compat_sys_",
-        "__arm64_compat_sys_",
-        "compat_sys_",
-        "compat_SyS_",
-        "ksys_",
-        "SyS_",
-        "SYSC_",
-        "sys_",
-        "__sys_",
-    ] {
-        if let Some(bare) = name.strip_prefix(start) {
-            return Some(bare);
-        }
-    }
-    None
-}
-
-/// A function as titles spell it, then as the stack did: architectures put
-/// prefixes of their own before system calls.
-fn spellings(name: &str) -> Vec<String> {
-    for start in [
-        "__x64_sys_",
-        "__ia32_sys_",
-        "__arm64_sys_",
-        "__s390x_sys_",
-        "__s390_sys_",
-        "__riscv_sys_",
-        "__ia32_compat_sys_",
-        "__x64_compat_sys_",
-        "__arm64_compat_sys_",
-    ] {
-        if let Some(bare) = name.strip_prefix(start) {
-            return vec![format!("sys_{bare}"), name.to_owned()];
-        }
-    }
-    for start in ["SyS_", "SYSC_", "ksys_", "compat_SyS_"] {
-        if let Some(bare) = name.strip_prefix(start)
-            && !bare.is_empty()
-        {
-            return vec![bare.to_owned(), name.to_owned()];
-        }
-    }
-    vec![name.to_owned()]
 }

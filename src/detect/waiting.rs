@@ -2,10 +2,13 @@
 //! waiting in, and from the dump of tasks that somebody asked for (`SysRq` w, t
 //! and d) after tasks were found hung. A dump's stacks are no findings.
 
+use std::collections::HashMap;
+
 use super::Class;
 use super::finding::{Finding, HeldLock};
 use super::frame::{self, StackLine};
 use super::parts::{Holder, held_lock, holder, numbered};
+use super::rules::skip;
 use super::signature::canonical;
 use crate::console;
 
@@ -108,6 +111,10 @@ impl Dump {
             .chain(&self.tasks)
             .map(|task| (task, task.ends()))
             .collect();
+        let blocked: HashMap<u32, bool> = known
+            .iter()
+            .filter_map(|(task, _)| Some((task.pid, task.waits_for_a_lock()?)))
+            .collect();
         for finding in findings {
             if finding.locks.is_empty()
                 && let Some(held) = self.held_by(finding.pid)
@@ -115,7 +122,7 @@ impl Dump {
                 finding.locks = held;
             }
             let mut waits = std::mem::take(&mut finding.waits_for);
-            waits.extend(self.by_locks(finding.pid, &finding.locks));
+            waits.extend(self.by_locks(finding.pid, &finding.locks, &blocked));
             if finding.class == Class::HungTask
                 && let Some(task) = Task::of(finding)
             {
@@ -133,18 +140,33 @@ impl Dump {
     }
 
     /// Tasks that hold the very lock which is last in this task's list: that is
-    /// the one it waits for, if someone else has it too.
-    fn by_locks(&self, pid: Option<u32>, locks: &[HeldLock]) -> Vec<String> {
+    /// the one it waits for, if someone else has it too. `blocked` tells of
+    /// tasks whose stacks are known whether they are waiting for a lock.
+    fn by_locks(
+        &self,
+        pid: Option<u32>,
+        locks: &[HeldLock],
+        blocked: &HashMap<u32, bool>,
+    ) -> Vec<String> {
+        let own = pid.and_then(|pid| blocked.get(&pid));
         let Some(wanted) = locks.last().filter(|lock| lock.address.is_some()) else {
             return Vec::new();
         };
+        if own == Some(&false) {
+            // It waits for something else, and holds all that is in its list.
+            return Vec::new();
+        }
         let same = |lock: &HeldLock| lock.address == wanted.address;
         let holds = |holder: &&Holder| {
             let has = holder.locks.iter().any(same);
-            // Waiting last in its own list as well, it may be a waiter too.
-            let last = holder.locks.last();
-            let only_waits = last.is_some_and(|lock| same(lock) && lock.at == wanted.at);
-            has && !only_waits && Some(holder.pid) != pid
+            // Waiting last in its own list as well, it may be a waiter too: its
+            // stack tells, or failing that the place.
+            let last = holder.locks.last().filter(|lock| same(lock));
+            let waits = match blocked.get(&holder.pid) {
+                Some(blocked) => last.is_some() && *blocked,
+                None => last.is_some_and(|lock| lock.at == wanted.at),
+            };
+            has && !waits && Some(holder.pid) != pid
         };
         let holders = self.holders.iter().filter(holds);
         holders
@@ -161,6 +183,20 @@ impl Task {
             pid: finding.pid?,
             functions: reliable.map(|frame| frame.function.clone()).collect(),
         })
+    }
+
+    /// Whether it is in a lock's own function; `None` without a stack.
+    fn waits_for_a_lock(&self) -> Option<bool> {
+        let mut functions = self.functions.iter();
+        functions.clone().next()?;
+        let waiting = functions
+            .by_ref()
+            .take_while(|function| skip::BLOCKING.contains(function));
+        Some(
+            waiting
+                .into_iter()
+                .any(|function| skip::TAKING.contains(function)),
+        )
     }
 
     fn label(&self) -> String {
@@ -274,7 +310,10 @@ Call Trace:
         let findings = scan(format!("{HUNG}{BLOCKED}").as_bytes());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].waits_for, ["kworker/u9:2:41"]);
-        assert_eq!(findings[0].title, "INFO: task hung in sync_filesystem");
+        assert_eq!(
+            findings[0].title,
+            "INFO: task hung in __writeback_inodes_sb_nr"
+        );
         assert!(!findings[0].frames.iter().any(|f| f.function == "evict"));
         // What comes later says the same.
         let mut findings = scan(HUNG.as_bytes());
@@ -321,11 +360,41 @@ Call Trace:
                 "1 lock held by sync/77:",
                 "locks held by sync/77: 1, on CPU#0:",
             );
+        let hung = HUNG.replace("wb_wait_for_completion", "__mutex_lock");
         for locks in [locks, &newer] {
-            let findings = scan(format!("{HUNG}{locks}").as_bytes());
+            let findings = scan(format!("{hung}{locks}").as_bytes());
             assert_eq!(findings[0].locks.len(), 1, "{locks}");
             assert_eq!(findings[0].waits_for, ["holder:9"], "{locks}");
         }
+    }
+
+    /// Both took it in the same place; one of them got it and waits for
+    /// something else.
+    #[test]
+    fn who_waits_for_no_lock_holds_all_that_it_has() {
+        let task = |name: &str, pid: u32, wait: &str| {
+            format!(
+                "INFO: task {name}:{pid} blocked for more than 122 seconds.\nCall Trace:\n \
+                 __schedule+0x1/0x2\n {wait}+0x1/0x2\n frob_sync+0x1/0x2\n"
+            )
+        };
+        let list = |name: &str| {
+            format!(
+                "1 lock held by {name}:\n #0: ffff888012345678 (&frob->lock){{+.+.}}-{{4:4}}, \
+                 at: frob_sync+0x1/0x2\n"
+            )
+        };
+        let log = [
+            task("writer", 41, "io_schedule"),
+            task("reader", 42, "__mutex_lock"),
+            "Showing all locks held in the system:\n".to_owned(),
+            list("writer/41"),
+            list("reader/42"),
+        ]
+        .concat();
+        let findings = scan(log.as_bytes());
+        let waits: Vec<&[String]> = findings.iter().map(|f| &*f.waits_for).collect();
+        assert_eq!(waits, [&[][..], &["writer:41".to_owned()]]);
     }
 
     #[test]

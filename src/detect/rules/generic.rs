@@ -69,10 +69,69 @@ pub(super) const RULES: &[Rule] = &[
         examples: &["kexec_core: Starting new kernel", "Starting new kernel"],
         ..ROW
     },
+    // What others say of the machine's end: the journal's own mark, init's last
+    // steps, the logger's.
+    Rule {
+        name: "restart-journal",
+        literal: "-- Boot ",
+        pattern: r"^-- Boot [0-9a-f]{32} --",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &["-- Boot 0123456789abcdef0123456789abcdef --"],
+        ..ROW
+    },
+    Rule {
+        name: "restart-journal-old",
+        literal: "-- Reboot --",
+        pattern: r"^-- Reboot --",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &["-- Reboot --"],
+        ..ROW
+    },
+    Rule {
+        name: "restart-init",
+        literal: "Reached target ",
+        pattern: r"^Reached target (?:\S+ - )?.*(?i:\breboot|power-?off|shutdown|halt\b|kexec)",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &[
+            "Reached target reboot.target - System Reboot.",
+            "Reached target Shutdown.",
+        ],
+        lookalikes: &["Reached target Multi-User System."],
+        ..ROW
+    },
+    Rule {
+        name: "restart-journal-stopped",
+        literal: "Journal stopped",
+        pattern: r"^Journal stopped",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &["Journal stopped"],
+        ..ROW
+    },
+    Rule {
+        name: "restart-logger",
+        literal: "exiting on signal 15",
+        pattern: r"^(?:\[?origin .*\] )?exiting on signal 15",
+        function: Choice::None,
+        stack: false,
+        role: Role::Restarts,
+        examples: &[
+            "exiting on signal 15.",
+            "[origin software=\"rsyslogd\" x-pid=\"7\"] exiting on signal 15.",
+        ],
+        ..ROW
+    },
     Rule {
         name: "oom",
         literal: "invoked oom-killer",
-        pattern: r"^(?P<task>.+) invoked oom-killer: ",
+        pattern: r"^(?P<task>.{1,15}) invoked oom-killer: ",
         class: Class::Oom,
         title: "Out of memory",
         function: Choice::None,
@@ -271,7 +330,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "bug-other",
         literal: "BUG: ",
-        pattern: r"^BUG: ([A-Za-z].{3,100}?)\s*$",
+        pattern: r"^BUG: ([A-Za-z].{3,}?)\s*$",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,

@@ -46,6 +46,18 @@ pub(super) const RULES: &[Rule] = &[
         examples: &["INFO: task a.out:4242 can't die for more than 20 seconds."],
         ..ROW
     },
+    // Here the tasks are at fault, whether they run or not.
+    Rule {
+        name: "rcu-tasks-stall",
+        literal: "INFO: ",
+        pattern: r"^INFO: rcu_tasks\w* detected stalls on tasks",
+        class: Class::RcuStall,
+        title: "INFO: rcu detected stall in {F}",
+        alternative: "stall in {F}",
+        function: Choice::Outermost,
+        examples: &["INFO: rcu_tasks detected stalls on tasks:"],
+        ..ROW
+    },
     Rule {
         name: "rcu-stall",
         literal: "INFO: ",
@@ -58,7 +70,6 @@ pub(super) const RULES: &[Rule] = &[
             "INFO: rcu_sched detected stalls on CPUs/tasks:",
             "rcu: INFO: rcu_preempt self-detected stall on CPU",
             "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... }",
-            "INFO: rcu_tasks detected stalls on tasks:",
         ],
         lookalikes: &["INFO: rcu_sched detected stall, but suppressed full report"],
         ..ROW

@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): possible (?:circular locking dependency|recursive locking|irq lock inversion dependency|irq lock inversion|deadlock) detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &[
             "WARNING: possible circular locking dependency detected",
             "[ INFO: possible recursive locking detected ]",
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): [A-Z_]+-safe -> [A-Z_]+-unsafe lock order detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &["WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"],
         ..ROW
     },
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(?:WARNING|INFO): inconsistent lock state|^inconsistent lock state",
         class: Class::Lockdep,
         title: "inconsistent lock state in {F}",
-        function: Choice::Locking,
+        function: Choice::LockStack,
         examples: &[
             "WARNING: inconsistent lock state",
             "[ INFO: inconsistent lock state ]",
@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): bad unlock balance detected!",
         class: Class::Lockdep,
         title: "{1}: bad unlock balance in {F}",
-        function: Choice::Locking,
+        function: Choice::Lock,
         examples: &[
             "[ BUG: bad unlock balance detected! ]",
             "WARNING: bad unlock balance detected!",
@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): (?P<task>.+)/(?P<pid>\d+) still has locks held!",
         class: Class::Lockdep,
         title: "{1}: still has locks held in {F}",
-        function: Choice::Lock,
+        function: Choice::Held,
         examples: &["[ BUG: a.out/4242 still has locks held! ]"],
         ..ROW
     },
@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r"^(WARNING|BUG): lock held when returning to user space!",
         class: Class::Lockdep,
         title: "{1}: lock held when returning to user space in {F}",
-        function: Choice::Lock,
+        function: Choice::Held,
         // The stack is gone by then: the lock's place is all there is.
         stack: false,
         examples: &["WARNING: lock held when returning to user space!"],
@@ -103,8 +103,8 @@ pub(super) const RULES: &[Rule] = &[
         literal: "Nested lock",
         pattern: r"^(?:WARNING|BUG): Nested lock was not taken",
         class: Class::Lockdep,
-        title: "WARNING: Nested lock was not taken in {F}",
-        function: Choice::Locking,
+        title: "WARNING: nested lock was not taken in {F}",
+        function: Choice::Lock,
         examples: &["WARNING: Nested lock was not taken"],
         ..ROW
     },

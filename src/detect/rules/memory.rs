@@ -22,14 +22,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "kcsan",
         literal: "BUG: ",
-        pattern: r"^BUG: KCSAN: (?:data-race|assert: race) in (\S+ / \S+|\S+)",
+        pattern: r"^BUG: KCSAN: (data-race|assert: race) in ([^\s+]+(?: / [^\s+]+)?)",
         class: Class::Kcsan,
-        title: "KCSAN: data-race in {1}",
+        title: "KCSAN: {1} in {2}",
         function: Choice::None,
         stack: false,
         examples: &[
             "BUG: KCSAN: data-race in touch_atime / generic_update_time",
             "BUG: KCSAN: data-race in evict",
+            "BUG: KCSAN: assert: race in evict+0x1/0x2",
         ],
         ..ROW
     },
@@ -98,8 +99,8 @@ pub(super) const RULES: &[Rule] = &[
         literal: "BUG: ",
         pattern: r"^BUG: (Bad page (?:map|state|cache))",
         class: Class::BugOther,
-        title: "BUG: {1}",
-        function: Choice::None,
+        title: "BUG: {1} in {F}",
+        function: Choice::PageOwner,
         examples: &[
             "BUG: Bad page map in process a.out  pte:8000000012345067 pmd:12345067",
             "BUG: Bad page state in process a.out  pfn:12345",
@@ -124,13 +125,17 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "slab-object",
         literal: "BUG ",
-        pattern: r"^BUG \S+ \([^)]*\): ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)\s*$",
+        pattern: r"^BUG [^\s:]+(?: \([^)]*\))?: ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)(?:\.? 0x.*|[\s.]*)$",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
             "BUG kmalloc-64 (Tainted: G        W         ): Object already free",
             "BUG ceph_inode_info (Not tainted): Poison overwritten",
+            // Before 3.3.
+            "BUG kmalloc-32: Poison overwritten",
+            // Since 5.14 with the place.
+            "BUG ceph_inode_info (Not tainted): Padding overwritten. 0x0000000012345678-0x000000001234567f @offset=3536",
         ],
         lookalikes: &["BUG ceph_inode_info (Not tainted): kasan: bad access detected"],
         ..ROW

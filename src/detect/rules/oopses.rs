@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::BugOther,
         title: "BUG: stack guard page was hit in {F}",
         alternative: "stack-overflow in {F}",
-        function: Choice::Fault,
+        function: Choice::Outermost,
         examples: &[
             "BUG: stack guard page was hit at ffffc90000123fe8 (stack is ffffc90000278000..ffffc9000027ffff)",
             "BUG: TASK stack guard page was hit at 000000009d5c1a8d (stack is 00000000a..0000b)",
@@ -178,7 +178,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "unhandled-fault",
         literal: "Unhandled ",
         pattern: r"^Unhandled (?:fault: .* at 0x|prefetch abort: .* at 0x|kernel unaligned access)",
-        class: Class::PagingNull,
+        class: Class::Other,
         title: "Unhandled fault in {F}",
         alternative: "bad-access in {F}",
         function: Choice::Fault,

@@ -43,7 +43,7 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
     warning("lib/kobject.c", "", "WARNING: kobject bug in {F}"),
     warning(
         "fs/proc/generic.c",
-        "",
+        "proc_register",
         "WARNING: proc registration bug in {F}",
     ),
     warning(
@@ -54,6 +54,11 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
     warning(
         "mm/slab_common.c",
         "kmalloc_fix_flags",
+        "WARNING: kmalloc bug in {F}",
+    ),
+    warning(
+        "mm/vmalloc.c",
+        "vmalloc_fix_flags",
         "WARNING: kmalloc bug in {F}",
     ),
     warning("mm/util.c", "kvmalloc_node", "WARNING: kmalloc bug in {F}"),
@@ -72,6 +77,8 @@ pub(in crate::detect) const REFINEMENTS: &[Refinement] = &[
         "usb_submit_urb",
         "WARNING in {F}/usb_submit_urb",
     ),
+    // Locks that are set up wrongly, not taken wrongly.
+    warning("kernel/locking/lockdep.c", "lockdep_", "WARNING in {F}"),
     Refinement {
         rules: WARNINGS,
         file: "kernel/locking/lockdep.c",
@@ -154,3 +161,6 @@ pub(in crate::detect) const CONSEQUENCES: &[&str] = &[
     "Aiee, killing interrupt handler",
     "BUG!",
 ];
+
+/// Panics that only end what was reported before.
+pub(in crate::detect) const AFTERMATH: &[&str] = &["panic_on_warn set", "Fatal exception"];

@@ -1,9 +1,20 @@
 //! `WARN()` and messages of the same make.
 
-use super::{Choice, ROW, Rule};
+use super::{Choice, ROW, Role, Rule};
 use crate::detect::Class;
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "cut-here",
+        literal: "------------[ cut here ]",
+        pattern: r"^-+\[ cut here \]",
+        class: Class::Warning,
+        title: "WARNING in {F}",
+        function: Choice::Fault,
+        role: Role::Prelude,
+        examples: &["------------[ cut here ]------------"],
+        ..ROW
+    },
     Rule {
         name: "warning",
         literal: "WARNING: ",
@@ -11,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Warning,
         title: "WARNING in {F}",
         function: Choice::Fault,
-        role: super::Role::Continues,
+        role: Role::Continues,
         examples: &[
             "WARNING: CPU: 0 PID: 4242 at fs/inode.c:73 evict+0x1d0/0x2f0",
             "WARNING: CPU: 1 PID: 4242 at /build/fs/inode.c:321 evict+0x77/0x90()",
@@ -22,14 +33,17 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "warning-at",
         literal: "WARNING: ",
-        pattern: r"^WARNING: (?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)\S*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
+        pattern: r"^WARNING: (?:\[.*\] )?(?:(?P<file>[^\s:]+):\d+ )?at (?P<function>[^\s+/]+)[^,]*, CPU#(?P<cpu>\d+): (?P<task>.*)/(?P<pid>\d+)",
         class: Class::Warning,
         title: "WARNING in {F}",
         function: Choice::Fault,
-        role: super::Role::Continues,
+        role: Role::Continues,
         examples: &[
             "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
             "WARNING: at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
+            // Since 7.0.
+            "WARNING: [!list_empty(&a->b)] fs/inode.c:73 at evict+0x1d0/0x2f0, CPU#0: a.out/4242",
+            "WARNING: fs/inode.c:73 at evict+0x1d0/0x2f0 fs/inode.c:73, CPU#0: a.out/4242",
         ],
         ..ROW
     },
@@ -41,8 +55,20 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Warning,
         title: "WARNING in {F}",
         function: Choice::Fault,
-        role: super::Role::Continues,
+        role: Role::Continues,
         examples: &["WARNING: at fs/inode.c:73 evict+0x1d0/0x2f0()"],
+        ..ROW
+    },
+    // Where it could not be told.
+    Rule {
+        name: "warning-place",
+        literal: "WARNING: ",
+        pattern: r"^WARNING: at (?P<file>[^\s:]+\.[chS]):\d+\s*$",
+        class: Class::Warning,
+        title: "WARNING in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["WARNING: at fs/inode.c:73"],
         ..ROW
     },
     Rule {

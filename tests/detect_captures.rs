@@ -1,0 +1,249 @@
+//! What happens to a kernel's words on their way into a file: symbolizers, mail
+//! programs, journals, carriage returns, lines that are lost.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kvet::detect::{Class, Finding, scan};
+
+fn titles(log: &str) -> Vec<String> {
+    let name = |finding: Finding| {
+        let damaged = if finding.damaged { " (damaged)" } else { "" };
+        format!("{}{damaged}", finding.title)
+    };
+    scan(log.as_bytes()).into_iter().map(name).collect()
+}
+
+const STACK: &str = "\
+Call Trace:
+ <TASK>
+ frob_release+0x3c/0x60
+ __fput+0x90/0x2a0
+ do_syscall_64+0x57/0x190
+ entry_SYSCALL_64_after_hwframe+0x76/0x7e
+ </TASK>
+---[ end trace 0000000000000000 ]---
+";
+
+#[test]
+fn what_a_symbolizer_adds_names_nothing() {
+    let log = format!(
+        "general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] SMP\n\
+         CPU: 0 PID: 321 Comm: worker Not tainted 6.12.0 #1\n\
+         RIP: 0010:frob_peek include/linux/frob.h:12 [inline]\n\
+         RIP: 0010:frob_put+0x68/0x480 fs/frob.c:77\n{STACK}"
+    );
+    assert_eq!(titles(&log), ["general protection fault in frob_put"]);
+    let log = format!(
+        "WARNING: CPU: 0 PID: 321 at fs/frob.c:77 frob_peek fs/frob.c:77 [inline]\n\
+         WARNING: CPU: 0 PID: 321 at fs/frob.c:77 frob_grab fs/frob.c:80 [inline]\n\
+         WARNING: CPU: 0 PID: 321 at fs/frob.c:77 frob_put+0x68/0x480 fs/frob.c:99\n\
+         CPU: 0 PID: 321 Comm: worker Not tainted 6.12.0 #1\n{STACK}"
+    );
+    assert_eq!(titles(&log), ["WARNING in frob_put"]);
+    // The first line once more belongs to it, another one does not.
+    let twice = log.replace(
+        "6.12.0 #1\n",
+        "6.12.0 #1\nWARNING: CPU: 0 PID: 9 at fs/frob.c:5 frob_add+0x1/0x2\n",
+    );
+    assert_eq!(titles(&twice).len(), 2);
+    let decoded = "\
+Unable to handle kernel paging request at virtual address 0000000000100111
+Internal error: Oops: 0000000096000006 [#1] PREEMPT SMP
+CPU: 2 PID: 321 Comm: worker Not tainted 6.12.0 #1
+pc : frob_merge (mm/frob.c:952 (discriminator 1))
+lr : frob_merge (mm/frob.c:945)
+Call trace:
+ frob_merge (mm/frob.c:952 (discriminator 1))
+ frob_fixup (mm/frob.c:676) frob
+ el0t_64_sync (arch/arm64/kernel/entry.S:591)
+---[ end trace 0000000000000000 ]---
+";
+    assert_eq!(
+        titles(decoded),
+        ["BUG: unable to handle kernel paging request in frob_merge"]
+    );
+    let finding = &scan(decoded.as_bytes())[0];
+    let fixup = finding.frames.iter().find(|f| f.function == "frob_fixup");
+    assert_eq!(fixup.unwrap().module.as_deref(), Some("frob"));
+}
+
+#[test]
+fn locks_are_named_after_where_they_were_taken() {
+    let log = "\
+WARNING: possible circular locking dependency detected
+6.12.0 #1 Not tainted
+worker/321 is trying to acquire lock:
+ffff888012345678 (&mm->mmap_lock){++++}-{4:4}, at: __might_fault+0xaa/0x120
+but task is already holding lock:
+ffff888012345688 (&frob->lock){+.+.}-{4:4}, at: frob_lookup include/linux/frob.h:5 [inline]
+ffff888012345688 (&frob->lock){+.+.}-{4:4}, at: frob_ioctl+0x3c/0x60 fs/frob.c:77
+stack backtrace:
+Call Trace:
+ <TASK>
+ lock_acquire+0x120/0x360
+ __might_fault+0xaa/0x120
+ _copy_to_user+0x26/0x130
+ frob_copy_out+0x3c/0x60
+ frob_ioctl+0x3c/0x60
+ do_syscall_64+0x57/0x190
+ entry_SYSCALL_64_after_hwframe+0x76/0x7e
+ </TASK>
+";
+    assert_eq!(titles(log), ["possible deadlock in frob_ioctl"]);
+    let own = log.replace(
+        "__might_fault+0xaa/0x120\nbut",
+        "frob_copy_out+0x3c/0x60\nbut",
+    );
+    assert_eq!(titles(&own), ["possible deadlock in frob_copy_out"]);
+}
+
+#[test]
+fn messages_that_were_broken_in_two_are_whole() {
+    let hung = "\
+[  484.467834] INFO: task worker:321 blocked for more than
+122 seconds.
+[  484.469885]       Not tainted 6.12.0 #1
+[  484.473934] Call Trace:
+[  484.473938]  __schedule+0x4d7/0x11a0
+[  484.473944]  schedule+0x27/0xf0
+[  484.473977]  frob_drain+0x3c/0x60 [frob]
+[  484.473979]  do_syscall_64+0x82/0x190
+[  484.473980]  entry_SYSCALL_64_after_hwframe+0x76/0x7e
+";
+    assert_eq!(titles(hung), ["INFO: task hung in frob_drain"]);
+    assert_eq!(scan(hung.as_bytes())[0].first_line, 1);
+    // A stamp begins another message.
+    let other = hung.replace("\n122", "\n[  484.467835] 122");
+    assert_eq!(titles(&other), [""; 0]);
+    let warning = format!(
+        "[   12.000001] WARNING: CPU: 3 PID: 321 at lib/refcount.c:28\n\
+         refcount_warn_saturate+0xba/0x110\n{STACK}"
+    );
+    assert_eq!(titles(&warning), ["WARNING: refcount bug in frob_release"]);
+    let lockup = "BUG: workqueue lockup -\npool cpus=0 node=0 flags=0x0 nice=0 stuck for 65s!\n";
+    assert_eq!(titles(lockup), ["BUG: workqueue lockup"]);
+}
+
+#[test]
+fn a_carriage_return_hides_nothing() {
+    let bug = |text: &str| format!("{text}\nRIP: 0010:frob_put+0x1/0x2\n{STACK}");
+    let wanted = ["kernel BUG in frob_put"];
+    for text in [
+        "kernel BUG at fs/frob.c:1!",
+        "kernel BUG at fs/\rfrob.c:1!",
+        "kernel BUG at fs/frob.c:1!\rall is well",
+        "loading  10%\rkernel BUG at fs/frob.c:1!",
+        "one\rkernel BUG at fs/frob.c:1!\rtwo\r",
+    ] {
+        assert_eq!(titles(&bug(text)), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn long_messages_are_found_and_their_titles_bounded() {
+    let log = format!("BUG: the frob is {}\n", "very ".repeat(100_000));
+    let findings = scan(log.as_bytes());
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].class, Class::BugOther);
+    assert!(findings[0].title.len() < 700);
+    let log = format!(
+        "BUG: frob {} is not in the list of those that are in use by anyone at all, which it should be at this point of time\n",
+        "x".repeat(40)
+    );
+    assert_eq!(titles(&log).len(), 1);
+}
+
+#[test]
+fn titles_hold_no_addresses() {
+    for (log, title) in [
+        (
+            "BUG frob_cache (Not tainted): Padding overwritten. 0x0000000043411dd0-0x0000000043411f5f @offset=3536\n",
+            "BUG: Padding overwritten",
+        ),
+        (
+            "BUG: frob at ffff888012345678 is gone\n",
+            "BUG: frob at ADDR is gone",
+        ),
+    ] {
+        assert!(titles(log)[0].starts_with(title), "{:?}", titles(log));
+    }
+}
+
+#[test]
+fn ordinary_reboots_are_none_of_ours() {
+    let banner = "kernel: Linux version 6.1.0-9-amd64 (builder@host) (gcc 12.2.0) #1 SMP";
+    for between in [
+        "-- Boot 0123456789abcdef0123456789abcdef --",
+        "-- Reboot --",
+        "Nov 22 15:00:00 host systemd[1]: Reached target reboot.target - System Reboot.",
+        "Nov 22 15:00:00 host rsyslogd: [origin software=\"rsyslogd\" x-pid=\"7\"] exiting on signal 15.",
+        "Nov 22 15:00:00 host cron[7]: nothing that explains it",
+    ] {
+        let log = format!(
+            "Nov 22 14:00:00 host {banner}\nNov 22 14:00:01 host kernel: frob: up\n{between}\n\
+             Nov 22 15:01:00 host {banner}\n"
+        );
+        assert_eq!(titles(&log), [""; 0], "{between}");
+    }
+    // A console has every line: here nothing announced it.
+    let log = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    9.000000] frob: up\n\
+               [    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n";
+    assert_eq!(titles(log).len(), 1);
+}
+
+#[test]
+fn a_report_without_its_first_line_is_one() {
+    let log = format!(
+        "[    1.000000] ------------[ cut here ]------------\n[    1.000000] Modules linked in: frob\n{}",
+        STACK.replace("Call", "pc : frob_set+0x1/0x2\nCall")
+    );
+    assert_eq!(titles(&log), ["WARNING in frob_set"]);
+    // With it there is one report, not two.
+    let log = log.replace(
+        "[    1.000000] Modules",
+        "[    1.000000] WARNING: CPU: 0 PID: 1 at fs/frob.c:5 frob_set+0x1/0x2\n[    1.000000] Modules",
+    );
+    assert_eq!(titles(&log), ["WARNING in frob_set"]);
+}
+
+#[test]
+fn one_report_may_hold_another() {
+    let log = format!(
+        "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:\n\
+         rcu: \t2-...0: (0 ticks this GP) idle=24a/1/0x4000000000000000 softirq=1/1 fqs=6896\n\
+         Sending NMI from CPU 6 to CPUs 2:\n\
+         NMI watchdog: Watchdog detected hard LOCKUP on cpu 2\n\
+         CPU: 2 PID: 321 Comm: worker Not tainted 6.12.0 #1\n\
+         RIP: 0010:_raw_spin_lock_irqsave+0xd/0x40\n{STACK}"
+    );
+    assert_eq!(
+        titles(&log),
+        [
+            "INFO: rcu detected stall in frob_release",
+            "BUG: hard lockup in frob_release"
+        ]
+    );
+    // Both messages in one line: the second one counts.
+    let log = format!(
+        "[    1.000000] frob: read 12 of[    1.000001] kernel BUG at fs/frob.c:1!\nRIP: 0010:frob_put+0x1/0x2\n{STACK}"
+    );
+    assert_eq!(titles(&log), ["kernel BUG in frob_put"]);
+}
+
+#[test]
+fn utf_16_is_read() {
+    let text = format!("kernel BUG at fs/frob.c:1!\r\nRIP: 0010:frob_put+0x1/0x2\r\n{STACK}");
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
+    assert_eq!(scan(&bytes)[0].title, "kernel BUG in frob_put");
+}
+
+#[test]
+fn a_sentence_before_a_message_is_no_prefix() {
+    for log in [
+        "ok 1 - BUG: unable to handle page fault is not seen\nok 2 - CPU: fine\n",
+        "looking for BUG: KASAN: use-after-free in frob+0x1/0x2\nCall Trace:\n frob+0x1/0x2\n",
+    ] {
+        assert_eq!(titles(log), [""; 0], "{log}");
+    }
+}
