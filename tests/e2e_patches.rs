@@ -25,7 +25,7 @@ const KERNELS: [&str; 4] = [
 
 /// What is applied together, in this order. A series that has nothing for a
 /// kernel is left out there.
-const TOGETHER: [&[&str]; 6] = [
+const TOGETHER: [&[&str]; 11] = [
     &[
         "ceph-iput-async",
         "vfs-sync-owner",
@@ -57,13 +57,24 @@ const TOGETHER: [&[&str]; 6] = [
         "vfs-sync-owner",
         "ceph-iput-async-taskwork",
     ],
+    &[
+        "ceph-iput-async",
+        "ceph-iput-delays",
+        "ceph-dirty-folios",
+        "vfs-sync-owner",
+        "ceph-msgr-iput",
+    ],
+    &["ceph-iput-writeback", "ceph-iput-handlers"],
+    &["ceph-iput-writeback", "vfs-sync-owner", "ceph-dirty-folios"],
+    &["ceph-iput-async", "vfs-sync-owner-field", "ceph-msgr-iput"],
+    &["vfs-iput-async-sync", "ceph-dirty-folios"],
     &["vfs-iput-defer-sync", "ceph-dirty-folios"],
 ];
 
 /// No one signs these off, a debug series that stops the kernel on purpose says
-/// BUG, and a new file of fs/ceph is one of a directory that MAINTAINERS lists
-/// as a whole.
-const NOT_OURS: &str = "MISSING_SIGN_OFF,AVOID_BUG,FILE_PATH_CHANGES";
+/// BUG, a new file of fs/ceph is one of a directory that MAINTAINERS lists as a
+/// whole, and the tree has no history to look up what a `Fixes:` names.
+const NOT_OURS: &str = "MISSING_SIGN_OFF,AVOID_BUG,FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID";
 
 fn topics() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("patches")
@@ -115,5 +126,38 @@ async fn the_series_fit_the_kernels_they_are_for() {
                 }
             }
         }
+    }
+}
+
+/// The mistakes of the job that looks for them are there, and apply as its arms
+/// say: a patch that no longer fits would be a mistake that is not looked for.
+#[tokio::test]
+async fn every_mutant_fits_the_fix() {
+    let (store, context) = (Store::open().unwrap(), Context::default());
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(project.join("jobs/ceph-iput-mutants.yaml")).unwrap();
+    let job: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let spec: SourceSpec = serde_yaml::from_str(KERNELS[3]).unwrap();
+    let tree = fetch(&context, &store, &spec).await.unwrap();
+    let mut used = HashSet::new();
+    for (name, arm) in job["arms"].as_mapping().unwrap() {
+        let names: Vec<String> = serde_yaml::from_value(arm["patches"].clone()).unwrap();
+        let jobs = project.join("jobs");
+        let series = series::select(&topics(), &jobs, &names, &tree.version).unwrap();
+        let applied = patch(&context, &store, &tree, &series).await;
+        assert!(applied.is_ok(), "{name:?}: {:?}", applied.err());
+        used.extend(
+            names
+                .iter()
+                .filter_map(|name| name.strip_prefix("../tests/mutants/"))
+                .map(str::to_owned),
+        );
+    }
+    let there = std::fs::read_dir(project.join("tests/mutants")).unwrap();
+    for entry in there.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        let patch = Path::new(&entry)
+            .extension()
+            .is_some_and(|it| it == "patch");
+        assert!(!patch || used.contains(&entry), "no arm has {entry}");
     }
 }

@@ -18,7 +18,7 @@ use kvet::store::Store;
 
 /// Which series are built on top of each other, each patch in its turn. One that
 /// has nothing for a kernel is left out there.
-const STACKS: [&[&str]; 5] = [
+const STACKS: [&[&str]; 8] = [
     &[
         "ceph-iput-async",
         "ceph-iput-async-stats",
@@ -27,7 +27,10 @@ const STACKS: [&[&str]; 5] = [
     ],
     &["ceph-iput-async-taskwork", "ceph-msgr-iput"],
     &["ceph-msgr-iput", "vfs-sync-owner"],
+    &["ceph-iput-async", "ceph-iput-delays"],
     &["ceph-dirty-folios"],
+    &["vfs-sync-owner-field"],
+    &["vfs-iput-async-sync"],
     &["vfs-iput-defer-sync"],
 ];
 

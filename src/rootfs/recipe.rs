@@ -14,6 +14,7 @@ const AGENT: &str = "kvet";
 const SHIPPED: &[(&str, &str)] = &[
     ("kvet", include_str!("../../rootfs/kvet.yaml")),
     ("fio", include_str!("../../rootfs/fio.yaml")),
+    ("perl", include_str!("../../rootfs/perl.yaml")),
     ("shell", include_str!("../../rootfs/shell.yaml")),
 ];
 

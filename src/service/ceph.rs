@@ -141,8 +141,12 @@ impl Ceph {
     }
 
     /// A guest that died leaves sessions behind, whose capabilities others
-    /// would wait for until they time out.
+    /// would wait for until they time out, and one that was ended between two
+    /// steps leaves daemons stopped.
     pub(super) async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
+        for daemon in self.stopped.take() {
+            self.cluster.resume(&daemon)?;
+        }
         let sessions = self.cluster.sessions().await?;
         for session in sessions.iter().filter(|one| one.hostname == hostname) {
             // One that went away meanwhile needs no eviction.
