@@ -5,7 +5,7 @@
 //! what was under way, and a result that turns out wrong is corrected by one
 //! more line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::candidates::{Candidates, Kind};
-use super::search::{Change, OrderError, Point, Rates, Search, Settings};
+use super::drive::change;
+use super::search::{OrderError, Point, Rates, Search, Settings};
 use crate::error::{Exit, Fault};
+use crate::kernel::SourceSpec;
 
 /// The version of the log's shape.
 pub const VERSION: u32 = 1;
@@ -34,6 +36,8 @@ pub struct Begun {
     pub job: PathBuf,
     /// The arm whose kernel is varied.
     pub arm: String,
+    /// The workload that trials run.
+    pub workload: String,
     /// The user's name for the good end.
     pub good: String,
     /// The user's name for the bad end.
@@ -41,17 +45,45 @@ pub struct Begun {
     /// The culprit cures the bug.
     #[serde(default)]
     pub fixed: bool,
+    /// Any finding counts, not the target's alone.
+    #[serde(default)]
+    pub any: bool,
     /// The target is declared to show in every boot.
     #[serde(default)]
     pub every_boot: bool,
     /// The confidence to stop at, in 0 to 1.
     pub confidence: f64,
+    /// Where the candidates' kernels come from.
+    pub source: Source,
     /// What is searched.
     pub candidates: Candidates,
     /// Commits that must be good for the good end to count, if it is not part of
     /// the bad end's history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merge_bases: Vec<String>,
+}
+
+/// Where the candidates' kernels come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Commits of this repository.
+    Git {
+        /// Its path.
+        repository: PathBuf,
+    },
+    /// Releases: these sources, the base's first.
+    Versions(Vec<SourceSpec>),
+    /// The arm's source with more and more of these patch files.
+    Patches(Vec<PathBuf>),
+    /// The arm's source with more and more of these options, which are lines of
+    /// a configuration, put over a fragment.
+    Config {
+        /// The fragment with the options of the old configuration.
+        old: PathBuf,
+        /// The options that differ, in order.
+        changes: Vec<String>,
+    },
 }
 
 /// One thing that was seen or said.
@@ -75,6 +107,8 @@ pub enum Entry {
         candidate: Option<String>,
         /// Whether it does.
         hit: bool,
+        /// Why, in a few words: of a hit, the finding's title.
+        reason: String,
         /// Where the trial is kept, below the run directory.
         trial: PathBuf,
         /// The time it took, seconds.
@@ -301,6 +335,10 @@ pub struct State {
     pub skipped: BTreeMap<usize, String>,
     /// Boots in a row that told nothing, by point.
     pub lost: BTreeMap<Option<usize>, u32>,
+    /// The title of the target as it was first seen.
+    pub target: Option<String>,
+    /// What has a kernel.
+    pub made: BTreeSet<Option<usize>>,
     /// Images, by what they hold, and the first candidate that has them.
     pub images: BTreeMap<String, Option<usize>>,
     /// Other findings' titles, with the candidates that had them.
@@ -333,11 +371,7 @@ impl State {
             } else {
                 Rates::Learned
             },
-            change: if begun.fixed {
-                Change::Disappears
-            } else {
-                Change::Appears
-            },
+            change: change(begun.fixed),
             ..Settings::default()
         };
         Ok(Self {
@@ -345,6 +379,8 @@ impl State {
             begun,
             skipped: BTreeMap::new(),
             lost: BTreeMap::new(),
+            target: None,
+            made: BTreeSet::new(),
             images: BTreeMap::new(),
             others: BTreeMap::new(),
             confirmed: BTreeMap::new(),
@@ -398,6 +434,7 @@ impl State {
                 let point = self.point(candidate.as_ref())?;
                 self.builds += 1;
                 self.build_seconds += seconds;
+                self.made.insert(point);
                 self.images.entry(image).or_insert(point);
                 if let Some(number) = point {
                     self.search.built(number);
@@ -406,9 +443,13 @@ impl State {
             Entry::Boot {
                 candidate,
                 hit,
+                reason,
                 trial,
                 seconds,
             } => {
+                if hit {
+                    self.target.get_or_insert(reason);
+                }
                 let point = self.point(candidate.as_ref())?;
                 self.boots += 1;
                 self.boot_seconds += seconds;
@@ -526,11 +567,16 @@ mod tests {
             version: VERSION,
             job: "job.yaml".into(),
             arm: "stock".to_owned(),
+            workload: "w".to_owned(),
             good: "f".repeat(40),
             bad: format!("{:040}", count - 1),
             fixed: false,
+            any: false,
             every_boot: false,
             confidence: 0.95,
+            source: Source::Git {
+                repository: "/linux".into(),
+            },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
             merge_bases: Vec::new(),
         }
@@ -540,6 +586,7 @@ mod tests {
         Entry::Boot {
             candidate: candidate.map(|number| format!("{number:040}")),
             hit,
+            reason: "INFO: task hung".to_owned(),
             trial: "trials/1".into(),
             seconds: 10.0,
         }

@@ -245,6 +245,34 @@ pub async fn describe(
     })
 }
 
+/// The patch that takes a commit's changes back; of a merge, what it brought to
+/// its first parent.
+pub async fn revert(
+    context: &Context,
+    repository: &Path,
+    commit: &str,
+) -> Result<Vec<u8>, GitError> {
+    let git = Git {
+        context,
+        repository,
+    };
+    let parent = format!("{commit}^1");
+    let words = [
+        "diff",
+        "--full-index",
+        "--binary",
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        commit,
+        &parent,
+    ];
+    let finished = git.command(words).run(&context.cancel).await?;
+    let mut patch = format!("Subject: [PATCH] Revert {commit}\n\n---\n").into_bytes();
+    patch.extend(finished.stdout);
+    Ok(patch)
+}
+
 /// A commit as listed.
 struct Listed {
     id: String,
@@ -527,7 +555,8 @@ mod tests {
         range.first_parent = true;
         let listed = fixture.list(&range).await.unwrap();
         assert_eq!(listed.candidates.list.len(), 3);
-        assert_eq!(listed.candidates.order().unwrap().chains().len(), 1);
+        let parents: Vec<&[usize]> = listed.candidates.list.iter().map(|one| &one.parents[..]).collect();
+        assert_eq!(parents, [&[][..], &[0], &[1]]);
         let mut range = fixture.range("old~1", "main");
         range.paths = vec!["fs".to_owned()];
         let listed = fixture.list(&range).await.unwrap();

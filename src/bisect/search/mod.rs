@@ -572,3 +572,6 @@ fn top_of(order: &Order) -> Option<usize> {
         .all(|candidate| order.contains(last, candidate))
         .then_some(last)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::order::Order;
 use super::posterior::{Posterior, Segment};
 use super::{Change, Point, Prices};
 
-/// Below this probability a range is not worth a look.
+/// Below this probability a range is not worth dividing.
 const NEGLIGIBLE: f64 = 1e-4;
 
 /// Where in a range to look for the best place to divide it.
@@ -192,6 +192,7 @@ impl<'a> View<'a> {
     fn new_builds(&self, prices: Prices, market: &impl Market) -> Vec<Choice> {
         let of_chains = self.chain_sums();
         let mut choices = Vec::new();
+        let merges = self.order.chains().len() > 1;
         let mut chain = usize::MAX;
         let mut under = Sums::default();
         for segment in &self.posterior.segments {
@@ -205,12 +206,18 @@ impl<'a> View<'a> {
             let size = self.posterior.cells[segment.cell].size as f64;
             let each = 1.0 / size;
             let shift = self.shift[segment.cell];
-            if self.posterior.mass[segment.cell] >= NEGLIGIBLE {
-                for rank in places(self.order, *segment, market) {
-                    let mut sums = under;
-                    sums.add(shift, each * (rank + 1 - segment.from) as f64);
-                    choices.push((segment, rank, sums));
-                }
+            let likely = self.posterior.mass[segment.cell] >= NEGLIGIBLE;
+            // Without merges, an unlikely range tells no more than its ends; with
+            // them it may lie on top of likely ones.
+            let parts = match (likely, merges) {
+                (true, _) => &PLACES[..],
+                (false, true) => &PLACES[..1],
+                (false, false) => &[],
+            };
+            for rank in places(self.order, *segment, parts, market) {
+                let mut sums = under;
+                sums.add(shift, each * (rank + 1 - segment.from) as f64);
+                choices.push((segment, rank, sums));
             }
             under.add(shift, each * segment.len() as f64);
         }
@@ -289,13 +296,13 @@ impl<'a> View<'a> {
 }
 
 /// Where in its chain a range may be divided, around the usual places.
-fn places(order: &Order, segment: Segment, market: &impl Market) -> Vec<usize> {
+fn places(order: &Order, segment: Segment, parts: &[f64], market: &impl Market) -> Vec<usize> {
     let members = &order.chains()[segment.chain];
     let length = segment.len() as f64;
-    let mut found: Vec<usize> = PLACES
+    let mut found: Vec<usize> = parts
         .iter()
         .map(|part| segment.from + ((length * part).ceil() as usize).max(1) - 1)
-        .chain([segment.to - 1])
+        .chain((parts.len() > 1).then_some(segment.to - 1))
         .filter_map(|wanted| {
             let span = segment.len();
             (0..span)
