@@ -290,11 +290,13 @@ fn limit(Cell { n, p, q }: Cell, d: f64) -> f64 {
 /// The probability of at most `right` of `histories`, if each is right with this
 /// probability.
 fn at_most(right: u32, histories: u32, probability: f64) -> f64 {
-    let mut chance = (1.0 - probability).powi(histories.cast_signed());
-    let mut sum = chance;
+    // In logarithms: the first terms are too small for a number.
+    let odds = (probability / (1.0 - probability)).ln();
+    let mut term = f64::from(histories) * (1.0 - probability).ln();
+    let mut sum = term.exp();
     for k in 1..=right {
-        chance *= f64::from(histories - k + 1) / f64::from(k) * probability / (1.0 - probability);
-        sum += chance;
+        term += odds + (f64::from(histories - k + 1) / f64::from(k)).ln();
+        sum += term.exp();
     }
     sum
 }
@@ -403,7 +405,7 @@ fn without_culprit(histories: u32) -> (u32, f64) {
 /// The longest that one decision takes among 16,384 candidates, milliseconds:
 /// in a line, and with a merge for every eight commits.
 fn decisions() -> [f64; 2] {
-    let n = 16384;
+    let n = 16384_usize;
     let merging: Vec<Vec<usize>> = (0..n)
         .map(|commit| match commit % 8 {
             0 if commit >= 16 => vec![commit - 9, commit - 1],

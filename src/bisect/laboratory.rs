@@ -315,7 +315,7 @@ fn content(vmlinux: &Path) -> Result<String, Error> {
     };
     for section in file.sections() {
         let loaded = match section.flags() {
-            SectionFlags::Elf { sh_flags } => sh_flags & SHF_ALLOC != 0,
+            SectionFlags::Elf { sh_flags, .. } => sh_flags.0 & SHF_ALLOC != 0,
             _ => true,
         };
         let name = section.name().unwrap_or_default();

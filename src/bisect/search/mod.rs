@@ -485,12 +485,14 @@ impl Search {
         if size == 1 {
             return false;
         }
-        let mut inside = vec![0; order.chains().len()];
+        let mut inside = vec![0_usize; order.chains().len()];
         for segment in self.posterior.segments.iter().filter(|s| s.cell == cell) {
             inside[segment.chain] += segment.len();
         }
+        let blocks: Vec<usize> = inside.chunks(64).map(|chains| chains.iter().sum()).collect();
         order.chains().iter().enumerate().any(|(chain, members)| {
-            let mut under: usize = order.chains_below(chain).map(|below| inside[below]).sum();
+            let mut under = 0;
+            order.over_below(chain, &inside, &blocks, |count| under += count);
             members.iter().any(|&member| {
                 under += usize::from(self.posterior.cell_of(order, member) == cell);
                 0 < under && under < size && self.open(member)

@@ -130,21 +130,26 @@ impl Order {
         self.below[chain][under / 64] >> (under % 64) & 1 == 1
     }
 
-    /// The chains wholly below `chain`.
-    pub(super) fn chains_below(&self, chain: usize) -> impl Iterator<Item = usize> + '_ {
-        self.below[chain]
-            .iter()
-            .enumerate()
-            .flat_map(|(index, &word)| {
-                let mut rest = word;
-                std::iter::from_fn(move || {
-                    (rest != 0).then(|| {
-                        let bit = rest.trailing_zeros() as usize;
-                        rest &= rest - 1;
-                        index * 64 + bit
-                    })
-                })
-            })
+    /// Hands over a value for each chain wholly below `chain`: the chain's own of
+    /// `each` or, where 64 neighbours all are below, theirs together of `blocks`.
+    pub(super) fn over_below<T: Copy>(
+        &self,
+        chain: usize,
+        each: &[T],
+        blocks: &[T],
+        mut take: impl FnMut(T),
+    ) {
+        for (index, &word) in self.below[chain].iter().enumerate() {
+            if word == u64::MAX {
+                take(blocks[index]);
+                continue;
+            }
+            let mut rest = word;
+            while rest != 0 {
+                take(each[index * 64 + rest.trailing_zeros() as usize]);
+                rest &= rest - 1;
+            }
+        }
     }
 }
 

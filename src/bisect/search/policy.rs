@@ -191,6 +191,16 @@ impl<'a> View<'a> {
     /// The places where a build not yet booted would tell most.
     fn new_builds(&self, prices: Prices, market: &impl Market) -> Vec<Choice> {
         let of_chains = self.chain_sums();
+        let of_blocks: Vec<Sums> = of_chains
+            .chunks(64)
+            .map(|chains| {
+                let mut block = Sums::default();
+                for &sums in chains {
+                    block.add(sums, 1.0);
+                }
+                block
+            })
+            .collect();
         let mut choices = Vec::new();
         let merges = self.order.chains().len() > 1;
         let mut chain = usize::MAX;
@@ -199,9 +209,8 @@ impl<'a> View<'a> {
             if segment.chain != chain {
                 chain = segment.chain;
                 under = self.base;
-                for below in self.order.chains_below(chain) {
-                    under.add(of_chains[below], 1.0);
-                }
+                self.order
+                    .over_below(chain, &of_chains, &of_blocks, |sums| under.add(sums, 1.0));
             }
             let size = self.posterior.cells[segment.cell].size as f64;
             let each = 1.0 / size;
