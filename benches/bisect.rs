@@ -193,7 +193,11 @@ fn kvet(mut history: History, order: &Arc<Order>, rates: Rates, sums: &mut [Sum;
     let settings = Settings {
         rates,
         prove_ends: proving,
-        none: if proving { Settings::default().none } else { 0.0 },
+        none: if proving {
+            Settings::default().none
+        } else {
+            0.0
+        },
         prices: Prices {
             boot: 1.0,
             build: BUILD,
@@ -236,7 +240,12 @@ fn measure(cell: Cell, histories: u32) -> Row {
     for number in 0..u64::from(histories) {
         git(History::new(cell, number, true), &mut row.git);
         syz(History::new(cell, number, true), &mut row.syz);
-        kvet(History::new(cell, number, true), &order, known, &mut row.known);
+        kvet(
+            History::new(cell, number, true),
+            &order,
+            known,
+            &mut row.known,
+        );
         kvet(
             History::new(cell, number, true),
             &order,
@@ -260,7 +269,13 @@ fn divergence(a: f64, b: f64) -> f64 {
     [(a, b), (1.0 - a, 1.0 - b)]
         .into_iter()
         .filter(|(u, _)| *u > 0.0)
-        .map(|(u, v)| if v <= 0.0 { f64::INFINITY } else { u * (u / v).log2() })
+        .map(|(u, v)| {
+            if v <= 0.0 {
+                f64::INFINITY
+            } else {
+                u * (u / v).log2()
+            }
+        })
         .sum()
 }
 
@@ -333,7 +348,11 @@ fn misses(cell: Cell, row: &Row, histories: u32) -> Vec<String> {
     if p >= 0.3 {
         at_least("known builds", mean(row.known[0].builds), halvings + 1.0);
         if q <= 0.01 {
-            at_least("learned builds", mean(row.learned[0].builds), halvings + 3.0);
+            at_least(
+                "learned builds",
+                mean(row.learned[0].builds),
+                halvings + 3.0,
+            );
         }
     }
     list
@@ -413,10 +432,7 @@ fn decisions() -> [f64; 2] {
             _ => commit.checked_sub(1).into_iter().collect(),
         })
         .collect();
-    let orders = [
-        Some(Order::linear(n)),
-        Order::from_parents(&merging).ok(),
-    ];
+    let orders = [Some(Order::linear(n)), Order::from_parents(&merging).ok()];
     orders.map(|order| {
         let Some(order) = order else { return f64::NAN };
         let order = Arc::new(order);
@@ -473,7 +489,14 @@ fn main() -> io::Result<()> {
     for (cell, row) in cells.iter().zip(&rows) {
         let Cell { n, p, q } = *cell;
         let mut line = format!("| {n} | {p} | {q} | {:.1} |", limit(*cell, 0.05));
-        let sums = [row.git, row.syz, row.known[0], row.known[1], row.learned[0], row.learned[1]];
+        let sums = [
+            row.git,
+            row.syz,
+            row.known[0],
+            row.known[1],
+            row.learned[0],
+            row.learned[1],
+        ];
         for sum in &sums {
             line.push_str(&format!(" {} |", shown(sum, histories)));
         }

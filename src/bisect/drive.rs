@@ -172,10 +172,16 @@ pub(super) async fn search(
 
 fn spent(state: &State, limits: Limits) -> Option<String> {
     if state.builds >= limits.builds {
-        return Some(format!("{} kernels were built, as many as allowed", limits.builds));
+        return Some(format!(
+            "{} kernels were built, as many as allowed",
+            limits.builds
+        ));
     }
     if state.boots >= limits.boots {
-        return Some(format!("{} kernels were booted, as many as allowed", limits.boots));
+        return Some(format!(
+            "{} kernels were booted, as many as allowed",
+            limits.boots
+        ));
     }
     let bad = bad_end(state);
     let counts = state.search.counts(bad);
@@ -482,7 +488,11 @@ mod tests {
         async fn build(&mut self, subject: Subject) -> Result<Build, Error> {
             let number = Self::number(subject);
             *self.builds.entry(number.to_string()).or_default() += 1;
-            if self.broken.iter().any(|&broken| broken.cast_signed() == number) {
+            if self
+                .broken
+                .iter()
+                .any(|&broken| broken.cast_signed() == number)
+            {
                 return Ok(Build::Impossible("does not build".to_owned()));
             }
             let mut image = number;
@@ -564,7 +574,11 @@ mod tests {
             }
         }
 
-        async fn go_on(&self, begun: &Begun, laboratory: &mut Simulated) -> Result<(End, State), Error> {
+        async fn go_on(
+            &self,
+            begun: &Begun,
+            laboratory: &mut Simulated,
+        ) -> Result<(End, State), Error> {
             let (mut log, mut state) = self.open(begun);
             let context = Context::default();
             let end = search(&context, &mut log, &mut state, laboratory, LIMITS).await?;
@@ -585,7 +599,10 @@ mod tests {
     #[tokio::test]
     async fn the_culprit_is_found_and_confirmed() {
         let mut laboratory = Simulated::new(20);
-        let (end, state) = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap();
+        let (end, state) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
         assert_eq!(culprits(&end), [20]);
         assert!(state.builds <= 9, "{}", state.builds);
         let row = |row: &str| state.confirmed[row];
@@ -599,7 +616,10 @@ mod tests {
     #[tokio::test]
     async fn killed_after_every_boot_it_goes_on_and_repeats_nothing() {
         let mut whole = Simulated::new(20);
-        let (_, state) = Bisection::new().go_on(&begun(64), &mut whole).await.unwrap();
+        let (_, state) = Bisection::new()
+            .go_on(&begun(64), &mut whole)
+            .await
+            .unwrap();
         let bisection = Bisection::new();
         let (mut boots, mut rounds) = (0, 0);
         let (end, again) = loop {
@@ -624,7 +644,10 @@ mod tests {
         let mut laboratory = Simulated::new(20);
         laboratory.broken = vec![19];
         laboratory.mute = vec![31, 32, 33];
-        let (end, state) = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap();
+        let (end, state) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
         assert_eq!(culprits(&end), [19, 20]);
         assert_eq!(state.skipped[&19], "does not build");
         for reason in state.skipped.values() {
@@ -636,7 +659,10 @@ mod tests {
     async fn equal_images_cost_no_boots() {
         let mut laboratory = Simulated::new(20);
         laboratory.same = (1..64).filter(|one| *one != 20).collect();
-        let (end, state) = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap();
+        let (end, state) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
         assert_eq!(culprits(&end), [20]);
         assert!(state.boots <= 16, "{}", state.boots);
     }
@@ -645,22 +671,34 @@ mod tests {
     async fn ends_that_cannot_be_tested_say_so() {
         let mut laboratory = Simulated::new(20);
         laboratory.broken = vec![63];
-        let error = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap_err();
+        let error = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap_err();
         assert!(error.one_line().contains("the bad end"), "{error}");
         assert_eq!(error.exit(), Exit::Undecided);
         let mut laboratory = Simulated::new(20);
         laboratory.mute = vec![63];
-        let error = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap_err();
+        let error = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap_err();
         assert!(error.one_line().contains("tell nothing"), "{error}");
         let mut laboratory = Simulated::new(1000);
-        let (end, _) = Bisection::new().go_on(&begun(64), &mut laboratory).await.unwrap();
+        let (end, _) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
         assert!(matches!(end, End::Open(reason) if reason.contains("did not show in 40 boots")));
     }
 
     #[tokio::test]
     async fn other_findings_are_kept_by_candidate() {
         let mut laboratory = Simulated::new(3);
-        let (_, state) = Bisection::new().go_on(&begun(8), &mut laboratory).await.unwrap();
+        let (_, state) = Bisection::new()
+            .go_on(&begun(8), &mut laboratory)
+            .await
+            .unwrap();
         assert_eq!(state.others["WARNING in x"], [Some(3)]);
     }
 }

@@ -151,7 +151,9 @@ impl Kernels<'_> {
                     reference: id.clone(),
                 };
                 if let Subject::Reverted(culprit) = subject {
-                    arm.recipe.series.push(self.revert(repository, culprit).await?);
+                    arm.recipe
+                        .series
+                        .push(self.revert(repository, culprit).await?);
                 }
             }
             Source::Versions(sources) => {
@@ -185,7 +187,10 @@ impl Kernels<'_> {
     async fn revert(&self, repository: &Path, culprit: usize) -> Result<PathBuf, Error> {
         let id = &self.begun.candidates.list[culprit].name;
         let patch = git::revert(self.context, repository, id).await?;
-        let path = self.record.path().join(format!("revert-{}.patch", short(id)));
+        let path = self
+            .record
+            .path()
+            .join(format!("revert-{}.patch", short(id)));
         write_atomic(&path, &patch)?;
         Ok(path)
     }
@@ -364,6 +369,9 @@ mod tests {
         let one = b"code\0Linux version 7.3.4 (a@b) #1 SMP Mon\0data\0#1 SMP Mon\0end";
         let two = b"code\0Linux version 7.3.4 (c@d) #1 SMP Tuesday\0data\0#1 SMP Tue\0end";
         assert_eq!(strip(one), strip(two));
-        assert_ne!(strip(one), strip(b"code\0Linux version 7.3.4\0other\0#1 SMP\0end"));
+        assert_ne!(
+            strip(one),
+            strip(b"code\0Linux version 7.3.4\0other\0#1 SMP\0end")
+        );
     }
 }

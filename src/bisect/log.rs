@@ -172,7 +172,9 @@ pub enum Entry {
 pub enum LogError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
-    #[diagnostic(help("check that the directory of the bisection is complete, writable and not full; what is in the log is not lost"))]
+    #[diagnostic(help(
+        "check that the directory of the bisection is complete, writable and not full; what is in the log is not lost"
+    ))]
     Io {
         /// What was attempted.
         action: &'static str,
@@ -255,7 +257,10 @@ impl Log {
             .map_err(failed("open", path))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed("read", path))?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let whole = text
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         if whole < text.len() {
             file.set_len(whole as u64).map_err(failed("mend", path))?;
             file.seek(SeekFrom::End(0)).map_err(failed("mend", path))?;
@@ -304,8 +309,8 @@ fn replay(path: &Path, text: &[u8]) -> Result<State, LogError> {
         if line.len() > LINE_LIMIT {
             return Err(wrong(number + 1, "the line is too long".to_owned()));
         }
-        let entry: Entry = serde_json::from_slice(line)
-            .map_err(|error| wrong(number + 1, error.to_string()))?;
+        let entry: Entry =
+            serde_json::from_slice(line).map_err(|error| wrong(number + 1, error.to_string()))?;
         match (&mut state, entry) {
             (None, Entry::Begun(begun)) if begun.version <= VERSION => {
                 state = Some(State::new(*begun)?);
@@ -684,7 +689,11 @@ mod tests {
         log.add(&mut state, skip).unwrap();
         let text = state.git_log(|id| format!("subject of {}", &id[38..]));
         assert!(text.starts_with(&format!("# bad: [{:040}] subject of 07\n", 7)));
-        assert!(text.contains(&format!("git bisect start '{:040}' '{}'\n", 7, "f".repeat(40))));
+        assert!(text.contains(&format!(
+            "git bisect start '{:040}' '{}'\n",
+            7,
+            "f".repeat(40)
+        )));
         assert!(text.contains(&format!("git bisect bad {:040}\n", 5)));
         assert!(text.contains(&format!("git bisect good {:040}\n", 4)));
         assert!(text.contains(&format!("git bisect skip {:040}\n", 1)));

@@ -38,7 +38,7 @@ use crate::host;
 use crate::job::{Arm, Choice, Plan, PlannedWorkload};
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
-use crate::store::Store;
+use crate::store::{Scratch, Store, io_error};
 
 /// The log's file in the directory of a bisection.
 const LOG: &str = "log.jsonl";
@@ -101,9 +101,7 @@ pub struct Bounds {
 pub enum AskedError {
     /// No target.
     #[error("arm `{0}` has no target, so nothing tells good from bad")]
-    #[diagnostic(help(
-        "add `target:` to the job, or count every finding with `--any`"
-    ))]
+    #[diagnostic(help("add `target:` to the job, or count every finding with `--any`"))]
     NoTarget(String),
     /// The arm has no such workload.
     #[error("arm `{arm}` has no workload `{workload}`; it has {there}")]
@@ -253,7 +251,11 @@ fn chosen_arm(plan: &Plan, name: Option<&str>) -> Result<Arm, Error> {
                 .next()
                 .ok_or_else(|| AskedError::NoArm.into());
         }
-        None => plan.arms.iter().find(|arm| arm.control).or(plan.arms.first()),
+        None => plan
+            .arms
+            .iter()
+            .find(|arm| arm.control)
+            .or(plan.arms.first()),
     };
     Ok(chosen.cloned().ok_or(AskedError::NoArm)?)
 }
@@ -354,7 +356,13 @@ async fn versions(
     context: &Context,
     store: &Store,
     text: &str,
-) -> Result<(Vec<crate::kernel::KernelVersion>, Vec<crate::kernel::SourceSpec>), Error> {
+) -> Result<
+    (
+        Vec<crate::kernel::KernelVersion>,
+        Vec<crate::kernel::SourceSpec>,
+    ),
+    Error,
+> {
     use candidates::versions::{Wanted, between, parse, source};
     let (publisher, list) = match parse(text)? {
         Wanted::List(publisher, list) => (publisher, list),
@@ -363,7 +371,10 @@ async fn versions(
             (publisher, between(offered, &from, &to))
         }
     };
-    let sources = list.iter().map(|version| source(publisher, version)).collect();
+    let sources = list
+        .iter()
+        .map(|version| source(publisher, version))
+        .collect();
     Ok((list, sources))
 }
 
@@ -444,13 +455,7 @@ async fn to_the_end(
 }
 
 /// The report on where the bisection stands.
-async fn reported(
-    context: &Context,
-    store: &Store,
-    state: &State,
-    arm: &Arm,
-    end: End,
-) -> Report {
+async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, end: End) -> Report {
     let begun = &state.begun;
     let mut suspects = Vec::new();
     let (chosen, probability, open) = match &end {
@@ -572,19 +577,55 @@ async fn maintainers(
             reference: last.name.clone(),
         };
     }
-    let Ok(tree) = crate::kernel::fetch(context, store, &source).await else {
-        return Vec::new();
+    let asked = async {
+        let tree = crate::kernel::fetch(context, store, &source).await?;
+        ask_for_maintainers(context, &tree, files).await
     };
-    let words = ["--no-git", "--no-git-fallback", "--no-rolestats", "-f", "--"];
-    let ran = Command::new("perl")
-        .arg("scripts/get_maintainer.pl")
-        .args(words)
-        .args(files.iter().take(FILES))
-        .directory(&tree.path)
+    // The answer stands without it.
+    asked.await.unwrap_or_default()
+}
+
+/// Runs the tree's `get_maintainer.pl` on names alone: it wants the files to be
+/// there, and reads MAINTAINERS.
+async fn ask_for_maintainers(
+    context: &Context,
+    tree: &crate::kernel::Tree,
+    files: &[String],
+) -> Result<Vec<String>, Error> {
+    let scratch = Scratch::new()?;
+    let script = "scripts/get_maintainer.pl";
+    let write = |name: &str, content: &[u8]| {
+        let path = scratch.path().join(name);
+        let directory = path.parent().unwrap_or(scratch.path());
+        std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
+        std::fs::write(&path, content).map_err(io_error("write", &path))
+    };
+    for name in ["MAINTAINERS", script] {
+        write(name, &tree.file(context, name).await?)?;
+    }
+    let inside = |file: &&String| {
+        let mut parts = Path::new(file.as_str()).components();
+        parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+    };
+    let files: Vec<&String> = files.iter().filter(inside).take(FILES).collect();
+    for file in &files {
+        write(file, b"")?;
+    }
+    let finished = Command::new("perl")
+        .arg(script)
+        .args([
+            "--no-tree",
+            "--no-git",
+            "--no-git-fallback",
+            "--no-rolestats",
+            "-f",
+            "--",
+        ])
+        .args(files)
+        .directory(scratch.path())
         .deadline(std::time::Duration::from_secs(60))
         .run(&context.cancel)
-        .await;
-    let Ok(finished) = ran else { return Vec::new() };
+        .await?;
     let text = String::from_utf8_lossy(&finished.stdout);
-    text.lines().map(str::to_owned).collect()
+    Ok(text.lines().map(str::to_owned).collect())
 }

@@ -145,9 +145,8 @@ pub fn interval(hits: u32, boots: u32) -> (f64, f64) {
 pub fn p_value((hits, boots): (u32, u32), (other_hits, other_boots): (u32, u32)) -> f64 {
     let (all_hits, all) = (hits + other_hits, boots + other_boots);
     let ways = |n: u32, k: u32| -> f64 { ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k) };
-    let chance = |k: u32| {
-        (ways(boots, k) + ways(other_boots, all_hits - k) - ways(all, all_hits)).exp()
-    };
+    let chance =
+        |k: u32| (ways(boots, k) + ways(other_boots, all_hits - k) - ways(all, all_hits)).exp();
     let seen = chance(hits);
     (all_hits.saturating_sub(other_boots)..=boots.min(all_hits))
         .map(chance)
@@ -174,9 +173,8 @@ impl Report {
                 Compared {
                     low,
                     high,
-                    p_value: above.map(|above| {
-                        p_value((row.hits, row.boots), (above.hits, above.boots))
-                    }),
+                    p_value: above
+                        .map(|above| p_value((row.hits, row.boots), (above.hits, above.boots))),
                 }
             })
             .collect()
@@ -226,7 +224,11 @@ impl Report {
     fn write_finding(&self, text: &mut String) {
         let noun = self.searched.noun();
         let did = if self.fixed { "cured" } else { "brought" };
-        let target = if self.target.is_empty() { "the target" } else { &self.target };
+        let target = if self.target.is_empty() {
+            "the target"
+        } else {
+            &self.target
+        };
         match &self.finding {
             Finding::Culprit {
                 suspects,
@@ -283,7 +285,12 @@ impl Report {
         if self.table.is_empty() {
             return;
         }
-        let width = self.table.iter().map(|row| row.what.len()).max().unwrap_or(0);
+        let width = self
+            .table
+            .iter()
+            .map(|row| row.what.len())
+            .max()
+            .unwrap_or(0);
         text.push('\n');
         for (row, compared) in self.table.iter().zip(self.compared()) {
             let _ = write!(

@@ -178,7 +178,10 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         }) => {
             let store = Store::open()?;
             let directory = place.directory();
-            show(&resume(context, &store, &directory, bounds.into()).await?, format)
+            show(
+                &resume(context, &store, &directory, bounds.into()).await?,
+                format,
+            )
         }
         Some(What::Log { place }) => {
             print(&printable(&git_log(context, &place.directory()).await?))?;

@@ -192,7 +192,11 @@ mod tests {
     #[test]
     fn only_options_that_come_out_otherwise_are_candidates() {
         let candidates = differences().candidates("old".to_owned());
-        let names: Vec<&str> = candidates.list.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<&str> = candidates
+            .list
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
         assert_eq!(
             names,
             [

@@ -96,7 +96,9 @@ pub enum GitError {
     },
     /// The ends share no history.
     #[error("{good} and {bad} have no common history")]
-    #[diagnostic(help("name ends of one repository's history; releases that share none can be searched with `--versions`"))]
+    #[diagnostic(help(
+        "name ends of one repository's history; releases that share none can be searched with `--versions`"
+    ))]
     Unrelated {
         /// The good end.
         good: String,
@@ -337,7 +339,12 @@ impl Git<'_> {
 
     /// The commits whose parents a shallow clone does not have.
     async fn shallow_commits(&self) -> Result<Vec<String>, GitError> {
-        let words = ["rev-parse", "--path-format=absolute", "--git-path", "shallow"];
+        let words = [
+            "rev-parse",
+            "--path-format=absolute",
+            "--git-path",
+            "shallow",
+        ];
         let path = self.text(words).await?;
         let text = std::fs::read_to_string(path).unwrap_or_default();
         Ok(text.lines().map(str::to_owned).collect())
@@ -475,7 +482,10 @@ mod tests {
                 .run(&Context::default().cancel)
                 .await
                 .unwrap();
-            String::from_utf8(finished.stdout).unwrap().trim().to_owned()
+            String::from_utf8(finished.stdout)
+                .unwrap()
+                .trim()
+                .to_owned()
         }
 
         async fn commit(&self, file: &str) -> String {
@@ -538,7 +548,10 @@ mod tests {
     #[tokio::test]
     async fn a_range_has_the_commits_of_all_branches_and_their_order() {
         let fixture = Fixture::new().await;
-        let listed = fixture.list(&fixture.range("main~3", "main")).await.unwrap();
+        let listed = fixture
+            .list(&fixture.range("main~3", "main"))
+            .await
+            .unwrap();
         let subjects = fixture.subjects(&listed).await;
         assert_eq!(subjects.len(), 5, "{subjects:?}");
         assert!(listed.merge_bases.is_empty());
@@ -555,7 +568,12 @@ mod tests {
         range.first_parent = true;
         let listed = fixture.list(&range).await.unwrap();
         assert_eq!(listed.candidates.list.len(), 3);
-        let parents: Vec<&[usize]> = listed.candidates.list.iter().map(|one| &one.parents[..]).collect();
+        let parents: Vec<&[usize]> = listed
+            .candidates
+            .list
+            .iter()
+            .map(|one| &one.parents[..])
+            .collect();
         assert_eq!(parents, [&[][..], &[0], &[1]]);
         let mut range = fixture.range("old~1", "main");
         range.paths = vec!["fs".to_owned()];
@@ -590,10 +608,15 @@ mod tests {
             assert!(error.help().is_some());
             assert_eq!(error.exit(), Exit::Usage);
         }
-        fixture.git(&["checkout", "--quiet", "--orphan", "other"]).await;
+        fixture
+            .git(&["checkout", "--quiet", "--orphan", "other"])
+            .await;
         fixture.commit("other").await;
         let error = fixture.list(&fixture.range("other", "main")).await;
-        assert!(matches!(error, Err(GitError::Unrelated { .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(GitError::Unrelated { .. })),
+            "{error:?}"
+        );
         let elsewhere = tempfile::tempdir().unwrap();
         let mut range = fixture.range("a", "b");
         range.repository = elsewhere.path().to_owned();
@@ -609,7 +632,15 @@ mod tests {
         };
         let from = format!("file://{}", fixture.path().display());
         let into = clone.path().to_str().unwrap();
-        let words = ["clone", "--quiet", "--depth", "2", "--no-single-branch", &from, into];
+        let words = [
+            "clone",
+            "--quiet",
+            "--depth",
+            "2",
+            "--no-single-branch",
+            &from,
+            into,
+        ];
         fixture.git(&words).await;
         let error = clone.list(&clone.range("origin/old", "main")).await;
         assert!(matches!(error, Err(GitError::Shallow(_))), "{error:?}");
@@ -633,7 +664,10 @@ mod tests {
         let fixture = Fixture::new().await;
         fixture.commit(".gitmodules").await;
         let error = fixture.list(&fixture.range("main~3", "main")).await;
-        assert!(matches!(error, Err(GitError::Submodules { .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(GitError::Submodules { .. })),
+            "{error:?}"
+        );
     }
 
     #[tokio::test]
@@ -645,5 +679,71 @@ mod tests {
         assert_eq!(described.subject, "Add mm/b");
         assert_eq!(described.author, "A Person <a@example.org>");
         assert_eq!(described.files, ["mm/b"]);
+    }
+
+    #[tokio::test]
+    async fn git_replays_the_log_of_a_bisection() {
+        use crate::bisect::log::{Begun, Entry, Log, Source, VERSION};
+
+        let fixture = Fixture::new().await;
+        let listed = fixture
+            .list(&fixture.range("main~3", "main"))
+            .await
+            .unwrap();
+        let names: Vec<String> = listed
+            .candidates
+            .list
+            .iter()
+            .map(|one| one.name.clone())
+            .collect();
+        let begun = Begun {
+            version: VERSION,
+            job: "job.yaml".into(),
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            good: listed.good.clone(),
+            bad: listed.bad.clone(),
+            fixed: false,
+            any: false,
+            every_boot: true,
+            confidence: 0.95,
+            source: Source::Git {
+                repository: fixture.path().to_owned(),
+            },
+            candidates: listed.candidates,
+            merge_bases: Vec::new(),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun).unwrap();
+        let first = names[0].clone();
+        let good = Entry::Word {
+            candidate: first.clone(),
+            bad: false,
+        };
+        log.add(&mut state, good).unwrap();
+        let second = names[1].clone();
+        let skip = Entry::Skipped {
+            candidate: second.clone(),
+            reason: "does not build".to_owned(),
+        };
+        log.add(&mut state, skip).unwrap();
+        let text = directory.path().join("log");
+        std::fs::write(&text, state.git_log(|_| "a subject".to_owned())).unwrap();
+        fixture
+            .git(&["bisect", "replay", text.to_str().unwrap()])
+            .await;
+        let refs = fixture
+            .git(&["for-each-ref", "--format=%(refname)", "refs/bisect"])
+            .await;
+        assert!(
+            refs.contains(&format!("refs/bisect/good-{first}")),
+            "{refs}"
+        );
+        assert!(
+            refs.contains(&format!("refs/bisect/skip-{second}")),
+            "{refs}"
+        );
+        assert!(refs.contains("refs/bisect/bad"), "{refs}");
     }
 }

@@ -60,7 +60,10 @@ pub fn subject(patch: &PatchFile) -> String {
         subject.push(' ');
         subject.push_str(more.trim());
     }
-    match subject.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    match subject
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((_, rest)) => rest.trim().to_owned(),
         None => subject,
     }

@@ -53,7 +53,9 @@ pub enum VersionsError {
     },
     /// Nothing between the ends.
     #[error("there are fewer than two versions to compare: {found}")]
-    #[diagnostic(help("the first version is the good end and the last the bad one; name at least two"))]
+    #[diagnostic(help(
+        "the first version is the good end and the last the bad one; name at least two"
+    ))]
     TooFew {
         /// Those there are.
         found: String,
@@ -98,11 +100,9 @@ pub fn parse(text: &str) -> Result<Wanted, VersionsError> {
 }
 
 fn version(word: &str) -> Result<KernelVersion, VersionsError> {
-    word.trim()
-        .parse()
-        .map_err(|_| VersionsError::NotAVersion {
-            word: word.trim().to_owned(),
-        })
+    word.trim().parse().map_err(|_| VersionsError::NotAVersion {
+        word: word.trim().to_owned(),
+    })
 }
 
 fn check_order(list: &[KernelVersion]) -> Result<(), VersionsError> {
@@ -153,7 +153,11 @@ pub fn between(
 pub fn candidates(list: &[KernelVersion]) -> Result<Candidates, VersionsError> {
     check_order(list)?;
     let names = list[1..].iter().map(ToString::to_string);
-    Ok(Candidates::linear(Kind::Versions, list[0].to_string(), names))
+    Ok(Candidates::linear(
+        Kind::Versions,
+        list[0].to_string(),
+        names,
+    ))
 }
 
 /// Where a version's source is.

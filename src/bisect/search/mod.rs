@@ -320,8 +320,7 @@ impl Search {
     #[must_use]
     pub fn likeliest(&self, many: usize) -> Vec<(usize, f64)> {
         let mut cells: Vec<usize> = (0..self.posterior.cells.len()).collect();
-        let each =
-            |cell: usize| self.posterior.mass[cell] / self.posterior.cells[cell].size as f64;
+        let each = |cell: usize| self.posterior.mass[cell] / self.posterior.cells[cell].size as f64;
         cells.sort_by(|&a, &b| each(b).total_cmp(&each(a)));
         cells
             .into_iter()
@@ -423,7 +422,10 @@ impl Search {
         if !self.settings.prove_ends {
             return None;
         }
-        let top = self.top.filter(|&top| self.open(top)).map(Point::Candidate)?;
+        let top = self
+            .top
+            .filter(|&top| self.open(top))
+            .map(Point::Candidate)?;
         let (bad, good) = match self.settings.change {
             Change::Appears => (top, Point::Base),
             Change::Disappears => (Point::Base, top),
@@ -489,7 +491,10 @@ impl Search {
         for segment in self.posterior.segments.iter().filter(|s| s.cell == cell) {
             inside[segment.chain] += segment.len();
         }
-        let blocks: Vec<usize> = inside.chunks(64).map(|chains| chains.iter().sum()).collect();
+        let blocks: Vec<usize> = inside
+            .chunks(64)
+            .map(|chains| chains.iter().sum())
+            .collect();
         order.chains().iter().enumerate().any(|(chain, members)| {
             let mut under = 0;
             order.over_below(chain, &inside, &blocks, |count| under += count);

@@ -116,7 +116,11 @@ pub(super) fn best(
     for (index, &candidate) in posterior.booted.iter().enumerate() {
         if market.open(candidate) {
             let sums = view.booted(index);
-            let build = if market.built(candidate) { 0.0 } else { prices.build };
+            let build = if market.built(candidate) {
+                0.0
+            } else {
+                prices.build
+            };
             offer(view.choice(Point::Candidate(candidate), sums, prices.boot + build));
         }
     }

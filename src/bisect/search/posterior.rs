@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
+use super::Change;
 use super::order::Order;
 use super::rates::{Counts, Explanation, Rates, Sides, explain, explain_unchanged};
-use super::Change;
 
 /// What is known of one candidate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -155,10 +155,7 @@ impl Posterior {
         }
         let scaled = |weight: f64| (weight - most).exp();
         let sum: f64 = weights.iter().copied().map(scaled).sum::<f64>() + scaled(none);
-        self.mass = weights
-            .iter()
-            .map(|&weight| scaled(weight) / sum)
-            .collect();
+        self.mass = weights.iter().map(|&weight| scaled(weight) / sum).collect();
         self.none = scaled(none) / sum;
     }
 

@@ -115,7 +115,8 @@ pub(super) fn explain_unchanged(rates: Rates, all: Counts) -> Explanation {
         Rates::Known { hit, false_alarm } => {
             let hit = hit.clamp(NEVER, 1.0 - NEVER);
             let false_alarm = false_alarm.clamp(NEVER, 1.0 - NEVER);
-            let (everywhere, nowhere) = (ln_probability(all, hit), ln_probability(all, false_alarm));
+            let (everywhere, nowhere) =
+                (ln_probability(all, hit), ln_probability(all, false_alarm));
             let most = everywhere.max(nowhere);
             let (a, b) = ((everywhere - most).exp(), (nowhere - most).exp());
             let rate = (a * hit + b * false_alarm) / (a + b);
@@ -163,7 +164,8 @@ fn ln_gamma(argument: f64) -> f64 {
     }
     let inverse = 1.0 / x;
     let square = inverse * inverse;
-    let series = inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
+    let series =
+        inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
     (x - 0.5) * x.ln() - x + 0.5 * (2.0 * PI).ln() + series - product.ln()
 }
 
@@ -198,7 +200,10 @@ impl Axis {
     /// The boots' probability at each point, and the logarithm of the factor
     /// taken out of all of them.
     fn likelihood(&self, counts: Counts) -> ([f64; NODES], f64) {
-        let (hits, misses) = (f64::from(counts.hits), f64::from(counts.boots - counts.hits));
+        let (hits, misses) = (
+            f64::from(counts.hits),
+            f64::from(counts.boots - counts.hits),
+        );
         let mut values = [0.0; NODES];
         let mut most = f64::NEG_INFINITY;
         for node in 0..NODES {

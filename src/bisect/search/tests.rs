@@ -30,7 +30,9 @@ fn histories(count: usize) -> impl Iterator<Item = Vec<Vec<usize>>> {
         let mut rest = choice;
         (0..count)
             .map(|commit| {
-                let parents = (0..commit).filter(|parent| rest >> parent & 1 == 1).collect();
+                let parents = (0..commit)
+                    .filter(|parent| rest >> parent & 1 == 1)
+                    .collect();
                 rest >>= commit;
                 parents
             })
@@ -87,7 +89,10 @@ fn what_skips_hide_is_named_together() {
                 for tester in (0..4).filter(|tester| *tester != broken) {
                     let inside = found.iter().filter(|&&one| order.contains(tester, one));
                     let inside = inside.count();
-                    assert!(inside == 0 || inside == found.len(), "{parents:?} {found:?}");
+                    assert!(
+                        inside == 0 || inside == found.len(),
+                        "{parents:?} {found:?}"
+                    );
                 }
             }
         }
@@ -115,7 +120,9 @@ fn one_rate_everywhere_is_told_from_a_culprit() {
         if search.answer(0.95) != Answer::Open {
             break;
         }
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        dice = dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let point = search.next().unwrap();
         search.record(point, dice >> 63 == 1);
     }
@@ -220,7 +227,10 @@ fn boots_side_by_side_are_of_different_candidates_when_none_repeats() {
     ranks.dedup();
     assert_eq!(ranks.len(), 3, "{batch:?}");
     let ahead = search.builds_ahead(4);
-    assert!(ahead.iter().all(|(_, chance)| *chance <= 1.0 + 1e-9), "{ahead:?}");
+    assert!(
+        ahead.iter().all(|(_, chance)| *chance <= 1.0 + 1e-9),
+        "{ahead:?}"
+    );
     assert!(ahead[0].1 >= ahead[1].1);
 }
 
