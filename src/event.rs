@@ -112,6 +112,19 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
+    /// How far a bisection is.
+    Bisection {
+        /// The fewest candidates that hold the culprit, as sure as was asked.
+        left: usize,
+        /// The probability that there is no culprit.
+        none: f64,
+        /// The likeliest candidates with their probability.
+        likeliest: Vec<(String, f64)>,
+        /// Kernels built.
+        builds: u32,
+        /// Boots that told something.
+        boots: u32,
+    },
     /// Something a user should know that changes nothing.
     Note(String),
     /// Something a user should look at.

@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod apt;
+pub mod bisect;
 mod bounded;
 pub mod cli;
 pub mod cluster;

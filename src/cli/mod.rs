@@ -2,6 +2,7 @@
 //! arguments, the runtime, signals, printing errors, exit codes. Standard
 //! output carries data; everything else goes to standard error.
 
+mod bisect;
 pub mod cache;
 pub mod cluster;
 mod doctor;
@@ -53,6 +54,8 @@ They suit `git bisect run` as they are.";
 enum Subcommands {
     /// Run a job: build its kernels, try them, and give the verdict
     Run(run::Arguments),
+    /// Find the commit, release, patch or option that brought or cured a bug
+    Bisect(bisect::Arguments),
     /// Give the verdict again from what a run recorded, with today's rules
     Judge(judge::Arguments),
     /// Print a run's report in one of several formats
@@ -195,6 +198,7 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
 async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error> {
     match command {
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
+        Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
         Subcommands::Judge(arguments) => {
             on_a_thread(&context, move || judge::judge(&arguments)).await
         }

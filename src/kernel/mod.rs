@@ -31,8 +31,8 @@ pub use line::Line;
 pub use patch::{PatchError, PatchedTree, patch};
 pub use prepare::{prepare, stored};
 pub use recipe::{Recipe, Sources, make, make_from};
-pub use series::{SelectedSeries, Series, SeriesError, leave_to_first, select};
-pub use source::{SourceError, SourceSpec, Tree, fetch};
+pub use series::{PatchFile, SelectedSeries, Series, SeriesError, leave_to_first, select};
+pub use source::{SourceError, SourceSpec, Tree, fetch, offered};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use worktree::WorktreeError;
 

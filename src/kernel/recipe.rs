@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::build::KernelImage;
 use super::fragment::Fragment;
 use super::prepare::prepare;
-use super::series::{leave_to_first, select_at};
+use super::series::{SelectedSeries, SeriesError, leave_to_first, select_at};
 use super::source::{SourceError, SourceSpec, Tree, fetch};
 use super::version::KernelVersion;
 use crate::context::Context;
@@ -26,6 +26,18 @@ pub struct Recipe {
     pub series: Vec<PathBuf>,
     /// Kconfig fragments, in order.
     pub fragments: Vec<PathBuf>,
+}
+
+impl Recipe {
+    /// The patches for a kernel of this version, topic by topic.
+    pub fn select(&self, version: &KernelVersion) -> Result<Vec<SelectedSeries>, SeriesError> {
+        let mut series = Vec::new();
+        for path in &self.series {
+            series.push(select_at(path, version)?);
+        }
+        leave_to_first(&mut series);
+        Ok(series)
+    }
 }
 
 /// The sources of one run. Each is taken once: an edit, or a commit, between
@@ -71,11 +83,7 @@ pub async fn make_from(
     tree: &Tree,
     recipe: &Recipe,
 ) -> Result<KernelImage, Error> {
-    let mut series = Vec::new();
-    for path in &recipe.series {
-        series.push(select_at(path, &tree.version)?);
-    }
-    leave_to_first(&mut series);
+    let series = recipe.select(&tree.version)?;
     let mut fragments = Vec::new();
     for path in &recipe.fragments {
         fragments.push(Fragment::read(path)?);

@@ -58,6 +58,24 @@ impl Progress {
                     seconds(elapsed)
                 ));
             }
+            Event::Bisection {
+                left,
+                none,
+                likeliest,
+                builds,
+                boots,
+            } => {
+                let mut list: Vec<String> = likeliest
+                    .iter()
+                    .map(|(name, chance)| format!("{name} {:.0} %", chance * 100.0))
+                    .collect();
+                list.push(format!("none {:.0} %", none * 100.0));
+                self.line(&format!(
+                    "{:8} {left} left after {builds} builds and {boots} boots: {}",
+                    "bisect",
+                    printable(&list.join(", "))
+                ));
+            }
             Event::Note(text) => self.line(&format!("{:8} {text}", "note")),
             Event::Warning(text) => self.line(&format!("{:8} {text}", "warning")),
             Event::RunStarted { .. } | Event::RunFinished { .. } => {}

@@ -75,7 +75,7 @@ pub(crate) async fn kernel(
     Ok((image, tree.version))
 }
 
-fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
+pub(crate) fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
     KernelFacts {
         release: image.release.clone(),
         origin: image.record.source.clone(),

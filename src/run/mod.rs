@@ -23,6 +23,8 @@ pub use judge::judge_again;
 pub use report::kept_report;
 pub use shell::{ShellError, shell};
 
+pub(crate) use build::facts;
+
 use build::{Ready, build_arms};
 use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use schedule::all_trials;

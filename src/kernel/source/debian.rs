@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
+use crate::kernel::version::KernelVersion;
 use crate::process::ProcessError;
 use crate::store::{Key, Lock, Scratch, Store, io_error, write_atomic, write_json};
 
@@ -149,6 +150,37 @@ pub(super) async fn fetch(
     Ok((finished(context, store, &key, &origin).await?, entry.cached))
 }
 
+/// The kernel versions of which some suite has a source package, unordered.
+pub(super) async fn offered(
+    context: &Context,
+    store: &Store,
+) -> Result<Vec<KernelVersion>, SourceError> {
+    let apt = Apt {
+        context,
+        home: store.kind("debian")?,
+    };
+    let mut found = apt.sources(None).await?;
+    if Path::new(apt::KEYRING).exists() {
+        let mirrors = apt::mirrors(&context.cancel)
+            .await
+            .map_err(apt_failed("ask apt for its mirrors"))?;
+        for lists in source_lists(&mirrors, None)? {
+            match apt.sources_of(&lists).await {
+                Ok(more) => found.extend(more),
+                Err(SourceError::Apt { .. }) if lists.guessed => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The kernel's part of a package's version: `6.12.117` of `6.12.117-1~bpo12+1`.
+fn upstream(version: &str) -> Option<KernelVersion> {
+    let end = version.find(['-', '~', '+']).unwrap_or(version.len());
+    version[..end].parse().ok()
+}
+
 fn key(package: &str, version: &str) -> Key {
     Key::of(["debian", package, version])
 }
@@ -247,6 +279,38 @@ impl Apt<'_> {
             write_atomic(&stamp, b"")?;
             updated = true;
         }
+    }
+
+    /// The versions of kernel sources in these lists, as they are today.
+    async fn sources_of(&self, lists: &Lists) -> Result<Vec<KernelVersion>, SourceError> {
+        let (private, lock) = self.private(&lists.lines)?;
+        let _lock = tokio::select! {
+            lock = Lock::acquire(&lock) => lock?,
+            () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
+        };
+        let stamp = private.directory().join("updated");
+        if !is_fresh(&stamp) {
+            self.update(&private).await?;
+            write_atomic(&stamp, b"")?;
+        }
+        self.sources(Some(&private)).await
+    }
+
+    async fn sources(&self, lists: Option<&Private>) -> Result<Vec<KernelVersion>, SourceError> {
+        let names = apt::command("apt-cache", lists)
+            .args(["pkgnames", "linux-source-"])
+            .run(&self.context.cancel)
+            .await
+            .map_err(apt_failed("list kernel sources"))?;
+        let mut found = Vec::new();
+        for package in String::from_utf8_lossy(&names.stdout).lines() {
+            let series = package.strip_prefix("linux-source-").unwrap_or_default();
+            if series.parse::<KernelVersion>().is_ok() {
+                let offers = self.offers(lists, package).await?;
+                found.extend(offers.iter().filter_map(|offer| upstream(&offer.version)));
+            }
+        }
+        Ok(found)
     }
 
     /// Lists of kvet's own for these lines, and their lock.
@@ -442,6 +506,18 @@ mod tests {
             "http://m.example/debian sid/main amd64"
         );
         assert_eq!(choose(&offers, Some("7.3.9-1")), None);
+    }
+
+    #[test]
+    fn a_package_s_version_holds_the_kernel_s() {
+        for (version, kernel) in [
+            ("6.12.117-1", "6.12.117"),
+            ("7.3.4-1~bpo13+1", "7.3.4"),
+            ("6.1~rc3-1", "6.1"),
+        ] {
+            assert_eq!(upstream(version).unwrap().to_string(), kernel);
+        }
+        assert_eq!(upstream("latest-1"), None);
     }
 
     #[test]

@@ -227,6 +227,11 @@ pub async fn fetch(
     fetch_with(context, store, spec, &Network::from_environment()).await
 }
 
+/// The kernel versions of which Debian has a source package, unordered.
+pub async fn offered(context: &Context, store: &Store) -> Result<Vec<KernelVersion>, SourceError> {
+    debian::offered(context, store).await
+}
+
 /// The same with a say in how the network is used.
 pub async fn fetch_with(
     context: &Context,

@@ -1,0 +1,749 @@
+//! Candidates from git: the commits between a good and a bad end.
+//!
+//! The user's repository is only read: nothing is checked out, no ref is made
+//! and its index is not refreshed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::{Candidate, Candidates, Kind};
+use crate::context::Context;
+use crate::error::{Exit, Fault};
+use crate::process::{Command, ProcessError, Stream};
+
+/// The commits to search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The repository, or a directory in its working tree.
+    pub repository: PathBuf,
+    /// The end without the bug; any name that git knows.
+    pub good: String,
+    /// The end with it.
+    pub bad: String,
+    /// Follow only the first parent of merges.
+    pub first_parent: bool,
+    /// Only commits that change these.
+    pub paths: Vec<String>,
+}
+
+/// What a range came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commits {
+    /// The candidates; the last is the bad end or, with paths, the last commit
+    /// that changes them.
+    pub candidates: Candidates,
+    /// The good end, in full.
+    pub good: String,
+    /// The bad end, in full.
+    pub bad: String,
+    /// Where the good end left the bad end's history, if it is not part of it.
+    /// To conclude from the good end, these must be good as well.
+    pub merge_bases: Vec<String>,
+    /// Whether the working tree has changes that no commit has.
+    pub dirty: bool,
+}
+
+/// What a report says of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Name and address.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The day it was written, as YYYY-MM-DD.
+    pub date: String,
+    /// The files it changes.
+    pub files: Vec<String>,
+}
+
+/// The commits could not be listed.
+#[derive(Debug, Error, Diagnostic)]
+pub enum GitError {
+    /// There is no repository.
+    #[error("{} is not in a git repository", .0.display())]
+    #[diagnostic(help("name the repository of the kernel with `--git DIR`"))]
+    NoRepository(PathBuf),
+    /// A name that git does not know, or knows twice.
+    #[error("`{name}` does not name one commit of {}:\n{said}", repository.display())]
+    #[diagnostic(help(
+        "give the full id of a commit, a branch or a tag; `git fetch` gets what is missing"
+    ))]
+    NoCommit {
+        /// The name.
+        name: String,
+        /// The repository.
+        repository: PathBuf,
+        /// What git says about it.
+        said: String,
+    },
+    /// Both ends are the same.
+    #[error("the good and the bad end are the same commit, {0}")]
+    #[diagnostic(help("there is nothing between them to search: name an older good end"))]
+    Equal(String),
+    /// The bad end is part of the good end's history.
+    #[error("the bad end, {bad}, is an ancestor of the good end, {good}")]
+    #[diagnostic(help(
+        "exchange the ends; or, to find the commit that cured the bug, exchange them and add `--fixed`"
+    ))]
+    Exchanged {
+        /// The good end.
+        good: String,
+        /// The bad end.
+        bad: String,
+    },
+    /// The ends share no history.
+    #[error("{good} and {bad} have no common history")]
+    #[diagnostic(help(
+        "name ends of one repository's history; releases that share none can be searched with `--versions`"
+    ))]
+    Unrelated {
+        /// The good end.
+        good: String,
+        /// The bad end.
+        bad: String,
+    },
+    /// History is missing.
+    #[error("{} is a shallow clone that lacks commits between the two ends", .0.display())]
+    #[diagnostic(help("get the rest with `git fetch --unshallow`, or name a newer good end"))]
+    Shallow(PathBuf),
+    /// No commit is between the ends.
+    #[error("no commit between {good} and {bad} changes {paths}")]
+    #[diagnostic(help("check the paths: they count from the directory given with `--git`"))]
+    NothingThere {
+        /// The good end.
+        good: String,
+        /// The bad end.
+        bad: String,
+        /// The paths.
+        paths: String,
+    },
+    /// The tree is not complete without other repositories.
+    #[error("{commit} of {} has submodules", repository.display())]
+    #[diagnostic(help(
+        "kvet builds what one repository holds: name the repository of the kernel itself"
+    ))]
+    Submodules {
+        /// The repository.
+        repository: PathBuf,
+        /// The commit.
+        commit: String,
+    },
+    /// What git printed was not understood.
+    #[error("git printed something that is not a list of commits: `{0}`")]
+    #[diagnostic(help("check that `git` is git, version 2.30 or later"))]
+    Unexpected(String),
+    /// git itself failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Process(#[from] ProcessError),
+}
+
+impl Fault for GitError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Process(error) => error.exit(),
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Lists the commits of a range, oldest first.
+pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitError> {
+    let git = Git {
+        context,
+        repository: &range.repository,
+    };
+    git.check_repository().await?;
+    let good = git.commit(&range.good).await?;
+    let bad = git.commit(&range.bad).await?;
+    if good == bad {
+        return Err(GitError::Equal(good));
+    }
+    let bases = git.merge_bases(&good, &bad).await?;
+    if bases.contains(&bad) {
+        return Err(GitError::Exchanged { good, bad });
+    }
+    let shallow = git.shallow_commits().await?;
+    if bases.is_empty() {
+        return Err(if shallow.is_empty() {
+            GitError::Unrelated { good, bad }
+        } else {
+            GitError::Shallow(range.repository.clone())
+        });
+    }
+    if git.has(&format!("{bad}:.gitmodules")).await? {
+        return Err(GitError::Submodules {
+            repository: range.repository.clone(),
+            commit: bad,
+        });
+    }
+    let mut listed = git.list(range, &good, &bad).await?;
+    if listed.iter().any(|one| shallow.contains(&one.id)) {
+        return Err(GitError::Shallow(range.repository.clone()));
+    }
+    if listed.is_empty() {
+        return Err(GitError::NothingThere {
+            good,
+            bad,
+            paths: range.paths.join(" "),
+        });
+    }
+    close(&mut listed, &bad);
+    Ok(Commits {
+        candidates: Candidates {
+            kind: Kind::Git,
+            base: bases[0].clone(),
+            list: numbered(&listed, range.first_parent),
+        },
+        merge_bases: if bases.contains(&good) {
+            Vec::new()
+        } else {
+            bases
+        },
+        dirty: git.dirty().await?,
+        good,
+        bad,
+    })
+}
+
+/// Describes a commit.
+pub async fn describe(
+    context: &Context,
+    repository: &Path,
+    commit: &str,
+) -> Result<Description, GitError> {
+    let git = Git {
+        context,
+        repository,
+    };
+    let format = "--format=%an <%ae>%n%as%n%s";
+    let text = git
+        .text(["show", "--no-patch", format, "--end-of-options", commit])
+        .await?;
+    let mut lines = text.lines().map(str::to_owned);
+    let mut next = || lines.next().unwrap_or_default();
+    let (author, date, subject) = (next(), next(), next());
+    let files = git
+        .text([
+            "diff-tree",
+            "--no-commit-id",
+            "--name-only",
+            "--root",
+            "-r",
+            "-m",
+            "--first-parent",
+            "--end-of-options",
+            commit,
+        ])
+        .await?;
+    Ok(Description {
+        author,
+        subject,
+        date,
+        files: files.lines().map(str::to_owned).collect(),
+    })
+}
+
+/// The patch that takes a commit's changes back; of a merge, what it brought to
+/// its first parent.
+pub async fn revert(
+    context: &Context,
+    repository: &Path,
+    commit: &str,
+) -> Result<Vec<u8>, GitError> {
+    let git = Git {
+        context,
+        repository,
+    };
+    let parent = format!("{commit}^1");
+    let words = [
+        "diff",
+        "--full-index",
+        "--binary",
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        commit,
+        &parent,
+    ];
+    let finished = git.command(words).run(&context.cancel).await?;
+    let mut patch = format!("Subject: [PATCH] Revert {commit}\n\n---\n").into_bytes();
+    patch.extend(finished.stdout);
+    Ok(patch)
+}
+
+/// A commit as listed.
+struct Listed {
+    id: String,
+    parents: Vec<String>,
+}
+
+struct Git<'a> {
+    context: &'a Context,
+    repository: &'a Path,
+}
+
+impl Git<'_> {
+    fn command<'b>(&self, words: impl IntoIterator<Item = &'b str>) -> Command {
+        Command::new("git")
+            .env("LC_ALL", "C")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            // A refreshed index would be a write to the user's repository.
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .args(["-c", "core.fsmonitor=false", "-C"])
+            .arg(self.repository)
+            .args(words)
+    }
+
+    async fn text<'b>(
+        &self,
+        words: impl IntoIterator<Item = &'b str>,
+    ) -> Result<String, ProcessError> {
+        let finished = self.command(words).run(&self.context.cancel).await?;
+        Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
+    }
+
+    async fn check_repository(&self) -> Result<(), GitError> {
+        match self.text(["rev-parse", "--git-dir"]).await {
+            Ok(_) => Ok(()),
+            Err(ProcessError::Failed { .. }) => {
+                Err(GitError::NoRepository(self.repository.to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn commit(&self, name: &str) -> Result<String, GitError> {
+        let wanted = format!("{name}^{{commit}}");
+        let words = ["rev-parse", "--verify", "--end-of-options", &wanted];
+        match self.text(words).await {
+            Ok(id) => Ok(id),
+            Err(ProcessError::Failed { stderr, .. }) => Err(GitError::NoCommit {
+                name: name.to_owned(),
+                repository: self.repository.to_owned(),
+                said: stderr.trim_end().to_owned(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn merge_bases(&self, good: &str, bad: &str) -> Result<Vec<String>, GitError> {
+        let command = self.command(["merge-base", "--all", good, bad]);
+        let finished = command.status(&self.context.cancel).await?;
+        let text = String::from_utf8_lossy(&finished.stdout);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// The commits whose parents a shallow clone does not have.
+    async fn shallow_commits(&self) -> Result<Vec<String>, GitError> {
+        let words = [
+            "rev-parse",
+            "--path-format=absolute",
+            "--git-path",
+            "shallow",
+        ];
+        let path = self.text(words).await?;
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    async fn has(&self, object: &str) -> Result<bool, GitError> {
+        let command = self.command(["cat-file", "-e", object]).silent();
+        Ok(command.status(&self.context.cancel).await?.status.success())
+    }
+
+    async fn dirty(&self) -> Result<bool, GitError> {
+        let words = ["status", "--porcelain", "--untracked-files=no"];
+        match self.text(words).await {
+            Ok(changes) => Ok(!changes.is_empty()),
+            // A bare repository has no working tree.
+            Err(ProcessError::Failed { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn list(&self, range: &Range, good: &str, bad: &str) -> Result<Vec<Listed>, GitError> {
+        let not_good = format!("^{good}");
+        let mut words = vec!["rev-list", "--topo-order", "--reverse", "--parents"];
+        if range.first_parent {
+            words.push("--first-parent");
+        }
+        words.extend([bad, not_good.as_str(), "--"]);
+        words.extend(range.paths.iter().map(String::as_str));
+        let (mut listed, mut odd, mut complaint) = (Vec::new(), None, String::new());
+        let command = self.command(words);
+        let shown = command.display();
+        let status = command
+            .lines(&self.context.cancel, |stream, line| match stream {
+                Stream::Err => {
+                    complaint.push_str(line);
+                    complaint.push('\n');
+                }
+                Stream::Out => match ids(line) {
+                    Some(one) => listed.push(one),
+                    None => odd = Some(line.to_owned()),
+                },
+            })
+            .await?;
+        if let Some(line) = odd {
+            return Err(GitError::Unexpected(line));
+        }
+        if !status.success() {
+            return Err(GitError::Process(ProcessError::Failed {
+                command: shown,
+                status,
+                stderr: complaint,
+            }));
+        }
+        Ok(listed)
+    }
+}
+
+/// A line of `git rev-list --parents`.
+fn ids(line: &str) -> Option<Listed> {
+    let mut words = line.split(' ').map(str::to_owned);
+    let is_id = |word: &String| word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let id = words.next().filter(is_id)?;
+    let parents: Vec<String> = words.collect();
+    parents.iter().all(is_id).then_some(Listed { id, parents })
+}
+
+/// Puts the bad end on top where several commits are the last of their branch:
+/// with paths the merges above them may be left out.
+fn close(listed: &mut Vec<Listed>, bad: &str) {
+    let parents: std::collections::HashSet<&String> =
+        listed.iter().flat_map(|one| &one.parents).collect();
+    let tips: Vec<String> = listed
+        .iter()
+        .map(|one| &one.id)
+        .filter(|id| !parents.contains(id))
+        .cloned()
+        .collect();
+    if tips.len() > 1 {
+        listed.retain(|one| one.id != bad);
+        listed.push(Listed {
+            id: bad.to_owned(),
+            parents: tips.into_iter().filter(|id| id != bad).collect(),
+        });
+    }
+}
+
+fn numbered(listed: &[Listed], first_parent: bool) -> Vec<Candidate> {
+    let numbers: HashMap<&String, usize> = listed
+        .iter()
+        .enumerate()
+        .map(|(number, one)| (&one.id, number))
+        .collect();
+    listed
+        .iter()
+        .map(|one| Candidate {
+            name: one.id.clone(),
+            parents: one
+                .parents
+                .iter()
+                .take(if first_parent { 1 } else { usize::MAX })
+                .filter_map(|parent| numbers.get(parent).copied())
+                .collect(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository with a side branch that left before the bug:
+    ///
+    /// ```text
+    /// root - a - b - merge - c   (main)
+    ///    \- s1 - s2 -/
+    ///    \- old                  (side, not merged)
+    /// ```
+    struct Fixture {
+        directory: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        fn path(&self) -> &Path {
+            self.directory.path()
+        }
+
+        async fn git(&self, words: &[&str]) -> String {
+            let finished = Command::new("git")
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_CONFIG_SYSTEM", "/dev/null")
+                .args(["-c", "user.name=A Person", "-c", "user.email=a@example.org"])
+                .args(["-c", "init.defaultBranch=main", "-C"])
+                .arg(self.path())
+                .args(words)
+                .run(&Context::default().cancel)
+                .await
+                .unwrap();
+            String::from_utf8(finished.stdout)
+                .unwrap()
+                .trim()
+                .to_owned()
+        }
+
+        async fn commit(&self, file: &str) -> String {
+            let path = self.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+            self.git(&["add", "."]).await;
+            self.git(&["commit", "--quiet", "-m", &format!("Add {file}")])
+                .await;
+            self.git(&["rev-parse", "HEAD"]).await
+        }
+
+        async fn new() -> Self {
+            let fixture = Self {
+                directory: tempfile::tempdir().unwrap(),
+            };
+            fixture.git(&["init", "--quiet"]).await;
+            fixture.commit("root").await;
+            fixture.git(&["branch", "topic"]).await;
+            fixture.git(&["branch", "old"]).await;
+            fixture.commit("fs/a").await;
+            fixture.commit("mm/b").await;
+            fixture.git(&["checkout", "--quiet", "topic"]).await;
+            fixture.commit("fs/s1").await;
+            fixture.commit("mm/s2").await;
+            fixture.git(&["checkout", "--quiet", "old"]).await;
+            fixture.commit("old").await;
+            fixture.git(&["checkout", "--quiet", "main"]).await;
+            fixture.git(&["merge", "--quiet", "--no-ff", "topic"]).await;
+            fixture.commit("c").await;
+            fixture
+        }
+
+        fn range(&self, good: &str, bad: &str) -> Range {
+            Range {
+                repository: self.path().to_owned(),
+                good: good.to_owned(),
+                bad: bad.to_owned(),
+                first_parent: false,
+                paths: Vec::new(),
+            }
+        }
+
+        async fn list(&self, range: &Range) -> Result<Commits, GitError> {
+            commits(&Context::default(), range).await
+        }
+
+        async fn subjects(&self, commits: &Commits) -> Vec<String> {
+            let mut subjects = Vec::new();
+            for candidate in &commits.candidates.list {
+                let described = describe(&Context::default(), self.path(), &candidate.name)
+                    .await
+                    .unwrap();
+                subjects.push(described.subject.replace("Add ", ""));
+            }
+            subjects
+        }
+    }
+
+    #[tokio::test]
+    async fn a_range_has_the_commits_of_all_branches_and_their_order() {
+        let fixture = Fixture::new().await;
+        let listed = fixture
+            .list(&fixture.range("main~3", "main"))
+            .await
+            .unwrap();
+        let subjects = fixture.subjects(&listed).await;
+        assert_eq!(subjects.len(), 5, "{subjects:?}");
+        assert!(listed.merge_bases.is_empty());
+        let order = listed.candidates.order().unwrap();
+        let number = |name: &str| subjects.iter().position(|one| one == name).unwrap();
+        assert!(order.contains(number("c"), number("fs/s1")));
+        assert!(!order.contains(number("mm/b"), number("fs/s1")));
+    }
+
+    #[tokio::test]
+    async fn first_parent_and_paths_leave_commits_out() {
+        let fixture = Fixture::new().await;
+        let mut range = fixture.range("main~3", "main");
+        range.first_parent = true;
+        let listed = fixture.list(&range).await.unwrap();
+        assert_eq!(listed.candidates.list.len(), 3);
+        let parents: Vec<&[usize]> = listed
+            .candidates
+            .list
+            .iter()
+            .map(|one| &one.parents[..])
+            .collect();
+        assert_eq!(parents, [&[][..], &[0], &[1]]);
+        let mut range = fixture.range("old~1", "main");
+        range.paths = vec!["fs".to_owned()];
+        let listed = fixture.list(&range).await.unwrap();
+        let subjects = fixture.subjects(&listed).await;
+        assert!(subjects.contains(&"fs/a".to_owned()) && subjects.contains(&"fs/s1".to_owned()));
+        assert!(!subjects.contains(&"mm/b".to_owned()), "{subjects:?}");
+        let order = listed.candidates.order().unwrap();
+        assert!((0..subjects.len()).all(|one| order.contains(subjects.len() - 1, one)));
+    }
+
+    #[tokio::test]
+    async fn a_good_end_on_a_side_branch_names_where_it_left() {
+        let fixture = Fixture::new().await;
+        let root = fixture.git(&["rev-parse", "old~1"]).await;
+        let listed = fixture.list(&fixture.range("old", "main")).await.unwrap();
+        assert_eq!(listed.merge_bases, [root.clone()]);
+        assert_eq!(listed.candidates.base, root);
+    }
+
+    #[tokio::test]
+    async fn bad_ends_say_what_to_do() {
+        let fixture = Fixture::new().await;
+        for (good, bad, wanted) in [
+            ("main", "main", "the same commit"),
+            ("main", "main~2", "is an ancestor of the good end"),
+            ("nowhere", "main", "`nowhere` does not name one commit"),
+            ("--all", "main", "`--all` does not name one commit"),
+        ] {
+            let error = fixture.list(&fixture.range(good, bad)).await.unwrap_err();
+            assert!(error.to_string().contains(wanted), "{error}");
+            assert!(error.help().is_some());
+            assert_eq!(error.exit(), Exit::Usage);
+        }
+        fixture
+            .git(&["checkout", "--quiet", "--orphan", "other"])
+            .await;
+        fixture.commit("other").await;
+        let error = fixture.list(&fixture.range("other", "main")).await;
+        assert!(
+            matches!(error, Err(GitError::Unrelated { .. })),
+            "{error:?}"
+        );
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut range = fixture.range("a", "b");
+        range.repository = elsewhere.path().to_owned();
+        let error = fixture.list(&range).await;
+        assert!(matches!(error, Err(GitError::NoRepository(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_shallow_clone_is_told_from_a_complete_one() {
+        let fixture = Fixture::new().await;
+        let clone = Fixture {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let from = format!("file://{}", fixture.path().display());
+        let into = clone.path().to_str().unwrap();
+        let words = [
+            "clone",
+            "--quiet",
+            "--depth",
+            "2",
+            "--no-single-branch",
+            &from,
+            into,
+        ];
+        fixture.git(&words).await;
+        let error = clone.list(&clone.range("origin/old", "main")).await;
+        assert!(matches!(error, Err(GitError::Shallow(_))), "{error:?}");
+        assert!(clone.list(&clone.range("main~1", "main")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_dirty_tree_is_noticed_and_left_alone() {
+        let fixture = Fixture::new().await;
+        let range = fixture.range("main~3", "main");
+        assert!(!fixture.list(&range).await.unwrap().dirty);
+        std::fs::write(fixture.path().join("c"), "changed").unwrap();
+        let index = std::fs::read(fixture.path().join(".git/index")).unwrap();
+        assert!(fixture.list(&range).await.unwrap().dirty);
+        let after = std::fs::read(fixture.path().join(".git/index")).unwrap();
+        assert!(index == after, "the index was written");
+    }
+
+    #[tokio::test]
+    async fn submodules_are_refused() {
+        let fixture = Fixture::new().await;
+        fixture.commit(".gitmodules").await;
+        let error = fixture.list(&fixture.range("main~3", "main")).await;
+        assert!(
+            matches!(error, Err(GitError::Submodules { .. })),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_described() {
+        let fixture = Fixture::new().await;
+        let described = describe(&Context::default(), fixture.path(), "main~2")
+            .await
+            .unwrap();
+        assert_eq!(described.subject, "Add mm/b");
+        assert_eq!(described.author, "A Person <a@example.org>");
+        assert_eq!(described.files, ["mm/b"]);
+    }
+
+    #[tokio::test]
+    async fn git_replays_the_log_of_a_bisection() {
+        use crate::bisect::log::{Begun, Entry, Log, Source, VERSION};
+
+        let fixture = Fixture::new().await;
+        let listed = fixture
+            .list(&fixture.range("main~3", "main"))
+            .await
+            .unwrap();
+        let names: Vec<String> = listed
+            .candidates
+            .list
+            .iter()
+            .map(|one| one.name.clone())
+            .collect();
+        let begun = Begun {
+            version: VERSION,
+            job: "job.yaml".into(),
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            good: listed.good.clone(),
+            bad: listed.bad.clone(),
+            fixed: false,
+            any: false,
+            every_boot: true,
+            confidence: 0.95,
+            source: Source::Git {
+                repository: fixture.path().to_owned(),
+            },
+            candidates: listed.candidates,
+            merge_bases: Vec::new(),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun).unwrap();
+        let first = names[0].clone();
+        let good = Entry::Word {
+            candidate: first.clone(),
+            bad: false,
+        };
+        log.add(&mut state, good).unwrap();
+        let second = names[1].clone();
+        let skip = Entry::Skipped {
+            candidate: second.clone(),
+            reason: "does not build".to_owned(),
+        };
+        log.add(&mut state, skip).unwrap();
+        let text = directory.path().join("log");
+        std::fs::write(&text, state.git_log(|_| "a subject".to_owned())).unwrap();
+        fixture
+            .git(&["bisect", "replay", text.to_str().unwrap()])
+            .await;
+        let refs = fixture
+            .git(&["for-each-ref", "--format=%(refname)", "refs/bisect"])
+            .await;
+        assert!(
+            refs.contains(&format!("refs/bisect/good-{first}")),
+            "{refs}"
+        );
+        assert!(
+            refs.contains(&format!("refs/bisect/skip-{second}")),
+            "{refs}"
+        );
+        assert!(refs.contains("refs/bisect/bad"), "{refs}");
+    }
+}

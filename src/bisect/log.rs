@@ -1,0 +1,701 @@
+//! What a bisection has seen, one JSON object a line, in the order it was seen.
+//!
+//! The log is the whole state: a search is what comes out when its log is
+//! replayed. So a bisection that was killed goes on with nothing repeated but
+//! what was under way, and a result that turns out wrong is corrected by one
+//! more line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::candidates::{Candidates, Kind};
+use super::drive::change;
+use super::search::{OrderError, Point, Rates, Search, Settings};
+use crate::error::{Exit, Fault};
+use crate::kernel::SourceSpec;
+
+/// The version of the log's shape.
+pub const VERSION: u32 = 1;
+
+/// No line is longer: the first one holds every candidate.
+const LINE_LIMIT: usize = 64 << 20;
+
+/// What is asked, said once at the beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The version of the log's shape.
+    pub version: u32,
+    /// The job, as given.
+    pub job: PathBuf,
+    /// The arm whose kernel is varied.
+    pub arm: String,
+    /// The workload that trials run.
+    pub workload: String,
+    /// The user's name for the good end.
+    pub good: String,
+    /// The user's name for the bad end.
+    pub bad: String,
+    /// The culprit cures the bug.
+    #[serde(default)]
+    pub fixed: bool,
+    /// Any finding counts, not the target's alone.
+    #[serde(default)]
+    pub any: bool,
+    /// The target is declared to show in every boot.
+    #[serde(default)]
+    pub every_boot: bool,
+    /// The confidence to stop at, in 0 to 1.
+    pub confidence: f64,
+    /// Where the candidates' kernels come from.
+    pub source: Source,
+    /// What is searched.
+    pub candidates: Candidates,
+    /// Commits that must be good for the good end to count, if it is not part of
+    /// the bad end's history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merge_bases: Vec<String>,
+}
+
+/// Where the candidates' kernels come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Commits of this repository.
+    Git {
+        /// Its path.
+        repository: PathBuf,
+    },
+    /// Releases: these sources, the base's first.
+    Versions(Vec<SourceSpec>),
+    /// The arm's source with more and more of these patch files.
+    Patches(Vec<PathBuf>),
+    /// The arm's source with more and more of these options, which are lines of
+    /// a configuration, put over a fragment.
+    Config {
+        /// The fragment with the options of the old configuration.
+        old: PathBuf,
+        /// The options that differ, in order.
+        changes: Vec<String>,
+    },
+}
+
+/// One thing that was seen or said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// The beginning.
+    Begun(Box<Begun>),
+    /// A candidate's kernel was built.
+    Built {
+        /// The candidate; the base is `null`.
+        candidate: Option<String>,
+        /// The build that was taken, seconds.
+        seconds: f64,
+        /// What the image holds: equal for equal images.
+        image: String,
+    },
+    /// A boot told whether the target shows.
+    Boot {
+        /// The candidate; the base is `null`.
+        candidate: Option<String>,
+        /// Whether it does.
+        hit: bool,
+        /// Why, in a few words: of a hit, the finding's title.
+        reason: String,
+        /// Where the trial is kept, below the run directory.
+        trial: PathBuf,
+        /// The time it took, seconds.
+        seconds: f64,
+    },
+    /// A boot told nothing; the next one may.
+    Lost {
+        /// The candidate; the base is `null`.
+        candidate: Option<String>,
+        /// Why.
+        reason: String,
+        /// Where the trial is kept, if there was one.
+        trial: Option<PathBuf>,
+    },
+    /// Something else the kernel said, which counts for nothing here.
+    Other {
+        /// The candidate; the base is `null`.
+        candidate: Option<String>,
+        /// The finding's title.
+        title: String,
+    },
+    /// A candidate cannot be tested.
+    Skipped {
+        /// The candidate.
+        candidate: String,
+        /// Why.
+        reason: String,
+    },
+    /// A candidate's image is that of another one.
+    Same {
+        /// The candidate.
+        candidate: String,
+        /// The other.
+        other: String,
+    },
+    /// Somebody says what a candidate is.
+    Word {
+        /// The candidate.
+        candidate: String,
+        /// Whether it has the bug.
+        bad: bool,
+    },
+    /// Nothing that was seen of a candidate counts any more.
+    Forgotten {
+        /// The candidate; the base is `null`.
+        candidate: Option<String>,
+    },
+    /// A boot for the final table, after the search.
+    Confirmed {
+        /// The row of the table.
+        row: String,
+        /// Whether the target shows.
+        hit: bool,
+        /// Where the trial is kept.
+        trial: PathBuf,
+    },
+}
+
+/// A log cannot be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LogError {
+    /// A file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help(
+        "check that the directory of the bisection is complete, writable and not full; what is in the log is not lost"
+    ))]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line that is not an entry.
+    #[error("{}:{line}: {reason}", path.display())]
+    #[diagnostic(help(
+        "remove the line, or everything from it on: the search goes on from what is left"
+    ))]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No beginning.
+    #[error("{} does not begin with what is searched", .0.display())]
+    #[diagnostic(help("name the directory of a bisection that `kvet bisect` began"))]
+    NoBeginning(PathBuf),
+    /// A candidate that is none.
+    #[error("`{name}` is not one of the {count} candidates")]
+    #[diagnostic(help("{help}"))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// What would do.
+        help: String,
+    },
+    /// The candidates are in no order.
+    #[error("the candidates cannot be ordered: {0}")]
+    #[diagnostic(help("begin the bisection anew"))]
+    Order(#[from] OrderError),
+}
+
+impl Fault for LogError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// A log on disk, open for more.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Begins a log; there must be none yet.
+    pub fn create(path: &Path, begun: Begun) -> Result<(Self, State), LogError> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(path)
+            .map_err(failed("create", path))?;
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+        };
+        let mut state = State::new(begun.clone())?;
+        log.add(&mut state, Entry::Begun(Box::new(begun)))?;
+        Ok((log, state))
+    }
+
+    /// Opens a log and replays it. A last line that was not written to its end is
+    /// cut off.
+    pub fn open(path: &Path) -> Result<(Self, State), LogError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(path)
+            .map_err(failed("open", path))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed("read", path))?;
+        let whole = text
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64).map_err(failed("mend", path))?;
+            file.seek(SeekFrom::End(0)).map_err(failed("mend", path))?;
+        }
+        let state = replay(path, &text[..whole])?;
+        let log = Self {
+            path: path.to_owned(),
+            file,
+        };
+        Ok((log, state))
+    }
+
+    /// Writes an entry to disk, then lets the state take it in.
+    pub fn add(&mut self, state: &mut State, entry: Entry) -> Result<(), LogError> {
+        let mut line = serde_json::to_vec(&entry)
+            .map_err(|error| failed("write to", &self.path)(error.into()))?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(failed("write to", &self.path))?;
+        state.take(entry)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
+    let path = path.to_owned();
+    move |source| LogError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+fn replay(path: &Path, text: &[u8]) -> Result<State, LogError> {
+    let wrong = |line: usize, reason: String| LogError::Line {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
+    let mut state: Option<State> = None;
+    for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        if line.len() > LINE_LIMIT {
+            return Err(wrong(number + 1, "the line is too long".to_owned()));
+        }
+        let entry: Entry =
+            serde_json::from_slice(line).map_err(|error| wrong(number + 1, error.to_string()))?;
+        match (&mut state, entry) {
+            (None, Entry::Begun(begun)) if begun.version <= VERSION => {
+                state = Some(State::new(*begun)?);
+            }
+            (None, Entry::Begun(begun)) => {
+                let reason = format!(
+                    "the log is of version {}, this kvet reads up to {VERSION}",
+                    begun.version
+                );
+                return Err(wrong(number + 1, reason));
+            }
+            (None, _) => return Err(LogError::NoBeginning(path.to_owned())),
+            (Some(state), entry) => state.take(entry)?,
+        }
+    }
+    state.ok_or_else(|| LogError::NoBeginning(path.to_owned()))
+}
+
+/// A bisection as its log has it.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// What is asked.
+    pub begun: Begun,
+    /// The search.
+    pub search: Search,
+    /// Why candidates are skipped, by number.
+    pub skipped: BTreeMap<usize, String>,
+    /// Boots in a row that told nothing, by point.
+    pub lost: BTreeMap<Option<usize>, u32>,
+    /// The title of the target as it was first seen.
+    pub target: Option<String>,
+    /// What has a kernel.
+    pub made: BTreeSet<Option<usize>>,
+    /// Images, by what they hold, and the first candidate that has them.
+    pub images: BTreeMap<String, Option<usize>>,
+    /// Other findings' titles, with the candidates that had them.
+    pub others: BTreeMap<String, Vec<Option<usize>>>,
+    /// Boots of the final table by its rows: hits and boots.
+    pub confirmed: BTreeMap<String, (u32, u32)>,
+    /// All builds, seconds.
+    pub build_seconds: f64,
+    /// Builds made.
+    pub builds: u32,
+    /// All boots, seconds.
+    pub boot_seconds: f64,
+    /// Boots that told something.
+    pub boots: u32,
+    /// Where each point's trials are kept.
+    pub trials: BTreeMap<Option<usize>, Vec<PathBuf>>,
+    /// What somebody says candidates are.
+    words: BTreeMap<usize, bool>,
+}
+
+impl State {
+    fn new(begun: Begun) -> Result<Self, LogError> {
+        let order = Arc::new(begun.candidates.order()?);
+        let settings = Settings {
+            rates: if begun.every_boot {
+                Rates::Known {
+                    hit: 1.0,
+                    false_alarm: 0.0,
+                }
+            } else {
+                Rates::Learned
+            },
+            change: change(begun.fixed),
+            ..Settings::default()
+        };
+        Ok(Self {
+            search: Search::new(order, settings),
+            begun,
+            skipped: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            target: None,
+            made: BTreeSet::new(),
+            images: BTreeMap::new(),
+            others: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
+            build_seconds: 0.0,
+            builds: 0,
+            boot_seconds: 0.0,
+            boots: 0,
+            trials: BTreeMap::new(),
+            words: BTreeMap::new(),
+        })
+    }
+
+    /// The name of a point in the log; the base has none.
+    #[must_use]
+    pub fn name(&self, point: Point) -> Option<String> {
+        match point {
+            Point::Base => None,
+            Point::Candidate(number) => Some(self.begun.candidates.list[number].name.clone()),
+        }
+    }
+
+    /// The number of a candidate.
+    pub fn number(&self, name: &str) -> Result<usize, LogError> {
+        let candidates = &self.begun.candidates;
+        candidates.find(name).ok_or_else(|| LogError::Unknown {
+            name: name.to_owned(),
+            count: candidates.list.len(),
+            help: match candidates.kind {
+                Kind::Git => "give the commit's id, at least seven digits of it".to_owned(),
+                _ => format!(
+                    "candidates are called as in the list, from `{}` to `{}`",
+                    candidates.list.first().map_or("", |one| &one.name),
+                    candidates.list.last().map_or("", |one| &one.name),
+                ),
+            },
+        })
+    }
+
+    fn point(&self, name: Option<&String>) -> Result<Option<usize>, LogError> {
+        name.map(|name| self.number(name)).transpose()
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<(), LogError> {
+        match entry {
+            Entry::Begun(_) => {}
+            Entry::Built {
+                candidate,
+                seconds,
+                image,
+            } => {
+                let point = self.point(candidate.as_ref())?;
+                self.builds += 1;
+                self.build_seconds += seconds;
+                self.made.insert(point);
+                self.images.entry(image).or_insert(point);
+                if let Some(number) = point {
+                    self.search.built(number);
+                }
+            }
+            Entry::Boot {
+                candidate,
+                hit,
+                reason,
+                trial,
+                seconds,
+            } => {
+                if hit {
+                    self.target.get_or_insert(reason);
+                }
+                let point = self.point(candidate.as_ref())?;
+                self.boots += 1;
+                self.boot_seconds += seconds;
+                self.lost.remove(&point);
+                self.trials.entry(point).or_default().push(trial);
+                self.search
+                    .record(point.map_or(Point::Base, Point::Candidate), hit);
+            }
+            Entry::Lost {
+                candidate, trial, ..
+            } => {
+                let point = self.point(candidate.as_ref())?;
+                *self.lost.entry(point).or_default() += 1;
+                self.trials.entry(point).or_default().extend(trial);
+            }
+            Entry::Other { candidate, title } => {
+                let point = self.point(candidate.as_ref())?;
+                let at = self.others.entry(title).or_default();
+                if !at.contains(&point) {
+                    at.push(point);
+                }
+            }
+            Entry::Skipped { candidate, reason } => {
+                let number = self.number(&candidate)?;
+                self.search.skip(number);
+                self.skipped.insert(number, reason);
+            }
+            Entry::Same { candidate, other } => {
+                let (number, other) = (self.number(&candidate)?, self.number(&other)?);
+                self.search.same(number, other);
+            }
+            Entry::Word { candidate, bad } => {
+                let number = self.number(&candidate)?;
+                self.search.assert(number, bad);
+                self.words.insert(number, bad);
+            }
+            Entry::Forgotten { candidate } => {
+                let point = self.point(candidate.as_ref())?;
+                self.lost.remove(&point);
+                if let Some(number) = point {
+                    self.skipped.remove(&number);
+                    self.words.remove(&number);
+                }
+                self.search
+                    .forget(point.map_or(Point::Base, Point::Candidate));
+            }
+            Entry::Confirmed { row, hit, .. } => {
+                let (hits, boots) = self.confirmed.entry(row).or_default();
+                *hits += u32::from(hit);
+                *boots += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The log in git's own format, which `git bisect replay` takes.
+    ///
+    /// git knows no probabilities: a candidate is in it as good or bad if that is
+    /// as sure as the whole search is asked to be, and as skipped if it cannot be
+    /// tested. What is still open is a comment.
+    #[must_use]
+    pub fn git_log(&self, subject: impl Fn(&str) -> String) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let line = |text: &mut String, word: &str, id: &str| {
+            let _ = writeln!(text, "# {word}: [{id}] {}", subject(id));
+        };
+        let (bad, good) = (&self.begun.bad, &self.begun.good);
+        line(&mut text, "bad", bad);
+        line(&mut text, "good", good);
+        let _ = writeln!(text, "git bisect start '{bad}' '{good}'");
+        for (number, candidate) in self.begun.candidates.list.iter().enumerate() {
+            let id = &candidate.name;
+            let counts = self.search.counts(Point::Candidate(number));
+            if *id == self.begun.bad || *id == self.begun.good {
+                continue;
+            }
+            let word = if self.skipped.contains_key(&number) {
+                "skip"
+            } else if let Some(&said) = self.words.get(&number) {
+                if said { "bad" } else { "good" }
+            } else if counts.boots == 0 {
+                continue;
+            } else {
+                let after = self.search.after_culprit(number);
+                if after >= self.begun.confidence {
+                    "bad"
+                } else if 1.0 - after >= self.begun.confidence {
+                    "good"
+                } else {
+                    let _ = writeln!(
+                        text,
+                        "# open: [{id}] {} ({} of {} boots show the target)",
+                        subject(id),
+                        counts.hits,
+                        counts.boots
+                    );
+                    continue;
+                }
+            };
+            line(&mut text, word, id);
+            let _ = writeln!(text, "git bisect {word} {id}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(count: usize) -> Begun {
+        let names = (0..count).map(|number| format!("{number:040}"));
+        Begun {
+            version: VERSION,
+            job: "job.yaml".into(),
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            good: "f".repeat(40),
+            bad: format!("{:040}", count - 1),
+            fixed: false,
+            any: false,
+            every_boot: false,
+            confidence: 0.95,
+            source: Source::Git {
+                repository: "/linux".into(),
+            },
+            candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
+            merge_bases: Vec::new(),
+        }
+    }
+
+    fn boot(candidate: Option<usize>, hit: bool) -> Entry {
+        Entry::Boot {
+            candidate: candidate.map(|number| format!("{number:040}")),
+            hit,
+            reason: "INFO: task hung".to_owned(),
+            trial: "trials/1".into(),
+            seconds: 10.0,
+        }
+    }
+
+    fn search_to_the_end(log: &mut Log, state: &mut State, culprit: usize) -> u32 {
+        let mut boots = 0;
+        while state.search.answer(0.95) == super::super::search::Answer::Open {
+            let point = state.search.next().unwrap();
+            let (number, hit) = match point {
+                Point::Base => (None, false),
+                Point::Candidate(number) => (Some(number), number >= culprit),
+            };
+            log.add(state, boot(number, hit)).unwrap();
+            boots += 1;
+        }
+        boots
+    }
+
+    #[test]
+    fn what_was_killed_at_any_point_goes_on_where_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(32)).unwrap();
+        let boots = search_to_the_end(&mut log, &mut state, 20);
+        let whole = std::fs::read(&path).unwrap();
+        let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').collect();
+        for (done, &end) in lines.iter().enumerate() {
+            // The line after the last whole one was being written.
+            for torn in [0, 5] {
+                std::fs::write(&path, &whole[..(end + 1 + torn).min(whole.len())]).unwrap();
+                let (mut log, mut state) = Log::open(&path).unwrap();
+                assert_eq!(usize::try_from(state.boots).unwrap(), done);
+                let more = search_to_the_end(&mut log, &mut state, 20);
+                assert_eq!(more + state.boots - more, boots);
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn corrections_change_what_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(16)).unwrap();
+        let name = format!("{:040}", 7);
+        let word = Entry::Word {
+            candidate: name.clone(),
+            bad: false,
+        };
+        log.add(&mut state, word).unwrap();
+        assert!(state.search.probability(7) == 0.0 && state.search.probability(8) > 0.0);
+        let skip = Entry::Skipped {
+            candidate: format!("{:040}", 11),
+            reason: "does not build".to_owned(),
+        };
+        log.add(&mut state, skip).unwrap();
+        let forgotten = Entry::Forgotten {
+            candidate: Some(name),
+        };
+        log.add(&mut state, forgotten).unwrap();
+        let (_, state) = Log::open(&path).unwrap();
+        assert!(state.search.probability(7) > 0.0);
+        assert_eq!(state.skipped.len(), 1);
+    }
+
+    #[test]
+    fn damaged_logs_name_the_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (log, _) = Log::create(&path, begun(4)).unwrap();
+        drop(log);
+        let begin = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{begin}{{\"entry\":\"boot\"}}\n")).unwrap();
+        let error = Log::open(&path).unwrap_err();
+        assert!(error.to_string().contains("log.jsonl:2:"), "{error}");
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(Log::open(&path), Err(LogError::NoBeginning(_))));
+        let later = begin.replace("\"version\":1", "\"version\":2");
+        std::fs::write(&path, later).unwrap();
+        let error = Log::open(&path).unwrap_err();
+        assert!(error.to_string().contains("of version 2"), "{error}");
+    }
+
+    #[test]
+    fn git_s_own_log_has_what_is_sure() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
+        search_to_the_end(&mut log, &mut state, 5);
+        let skip = Entry::Skipped {
+            candidate: format!("{:040}", 1),
+            reason: "does not build".to_owned(),
+        };
+        log.add(&mut state, skip).unwrap();
+        let text = state.git_log(|id| format!("subject of {}", &id[38..]));
+        assert!(text.starts_with(&format!("# bad: [{:040}] subject of 07\n", 7)));
+        assert!(text.contains(&format!(
+            "git bisect start '{:040}' '{}'\n",
+            7,
+            "f".repeat(40)
+        )));
+        assert!(text.contains(&format!("git bisect bad {:040}\n", 5)));
+        assert!(text.contains(&format!("git bisect good {:040}\n", 4)));
+        assert!(text.contains(&format!("git bisect skip {:040}\n", 1)));
+    }
+}

@@ -1,0 +1,631 @@
+//! Bisection: from a failing job to the commit, release, patch or option that
+//! did it.
+//!
+//! `search` decides, and knows nothing of kernels; `candidates` lists what is
+//! searched; `log` is the state on disk, from which a search is replayed;
+//! `drive` builds and boots what the search asks for, in a laboratory, and logs
+//! what was seen; `report` is what comes out. Here is what the command line
+//! calls.
+
+pub mod candidates;
+mod drive;
+mod laboratory;
+pub mod log;
+pub mod report;
+pub mod search;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use miette::Diagnostic;
+use thiserror::Error;
+
+pub use drive::DriveError;
+
+use candidates::{Kind, git};
+use drive::{End, Limits, ROWS, Subject, short, subjects};
+use laboratory::Kernels;
+use log::{Begun, Entry, Log, Source, State};
+use report::{Cost, Finding, Report, Row, Suspect};
+use search::{Answer, Point};
+
+use crate::context::Context;
+use crate::error::{Error, Exit, Fault};
+use crate::event::Event;
+use crate::host;
+use crate::job::{Arm, Choice, Plan, PlannedWorkload};
+use crate::process::{Command, ProcessError};
+use crate::record::Record;
+use crate::store::{Scratch, Store, io_error};
+
+/// The log's file in the directory of a bisection.
+const LOG: &str = "log.jsonl";
+
+/// The report's file there.
+const REPORT: &str = "bisection.json";
+
+/// Most files of a commit that maintainers are asked for.
+const FILES: usize = 50;
+
+/// What is asked of a new bisection.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The job.
+    pub job: PathBuf,
+    /// The arm whose kernel is varied; the first control if absent.
+    pub arm: Option<String>,
+    /// The workload; the arm's first if absent.
+    pub workload: Option<String>,
+    /// What is searched.
+    pub over: Over,
+    /// Which commit cured the bug.
+    pub fixed: bool,
+    /// Any finding counts.
+    pub any: bool,
+    /// The target shows in every boot.
+    pub every_boot: bool,
+    /// The confidence to stop at, in 0 to 1.
+    pub confidence: f64,
+    /// The directory of the bisection.
+    pub out: PathBuf,
+}
+
+/// What is searched.
+#[derive(Debug, Clone)]
+pub enum Over {
+    /// Commits.
+    Git(git::Range),
+    /// Releases, as `--versions` has them.
+    Versions(String),
+    /// The patches of the arm.
+    Patches,
+    /// The options in which two fragments differ.
+    Config(PathBuf, PathBuf),
+}
+
+/// How far a bisection may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Boots at a time.
+    pub jobs: usize,
+    /// Builds in all.
+    pub builds: u32,
+    /// Boots in all.
+    pub boots: u32,
+}
+
+/// A bisection that cannot begin.
+#[derive(Debug, Error, Diagnostic)]
+pub enum AskedError {
+    /// No target.
+    #[error("arm `{0}` has no target, so nothing tells good from bad")]
+    #[diagnostic(help("add `target:` to the job, or count every finding with `--any`"))]
+    NoTarget(String),
+    /// The arm has no such workload.
+    #[error("arm `{arm}` has no workload `{workload}`; it has {there}")]
+    #[diagnostic(help("name one of them by `--workload`"))]
+    NoWorkload {
+        /// The arm.
+        arm: String,
+        /// The workload.
+        workload: String,
+        /// Those it has.
+        there: String,
+    },
+    /// A job without arms.
+    #[error("the job has no arm")]
+    #[diagnostic(help("name a job with at least one arm"))]
+    NoArm,
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("check the path"))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No bisection to go on with.
+    #[error("{} is not the directory of a bisection", .0.display())]
+    #[diagnostic(help("name the directory that `kvet bisect` printed, by `--in DIR`"))]
+    NoBisection(PathBuf),
+}
+
+impl Fault for AskedError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Begins a bisection and carries it out.
+pub async fn begin(
+    context: &Context,
+    store: &Store,
+    asked: &Asked,
+    bounds: Bounds,
+) -> Result<Report, Error> {
+    let mut plan = Plan::load(&asked.job, &Choice::default())?;
+    let arm = chosen_arm(&plan, asked.arm.as_deref())?;
+    if arm.target.is_none() && !asked.any {
+        return Err(AskedError::NoTarget(arm.name).into());
+    }
+    let workload = chosen_workload(&arm, asked.workload.as_deref())?;
+    let begun = listed(context, store, asked, &arm, workload).await?;
+    plan.arms = vec![arm];
+    let host = host::facts(context).await;
+    let record = Record::create(&asked.out, &plan, &host, Timestamp::now())?;
+    let (log, state) = Log::create(&record.path().join(LOG), begun)?;
+    go_on(context, store, &record, log, state, bounds).await
+}
+
+/// Goes on with a bisection that was stopped, killed or corrected.
+pub async fn resume(
+    context: &Context,
+    store: &Store,
+    directory: &Path,
+    bounds: Bounds,
+) -> Result<Report, Error> {
+    let (log, state) = open(directory)?;
+    let (record, _) = Record::open(directory)?;
+    go_on(context, store, &record, log, state, bounds).await
+}
+
+/// What somebody says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correction {
+    /// It does not have the bug.
+    Good,
+    /// It has.
+    Bad,
+    /// It cannot be tested.
+    Skip,
+    /// Nothing that was seen of it counts.
+    Forget,
+}
+
+/// Corrects a bisection by hand; it goes on from there when it is resumed.
+pub fn correct(directory: &Path, name: &str, correction: Correction) -> Result<(), Error> {
+    let (mut log, mut state) = open(directory)?;
+    let number = state.number(name)?;
+    let candidate = state.begun.candidates.list[number].name.clone();
+    let entry = match correction {
+        Correction::Good => Entry::Word {
+            candidate,
+            bad: false,
+        },
+        Correction::Bad => Entry::Word {
+            candidate,
+            bad: true,
+        },
+        Correction::Skip => Entry::Skipped {
+            candidate,
+            reason: "skipped by hand".to_owned(),
+        },
+        Correction::Forget => Entry::Forgotten {
+            candidate: Some(candidate),
+        },
+    };
+    log.add(&mut state, entry)?;
+    Ok(())
+}
+
+/// The log of a bisection of commits in git's own format.
+pub async fn git_log(context: &Context, directory: &Path) -> Result<String, Error> {
+    let (_, state) = open(directory)?;
+    let mut subjects = HashMap::new();
+    if let Source::Git { repository } = &state.begun.source {
+        let named = state.trials.keys().copied().flatten();
+        let ids = named.chain(state.skipped.keys().copied());
+        let ids = ids.map(|number| state.begun.candidates.list[number].name.clone());
+        let begun = [state.begun.good.clone(), state.begun.bad.clone()];
+        for id in ids.chain(begun) {
+            if let Ok(described) = git::describe(context, repository, &id).await {
+                subjects.insert(id, described.subject);
+            }
+        }
+    }
+    Ok(state.git_log(|id| subjects.get(id).cloned().unwrap_or_default()))
+}
+
+fn open(directory: &Path) -> Result<(Log, State), Error> {
+    let path = directory.join(LOG);
+    if !path.is_file() {
+        return Err(AskedError::NoBisection(directory.to_owned()).into());
+    }
+    Ok(Log::open(&path)?)
+}
+
+fn chosen_arm(plan: &Plan, name: Option<&str>) -> Result<Arm, Error> {
+    let chosen = match name {
+        Some(name) => {
+            let choice = Choice {
+                arms: vec![name.to_owned()],
+                ..Choice::default()
+            };
+            // The job knows what to say about an arm that it does not have.
+            return Plan::load(&plan.job, &choice)?
+                .arms
+                .into_iter()
+                .next()
+                .ok_or_else(|| AskedError::NoArm.into());
+        }
+        None => plan
+            .arms
+            .iter()
+            .find(|arm| arm.control)
+            .or(plan.arms.first()),
+    };
+    Ok(chosen.cloned().ok_or(AskedError::NoArm)?)
+}
+
+fn chosen_workload(arm: &Arm, name: Option<&str>) -> Result<String, Error> {
+    let found = match name {
+        Some(name) => arm.workloads.iter().find(|one| *one == name),
+        None => arm.workloads.first(),
+    };
+    Ok(found.cloned().ok_or_else(|| AskedError::NoWorkload {
+        arm: arm.name.clone(),
+        workload: name.unwrap_or_default().to_owned(),
+        there: arm.workloads.join(", "),
+    })?)
+}
+
+/// Lists the candidates.
+async fn listed(
+    context: &Context,
+    store: &Store,
+    asked: &Asked,
+    arm: &Arm,
+    workload: String,
+) -> Result<Begun, Error> {
+    let mut merge_bases = Vec::new();
+    let (source, candidates, good, bad) = match &asked.over {
+        Over::Git(range) => {
+            let repository = std::fs::canonicalize(&range.repository)
+                .map_err(|_| git::GitError::NoRepository(range.repository.clone()))?;
+            let commits = git::commits(context, range).await?;
+            if commits.dirty {
+                context.emit(Event::Note(format!(
+                    "{} has changes that are in no commit; they are not tested",
+                    repository.display()
+                )));
+            }
+            merge_bases = commits.merge_bases;
+            let source = Source::Git { repository };
+            (source, commits.candidates, commits.good, commits.bad)
+        }
+        Over::Versions(text) => {
+            let (list, sources) = versions(context, store, text).await?;
+            let candidates = candidates::versions::candidates(&list)?;
+            let (good, bad) = (list[0].to_string(), list[list.len() - 1].to_string());
+            (Source::Versions(sources), candidates, good, bad)
+        }
+        Over::Patches => {
+            let tree = crate::kernel::fetch(context, store, &arm.recipe.source).await?;
+            let series = arm.recipe.select(&tree.version)?;
+            let patches: Vec<_> = series.into_iter().flat_map(|one| one.patches).collect();
+            let candidates = candidates::patches::candidates(&arm.name, &patches)?;
+            let paths = patches.into_iter().map(|patch| patch.path).collect();
+            let last = candidates.list[candidates.list.len() - 1].name.clone();
+            let base = candidates.base.clone();
+            (Source::Patches(paths), candidates, base, last)
+        }
+        Over::Config(old, new) => {
+            let read = |path: &Path| {
+                std::fs::read_to_string(path).map_err(|source| AskedError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                })
+            };
+            let (old_text, new_text) = (read(old)?, read(new)?);
+            let (old_name, new_name) = (old.display().to_string(), new.display().to_string());
+            let differences = candidates::config::Differences::between(
+                (&old_name, &old_text),
+                (&new_name, &new_text),
+            )?;
+            let changes = differences.changes().iter();
+            let source = Source::Config {
+                old: std::path::absolute(old).unwrap_or_else(|_| old.clone()),
+                changes: changes.map(candidates::config::Setting::line).collect(),
+            };
+            let candidates = differences.candidates(old_name.clone());
+            (source, candidates, old_name, new_name)
+        }
+    };
+    Ok(Begun {
+        version: log::VERSION,
+        job: asked.job.clone(),
+        arm: arm.name.clone(),
+        workload,
+        good,
+        bad,
+        fixed: asked.fixed,
+        any: asked.any,
+        every_boot: asked.every_boot,
+        confidence: asked.confidence,
+        source,
+        candidates,
+        merge_bases,
+    })
+}
+
+/// The versions that are meant, with their sources.
+async fn versions(
+    context: &Context,
+    store: &Store,
+    text: &str,
+) -> Result<
+    (
+        Vec<crate::kernel::KernelVersion>,
+        Vec<crate::kernel::SourceSpec>,
+    ),
+    Error,
+> {
+    use candidates::versions::{Wanted, between, parse, source};
+    let (publisher, list) = match parse(text)? {
+        Wanted::List(publisher, list) => (publisher, list),
+        Wanted::Range(publisher, from, to) => {
+            let offered = crate::kernel::offered(context, store).await?;
+            (publisher, between(offered, &from, &to))
+        }
+    };
+    let sources = list
+        .iter()
+        .map(|version| source(publisher, version))
+        .collect();
+    Ok((list, sources))
+}
+
+/// Carries a bisection out to its end, from wherever it is.
+async fn go_on(
+    context: &Context,
+    store: &Store,
+    record: &Record,
+    mut log: Log,
+    mut state: State,
+    bounds: Bounds,
+) -> Result<Report, Error> {
+    context.emit(Event::Note(format!(
+        "the bisection of {} {}s is kept in {}",
+        state.begun.candidates.list.len(),
+        state.begun.candidates.kind.noun(),
+        record.path().display()
+    )));
+    let (_, beginning) = Record::open(record.path())?;
+    let plan = &beginning.plan;
+    let arm = plan.arms.first().ok_or(AskedError::NoArm)?;
+    let begun = state.begun.clone();
+    let planned = planned(plan, arm, &begun.workload)?;
+    let mut kernels = Kernels {
+        context,
+        store,
+        plan,
+        planned,
+        arm,
+        begun: &begun,
+        record,
+        day: beginning.started.to_zoned(TimeZone::UTC).date(),
+        images: HashMap::new(),
+        bench: None,
+        numbers: HashMap::new(),
+        serial: 0,
+    };
+    let limits = Limits {
+        jobs: bounds.jobs,
+        builds: bounds.builds,
+        boots: bounds.boots,
+    };
+    let result = tokio::select! {
+        result = to_the_end(context, &mut log, &mut state, &mut kernels, limits) => result,
+        () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+    };
+    kernels.close().await;
+    let end = result?;
+    let report = reported(context, store, &state, arm, end).await;
+    record.derived_json(REPORT, &report)?;
+    Ok(report)
+}
+
+fn planned<'a>(plan: &'a Plan, arm: &Arm, workload: &str) -> Result<&'a PlannedWorkload, Error> {
+    Ok(plan
+        .workload(workload)
+        .ok_or_else(|| AskedError::NoWorkload {
+            arm: arm.name.clone(),
+            workload: workload.to_owned(),
+            there: arm.workloads.join(", "),
+        })?)
+}
+
+async fn to_the_end(
+    context: &Context,
+    log: &mut Log,
+    state: &mut State,
+    kernels: &mut Kernels<'_>,
+    limits: Limits,
+) -> Result<End, Error> {
+    let end = drive::search(context, log, state, kernels, limits).await?;
+    if let End::Answered(Answer::Culprit { candidates, .. }) = &end
+        && let [culprit] = candidates[..]
+    {
+        drive::confirm(context, log, state, kernels, culprit).await?;
+    }
+    Ok(end)
+}
+
+/// The report on where the bisection stands.
+async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, end: End) -> Report {
+    let begun = &state.begun;
+    let mut suspects = Vec::new();
+    let (chosen, probability, open) = match &end {
+        End::Answered(Answer::Culprit {
+            candidates,
+            probability,
+        }) => (candidates.clone(), *probability, None),
+        End::Answered(Answer::None { probability }) => (Vec::new(), *probability, None),
+        End::Answered(Answer::Open) => (Vec::new(), 0.0, Some(String::new())),
+        End::Open(reason) => {
+            let likeliest = state.search.likeliest(5);
+            let numbers = likeliest.into_iter().map(|(number, _)| number).collect();
+            (numbers, 0.0, Some(reason.clone()))
+        }
+    };
+    let mut recipients = Vec::new();
+    for &number in &chosen {
+        let name = begun.candidates.list[number].name.clone();
+        let (mut subject, mut author) = (String::new(), String::new());
+        if let Source::Git { repository } = &begun.source
+            && let Ok(described) = git::describe(context, repository, &name).await
+        {
+            if chosen.len() == 1 && open.is_none() {
+                recipients = maintainers(context, store, begun, arm, &described.files).await;
+            }
+            (subject, author) = (described.subject, described.author);
+        }
+        suspects.push(Suspect {
+            probability: state.search.probability(number),
+            name,
+            subject,
+            author,
+        });
+    }
+    let culprit = (chosen.len() == 1 && open.is_none()).then(|| chosen[0]);
+    let finding = match open {
+        Some(reason) => Finding::Open { reason, suspects },
+        None if suspects.is_empty() => Finding::None { probability },
+        None => Finding::Culprit {
+            suspects,
+            probability,
+        },
+    };
+    let named = |point: &Option<usize>| match point {
+        None => short(&begun.candidates.base).to_owned(),
+        Some(number) => short(&begun.candidates.list[*number].name).to_owned(),
+    };
+    Report {
+        version: report::VERSION,
+        searched: begun.candidates.kind,
+        candidates: begun.candidates.list.len(),
+        good: begun.good.clone(),
+        bad: begun.bad.clone(),
+        fixed: begun.fixed,
+        confidence: begun.confidence,
+        finding,
+        target: state.target.clone().unwrap_or_default(),
+        rates: state.search.rates(),
+        table: culprit.map_or_else(Vec::new, |culprit| table(state, culprit)),
+        skipped: state
+            .skipped
+            .iter()
+            .map(|(number, reason)| (named(&Some(*number)), reason.clone()))
+            .collect(),
+        others: state
+            .others
+            .iter()
+            .map(|(title, at)| (title.clone(), at.iter().map(named).collect()))
+            .collect(),
+        recipients,
+        cost: Cost {
+            builds: state.builds,
+            build_seconds: state.build_seconds,
+            boots: state.boots,
+            boot_seconds: state.boot_seconds,
+        },
+    }
+}
+
+fn table(state: &State, culprit: usize) -> Vec<Row> {
+    let name = |subject: Subject| match subject {
+        Subject::Point(Point::Base) => short(&state.begun.candidates.base).to_owned(),
+        Subject::Point(Point::Candidate(number)) => {
+            short(&state.begun.candidates.list[number].name).to_owned()
+        }
+        Subject::Reverted(_) => String::new(),
+    };
+    let subjects = subjects(state, culprit);
+    ROWS.iter()
+        .filter_map(|row| {
+            let &(hits, boots) = state.confirmed.get(*row)?;
+            let (_, subject) = subjects.iter().find(|(what, _)| what == row)?;
+            Some(Row {
+                what: (*row).to_owned(),
+                name: name(*subject),
+                hits,
+                boots,
+            })
+        })
+        .collect()
+}
+
+/// Whom the kernel's own script names for these files of the bad end.
+async fn maintainers(
+    context: &Context,
+    store: &Store,
+    begun: &Begun,
+    arm: &Arm,
+    files: &[String],
+) -> Vec<String> {
+    let (Source::Git { repository }, Some(last)) = (&begun.source, begun.candidates.list.last())
+    else {
+        return Vec::new();
+    };
+    let mut source = arm.recipe.source.clone();
+    if begun.candidates.kind == Kind::Git {
+        source = crate::kernel::SourceSpec::Git {
+            repo: repository.display().to_string(),
+            reference: last.name.clone(),
+        };
+    }
+    let asked = async {
+        let tree = crate::kernel::fetch(context, store, &source).await?;
+        ask_for_maintainers(context, &tree, files).await
+    };
+    // The answer stands without it.
+    asked.await.unwrap_or_default()
+}
+
+/// Runs the tree's `get_maintainer.pl` on names alone: it wants the files to be
+/// there, and reads MAINTAINERS.
+async fn ask_for_maintainers(
+    context: &Context,
+    tree: &crate::kernel::Tree,
+    files: &[String],
+) -> Result<Vec<String>, Error> {
+    let scratch = Scratch::new()?;
+    let script = "scripts/get_maintainer.pl";
+    let write = |name: &str, content: &[u8]| {
+        let path = scratch.path().join(name);
+        let directory = path.parent().unwrap_or(scratch.path());
+        std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
+        std::fs::write(&path, content).map_err(io_error("write", &path))
+    };
+    for name in ["MAINTAINERS", script] {
+        write(name, &tree.file(context, name).await?)?;
+    }
+    let inside = |file: &&String| {
+        let mut parts = Path::new(file.as_str()).components();
+        parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+    };
+    let files: Vec<&String> = files.iter().filter(inside).take(FILES).collect();
+    for file in &files {
+        write(file, b"")?;
+    }
+    let finished = Command::new("perl")
+        .arg(script)
+        .args([
+            "--no-tree",
+            "--no-git",
+            "--no-git-fallback",
+            "--no-rolestats",
+            "-f",
+            "--",
+        ])
+        .args(files)
+        .directory(scratch.path())
+        .deadline(std::time::Duration::from_secs(60))
+        .run(&context.cancel)
+        .await?;
+    let text = String::from_utf8_lossy(&finished.stdout);
+    Ok(text.lines().map(str::to_owned).collect())
+}

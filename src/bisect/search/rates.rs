@@ -1,0 +1,403 @@
+//! What boots say about the two rates: how often a candidate with the bug shows
+//! the target, and how often one without it does.
+//!
+//! Where the rates are not known they are integrated out. The prior is
+//! Jeffreys' for each, which is flat in the angle `asin(sqrt(rate))`, times a
+//! factor that fades as the false-alarm rate comes near the hit rate: a culprit
+//! changes the rate, or it is none.
+
+use std::f64::consts::{FRAC_PI_2, PI};
+
+/// Points of the integral in each direction.
+const NODES: usize = 24;
+
+/// Half the width of the window that is integrated over, in standard
+/// deviations of the angle.
+const REACH: f64 = 5.5;
+
+/// How sharply the prior fades as the two rates meet.
+const FADE: i32 = 3;
+
+/// Hypotheses that explain the boots worse than the best by this many orders (of
+/// e) are not integrated.
+const HOPELESS: f64 = 60.0;
+
+/// A rate that is declared to be zero or one may still be off by this much, so
+/// that contradictory boots lower the confidence instead of ending the search.
+const NEVER: f64 = 1e-6;
+
+/// Hits among boots.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Counts {
+    /// Boots that showed the target.
+    pub hits: u32,
+    /// Boots that told something.
+    pub boots: u32,
+}
+
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            hits: self.hits + other.hits,
+            boots: self.boots + other.boots,
+        }
+    }
+
+    /// These without `part`, which is contained in them.
+    #[must_use]
+    pub(super) fn minus(self, part: Self) -> Self {
+        Self {
+            hits: self.hits - part.hits,
+            boots: self.boots - part.boots,
+        }
+    }
+}
+
+/// What is known of the rates before the first boot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rates {
+    /// Nothing: they are learned from the boots.
+    Learned,
+    /// Both are given, in 0 to 1.
+    Known {
+        /// Of a candidate with the bug.
+        hit: f64,
+        /// Of one without.
+        false_alarm: f64,
+    },
+}
+
+/// How one hypothesis explains the boots.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Explanation {
+    /// The logarithm of the boots' probability under it.
+    pub(super) ln_likelihood: f64,
+    /// The expected hit rate, given it and the boots.
+    pub(super) hit: f64,
+    /// The expected false-alarm rate.
+    pub(super) false_alarm: f64,
+}
+
+/// Of a hypothesis that the boots leave no hope.
+const RULED_OUT: Explanation = Explanation {
+    ln_likelihood: f64::NEG_INFINITY,
+    hit: 0.5,
+    false_alarm: 0.5,
+};
+
+/// The boots of candidates with and without the bug, under one hypothesis.
+pub(super) type Sides = (Counts, Counts);
+
+/// Explains the boots under each hypothesis.
+pub(super) fn explain(rates: Rates, sides: &[Sides]) -> Vec<Explanation> {
+    match rates {
+        Rates::Known { hit, false_alarm } => {
+            let hit = hit.clamp(NEVER, 1.0 - NEVER);
+            let false_alarm = false_alarm.clamp(NEVER, 1.0 - NEVER);
+            sides
+                .iter()
+                .map(|&(with, without)| Explanation {
+                    ln_likelihood: ln_probability(with, hit) + ln_probability(without, false_alarm),
+                    hit,
+                    false_alarm,
+                })
+                .collect()
+        }
+        Rates::Learned => learned(sides),
+    }
+}
+
+/// Explains the boots by one rate for all candidates.
+pub(super) fn explain_unchanged(rates: Rates, all: Counts) -> Explanation {
+    match rates {
+        Rates::Known { hit, false_alarm } => {
+            let hit = hit.clamp(NEVER, 1.0 - NEVER);
+            let false_alarm = false_alarm.clamp(NEVER, 1.0 - NEVER);
+            let (everywhere, nowhere) =
+                (ln_probability(all, hit), ln_probability(all, false_alarm));
+            let most = everywhere.max(nowhere);
+            let (a, b) = ((everywhere - most).exp(), (nowhere - most).exp());
+            let rate = (a * hit + b * false_alarm) / (a + b);
+            Explanation {
+                ln_likelihood: most + (f64::midpoint(a, b)).ln(),
+                hit: rate,
+                false_alarm: rate,
+            }
+        }
+        Rates::Learned => {
+            let rate = (f64::from(all.hits) + 0.5) / (f64::from(all.boots) + 1.0);
+            Explanation {
+                ln_likelihood: ln_jeffreys(all),
+                hit: rate,
+                false_alarm: rate,
+            }
+        }
+    }
+}
+
+fn ln_probability(counts: Counts, rate: f64) -> f64 {
+    let misses = counts.boots - counts.hits;
+    f64::from(counts.hits) * rate.ln() + f64::from(misses) * (1.0 - rate).ln()
+}
+
+/// The logarithm of the boots' probability under Jeffreys' prior.
+fn ln_jeffreys(counts: Counts) -> f64 {
+    let misses = counts.boots - counts.hits;
+    ln_gamma_half(counts.hits) + ln_gamma_half(misses)
+        - ln_gamma(f64::from(counts.boots) + 1.0)
+        - PI.ln()
+}
+
+fn ln_gamma_half(count: u32) -> f64 {
+    ln_gamma(f64::from(count) + 0.5)
+}
+
+/// The logarithm of the gamma function for arguments of at least one half, by
+/// Stirling's series after a shift.
+fn ln_gamma(argument: f64) -> f64 {
+    let (mut x, mut product) = (argument, 1.0);
+    while x < 8.0 {
+        product *= x;
+        x += 1.0;
+    }
+    let inverse = 1.0 / x;
+    let square = inverse * inverse;
+    let series =
+        inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
+    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * PI).ln() + series - product.ln()
+}
+
+/// The points at which one rate is integrated.
+struct Axis {
+    rates: [f64; NODES],
+    ln_rates: [f64; NODES],
+    ln_rest: [f64; NODES],
+    step: f64,
+}
+
+impl Axis {
+    /// The middle points of equal steps of the angle from `low` to `high`.
+    fn new((low, high): (f64, f64)) -> Self {
+        let step = (high - low) / NODES as f64;
+        let mut axis = Self {
+            rates: [0.0; NODES],
+            ln_rates: [0.0; NODES],
+            ln_rest: [0.0; NODES],
+            step,
+        };
+        for node in 0..NODES {
+            let angle = low + step * (node as f64 + 0.5);
+            let (sine, cosine) = angle.sin_cos();
+            axis.rates[node] = sine * sine;
+            axis.ln_rates[node] = 2.0 * sine.ln();
+            axis.ln_rest[node] = 2.0 * cosine.ln();
+        }
+        axis
+    }
+
+    /// The boots' probability at each point, and the logarithm of the factor
+    /// taken out of all of them.
+    fn likelihood(&self, counts: Counts) -> ([f64; NODES], f64) {
+        let (hits, misses) = (
+            f64::from(counts.hits),
+            f64::from(counts.boots - counts.hits),
+        );
+        let mut values = [0.0; NODES];
+        let mut most = f64::NEG_INFINITY;
+        for node in 0..NODES {
+            values[node] = hits * self.ln_rates[node] + misses * self.ln_rest[node];
+            most = most.max(values[node]);
+        }
+        for value in &mut values {
+            *value = (*value - most).exp();
+        }
+        (values, most)
+    }
+}
+
+/// The prior's factor for a pair of rates: one where there are no false alarms,
+/// zero where the rates are equal.
+fn fade(hit: f64, false_alarm: f64) -> f64 {
+    if false_alarm < hit {
+        (1.0 - false_alarm / hit).powi(FADE)
+    } else {
+        0.0
+    }
+}
+
+/// The integral of [`fade`] over both angles, by which the prior is divided.
+fn prior_mass() -> f64 {
+    static MASS: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
+    *MASS.get_or_init(|| {
+        let steps = 600;
+        let step = FRAC_PI_2 / f64::from(steps);
+        let rate = |index: i32| ((f64::from(index) + 0.5) * step).sin().powi(2);
+        let sum: f64 = (0..steps)
+            .flat_map(|i| (0..steps).map(move |j| (i, j)))
+            .map(|(i, j)| fade(rate(i), rate(j)))
+            .sum();
+        sum * step * step
+    })
+}
+
+/// The part of the angle where hypotheses that matter have their mass.
+fn window(counts: impl Iterator<Item = Counts>) -> (f64, f64) {
+    let (mut low, mut high) = (FRAC_PI_2, 0.0_f64);
+    for Counts { hits, boots } in counts {
+        let boots = f64::from(boots) + 0.5;
+        let middle = ((f64::from(hits) + 0.25) / boots).sqrt().asin();
+        let reach = REACH / (2.0 * boots.sqrt());
+        low = low.min(middle - reach);
+        high = high.max(middle + reach);
+    }
+    (low.max(0.0), high.min(FRAC_PI_2))
+}
+
+fn learned(sides: &[Sides]) -> Vec<Explanation> {
+    // Without the prior's factor the two rates come apart; that tells which
+    // hypotheses matter, and so where to integrate.
+    let rough: Vec<f64> = sides
+        .iter()
+        .map(|&(with, without)| ln_jeffreys(with) + ln_jeffreys(without))
+        .collect();
+    let most = rough.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let matter = || {
+        sides
+            .iter()
+            .zip(&rough)
+            .filter(move |(_, value)| **value > most - 16.0)
+            .map(|(sides, _)| sides)
+    };
+    let hit = Axis::new(window(matter().map(|sides| sides.0)));
+    let false_alarm = Axis::new(window(matter().map(|sides| sides.1)));
+    let mut prior = [[0.0; NODES]; NODES];
+    for (row, &p) in prior.iter_mut().zip(&hit.rates) {
+        for (cell, &q) in row.iter_mut().zip(&false_alarm.rates) {
+            *cell = fade(p, q);
+        }
+    }
+    let scale = (hit.step * false_alarm.step / prior_mass()).ln();
+    sides
+        .iter()
+        .zip(&rough)
+        .map(|(&(with, without), &value)| {
+            if value < most - HOPELESS {
+                RULED_OUT
+            } else {
+                integrate(&hit, &false_alarm, &prior, with, without, scale)
+            }
+        })
+        .collect()
+}
+
+fn integrate(
+    hit: &Axis,
+    false_alarm: &Axis,
+    prior: &[[f64; NODES]; NODES],
+    with: Counts,
+    without: Counts,
+    scale: f64,
+) -> Explanation {
+    let (of_hit, ln_hit) = hit.likelihood(with);
+    let (of_false, ln_false) = false_alarm.likelihood(without);
+    let mut weighted = [0.0; NODES];
+    for node in 0..NODES {
+        weighted[node] = of_false[node] * false_alarm.rates[node];
+    }
+    let (mut total, mut mean_hit, mut mean_false) = (0.0, 0.0, 0.0);
+    for (row, node) in prior.iter().zip(0..NODES) {
+        let (mut plain, mut rate) = (0.0, 0.0);
+        for other in 0..NODES {
+            plain += row[other] * of_false[other];
+            rate += row[other] * weighted[other];
+        }
+        total += of_hit[node] * plain;
+        mean_hit += of_hit[node] * plain * hit.rates[node];
+        mean_false += of_hit[node] * rate;
+    }
+    if total <= f64::MIN_POSITIVE {
+        return RULED_OUT;
+    }
+    Explanation {
+        ln_likelihood: total.ln() + ln_hit + ln_false + scale,
+        hit: mean_hit / total,
+        false_alarm: mean_false / total,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(hits: u32, boots: u32) -> Counts {
+        Counts { hits, boots }
+    }
+
+    #[test]
+    fn jeffreys_closed_form_holds() {
+        // One boot is a hit or not with probability one half each.
+        assert!((ln_jeffreys(counts(1, 1)).exp() - 0.5).abs() < 1e-12);
+        // Two hits: 3/8.
+        assert!((ln_jeffreys(counts(2, 2)).exp() - 0.375).abs() < 1e-12);
+        // Many boots: the probabilities of all numbers of hits sum to one.
+        let choose = |n: u32, k: u32| {
+            ln_gamma(f64::from(n) + 1.0)
+                - ln_gamma(f64::from(k) + 1.0)
+                - ln_gamma(f64::from(n - k) + 1.0)
+        };
+        let sum: f64 = (0..=300)
+            .map(|hits| (choose(300, hits) + ln_jeffreys(counts(hits, 300))).exp())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-10, "{sum}");
+    }
+
+    #[test]
+    fn without_boots_every_hypothesis_has_likelihood_one() {
+        let explained = explain(Rates::Learned, &[(counts(0, 0), counts(0, 0))]);
+        assert!(explained[0].ln_likelihood.abs() < 0.01, "{explained:?}");
+        assert!(explained[0].hit > 0.5 && explained[0].false_alarm < 0.3);
+    }
+
+    /// The probabilities of all outcomes of a few boots sum to one, whatever
+    /// window was chosen for the integral.
+    #[test]
+    fn the_integral_is_a_probability() {
+        for (with, without) in [(4, 3), (12, 30), (40, 1)] {
+            let choose = |n: u32, k: u32| {
+                (ln_gamma(f64::from(n) + 1.0)
+                    - ln_gamma(f64::from(k) + 1.0)
+                    - ln_gamma(f64::from(n - k) + 1.0))
+                .exp()
+            };
+            let mut sum = 0.0;
+            for h in 0..=with {
+                for f in 0..=without {
+                    let sides = [(counts(h, with), counts(f, without))];
+                    let one = explain(Rates::Learned, &sides)[0];
+                    sum += choose(with, h) * choose(without, f) * one.ln_likelihood.exp();
+                }
+            }
+            assert!((sum - 1.0).abs() < 0.02, "{with} {without}: {sum}");
+        }
+    }
+
+    #[test]
+    fn means_follow_the_boots() {
+        let sides = [(counts(150, 500), counts(5, 500))];
+        let one = explain(Rates::Learned, &sides)[0];
+        assert!((one.hit - 0.3).abs() < 0.01, "{one:?}");
+        assert!((one.false_alarm - 0.011).abs() < 0.002, "{one:?}");
+    }
+
+    #[test]
+    fn a_declared_certainty_can_be_contradicted() {
+        let sure = Rates::Known {
+            hit: 1.0,
+            false_alarm: 0.0,
+        };
+        let explained = explain(sure, &[(counts(3, 4), counts(0, 2))]);
+        assert!(explained[0].ln_likelihood.is_finite());
+    }
+}

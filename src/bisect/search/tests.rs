@@ -1,0 +1,379 @@
+//! Tests of the whole search: exhaustive ones on small histories, and properties
+//! on random ones with merges, skips and noise.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SURE: Rates = Rates::Known {
+    hit: 1.0,
+    false_alarm: 0.0,
+};
+
+fn search(order: Order, rates: Rates) -> Search {
+    let settings = Settings {
+        rates,
+        none: 0.0,
+        prove_ends: false,
+        ..Settings::default()
+    };
+    Search::new(Arc::new(order), settings)
+}
+
+/// Every history of `count` commits in which each may have any of the earlier
+/// ones as parents.
+fn histories(count: usize) -> impl Iterator<Item = Vec<Vec<usize>>> {
+    let bits: usize = (0..count).sum();
+    (0..1_usize << bits).map(move |choice| {
+        let mut rest = choice;
+        (0..count)
+            .map(|commit| {
+                let parents = (0..commit)
+                    .filter(|parent| rest >> parent & 1 == 1)
+                    .collect();
+                rest >>= commit;
+                parents
+            })
+            .collect()
+    })
+}
+
+/// Boots without noise until there is an answer.
+fn play(search: &mut Search, culprit: usize, broken: &[usize]) -> (Vec<usize>, usize) {
+    let order = Arc::clone(&search.evidence.order);
+    let mut tests = 0;
+    loop {
+        if let Answer::Culprit { candidates, .. } = search.answer(0.95) {
+            return (candidates, tests);
+        }
+        let point = search.next().expect("a boot tells something");
+        let Point::Candidate(candidate) = point else {
+            panic!("the base tells nothing here");
+        };
+        assert!(!search.skipped.contains(&candidate), "a skipped candidate");
+        tests += 1;
+        assert!(tests <= 4 * order.len() + 4, "no end");
+        if broken.contains(&candidate) {
+            search.skip(candidate);
+        } else {
+            search.record(point, order.contains(candidate, culprit));
+        }
+    }
+}
+
+#[test]
+fn every_culprit_of_every_small_history_is_found() {
+    for parents in histories(5) {
+        for culprit in 0..5 {
+            let order = Order::from_parents(&parents).unwrap();
+            let mut search = search(order, SURE);
+            let (found, tests) = play(&mut search, culprit, &[]);
+            assert_eq!(found, [culprit], "{parents:?}");
+            assert!(tests <= 5, "{parents:?} took {tests}");
+        }
+    }
+}
+
+#[test]
+fn what_skips_hide_is_named_together() {
+    for parents in histories(4) {
+        for broken in 0..4 {
+            for culprit in 0..4 {
+                let order = Order::from_parents(&parents).unwrap();
+                let mut search = search(order.clone(), SURE);
+                let (found, _) = play(&mut search, culprit, &[broken]);
+                assert!(found.contains(&culprit), "{parents:?} {broken} {culprit}");
+                // Whatever could be booted contains all of them or none.
+                for tester in (0..4).filter(|tester| *tester != broken) {
+                    let inside = found.iter().filter(|&&one| order.contains(tester, one));
+                    let inside = inside.count();
+                    assert!(
+                        inside == 0 || inside == found.len(),
+                        "{parents:?} {found:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bug_that_always_shows_takes_as_many_tests_as_there_are_halvings() {
+    for count in (1..=70).chain([127, 128, 129, 1000, 1024]) {
+        let halvings = usize::BITS - (count - 1_usize).leading_zeros();
+        for culprit in (0..count).step_by(1 + count / 70) {
+            let mut search = search(Order::linear(count), SURE);
+            let (found, tests) = play(&mut search, culprit, &[]);
+            assert_eq!(found, [culprit]);
+            assert!(tests <= halvings as usize, "{count}: {tests}");
+        }
+    }
+}
+
+#[test]
+fn one_rate_everywhere_is_told_from_a_culprit() {
+    let mut search = Search::new(Arc::new(Order::linear(64)), Settings::default());
+    let mut dice = 7_u64;
+    for _ in 0..4000 {
+        if search.answer(0.95) != Answer::Open {
+            break;
+        }
+        dice = dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let point = search.next().unwrap();
+        search.record(point, dice >> 63 == 1);
+    }
+    assert!(matches!(search.answer(0.95), Answer::None { .. }));
+}
+
+#[test]
+fn both_ends_are_booted_before_anything_between_them() {
+    let mut search = Search::new(Arc::new(Order::linear(64)), Settings::default());
+    assert_eq!(search.next(), Some(Point::Candidate(63)));
+    search.record(Point::Candidate(63), false);
+    assert_eq!(search.next(), Some(Point::Candidate(63)));
+    search.record(Point::Candidate(63), true);
+    assert_eq!(search.next(), Some(Point::Base));
+}
+
+#[test]
+fn what_cured_a_bug_is_found_the_other_way_round() {
+    let settings = Settings {
+        change: Change::Disappears,
+        ..Settings::default()
+    };
+    let mut search = Search::new(Arc::new(Order::linear(64)), settings);
+    assert_eq!(search.next(), Some(Point::Base), "the bug is at the base");
+    while search.answer(0.95) == Answer::Open {
+        let point = search.next().unwrap();
+        let hit = match point {
+            Point::Base => true,
+            Point::Candidate(candidate) => candidate < 40,
+        };
+        search.record(point, hit);
+    }
+    let Answer::Culprit { candidates, .. } = search.answer(0.95) else {
+        panic!("{:?}", search.answer(0.95));
+    };
+    assert_eq!(candidates, [40]);
+}
+
+#[test]
+fn a_word_is_certain_until_it_is_forgotten() {
+    let mut search = search(Order::linear(8), Rates::Learned);
+    let fresh = search.probability(2);
+    search.assert(3, true);
+    assert!(search.probability(5) == 0.0 && search.probability(2) > fresh);
+    search.assert(1, false);
+    assert!(search.probability(1) == 0.0);
+    search.forget(Point::Candidate(3));
+    search.forget(Point::Candidate(1));
+    assert!((search.probability(2) - fresh).abs() < 1e-12);
+}
+
+#[test]
+fn equal_images_rule_out_what_lies_between() {
+    let mut search = search(Order::linear(8), Rates::Learned);
+    search.same(5, 2);
+    for candidate in 0..8 {
+        let between = (3..=5).contains(&candidate);
+        assert_eq!(search.probability(candidate) == 0.0, between, "{candidate}");
+    }
+    assert_ne!(search.next(), Some(Point::Candidate(5)));
+    search.forget(Point::Candidate(2));
+    assert!(search.probability(4) > 0.0);
+}
+
+#[test]
+fn contradictions_leave_numbers_that_are_numbers() {
+    let mut search = search(Order::linear(8), SURE);
+    search.assert(2, true);
+    search.assert(5, false);
+    assert_eq!(search.answer(0.5), Answer::Open);
+    assert!((0..8).all(|candidate| search.probability(candidate) == 0.0));
+    assert_eq!(search.next(), None);
+    search.forget(Point::Candidate(5));
+    assert!(search.next().is_some());
+}
+
+#[test]
+fn after_a_skip_the_next_test_keeps_away_from_it() {
+    let mut search = search(Order::linear(1000), SURE);
+    let Some(Point::Candidate(middle)) = search.next() else {
+        panic!("no candidate");
+    };
+    search.skip(middle);
+    let Some(Point::Candidate(next)) = search.next() else {
+        panic!("no candidate");
+    };
+    assert!(next.abs_diff(middle) > 50, "{middle}, then {next}");
+}
+
+#[test]
+fn boots_side_by_side_are_of_different_candidates_when_none_repeats() {
+    let search = search(Order::linear(256), SURE);
+    let batch = search.batch(3);
+    let mut ranks: Vec<usize> = batch
+        .iter()
+        .map(|point| match point {
+            Point::Candidate(candidate) => *candidate,
+            Point::Base => panic!("{batch:?}"),
+        })
+        .collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    assert_eq!(ranks.len(), 3, "{batch:?}");
+    let ahead = search.builds_ahead(4);
+    assert!(
+        ahead.iter().all(|(_, chance)| *chance <= 1.0 + 1e-9),
+        "{ahead:?}"
+    );
+    assert!(ahead[0].1 >= ahead[1].1);
+}
+
+#[test]
+fn a_forecast_is_near_what_a_search_takes() {
+    let search = search(Order::linear(64), SURE);
+    let forecast = search.forecast(0.95);
+    assert!((forecast.boots - 6.0).abs() < 0.5, "{forecast:?}");
+    assert!((forecast.builds - 6.0).abs() < 0.5, "{forecast:?}");
+}
+
+/// A history with merges: the parents of each commit are among the few before it.
+fn history() -> impl Strategy<Value = Vec<Vec<usize>>> {
+    prop::collection::vec(prop::collection::vec(1_usize..5, 1..3), 2..24).prop_map(|all| {
+        all.into_iter()
+            .enumerate()
+            .map(|(commit, back)| {
+                let mut parents: Vec<usize> = back
+                    .into_iter()
+                    .filter_map(|steps| commit.checked_sub(steps))
+                    .collect();
+                parents.sort_unstable();
+                parents.dedup();
+                parents
+            })
+            .collect()
+    })
+}
+
+/// Bayes' rule by hand, for known rates.
+fn by_hand(order: &Order, boots: &[(usize, bool)], hit: f64, false_alarm: f64) -> Vec<f64> {
+    let weights: Vec<f64> = (0..order.len())
+        .map(|culprit| {
+            boots
+                .iter()
+                .map(|&(candidate, shown)| {
+                    let rate = if order.contains(candidate, culprit) {
+                        hit
+                    } else {
+                        false_alarm
+                    };
+                    if shown { rate } else { 1.0 - rate }
+                })
+                .product()
+        })
+        .collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cells_and_chains_give_what_bayes_gives_by_hand(
+        parents in history(),
+        boots in prop::collection::vec((0_usize..24, any::<bool>()), 0..20),
+    ) {
+        let order = Order::from_parents(&parents).unwrap();
+        let boots: Vec<(usize, bool)> = boots
+            .into_iter()
+            .map(|(candidate, shown)| (candidate % order.len(), shown))
+            .collect();
+        let rates = Rates::Known { hit: 0.6, false_alarm: 0.1 };
+        let mut search = search(order.clone(), rates);
+        for &(candidate, shown) in &boots {
+            search.record(Point::Candidate(candidate), shown);
+        }
+        let expected = by_hand(&order, &boots, 0.6, 0.1);
+        for (candidate, expected) in expected.iter().enumerate() {
+            prop_assert!((search.probability(candidate) - expected).abs() < 1e-9);
+            let after: f64 = (0..order.len())
+                .filter(|&culprit| order.contains(candidate, culprit))
+                .map(|culprit| search.probability(culprit))
+                .sum();
+            prop_assert!((search.after_culprit(candidate) - after).abs() < 1e-9);
+        }
+    }
+
+    /// The next boot is about as telling as the best of all, tried one by one.
+    #[test]
+    fn the_choice_is_near_the_best_there_is(
+        parents in history(),
+        boots in prop::collection::vec((0_usize..24, any::<bool>()), 0..8),
+    ) {
+        let order = Order::from_parents(&parents).unwrap();
+        let rates = Rates::Known { hit: 0.8, false_alarm: 0.05 };
+        let mut search = search(order.clone(), rates);
+        search.set_prices(Prices { boot: 1.0, build: 0.0 });
+        for candidate in 0..order.len() {
+            search.built(candidate);
+        }
+        for (candidate, shown) in boots {
+            search.record(Point::Candidate(candidate % order.len()), shown);
+        }
+        let bits = |candidate: usize| {
+            let after = search.after_culprit(candidate);
+            policy::entropy(after * 0.8 + (1.0 - after) * 0.05)
+                - after * policy::entropy(0.8)
+                - (1.0 - after) * policy::entropy(0.05)
+        };
+        let best = (0..order.len()).map(bits).fold(0.0, f64::max);
+        if let Some(Point::Candidate(chosen)) = search.next() {
+            prop_assert!(bits(chosen) >= 0.8 * best - 1e-9, "{} of {best}", bits(chosen));
+        }
+    }
+
+    /// With noise, merges and skips a search ends, and never with a candidate
+    /// that what is certain rules out.
+    #[test]
+    fn noisy_searches_end(
+        parents in history(),
+        culprit in 0_usize..24,
+        broken in prop::collection::vec(0_usize..24, 0..4),
+        seed in any::<u64>(),
+    ) {
+        // The bad end has everything, and was tested: it is not broken.
+        let mut parents = parents;
+        let tips = (0..parents.len()).filter(|tip| !parents.iter().flatten().any(|one| one == tip));
+        parents.push(tips.collect());
+        let order = Order::from_parents(&parents).unwrap();
+        let culprit = culprit % order.len();
+        let broken: Vec<usize> = broken.into_iter().filter(|one| *one != order.len() - 1).collect();
+        let settings = Settings { prove_ends: false, none: 0.02, ..Settings::default() };
+        let mut search = Search::new(Arc::new(order.clone()), settings);
+        let mut dice = seed;
+        let mut boots = 0;
+        while search.answer(0.95) == Answer::Open && boots < 3000 {
+            let Some(point) = search.next() else { break };
+            boots += 1;
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let chance = (dice >> 11) as f64 / (1_u64 << 53) as f64;
+            match point {
+                Point::Candidate(candidate) if broken.contains(&candidate) => search.skip(candidate),
+                Point::Candidate(candidate) => {
+                    let rate = if order.contains(candidate, culprit) { 0.7 } else { 0.02 };
+                    search.record(point, chance < rate);
+                }
+                Point::Base => search.record(point, chance < 0.02),
+            }
+            let sum: f64 = (0..order.len()).map(|one| search.probability(one)).sum();
+            prop_assert!((sum + search.none() - 1.0).abs() < 1e-6, "{sum}");
+        }
+        prop_assert!(boots < 3000);
+    }
+}

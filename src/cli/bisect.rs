@@ -1,0 +1,249 @@
+//! `kvet bisect JOB`, and what is done with a bisection that has begun.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use super::output::{Format, print, print_json};
+use crate::bisect::candidates::git::Range;
+use crate::bisect::report::Finding;
+use crate::bisect::{Asked, Bounds, Correction, Over, begin, correct, git_log, resume};
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::report::printable;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(group(ArgGroup::new("over").required(true).args(["git", "versions", "patches", "config"])))]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// The job file
+    #[arg(required = true)]
+    job: Option<PathBuf>,
+    /// Search the commits of this repository, between --good and --bad
+    #[arg(long, value_name = "DIR", requires_all = ["good", "bad"])]
+    git: Option<PathBuf>,
+    /// The end without the bug: a commit, a branch, a tag
+    #[arg(long, value_name = "COMMIT", requires = "git")]
+    good: Option<String>,
+    /// The end with the bug
+    #[arg(long, value_name = "COMMIT", requires = "git")]
+    bad: Option<String>,
+    /// Follow only the first parent of merges
+    #[arg(long, requires = "git")]
+    first_parent: bool,
+    /// Only commits that change these files or directories
+    #[arg(last = true, requires = "git", value_name = "PATHS")]
+    paths: Vec<String>,
+    /// Search releases: 6.1.192,6.12.117,… or debian:6.1..7.3; the first is good
+    #[arg(long, value_name = "LIST")]
+    versions: Option<String>,
+    /// Search the patches of the arm
+    #[arg(long)]
+    patches: bool,
+    /// Search the options in which two configurations differ
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    config: Option<Vec<PathBuf>>,
+    /// The arm whose kernel is varied [default: the first control]
+    #[arg(long, value_name = "NAME")]
+    arm: Option<String>,
+    /// The workload of every trial [default: the arm's first]
+    #[arg(long, value_name = "NAME")]
+    workload: Option<String>,
+    /// Find what cured the bug: the old end is bad and the new one good
+    #[arg(long)]
+    fixed: bool,
+    /// Count any finding, not the target's alone
+    #[arg(long)]
+    any: bool,
+    /// Take it that the bug shows in every boot that has it
+    #[arg(long)]
+    every_boot: bool,
+    /// Stop when the answer is so likely, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 95.0, value_parser = percent)]
+    confidence: f64,
+    #[command(flatten)]
+    bounds: BoundArguments,
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The directory of the bisection [default: kvet-runs/bisect-JOB-TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct BoundArguments {
+    /// Boots at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=6))]
+    jobs: u16,
+    /// Build no more kernels than this
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_builds: u32,
+    /// Boot no more often than this
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    max_boots: u32,
+}
+
+impl From<BoundArguments> for Bounds {
+    fn from(arguments: BoundArguments) -> Self {
+        Self {
+            jobs: arguments.jobs.into(),
+            builds: arguments.max_builds,
+            boots: arguments.max_boots,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Go on with a bisection that was stopped, killed or corrected
+    Resume {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        bounds: BoundArguments,
+        /// Form of the result on standard output
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print what is sure in the format of `git bisect log`
+    Log {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take it that a candidate does not have the bug
+    Good(Corrected),
+    /// Take it that a candidate has the bug
+    Bad(Corrected),
+    /// Do not test a candidate
+    Skip(Corrected),
+    /// Forget all that was seen of a candidate
+    Forget(Corrected),
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// The directory of the bisection [default: the newest in kvet-runs]
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Corrected {
+    /// The candidate: a commit, a version, a patch, an option
+    candidate: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Place {
+    fn directory(&self) -> PathBuf {
+        self.directory
+            .clone()
+            .unwrap_or_else(|| newest(Path::new("kvet-runs")))
+    }
+}
+
+/// The bisection that began last; the directory itself if there is none, which
+/// then says so.
+fn newest(runs: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("bisect-"))
+        .filter_map(|entry| {
+            let made = entry.metadata().and_then(|data| data.modified()).ok()?;
+            Some((made, entry.path()))
+        })
+        .max()
+        .map_or_else(|| runs.to_owned(), |(_, path)| path)
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (50.0..=99.0).contains(&value) => Ok(value / 100.0),
+        _ => Err("a number from 50 to 99: boots are not independent enough for more".to_owned()),
+    }
+}
+
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    match arguments.what {
+        None => begin_one(arguments, context).await,
+        Some(What::Resume {
+            place,
+            bounds,
+            format,
+        }) => {
+            let store = Store::open()?;
+            let directory = place.directory();
+            show(
+                &resume(context, &store, &directory, bounds.into()).await?,
+                format,
+            )
+        }
+        Some(What::Log { place }) => {
+            print(&printable(&git_log(context, &place.directory()).await?))?;
+            Ok(Exit::Good)
+        }
+        Some(What::Good(one)) => corrected(&one, Correction::Good),
+        Some(What::Bad(one)) => corrected(&one, Correction::Bad),
+        Some(What::Skip(one)) => corrected(&one, Correction::Skip),
+        Some(What::Forget(one)) => corrected(&one, Correction::Forget),
+    }
+}
+
+fn corrected(one: &Corrected, correction: Correction) -> Result<Exit, Error> {
+    correct(&one.place.directory(), &one.candidate, correction)?;
+    Ok(Exit::Good)
+}
+
+async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let job = arguments.job.unwrap_or_default();
+    let over = match (arguments.git, arguments.versions, arguments.config) {
+        (Some(repository), ..) => Over::Git(Range {
+            repository,
+            good: arguments.good.unwrap_or_default(),
+            bad: arguments.bad.unwrap_or_default(),
+            first_parent: arguments.first_parent,
+            paths: arguments.paths,
+        }),
+        (_, Some(list), _) => Over::Versions(list),
+        (_, _, Some(files)) => {
+            let [old, new] = files.try_into().unwrap_or_default();
+            Over::Config(old, new)
+        }
+        (None, None, None) => Over::Patches,
+    };
+    let out = arguments.out.unwrap_or_else(|| {
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let name = job.file_stem().unwrap_or_default().to_string_lossy();
+        PathBuf::from("kvet-runs").join(format!("bisect-{name}-{now}"))
+    });
+    let asked = Asked {
+        job,
+        arm: arguments.arm,
+        workload: arguments.workload,
+        over,
+        fixed: arguments.fixed,
+        any: arguments.any,
+        every_boot: arguments.every_boot,
+        confidence: arguments.confidence,
+        out,
+    };
+    let store = Store::open()?;
+    let report = begin(context, &store, &asked, arguments.bounds.into()).await?;
+    show(&report, arguments.format)
+}
+
+fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {
+    match format {
+        Format::Human => print(&printable(&report.text()))?,
+        Format::Json => print_json(report)?,
+    }
+    Ok(match report.finding {
+        Finding::Culprit { .. } => Exit::Good,
+        Finding::None { .. } | Finding::Open { .. } => Exit::Undecided,
+    })
+}
