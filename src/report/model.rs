@@ -29,6 +29,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// The arms, in the job's order.
     pub arms: Vec<ArmReport>,
+    /// What trials do, in the job's order.
+    #[serde(default)]
+    pub workloads: Vec<WorkloadReport>,
     /// What the job compares, a row per measure.
     pub comparison: Vec<Comparison>,
     /// Which counters of the job's tables moved, per arm that has them.
@@ -60,8 +63,22 @@ pub struct ArmReport {
     pub broken: Option<Broken>,
     /// Its kernel, if it could be made.
     pub kernel: Option<KernelFacts>,
+    /// The Kconfig fragments of its configuration, in order, by file name.
+    #[serde(default)]
+    pub configuration: Vec<String>,
     /// Its trials that ended, workload by workload in the job's order.
     pub trials: Vec<TrialReport>,
+}
+
+/// One workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadReport {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in the words of its author.
+    pub about: String,
+    /// Its steps, in order, each as trials call it.
+    pub steps: Vec<String>,
 }
 
 /// One trial.
@@ -118,6 +135,9 @@ pub struct Comparison {
     /// The median over each arm's trials, in the arms' order; none where no
     /// trial has the counter.
     pub values: Vec<Option<f64>>,
+    /// What each trial of each arm measured, in the same order.
+    #[serde(default)]
+    pub samples: Vec<Vec<f64>>,
 }
 
 /// Which rows of a table of counters moved in an arm's trials.
