@@ -16,6 +16,7 @@ pub const VERSION: u32 = 2;
 
 /// A run's report. `version` changes when a field changes its meaning or goes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// Version of this shape: [`VERSION`].
     pub version: u32,
@@ -42,6 +43,7 @@ pub struct Report {
 
 /// One arm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArmReport {
     /// Its name.
     pub name: String,
@@ -72,6 +74,7 @@ pub struct ArmReport {
 
 /// One workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkloadReport {
     /// Its name.
     pub name: String,
@@ -83,6 +86,7 @@ pub struct WorkloadReport {
 
 /// One trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TrialReport {
     /// What it did.
     pub workload: String,
@@ -129,6 +133,7 @@ impl TrialReport {
 
 /// One measure, arm by arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What it is, with its unit.
     pub name: String,
@@ -142,6 +147,7 @@ pub struct Comparison {
 
 /// Which rows of a table of counters moved in an arm's trials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Coverage {
     /// The arm.
     pub arm: String,
@@ -151,4 +157,31 @@ pub struct Coverage {
     pub moved: Vec<String>,
     /// The others.
     pub still: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use schemars::generate::SchemaSettings;
+
+    use super::Report;
+
+    /// The schema that is committed is the one that these types have. With
+    /// `KVET_SCHEMA=write` in the environment it is written anew.
+    #[test]
+    fn the_schema_is_of_this_shape() {
+        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let schema = generator.into_root_schema_for::<Report>();
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/report.json");
+        if std::env::var_os("KVET_SCHEMA").is_some_and(|how| how == "write") {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            committed == text,
+            "schema/report.json is not of this shape: KVET_SCHEMA=write cargo test the_schema"
+        );
+    }
 }

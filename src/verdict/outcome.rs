@@ -45,6 +45,7 @@ impl Seen {
 
 /// An outcome with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// The outcome.
     pub outcome: Outcome,

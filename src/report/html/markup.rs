@@ -43,12 +43,6 @@ impl Markup {
         self
     }
 
-    /// What another one holds.
-    pub(super) fn append(&mut self, other: &Self) -> &mut Self {
-        self.0.push_str(&other.0);
-        self
-    }
-
     /// Bytes so far.
     pub(super) fn len(&self) -> usize {
         self.0.len()
