@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The outcome of one trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The workload finished, every detector was armed, no finding.

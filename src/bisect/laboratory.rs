@@ -186,12 +186,12 @@ impl Kernels<'_> {
     /// A patch that takes the culprit out.
     async fn revert(&self, repository: &Path, culprit: usize) -> Result<PathBuf, Error> {
         let id = &self.begun.candidates.list[culprit].name;
-        let patch = git::revert(self.context, repository, id).await?;
+        let reverting = git::revert(self.context, repository, id).await?;
         let path = self
             .record
             .path()
             .join(format!("revert-{}.patch", short(id)));
-        write_atomic(&path, &patch)?;
+        write_atomic(&path, &reverting)?;
         Ok(path)
     }
 

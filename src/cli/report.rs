@@ -1,38 +1,152 @@
-//! `kvet report RUN --format FORMAT`
+//! `kvet report RUN --format FORMAT`, `kvet report RUN --all DIR`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::output::{print, print_json, style};
+use super::output::{complain, print, style};
 use crate::error::{Error, Exit};
-use crate::record::Record;
-use crate::report::{human, junit};
+use crate::record::{Beginning, Record};
+use crate::report::{self, Report, Stories, Style, human};
 use crate::run::kept_report;
+use crate::store::{io_error, write_atomic};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The run directory
     run: PathBuf,
     /// Form of the report
-    #[arg(long, value_enum)]
-    format: Format,
+    #[arg(long, value_enum, required_unless_present = "all")]
+    format: Option<Format>,
+    /// Write the report in every form into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    all: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
+    /// Text for a terminal
     Human,
+    /// The whole report as data; its schema is schema/report.json
     Json,
+    /// `JUnit` XML, for CI services
     Junit,
+    /// The kernel's test protocol
+    Ktap,
+    /// A submission to KernelCI's database
+    Kcidb,
+    /// For the summary of a CI job
+    Markdown,
+    /// A check of patchwork's
+    Patchwork,
+    /// Text for a mail to a list
+    Mail,
+    /// A page with time lines and consoles
+    Html,
+}
+
+impl Format {
+    /// What its file is called.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Human => "report.txt",
+            Self::Json => "report.json",
+            Self::Junit => "junit.xml",
+            Self::Ktap => "report.ktap",
+            Self::Kcidb => "kcidb.json",
+            Self::Markdown => "summary.md",
+            Self::Patchwork => "patchwork.json",
+            Self::Mail => "mail.txt",
+            Self::Html => "report.html",
+        }
+    }
+}
+
+/// A run and its report.
+struct Run {
+    record: Record,
+    beginning: Beginning,
+    report: Report,
+}
+
+impl Run {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let (record, beginning) = Record::open(path)?;
+        let report = kept_report(&record, &beginning)?;
+        Ok(Self {
+            record,
+            beginning,
+            report,
+        })
+    }
+
+    /// The report in this form.
+    fn text(&self, format: Format, style: Style) -> String {
+        let report = &self.report;
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default() + "\n";
+        match format {
+            Format::Human => human(report, style),
+            Format::Json => json(serde_json::to_string_pretty(report)),
+            Format::Junit => report::junit(report),
+            Format::Ktap => report::ktap(report),
+            Format::Kcidb => json(serde_json::to_string_pretty(&report::kcidb(report))),
+            Format::Markdown => report::markdown(report),
+            Format::Patchwork => json(serde_json::to_string_pretty(&report::patchwork(report))),
+            Format::Mail => report::mail(report),
+            Format::Html => report::html(report, &self.stories()),
+        }
+    }
+
+    /// What the files of those trials tell that the page shows in full. One
+    /// that cannot be read costs its own story only.
+    fn stories(&self) -> Stories {
+        let (ids, lines) = report::wanted(&self.report);
+        let mut stories = Stories::new();
+        for arm in &self.beginning.plan.arms {
+            for workload in &arm.workloads {
+                let Ok(trials) = self.record.trials(&arm.name, workload) else {
+                    continue;
+                };
+                for recorded in trials {
+                    let id = recorded.trial.id.clone();
+                    if ids.contains(&id) {
+                        stories.insert(id, recorded.story(lines));
+                    }
+                }
+            }
+        }
+        stories
+    }
 }
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
-    let (record, beginning) = Record::open(&arguments.run)?;
-    let report = kept_report(&record, &beginning)?;
-    match arguments.format {
-        Format::Human => print(&human(&report, style()))?,
-        Format::Json => print_json(&report)?,
-        Format::Junit => print(&junit(&report))?,
+    let run = Run::open(&arguments.run)?;
+    match (&arguments.all, arguments.format) {
+        (Some(directory), _) => Ok(all(&run, directory)),
+        (None, Some(format)) => {
+            print(&run.text(format, style()))?;
+            Ok(Exit::Good)
+        }
+        // The parser asks for one of the two.
+        (None, None) => Ok(Exit::Usage),
     }
-    Ok(Exit::Good)
+}
+
+/// Writes every form; one that cannot be written does not cost the others.
+fn all(run: &Run, directory: &Path) -> Exit {
+    let mut exit = Exit::Good;
+    let made = std::fs::create_dir_all(directory).map_err(io_error("create", directory));
+    if let Err(error) = made {
+        complain(&error.into());
+        return Exit::Usage;
+    }
+    for format in Format::value_variants() {
+        let text = run.text(*format, Style::Plain);
+        let path = directory.join(format.file());
+        if let Err(error) = write_atomic(&path, text.as_bytes()) {
+            complain(&error.into());
+            exit = Exit::Usage;
+        }
+    }
+    exit
 }

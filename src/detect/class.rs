@@ -14,6 +14,7 @@ macro_rules! classes {
             Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
         )]
         #[serde(rename_all = "snake_case")]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum Class {
             $($(#[$doc])* $variant,)*
         }

@@ -6,6 +6,7 @@ use super::Class;
 
 /// One function of a stack.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Frame {
     /// The function's name, with compiler suffixes as printed.
     pub function: String,
@@ -44,6 +45,7 @@ impl Frame {
 
 /// A lock that a task holds or waits for.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeldLock {
     /// The lock's class: `&type->s_umount_key#30`.
     pub lock: String,
@@ -56,6 +58,7 @@ pub struct HeldLock {
 
 /// Something the kernel or the harness said.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What kind of trouble.
     pub class: Class,

@@ -9,6 +9,7 @@ use crate::process::Command;
 
 /// The machine a run ran on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostFacts {
     /// `uname -srm`.
     pub kernel: String,

@@ -30,6 +30,7 @@ pub struct Beginning {
 
 /// `kernel.json`: what an arm's kernel was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KernelFacts {
     /// `uname -r`.
     pub release: String,
@@ -48,6 +49,7 @@ pub struct KernelFacts {
 
 /// `broken.json`: why an arm has no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Broken {
     /// What happened, in a line.
     pub message: String,

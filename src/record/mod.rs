@@ -27,6 +27,7 @@
 
 pub mod format;
 mod journal;
+mod story;
 mod version1;
 
 use std::fs::File;
@@ -45,6 +46,7 @@ pub use format::{
     VERSION,
 };
 pub use journal::{Journal, keep_events};
+pub use story::{ConsoleLine, Excerpt, Story};
 
 use crate::bounded;
 use crate::error::{Exit, Fault};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::format::{Broken, Ending, Trial};
+use super::format::{Broken, Ending, Entry, Line, Side, StepEnd, Trial};
 use super::{CONSOLE, RecordError, Recorded, TRIAL, numbered, read_json_if_there};
 use crate::detect::Finding;
 use crate::guest::protocol::{GuestMessage, Ready};
@@ -40,6 +40,56 @@ struct Said {
 #[derive(Deserialize)]
 struct Guest {
     guest: GuestMessage,
+}
+
+/// The journal's file.
+pub(super) const JOURNAL: &str = "steps.jsonl";
+
+/// A line of it that begins a step.
+#[derive(Deserialize)]
+struct Began {
+    step: u32,
+    label: String,
+}
+
+/// Either kind of line.
+#[derive(Deserialize)]
+struct Noted {
+    at: f64,
+    entry: Note,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Note {
+    Guest(Guest),
+    Began(Began),
+}
+
+/// What a line is in today's words. Who carried out a step was not kept; steps
+/// of the host have no answer of the agent's.
+pub(super) fn entry(line: &str) -> Option<Line> {
+    let noted: Noted = serde_json::from_str(line).ok()?;
+    let entry = match noted.entry {
+        Note::Began(Began { step, label }) => Entry::StepBegan {
+            step,
+            label,
+            side: Side::Guest,
+            background: false,
+            limit: 0.0,
+        },
+        Note::Guest(Guest {
+            guest: GuestMessage::Finished { step, result },
+        }) => Entry::StepEnded {
+            step,
+            result: StepEnd::of(&result, &[]),
+        },
+        Note::Guest(Guest { guest }) => Entry::Guest(guest),
+    };
+    Some(Line {
+        at: noted.at,
+        entry,
+    })
 }
 
 /// The trials in an arm's directory that are of this workload.
@@ -86,7 +136,7 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
 
 /// What the agent said first.
 fn ready(directory: &Path) -> Option<Ready> {
-    let file = std::fs::File::open(directory.join("steps.jsonl")).ok()?;
+    let file = std::fs::File::open(directory.join(JOURNAL)).ok()?;
     let lines = BufReader::new(file).lines().map_while(Result::ok);
     lines
         .filter_map(|line| serde_json::from_str::<Said>(&line).ok())

@@ -9,15 +9,17 @@ use crate::job::{CounterTable, Measure};
 /// Each measure for each arm.
 #[must_use]
 pub fn compare(measures: &[Measure], arms: &[ArmReport]) -> Vec<Comparison> {
-    let row = |measure: &Measure| Comparison {
-        name: measure.name.clone(),
-        values: arms
-            .iter()
-            .map(|arm| {
-                let values = arm.trials.iter().filter_map(|trial| value(measure, trial));
-                median(values.collect())
-            })
-            .collect(),
+    let row = |measure: &Measure| {
+        let of_arm = |arm: &ArmReport| -> Vec<f64> {
+            let trials = arm.trials.iter();
+            trials.filter_map(|trial| value(measure, trial)).collect()
+        };
+        let samples: Vec<Vec<f64>> = arms.iter().map(of_arm).collect();
+        Comparison {
+            name: measure.name.clone(),
+            values: samples.iter().cloned().map(median).collect(),
+            samples,
+        }
     };
     measures.iter().map(row).collect()
 }

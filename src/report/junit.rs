@@ -1,75 +1,474 @@
-//! The report as `JUnit` XML: an arm is a test suite, a trial a test case. The
-//! case tells whether the arm behaved as expected, so a control that shows its
-//! target passes, and one that stays clean fails.
+//! The report as `JUnit` XML, valid by the strictest schema in use (the
+//! junit-10.xsd of Jenkins' xUnit plugin). An arm is a test suite. What an arm
+//! does in a workload is a test case, so that a case has the same name in every
+//! run; its trials are runs of it, and those that differ from what the case
+//! came to are told as flaky or repeated ones. A last suite has the verdict.
+//!
+//! A case tells whether the arm behaved as expected, so a control that shows
+//! its target passes, and one that never does fails.
 
-use std::time::Duration;
+use std::io;
 
-use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::model::{ArmReport, Report, TrialReport};
-use crate::outcome::Outcome;
-use crate::printable::printable;
+use super::safe::{cut, plain};
+use super::shown::{deciding, heading, stack};
+use super::standing::{Standing, standing, why};
+use crate::error::Exit;
+
+/// Runs of a case that are told one by one; GitLab reads 30 MB of a file.
+const RUNS: usize = 50;
+/// Characters of a message.
+const MESSAGE: usize = 1000;
+/// Lines of a stack or of a case's output; GitLab shows 80.
+const LINES: usize = 70;
 
 /// The XML document as text.
 #[must_use]
 pub fn junit(report: &Report) -> String {
-    let mut document = Document::new(printable(&report.job));
-    document.set_time(Duration::from_secs_f64(report.seconds.max(0.0)));
-    for arm in &report.arms {
-        let mut suite = TestSuite::new(printable(&arm.name));
-        for trial in &arm.trials {
-            suite.add_test_case(case(arm, trial));
-        }
-        if let Some(broken) = &arm.broken {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(printable(&broken.message));
-            suite.add_test_case(TestCase::new("kernel", status));
-        }
-        document.add_test_suite(suite);
+    let mut suites: Vec<Suite> = report.arms.iter().map(|arm| suite(report, arm)).collect();
+    suites.push(verdict(report));
+    let mut writer = Writer::new_with_indent(Vec::new(), b' ', 4);
+    // Writing to memory does not fail.
+    match document(&mut writer, report, &suites) {
+        Ok(()) => String::from_utf8(writer.into_inner()).unwrap_or_default(),
+        Err(_) => String::new(),
     }
-    let name = report.verdict.kind.name();
-    let mut status = match report.verdict.kind.exit() {
-        crate::Exit::Good => TestCaseStatus::success(),
-        crate::Exit::Bad => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        _ => TestCaseStatus::non_success(NonSuccessKind::Error),
-    };
-    if !matches!(status, TestCaseStatus::Success { .. }) {
-        let why = report.verdict.reasons.join("; ");
-        status.set_message(printable(&format!("{name}: {why}")));
-    }
-    let mut suite = TestSuite::new("verdict");
-    suite.add_test_case(TestCase::new(name, status));
-    document.add_test_suite(suite);
-    // Writing to a string fails only for text that is not XML, and every text
-    // above went through `printable`.
-    document.to_string().unwrap_or_default()
 }
 
-fn case(arm: &ArmReport, trial: &TrialReport) -> TestCase {
-    let expected = if arm.control {
-        Outcome::Target
-    } else {
-        Outcome::Clean
-    };
-    let judged = &trial.judged;
-    let mut status = match judged.outcome {
-        outcome if outcome == expected => TestCaseStatus::success(),
-        Outcome::Clean | Outcome::Target | Outcome::Other => {
-            TestCaseStatus::non_success(NonSuccessKind::Failure)
+struct Suite {
+    name: String,
+    cases: Vec<Case>,
+}
+
+struct Case {
+    name: String,
+    class: String,
+    seconds: f64,
+    /// The run that decided a case that did not pass, first; then the runs that
+    /// differ from what is expected.
+    result: Option<Run>,
+    runs: Vec<Run>,
+    output: String,
+}
+
+/// One element below a case.
+struct Run {
+    element: &'static str,
+    kind: String,
+    message: String,
+    body: String,
+}
+
+fn suite(report: &Report, arm: &ArmReport) -> Suite {
+    let class = plain(&format!("{}.{}", report.job, arm.name));
+    let mut workloads: Vec<&str> = Vec::new();
+    for trial in &arm.trials {
+        if !workloads.contains(&trial.workload.as_str()) {
+            workloads.push(&trial.workload);
         }
-        Outcome::Workload | Outcome::Harness | Outcome::Timeout | Outcome::Unarmed => {
-            TestCaseStatus::non_success(NonSuccessKind::Error)
-        }
+    }
+    let mut cases: Vec<Case> = workloads
+        .iter()
+        .map(|workload| case(report, arm, workload, &class))
+        .collect();
+    let extra = |name: &str, element, kind: &str, message: String| Case {
+        name: name.to_owned(),
+        class: class.clone(),
+        seconds: 0.0,
+        result: Some(Run {
+            element,
+            kind: kind.to_owned(),
+            message,
+            body: String::new(),
+        }),
+        runs: Vec::new(),
+        output: String::new(),
     };
-    if judged.outcome != expected {
-        status.set_type(judged.outcome.name());
-        status.set_message(printable(&judged.reason));
+    let missing = arm.result().missing();
+    if let Some(broken) = &arm.broken {
+        let message = message(&broken.message);
+        cases.push(extra("the kernel", "error", "broken", message));
+    } else if missing > 0 {
+        let message = format!("{missing} of {} trials did not run", arm.planned);
+        cases.push(extra("trials not run", "skipped", "missing", message));
     }
-    let name = format!("trial {}: {}", trial.number, printable(&trial.workload));
-    let mut case = TestCase::new(name, status);
-    case.set_time(Duration::from_secs_f64(trial.seconds.max(0.0)));
-    if judged.outcome == expected && !judged.reason.is_empty() {
-        case.set_system_out(printable(&judged.reason));
+    Suite {
+        name: plain(&arm.name),
+        cases,
     }
-    case
+}
+
+fn case(report: &Report, arm: &ArmReport, workload: &str, class: &str) -> Case {
+    let trials = arm.trials.iter().filter(|trial| trial.workload == workload);
+    let trials: Vec<&TrialReport> = trials.collect();
+    let standing = |trial: &TrialReport| standing(report, arm, trial);
+    let mut result = None;
+    let mut runs = Vec::new();
+    // What the kernel did outranks what says nothing of it.
+    for (wanted, decided, repeated) in [
+        (Standing::Failed, "failure", "rerunFailure"),
+        (Standing::Untold, "error", "rerunError"),
+    ] {
+        for trial in trials.iter().filter(|trial| standing(trial) == wanted) {
+            if result.is_none() {
+                result = Some(run(decided, trial));
+            } else {
+                runs.push(run(repeated, trial));
+            }
+        }
+    }
+    for trial in trials.iter().filter(|t| standing(t) == Standing::Excused) {
+        let tells = trial.judged.outcome.tells();
+        // Only a case that passed is flaky.
+        runs.push(run(
+            match (result.is_none(), tells) {
+                (true, true) => "flakyFailure",
+                (true, false) => "flakyError",
+                (false, true) => "rerunFailure",
+                (false, false) => "rerunError",
+            },
+            trial,
+        ));
+    }
+    runs.truncate(RUNS);
+    Case {
+        name: plain(workload),
+        class: class.to_owned(),
+        seconds: trials.iter().map(|trial| trial.seconds.max(0.0)).sum(),
+        result,
+        runs,
+        output: output(&trials),
+    }
+}
+
+fn run(element: &'static str, trial: &TrialReport) -> Run {
+    let mut lines = Vec::new();
+    if let Some(finding) = deciding(trial) {
+        lines.push(heading(finding));
+        lines.extend(stack(finding).into_iter().map(|line| format!(" {line}")));
+        lines.truncate(LINES);
+    }
+    lines.push(format!("recorded in {}", plain(&trial.directory)));
+    Run {
+        element,
+        kind: trial.judged.outcome.name().to_owned(),
+        message: message(&format!("trial {}: {}", trial.number, why(trial))),
+        body: lines.join("\n"),
+    }
+}
+
+/// What each trial came to, a line each.
+fn output(trials: &[&TrialReport]) -> String {
+    let line = |trial: &&TrialReport| {
+        let text = format!("trial {}: {}", trial.number, why(trial));
+        cut(&plain(&text), 200)
+    };
+    let mut lines: Vec<String> = trials.iter().map(line).take(LINES).collect();
+    if trials.len() > lines.len() {
+        lines.push(format!("and {} more", trials.len() - lines.len()));
+    }
+    lines.join("\n")
+}
+
+fn message(text: &str) -> String {
+    cut(&plain(text), MESSAGE)
+}
+
+fn verdict(report: &Report) -> Suite {
+    let verdict = &report.verdict;
+    let name = verdict.kind.name();
+    let element = match verdict.kind.exit() {
+        Exit::Good => None,
+        Exit::Bad => Some("failure"),
+        _ => Some("error"),
+    };
+    let why = verdict.reasons.join("; ");
+    Suite {
+        name: "verdict".to_owned(),
+        cases: vec![Case {
+            name: "verdict".to_owned(),
+            class: plain(&report.job),
+            seconds: 0.0,
+            result: element.map(|element| Run {
+                element,
+                kind: name.to_owned(),
+                message: message(&format!("{name}: {why}")),
+                body: String::new(),
+            }),
+            runs: Vec::new(),
+            output: message(&format!("{name}: {why}")),
+        }],
+    }
+}
+
+type Xml = Writer<Vec<u8>>;
+
+fn document(xml: &mut Xml, report: &Report, suites: &[Suite]) -> io::Result<()> {
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let all = Counts::of(suites.iter().flat_map(|suite| &suite.cases));
+    let mut tag = BytesStart::new("testsuites");
+    tag.push_attribute(("name", plain(&report.job).as_str()));
+    tag.push_attribute(("time", seconds(report.seconds).as_str()));
+    // The schema knows no number of skipped ones here.
+    all.tell(&mut tag);
+    xml.write_event(Event::Start(tag))?;
+    for suite in suites {
+        let counts = Counts::of(&suite.cases);
+        let time = suite.cases.iter().map(|case| case.seconds).sum();
+        let mut tag = BytesStart::new("testsuite");
+        tag.push_attribute(("name", suite.name.as_str()));
+        tag.push_attribute(("time", seconds(time).as_str()));
+        tag.push_attribute(("timestamp", plain(&report.started).as_str()));
+        counts.tell(&mut tag);
+        tag.push_attribute(("skipped", counts.skipped.to_string().as_str()));
+        xml.write_event(Event::Start(tag))?;
+        for case in &suite.cases {
+            write_case(xml, case)?;
+        }
+        xml.write_event(Event::End(BytesEnd::new("testsuite")))?;
+    }
+    xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
+    xml.get_mut().push(b'\n');
+    Ok(())
+}
+
+fn write_case(xml: &mut Xml, case: &Case) -> io::Result<()> {
+    let mut tag = BytesStart::new("testcase");
+    tag.push_attribute(("classname", case.class.as_str()));
+    tag.push_attribute(("name", case.name.as_str()));
+    tag.push_attribute(("time", seconds(case.seconds).as_str()));
+    xml.write_event(Event::Start(tag))?;
+    for run in case.result.iter().chain(&case.runs) {
+        let mut tag = BytesStart::new(run.element);
+        tag.push_attribute(("type", run.kind.as_str()));
+        tag.push_attribute(("message", run.message.as_str()));
+        element(xml, tag, &run.body)?;
+    }
+    if !case.output.is_empty() {
+        element(xml, BytesStart::new("system-out"), &case.output)?;
+    }
+    xml.write_event(Event::End(BytesEnd::new("testcase")))
+}
+
+fn element(xml: &mut Xml, tag: BytesStart<'_>, text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return xml.write_event(Event::Empty(tag));
+    }
+    let end = tag.to_end().into_owned();
+    xml.write_event(Event::Start(tag))?;
+    xml.write_event(Event::Text(BytesText::new(text)))?;
+    xml.write_event(Event::End(end))
+}
+
+#[derive(Default)]
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
+        let mut counts = Self::default();
+        for case in cases {
+            counts.tests += 1;
+            match case.result.as_ref().map(|run| run.element) {
+                Some("failure") => counts.failures += 1,
+                Some("error") => counts.errors += 1,
+                Some(_) => counts.skipped += 1,
+                None => {}
+            }
+        }
+        counts
+    }
+
+    fn tell(&self, tag: &mut BytesStart<'_>) {
+        tag.push_attribute(("tests", self.tests.to_string().as_str()));
+        tag.push_attribute(("failures", self.failures.to_string().as_str()));
+        tag.push_attribute(("errors", self.errors.to_string().as_str()));
+    }
+}
+
+fn seconds(time: f64) -> String {
+    // The sum of nothing is -0.0.
+    format!("{:.3}", time.max(0.0).abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use roxmltree::{Document, Node};
+
+    use super::super::fixture;
+    use super::*;
+    use crate::outcome::Outcome;
+
+    /// What junit-10.xsd allows: for each element its attributes (those that
+    /// must be there first, then the others) and its children.
+    fn rules(name: &str) -> (&[&str], &[&str], &[&str]) {
+        let rerun: (&[&str], &[&str], &[&str]) = (
+            &["type"],
+            &["message"],
+            &["stackTrace", "system-out", "system-err"],
+        );
+        match name {
+            "testsuites" => (
+                &[],
+                &["name", "time", "tests", "failures", "errors"],
+                &["testsuite"],
+            ),
+            "testsuite" => (
+                &["name", "tests", "failures", "errors"],
+                &[
+                    "group",
+                    "time",
+                    "skipped",
+                    "timestamp",
+                    "hostname",
+                    "id",
+                    "package",
+                    "file",
+                    "log",
+                    "url",
+                ],
+                &[
+                    "testsuite",
+                    "properties",
+                    "testcase",
+                    "system-out",
+                    "system-err",
+                ],
+            ),
+            "testcase" => (
+                &["name"],
+                &["time", "classname", "group"],
+                &[
+                    "skipped",
+                    "error",
+                    "failure",
+                    "rerunFailure",
+                    "rerunError",
+                    "flakyFailure",
+                    "flakyError",
+                    "system-out",
+                    "system-err",
+                ],
+            ),
+            "failure" | "error" | "skipped" => (&[], &["type", "message"], &[]),
+            "rerunFailure" | "rerunError" | "flakyFailure" | "flakyError" => rerun,
+            "system-out" | "system-err" | "stackTrace" => (&[], &[], &[]),
+            other => panic!("the schema has no element {other}"),
+        }
+    }
+
+    fn check(node: Node<'_, '_>) {
+        let name = node.tag_name().name();
+        let (must, may, children) = rules(name);
+        for attribute in must {
+            assert!(node.has_attribute(*attribute), "{name} lacks {attribute}");
+        }
+        for attribute in node.attributes() {
+            let attribute_name = attribute.name();
+            assert!(
+                must.contains(&attribute_name) || may.contains(&attribute_name),
+                "{name} must not have {attribute_name}"
+            );
+            if attribute_name == "time" {
+                let time = regex::Regex::new(r"^[0-9]*(\.[0-9]*)?$").unwrap();
+                assert!(time.is_match(attribute.value()), "{}", attribute.value());
+            }
+        }
+        for child in node.children().filter(Node::is_element) {
+            let child_name = child.tag_name().name();
+            assert!(children.contains(&child_name), "{child_name} in {name}");
+            check(child);
+        }
+    }
+
+    fn cases(report: &Report) -> Vec<(String, Vec<String>)> {
+        let text = junit(report);
+        let document = Document::parse(&text).unwrap();
+        check(document.root_element());
+        let cases = document
+            .descendants()
+            .filter(|n| n.has_tag_name("testcase"));
+        cases
+            .map(|case| {
+                let class = case.attribute("classname").unwrap();
+                let name = format!("{class}/{}", case.attribute("name").unwrap());
+                let children = case.children().filter(Node::is_element);
+                let children = children.map(|child| child.tag_name().name().to_owned());
+                (
+                    name,
+                    children.filter(|child| child != "system-out").collect(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_mixed_control_is_flaky_and_passes() {
+        let expected = [
+            ("example.stock/example", vec!["flakyFailure"]),
+            ("example.fixed/example", vec![]),
+            ("example/verdict", vec![]),
+        ];
+        let found = cases(&fixture::report());
+        let found: Vec<(&str, Vec<&str>)> = found
+            .iter()
+            .map(|(name, runs)| (name.as_str(), runs.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_decides_a_case_comes_first_and_the_rest_are_repeated_runs() {
+        let hung = "INFO: task hung in evict";
+        let trial = fixture::trial;
+        let report = fixture::of(vec![
+            fixture::arm("stock", true, vec![trial(1, Outcome::Target, hung)]),
+            fixture::arm(
+                "fixed",
+                false,
+                vec![
+                    trial(1, Outcome::Harness, "the host is slow"),
+                    trial(2, Outcome::Target, hung),
+                    trial(3, Outcome::Target, hung),
+                    trial(4, Outcome::Clean, ""),
+                ],
+            ),
+        ]);
+        let found = cases(&report);
+        assert_eq!(found[1].1, ["failure", "rerunFailure", "rerunError"]);
+        assert_eq!(found[2].1, ["failure"]);
+    }
+
+    #[test]
+    fn a_hostile_report_is_valid_too_and_no_case_has_the_name_of_another() {
+        let found = cases(&fixture::hostile());
+        let mut names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), found.len());
+        let skipped = found.iter().filter(|(_, runs)| runs == &["skipped"]);
+        assert_eq!(skipped.count(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_large_run_stays_within_gitlab_s_bounds() {
+        let report = fixture::large();
+        let text = junit(&report);
+        assert!(text.len() < 30_000_000, "{}", text.len());
+        let document = Document::parse(&text).unwrap();
+        assert!(document.descendants().count() < 250_000);
+        let output = document
+            .descendants()
+            .filter(|n| n.has_tag_name("system-out"));
+        for output in output {
+            assert!(output.text().unwrap().lines().count() <= 80);
+        }
+    }
 }

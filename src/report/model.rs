@@ -16,6 +16,7 @@ pub const VERSION: u32 = 2;
 
 /// A run's report. `version` changes when a field changes its meaning or goes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// Version of this shape: [`VERSION`].
     pub version: u32,
@@ -29,6 +30,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// The arms, in the job's order.
     pub arms: Vec<ArmReport>,
+    /// What trials do, in the job's order.
+    #[serde(default)]
+    pub workloads: Vec<WorkloadReport>,
     /// What the job compares, a row per measure.
     pub comparison: Vec<Comparison>,
     /// Which counters of the job's tables moved, per arm that has them.
@@ -39,6 +43,7 @@ pub struct Report {
 
 /// One arm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArmReport {
     /// Its name.
     pub name: String,
@@ -60,12 +65,28 @@ pub struct ArmReport {
     pub broken: Option<Broken>,
     /// Its kernel, if it could be made.
     pub kernel: Option<KernelFacts>,
+    /// The Kconfig fragments of its configuration, in order, by file name.
+    #[serde(default)]
+    pub configuration: Vec<String>,
     /// Its trials that ended, workload by workload in the job's order.
     pub trials: Vec<TrialReport>,
 }
 
+/// One workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkloadReport {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in the words of its author.
+    pub about: String,
+    /// Its steps, in order, each as trials call it.
+    pub steps: Vec<String>,
+}
+
 /// One trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TrialReport {
     /// What it did.
     pub workload: String,
@@ -112,16 +133,21 @@ impl TrialReport {
 
 /// One measure, arm by arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What it is, with its unit.
     pub name: String,
     /// The median over each arm's trials, in the arms' order; none where no
     /// trial has the counter.
     pub values: Vec<Option<f64>>,
+    /// What each trial of each arm measured, in the same order.
+    #[serde(default)]
+    pub samples: Vec<Vec<f64>>,
 }
 
 /// Which rows of a table of counters moved in an arm's trials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Coverage {
     /// The arm.
     pub arm: String,
@@ -131,4 +157,33 @@ pub struct Coverage {
     pub moved: Vec<String>,
     /// The others.
     pub still: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use schemars::generate::SchemaSettings;
+
+    use super::Report;
+
+    /// The schema that is committed is the one that these types have. With
+    /// `KVET_SCHEMA=write` in the environment it is written anew.
+    #[test]
+    fn the_schema_is_of_this_shape() {
+        let generator = SchemaSettings::draft2020_12()
+            .for_serialize()
+            .into_generator();
+        let schema = generator.into_root_schema_for::<Report>();
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/report.json");
+        if std::env::var_os("KVET_SCHEMA").is_some_and(|how| how == "write") {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            committed == text,
+            "schema/report.json is not of this shape: KVET_SCHEMA=write cargo test the_schema"
+        );
+    }
 }

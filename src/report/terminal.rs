@@ -387,9 +387,11 @@ mod tests {
             seconds: 1.0,
             verdict: judge(&results, &Rules::default()),
             arms,
+            workloads: vec![],
             comparison: vec![Comparison {
                 name: "ops/s".to_owned(),
                 values: vec![Some(1234.4), None],
+                samples: vec![],
             }],
             coverage: vec![Coverage {
                 arm: "fixed".to_owned(),

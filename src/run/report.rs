@@ -9,16 +9,19 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
-use crate::job::{Arm, Plan};
+use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial};
-use crate::report::{ArmReport, Report, TrialReport, VERSION, compare, coverage, junit};
+use crate::report::{
+    ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, junit,
+};
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
 use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, decide, is_mute, judge, target_key, to_blame, unarmed,
 };
+use crate::workload::Step;
 
 use super::self_test;
 
@@ -60,8 +63,31 @@ pub(super) fn derive(
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
         arms,
+        workloads: plan.workloads.iter().map(workload).collect(),
         host: beginning.host.clone(),
     })
+}
+
+fn workload(planned: &PlannedWorkload) -> WorkloadReport {
+    let workload = &planned.workload;
+    WorkloadReport {
+        name: workload.name.clone(),
+        about: workload.about.clone(),
+        steps: workload.steps.iter().map(Step::label).collect(),
+    }
+}
+
+/// The fragments of an arm's configuration: their directories say nothing to
+/// readers elsewhere.
+fn configuration(arm: &Arm) -> Vec<String> {
+    let names = arm
+        .recipe
+        .fragments
+        .iter()
+        .filter_map(|path| path.file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Keeps a report in the record, in the place of an earlier one.
@@ -169,6 +195,7 @@ fn judge_arm(
             planned: arm.planned(),
             armed,
             broken: record.why_broken(&arm.name)?,
+            configuration: configuration(&arm),
             workloads: arm.workloads,
             name: arm.name,
             control: arm.control,

@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 /// By what an arm's detectors were shown to be armed: silence is worth as much
 /// as this is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Armed {
     /// Not recorded.

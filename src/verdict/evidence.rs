@@ -15,6 +15,7 @@ const AHEAD: u32 = 1000;
 
 /// A fix arm against one control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The fix arm.
     pub fix: String,

@@ -15,6 +15,7 @@ use crate::outcome::Outcome;
 
 /// What a job's trials amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
     /// The controls showed the target, the other arms did not, and that is no
@@ -57,6 +58,7 @@ impl VerdictKind {
 
 /// A job's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The answer.
     pub kind: VerdictKind,

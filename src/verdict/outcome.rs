@@ -28,6 +28,7 @@ pub struct Question<'a> {
 
 /// A finding of a trial, as it is counted over trials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Seen {
     /// The name developers know it by.
     pub title: String,
@@ -45,6 +46,7 @@ impl Seen {
 
 /// An outcome with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// The outcome.
     pub outcome: Outcome,

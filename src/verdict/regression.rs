@@ -18,6 +18,7 @@ pub(super) const RARE: u32 = 20;
 
 /// A finding of a fix arm that is not its target, beside its controls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Other {
     /// The fix arm.
     pub fix: String,

@@ -12,6 +12,7 @@ const MOST: u32 = 200;
 /// How sure a verdict has to be: one minus the share of wrong ones that is
 /// accepted. Written `95%`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Confidence(f64);
 
@@ -71,6 +72,7 @@ impl fmt::Display for Confidence {
 /// By what rules a job is judged. The default is that of a record from before
 /// jobs could say so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rules {
     /// How sure a verdict has to be.
     #[serde(default)]

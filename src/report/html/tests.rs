@@ -1,0 +1,116 @@
+use super::*;
+use crate::record::{ConsoleLine, Entry, Excerpt, Line, Side};
+use crate::report::fixture;
+
+fn story(text: &str) -> Story {
+    let began = Entry::StepBegan {
+        step: 0,
+        label: text.to_owned(),
+        side: Side::Guest,
+        background: false,
+        limit: 1.0,
+    };
+    let found = Entry::Finding {
+        class: crate::detect::Class::HungTask,
+        title: text.to_owned(),
+        line: 3,
+    };
+    let line = |(number, text): (u64, &str)| ConsoleLine {
+        number,
+        text: text.to_owned(),
+        cut: false,
+    };
+    Story {
+        journal: vec![
+            Line {
+                at: 1.0,
+                entry: began,
+            },
+            Line {
+                at: 2.0,
+                entry: found,
+            },
+        ],
+        console: Excerpt {
+            lines: [(1, "first"), (3, text), (9, "last")].map(line).into(),
+            all: 12,
+            asked: Some(9),
+        },
+    }
+}
+
+fn page(report: &Report, text: &str) -> String {
+    let (ids, _) = wanted(report);
+    html(
+        report,
+        &ids.into_iter().map(|id| (id, story(text))).collect(),
+    )
+}
+
+#[test]
+fn nothing_of_a_guest_s_is_markup() {
+    let evil =
+        "</code></script><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}\x1b[2J";
+    let text = page(&fixture::hostile(), evil);
+    // Its own script, and no other element that came from outside.
+    assert_eq!(text.matches("<script").count(), 1);
+    assert!(!text.contains("<img"));
+    assert!(!text.contains(['\u{202e}', '\x1b']));
+    assert!(text.contains("&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩␛[2J"));
+}
+
+#[test]
+fn the_page_reaches_for_nothing() {
+    let text = page(&fixture::report(), "text");
+    for reach in ["http://", "https://", "src=", "@import", "url(", " style="] {
+        assert!(!text.contains(reach), "{reach}");
+    }
+    assert!(text.contains("default-src 'none'"));
+}
+
+#[test]
+fn lines_have_names_findings_marks_and_gaps_numbers() {
+    let text = page(&fixture::report(), "hung");
+    for wanted in [
+        "<li class=\"mark\">INFO: task hung in evict</li>",
+        "<li class=\"hit\" id=\"t1L3\"><a tabindex=\"-1\" href=\"#t1L3\">3</a><code>hung</code>",
+        "<li class=\"gap\">5 lines left out; console.log has all</li>",
+        "<li class=\"gap\">from here on kvet had the kernel print all stacks</li>",
+        "<li class=\"gap\">3 lines left out; console.log has all</li>",
+        "hung began at 1.0 s and did not end",
+    ] {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+    // Every link has its end.
+    let ids: Vec<&str> = text
+        .split(" id=\"")
+        .skip(1)
+        .filter_map(|t| t.split('"').next())
+        .collect();
+    for link in text
+        .split("href=\"#")
+        .skip(1)
+        .filter_map(|t| t.split('"').next())
+    {
+        assert!(ids.contains(&link), "{link}");
+    }
+    let mut unique = ids.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), ids.len());
+}
+
+#[test]
+fn what_is_shown_in_full_is_bounded_and_what_matters_comes_first() {
+    let mut report = fixture::large();
+    report.arms[1].trials[1999].judged.outcome = Outcome::Target;
+    for trial in &mut report.arms[1].trials[..1990] {
+        trial.judged.outcome = Outcome::Clean;
+    }
+    let (ids, lines) = wanted(&report);
+    assert_eq!(ids.len(), STORIES);
+    assert!(ids[..10].iter().any(|id| id.number == 2000));
+    assert!(ids.len() * lines <= LINES);
+    let long = "<".repeat(800);
+    assert!(page(&report, &long).len() < LIMIT + (8 << 20));
+}

@@ -1,0 +1,286 @@
+//! The report as the text of a mail to a list: what was seen and how often, the
+//! decoded stack, versions, configuration, and how to see it oneself. Under 100
+//! columns, plain text, and neutral: the reader judges.
+
+use std::fmt::Write;
+
+use super::model::{ArmReport, Report};
+use super::safe::{cut, plain};
+use super::shown::{Role, Shown, frequencies, heading, shown, stack};
+use super::table::{counts, figure, percent};
+use crate::verdict::VerdictKind;
+
+/// Columns of a line.
+const WIDTH: usize = 98;
+/// Findings told with their stacks; the others by title.
+const STACKS: usize = 3;
+/// Findings told by title.
+const TITLES: usize = 20;
+/// Lines of a stack.
+const FRAMES: usize = 40;
+
+/// The mail, with its subject as the first line.
+#[must_use]
+pub fn mail(report: &Report) -> String {
+    let shown = shown(report);
+    let subject = match shown.first() {
+        Some(first) if first.role < Role::Known => plain(&first.finding.title),
+        _ => plain(&report.job),
+    };
+    let kind = report.verdict.kind;
+    let mut out = cut(
+        &format!("Subject: [kvet] {}: {subject}", kind.name()),
+        WIDTH,
+    );
+    out.push_str("\n\n");
+    paragraph(&mut out, "", answer(kind));
+    for reason in &report.verdict.reasons {
+        paragraph(&mut out, "  ", reason);
+    }
+    if let Some(chance) = report.verdict.chance {
+        let chance = format!(
+            "Chance of such a difference without any effect of the patches: {}.",
+            percent(chance)
+        );
+        paragraph(&mut out, "  ", &chance);
+    }
+    out.push('\n');
+    table(&mut out, &counts(report));
+    for arm in &report.arms {
+        if let Some(broken) = &arm.broken {
+            let text = format!("{}: {}", arm.name, broken.message);
+            paragraph(&mut out, "  ", &text);
+        }
+    }
+    measures(&mut out, report);
+    findings(&mut out, report, &shown);
+    kernels(&mut out, report);
+    section(&mut out, "Where it was tried");
+    let host = &report.host;
+    let service = if host.service.is_empty() {
+        "none"
+    } else {
+        &host.service
+    };
+    for (what, value) in [
+        ("kvet", host.kvet.as_str()),
+        ("QEMU", &host.qemu),
+        ("accelerator", &host.accelerator),
+        ("guests mount", service),
+        ("host", &host.kernel),
+        ("begun", &report.started),
+    ] {
+        paragraph(&mut out, "  ", &format!("{what}: {value}"));
+    }
+    reproduction(&mut out, report);
+    out
+}
+
+fn answer(kind: VerdictKind) -> &'static str {
+    match kind {
+        VerdictKind::Fixed => "The patches remove what their controls show:",
+        VerdictKind::NotFixed => "The patches do not remove what their controls show:",
+        VerdictKind::Regressed => "The patches bring something that their controls do not show:",
+        VerdictKind::Reproduced => "The bug could be reproduced:",
+        VerdictKind::Inconclusive => "These trials do not tell whether the patches help:",
+    }
+}
+
+fn section(out: &mut String, title: &str) {
+    let _ = writeln!(out, "\n{title}\n{}\n", "-".repeat(title.len()));
+}
+
+fn measures(out: &mut String, report: &Report) {
+    if report.comparison.is_empty() {
+        return;
+    }
+    section(out, "Medians of trials");
+    for measure in &report.comparison {
+        let arms = report.arms.iter().zip(&measure.values);
+        let values = arms.filter_map(|(arm, value)| Some((arm, (*value)?)));
+        let values: Vec<String> = values
+            .map(|(arm, value)| format!("{} {}", arm.name, figure(value)))
+            .collect();
+        paragraph(
+            out,
+            "  ",
+            &format!("{}: {}", measure.name, values.join(", ")),
+        );
+    }
+}
+
+fn findings(out: &mut String, report: &Report, all: &[Shown<'_>]) {
+    if all.is_empty() {
+        return;
+    }
+    section(out, "What the kernels said");
+    for (number, shown) in all.iter().take(TITLES).enumerate() {
+        if number < STACKS && shown.role < Role::Known {
+            paragraph(out, "", &heading(shown.finding));
+        } else {
+            paragraph(out, "", &plain(&shown.finding.title));
+        }
+        let times = frequencies(report, shown);
+        paragraph(out, "  ", &format!("{}: {times}", shown.role.words()));
+        if number >= STACKS || shown.role == Role::Known {
+            continue;
+        }
+        out.push('\n');
+        let stack = stack(shown.finding);
+        for line in stack.iter().take(FRAMES) {
+            let _ = writeln!(out, "> {}", cut(line, WIDTH - 2));
+        }
+        if stack.len() > FRAMES {
+            let _ = writeln!(out, "> [{} more]", stack.len() - FRAMES);
+        }
+        out.push('\n');
+    }
+    if all.len() > TITLES {
+        let _ = writeln!(out, "and {} more", all.len() - TITLES);
+    }
+}
+
+fn kernels(out: &mut String, report: &Report) {
+    section(out, "Kernels");
+    let mut told: Option<&ArmReport> = None;
+    for arm in &report.arms {
+        let Some(kernel) = &arm.kernel else { continue };
+        paragraph(out, "", &format!("{}: Linux {}", arm.name, kernel.release));
+        // What all arms share is said once.
+        let before = told.and_then(|told| told.kernel.as_ref());
+        if before.is_none_or(|before| before.origin != kernel.origin) {
+            paragraph(out, "  ", &format!("source: {}", kernel.origin));
+        }
+        if told.is_none_or(|told| told.configuration != arm.configuration)
+            && !arm.configuration.is_empty()
+        {
+            let fragments = arm.configuration.join(", ");
+            paragraph(out, "  ", &format!("configuration: {fragments}"));
+        }
+        for (file, hash) in &kernel.patches {
+            let hash = hash.get(..12).unwrap_or(hash);
+            paragraph(out, "  ", &format!("patch: {file} (sha256 {hash})"));
+        }
+        told = Some(arm);
+    }
+}
+
+fn reproduction(out: &mut String, report: &Report) {
+    section(out, "How to see it");
+    for workload in &report.workloads {
+        paragraph(out, "", &format!("{}: {}", workload.name, workload.about));
+        for (number, step) in (1..).zip(&workload.steps) {
+            paragraph(out, "  ", &format!("{number}. {step}"));
+        }
+        out.push('\n');
+    }
+    let controls = report.arms.iter().filter(|arm| arm.control);
+    let controls: String = controls.map(|arm| format!(" --arm {}", arm.name)).collect();
+    paragraph(
+        out,
+        "",
+        "Each trial's directory has QEMU's command line (command.txt), the whole console \
+         (console.log) and the kernel's .config beside it. With kvet:",
+    );
+    let _ = writeln!(out);
+    let command = format!("kvet run jobs/{}.yaml{controls}", report.job);
+    paragraph(out, "    ", &command);
+}
+
+/// Text, with its lines joined, in lines that fit; a word that does not is cut
+/// in pieces.
+fn paragraph(out: &mut String, indent: &str, text: &str) {
+    let width = WIDTH - indent.len();
+    let joined: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .collect();
+    let mut line = String::new();
+    let mut length = 0;
+    let mut flush = |line: &mut String, length: &mut usize| {
+        if *length > 0 {
+            let _ = writeln!(out, "{indent}{line}");
+        }
+        line.clear();
+        *length = 0;
+    };
+    for word in plain(&joined).split(' ').filter(|word| !word.is_empty()) {
+        let letters: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + letters.len() > width {
+            flush(&mut line, &mut length);
+        }
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        for letter in letters {
+            if length == width {
+                flush(&mut line, &mut length);
+            }
+            line.push(letter);
+            length += 1;
+        }
+    }
+    flush(&mut line, &mut length);
+}
+
+/// Aligned columns. Names that would make it too wide are cut.
+fn table(out: &mut String, rows: &[Vec<String>]) {
+    let cell = |text: &str| cut(&plain(text), 28);
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let lengths = cells.map(|text| cell(text).chars().count());
+        lengths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (text, width)) in row.iter().zip(&widths).enumerate() {
+            let text = cell(text);
+            // Words to the left, numbers to the right.
+            let _ = if column < 3 {
+                write!(line, "  {text:width$}")
+            } else {
+                write!(line, "  {text:>width$}")
+            };
+        }
+        let _ = writeln!(out, "{}", cut(line.trim_end(), WIDTH));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn no_line_has_100_columns_and_nothing_hides() {
+        for report in [fixture::report(), fixture::hostile(), fixture::large()] {
+            let text = mail(&report);
+            for line in text.lines() {
+                assert!(line.chars().count() < 100, "{line}");
+            }
+            let hidden = |c: char| c != '\n' && super::super::safe::is_mark(c);
+            assert!(!text.contains(hidden), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reader_learns_what_was_seen_and_how_to_see_it() {
+        let text = mail(&fixture::report());
+        for wanted in [
+            "Subject: [kvet] fixed: INFO: task hung in evict\n",
+            "  stock  control  7.3.4        3       2      1\n",
+            "> inode_wait_for_writeback+0x5f/0xa0 (fs/fs-writeback.c:1541)\n",
+            "> ? add_wait_queue_priority+0x70/0x70\n",
+            "  target: stock 2/3\n",
+            "  patch: 0001-iput.patch (sha256 0123456789ab)\n",
+            "  configuration: base.config, ceph.config\n",
+            "  2. evict_client a\n",
+            "    kvet run jobs/example.yaml --arm stock\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+        }
+    }
+}
