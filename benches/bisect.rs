@@ -15,6 +15,15 @@
 //! `cargo bench --bench bisect`; `-- --quick` takes 40 histories a cell instead
 //! of 300 and leaves the slowest cells out.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::many_single_char_names,
+    reason = "a simulation counts, and its letters are those of the formulas"
+)]
+
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -128,7 +137,7 @@ impl History {
 fn git(mut history: History, sum: &mut Sum) {
     let (mut good, mut bad) = (-1_isize, history.cell.n as isize - 1);
     while bad - good > 1 {
-        let middle = (good + bad) / 2;
+        let middle = isize::midpoint(good, bad);
         if history.boot(Point::Candidate(middle.unsigned_abs())) {
             bad = middle;
         } else {
@@ -159,7 +168,7 @@ fn syz(mut history: History, sum: &mut Sum) {
     let (mut good, mut bad) = (-1_isize, history.cell.n as isize - 1);
     let mut skipped = HashSet::new();
     loop {
-        let middle = (good + bad) / 2;
+        let middle = isize::midpoint(good, bad);
         let next = (good + 1..bad)
             .filter(|one| !skipped.contains(one))
             .min_by_key(|one| (one - middle).abs());
@@ -488,7 +497,7 @@ fn main() -> io::Result<()> {
     let mut missed = Vec::new();
     for (cell, row) in cells.iter().zip(&rows) {
         let Cell { n, p, q } = *cell;
-        let mut line = format!("| {n} | {p} | {q} | {:.1} |", limit(*cell, 0.05));
+        write!(out, "| {n} | {p} | {q} | {:.1} |", limit(*cell, 0.05))?;
         let sums = [
             row.git,
             row.syz,
@@ -498,9 +507,9 @@ fn main() -> io::Result<()> {
             row.learned[1],
         ];
         for sum in &sums {
-            line.push_str(&format!(" {} |", shown(sum, histories)));
+            write!(out, " {} |", shown(sum, histories))?;
         }
-        writeln!(out, "{line}")?;
+        writeln!(out)?;
         missed.extend(misses(*cell, row, histories));
     }
     let (none, boots) = without_culprit(histories);

@@ -186,12 +186,12 @@ impl Kernels<'_> {
     /// A patch that takes the culprit out.
     async fn revert(&self, repository: &Path, culprit: usize) -> Result<PathBuf, Error> {
         let id = &self.begun.candidates.list[culprit].name;
-        let reverting = git::revert(self.context, repository, id).await?;
+        let content = git::revert(self.context, repository, id).await?;
         let path = self
             .record
             .path()
             .join(format!("revert-{}.patch", short(id)));
-        write_atomic(&path, &reverting)?;
+        write_atomic(&path, &content)?;
         Ok(path)
     }
 
@@ -216,12 +216,11 @@ impl Kernels<'_> {
             self.bench = Some((rootfs, testbed));
         }
         let workload = &self.planned.workload;
-        let number = match self.numbers.get(&arm) {
-            Some(&number) => number + 1,
-            None => {
-                let done = self.record.trials(&arm, &self.begun.workload)?.len();
-                u32::try_from(done).unwrap_or(u32::MAX) + 1
-            }
+        let number = if let Some(&number) = self.numbers.get(&arm) {
+            number + 1
+        } else {
+            let done = self.record.trials(&arm, &self.begun.workload)?.len();
+            u32::try_from(done).unwrap_or(u32::MAX) + 1
         };
         self.numbers.insert(arm.clone(), number);
         self.serial += 1;

@@ -8,10 +8,28 @@
 //! calls.
 
 pub mod candidates;
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
+)]
 mod drive;
 mod laboratory;
 pub mod log;
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
+)]
 pub mod report;
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
+)]
 pub mod search;
 
 use std::collections::HashMap;

@@ -13,6 +13,10 @@ use crate::error::{Error, Exit};
 use crate::report::printable;
 use crate::store::Store;
 
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(group(ArgGroup::new("over").required(true).args(["git", "versions", "patches", "config"])))]

@@ -133,13 +133,12 @@ fn parse(text: &str) -> Vec<Setting> {
             let unset = line
                 .strip_prefix("# ")
                 .and_then(|rest| rest.strip_suffix(" is not set"));
-            let (symbol, value) = match unset {
-                Some(symbol) => (symbol, None),
-                None => {
-                    let (symbol, value) = line.split_once('=')?;
-                    // An option that is off is written as a comment or as `=n`.
-                    (symbol, (value != "n").then(|| value.to_owned()))
-                }
+            let (symbol, value) = if let Some(symbol) = unset {
+                (symbol, None)
+            } else {
+                let (symbol, value) = line.split_once('=')?;
+                // An option that is off is written as a comment or as `=n`.
+                (symbol, (value != "n").then(|| value.to_owned()))
             };
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
             (symbol.starts_with("CONFIG_") && symbol.chars().all(plain)).then(|| Setting {

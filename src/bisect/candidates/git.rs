@@ -590,7 +590,7 @@ mod tests {
         let fixture = Fixture::new().await;
         let root = fixture.git(&["rev-parse", "old~1"]).await;
         let listed = fixture.list(&fixture.range("old", "main")).await.unwrap();
-        assert_eq!(listed.merge_bases, [root.clone()]);
+        assert_eq!(listed.merge_bases, std::slice::from_ref(&root));
         assert_eq!(listed.candidates.base, root);
     }
 

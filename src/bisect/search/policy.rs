@@ -112,7 +112,7 @@ pub(super) fn best(
             best = Some(choice);
         }
     };
-    offer(view.choice(Point::Base, view.base, prices.boot));
+    offer(View::choice(Point::Base, view.base, prices.boot));
     for (index, &candidate) in posterior.booted.iter().enumerate() {
         if market.open(candidate) {
             let sums = view.booted(index);
@@ -121,7 +121,11 @@ pub(super) fn best(
             } else {
                 prices.build
             };
-            offer(view.choice(Point::Candidate(candidate), sums, prices.boot + build));
+            offer(View::choice(
+                Point::Candidate(candidate),
+                sums,
+                prices.boot + build,
+            ));
         }
     }
     for choice in view.new_builds(prices, market) {
@@ -171,7 +175,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn choice(&self, point: Point, sums: Sums, price: f64) -> Choice {
+    fn choice(point: Point, sums: Sums, price: f64) -> Choice {
         let bits = sums.bits();
         Choice {
             point,
@@ -260,7 +264,7 @@ impl<'a> View<'a> {
             prices.build.max(floor) * self.wasted(segment, rank)
         };
         let chance = 1.0 - market.risk(candidate);
-        let mut choice = self.choice(Point::Candidate(candidate), sums, prices.boot + build);
+        let mut choice = Self::choice(Point::Candidate(candidate), sums, prices.boot + build);
         if build > 0.0 {
             for boots in LOOK_AHEAD {
                 let bits = block_bits(boots, sums.after, self.rates);

@@ -206,9 +206,12 @@ impl Axis {
         );
         let mut values = [0.0; NODES];
         let mut most = f64::NEG_INFINITY;
-        for node in 0..NODES {
-            values[node] = hits * self.ln_rates[node] + misses * self.ln_rest[node];
-            most = most.max(values[node]);
+        for (value, (rate, rest)) in values
+            .iter_mut()
+            .zip(self.ln_rates.iter().zip(&self.ln_rest))
+        {
+            *value = hits * rate + misses * rest;
+            most = most.max(*value);
         }
         for value in &mut values {
             *value = (*value - most).exp();
