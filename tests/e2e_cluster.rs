@@ -216,8 +216,13 @@ tried("layout", lambda: fs.setxattr(b"/file2", "ceph.file.layout.stripe_unit", b
       if fs.close(fs.open(b"/file2", "w", 0o644)) is None else None)
 tried("snapshot", lambda: fs.mkdir(b"/.snap/one", 0o755))
 fs.shutdown()
-tried("mount the root", lambda: mounted("/"))
-tried("mount another's", lambda: mounted(other))
+whole = mounted("/")
+tried("look around", lambda: whole.stat(other.encode()))
+tried("a file of its own from the root", lambda: whole.unlink((root + "/file2").encode()))
+tried("a file in the root", lambda: whole.close(whole.open(b"/file", "w", 0o644)))
+tried("a file in another's", lambda: whole.close(whole.open((other + "/file").encode(), "w", 0o644)))
+tried("another's directory away", lambda: whole.rmdir(other.encode()))
+whole.shutdown()
 cluster = rados.Rados(conffile=conf, name="client." + user, conf={"key": key})
 cluster.connect(timeout=20)
 pool = cluster.open_ioctx("cephfs.data")
@@ -268,7 +273,8 @@ async fn a_guest_has_rights_to_its_own_directory_only() {
     assert_eq!(
         said,
         "write yes\nquota yes\nlayout yes\nsnapshot yes\n\
-         mount the root no\nmount another's no\n\
+         look around yes\na file of its own from the root yes\n\
+         a file in the root no\na file in another's no\nanother's directory away no\n\
          own objects yes\nanother's objects no\nobjects of all no\nkeys no\n"
     );
     // No session of kvet's own is left from making the directories.

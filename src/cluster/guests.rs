@@ -149,6 +149,9 @@ mod tests {
     fn a_guest_is_held_to_its_directory() {
         let caps = caps("cephfs", "cephfs.data", "trial-1");
         assert_eq!(caps[1].1, "allow rw pool=cephfs.data namespace=trial-1");
-        assert_eq!(caps[2].1, "allow rwps fsname=cephfs path=/trial-1");
+        assert_eq!(
+            caps[2].1,
+            "allow r fsname=cephfs, allow rwps fsname=cephfs path=/trial-1"
+        );
     }
 }
