@@ -358,7 +358,7 @@ fn scan_stream(
 /// Whether the beginning of a file is no text. Consoles do print a few bytes
 /// of garbage, so it takes many; of what is compressed they are a tenth.
 fn is_binary(beginning: &[u8]) -> bool {
-    if matches!(beginning, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+    if matches!(beginning, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, ..]) {
         // UTF-16.
         return false;
     }

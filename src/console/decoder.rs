@@ -15,7 +15,7 @@ pub struct Decoder {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// The first two bytes have not come.
+    /// The first bytes have not come.
     #[default]
     Unknown,
     /// No UTF-16.
@@ -33,13 +33,20 @@ impl Decoder {
         let mut bytes = std::mem::take(&mut self.rest);
         bytes.extend_from_slice(chunk);
         if self.order == Order::Unknown {
+            // A console may print such bytes by mistake: what a log begins with
+            // is ASCII.
             self.order = match bytes.as_slice() {
-                [] | [0xff | 0xfe] => {
+                []
+                | [0xff | 0xfe]
+                | [0xff, 0xfe]
+                | [0xfe, 0xff]
+                | [0xff, 0xfe, _]
+                | [0xfe, 0xff, 0] => {
                     self.rest = bytes;
                     return Cow::Borrowed(&[]);
                 }
-                [0xff, 0xfe, ..] => Order::Little,
-                [0xfe, 0xff, ..] => Order::Big,
+                [0xff, 0xfe, _, 0, ..] => Order::Little,
+                [0xfe, 0xff, 0, _, ..] => Order::Big,
                 _ => Order::Bytes,
             };
             if self.order == Order::Bytes {
@@ -114,9 +121,9 @@ mod tests {
                 assert_eq!(decoded(&bytes, cut), whole, "cut at {cut}");
             }
         }
-        assert_eq!(
-            decoded(&[0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00], 3),
-            "\u{fffd}a"
-        );
+        let broken = [0xff, 0xfe, 0x62, 0x00, 0x00, 0xd8, 0x61, 0x00];
+        assert_eq!(decoded(&broken, 3), "b\u{fffd}a");
+        // What is none stays as it is.
+        assert_eq!(decoded(b"\xff\xfe[ 1.5] x", 1), "\u{fffd}\u{fffd}[ 1.5] x");
     }
 }
