@@ -97,6 +97,15 @@ pub enum DriveError {
         /// Why.
         reason: String,
     },
+    /// What was built once cannot be built again.
+    #[error("{name} was built, and cannot be built any more: {reason}")]
+    #[diagnostic(help("see that its source is as it was; then go on with `kvet bisect resume`"))]
+    Gone {
+        /// What the record calls it.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// An end's boots tell nothing.
     #[error("boots of the {end} end, {name}, tell nothing: {reason}")]
     #[diagnostic(help(

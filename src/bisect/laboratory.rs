@@ -11,7 +11,7 @@ use object::{Object, ObjectSection, SectionFlags};
 use sha2::{Digest, Sha256};
 
 use super::candidates::git;
-use super::drive::{Boot, Build, Laboratory, Subject, short};
+use super::drive::{Boot, Build, DriveError, Laboratory, Subject, short};
 use super::log::{Begun, Source};
 use super::search::Point;
 use crate::context::Context;
@@ -41,7 +41,8 @@ pub(super) struct Kernels<'a> {
     pub(super) begun: &'a Begun,
     pub(super) record: &'a Record,
     pub(super) day: Date,
-    pub(super) images: HashMap<String, KernelImage>,
+    /// Kernels that were made, with what their images hold.
+    pub(super) images: HashMap<String, (KernelImage, String)>,
     pub(super) bench: Option<(Rootfs, Testbed)>,
     pub(super) numbers: HashMap<String, u32>,
     pub(super) serial: u32,
@@ -49,7 +50,8 @@ pub(super) struct Kernels<'a> {
 
 /// One boot, ready to go.
 struct Prepared {
-    arm: String,
+    /// The kernel's final .config.
+    config: PathBuf,
     request: Request,
     directory: PathBuf,
 }
@@ -57,28 +59,34 @@ struct Prepared {
 impl Laboratory for Kernels<'_> {
     async fn build(&mut self, subject: Subject) -> Result<Build, Error> {
         let name = self.name(subject);
+        if let Some((_, image)) = self.images.get(&name) {
+            return Ok(Build::Made {
+                seconds: 0.0,
+                image: image.clone(),
+            });
+        }
         let began = Instant::now();
         let arm = match self.arm_of(subject).await? {
             Ok(arm) => arm,
             Err(reason) => return Ok(Build::Impossible(reason)),
         };
-        if !self.images.contains_key(&name) {
-            match kernel::make(self.context, self.store, &arm.recipe).await {
-                Ok((image, _)) => {
-                    let facts = crate::run::facts(&image, &[]);
-                    self.record
-                        .kernel(&name, &facts, &image.config, &image.log)?;
-                    self.images.insert(name.clone(), image);
-                }
-                Err(error) if error.exit() == Exit::Undecided => {
-                    return Ok(Build::Impossible(error.one_line()));
-                }
-                Err(error) => return Err(error),
+        let made = kernel::make(self.context, self.store, &arm.recipe).await;
+        let (image, _) = match made {
+            Ok(made) => made,
+            Err(error) if error.exit() == Exit::Undecided => {
+                return Ok(Build::Impossible(error.one_line()));
             }
-        }
+            Err(error) => return Err(error),
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        let facts = crate::run::facts(&image, &[]);
+        self.record
+            .kernel(&name, &facts, &image.config, &image.log)?;
+        let held = content(&image.vmlinux)?;
+        self.images.insert(name, (image, held.clone()));
         Ok(Build::Made {
-            seconds: began.elapsed().as_secs_f64(),
-            image: content(&self.images[&name].vmlinux)?,
+            seconds,
+            image: held,
         })
     }
 
@@ -198,11 +206,10 @@ impl Kernels<'_> {
     /// Opens the testbed if it is not, and makes a request for one boot.
     async fn prepare(&mut self, subject: Subject) -> Result<Prepared, Error> {
         let arm = self.name(subject);
-        if !self.images.contains_key(&arm) {
-            // It was built before this kvet began, and is in the store.
-            self.build(subject).await?;
+        if let Build::Impossible(reason) = self.build(subject).await? {
+            return Err(DriveError::Gone { name: arm, reason }.into());
         }
-        let image = self.images[&arm].clone();
+        let (image, _) = self.images[&arm].clone();
         if self.bench.is_none() {
             let rootfs = rootfs::build(self.context, self.store, &self.plan.rootfs).await?;
             let setup = Setup {
@@ -252,7 +259,7 @@ impl Kernels<'_> {
             day: self.day,
         };
         Ok(Prepared {
-            arm,
+            config: image.config.clone(),
             request,
             directory,
         })
@@ -261,7 +268,7 @@ impl Kernels<'_> {
     /// What a trial says about the target. Only its signature counts, unless any
     /// finding does; a detector that was not armed makes silence worth nothing.
     fn judge(&self, one: &Prepared, trial: &Trial) -> Result<Boot, Error> {
-        let config = &self.images[&one.arm].config;
+        let config = &one.config;
         let text = std::fs::read_to_string(config).map_err(io_error("read", config))?;
         let target = self.arm.target.as_ref();
         let missing = unarmed(

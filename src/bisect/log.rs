@@ -442,7 +442,7 @@ impl State {
                 self.made.insert(point);
                 self.images.entry(image).or_insert(point);
                 if let Some(number) = point {
-                    self.search.built(number);
+                    self.search.mark_built(number);
                 }
             }
             Entry::Boot {

@@ -204,7 +204,7 @@ impl Search {
     }
 
     /// Takes it that a candidate needs no build.
-    pub fn built(&mut self, candidate: usize) {
+    pub fn mark_built(&mut self, candidate: usize) {
         self.built.insert(candidate);
     }
 

@@ -24,6 +24,9 @@ const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 /// tells, the longer it takes to notice.
 const WASTE: f64 = 1.0;
 
+/// Boots that tell fewer bits than this do not make builds dearer still.
+const DULL: f64 = 0.08;
+
 /// The probability of being after the culprit at which a boot tells about most.
 const BALANCE: f64 = 0.44;
 
@@ -260,7 +263,8 @@ impl<'a> View<'a> {
             0.0
         } else {
             let size = self.posterior.cells[segment.cell].size as f64;
-            let floor = prices.boot * WASTE * (1.0 + size).log2() / self.capacity.powf(1.25);
+            let floor =
+                prices.boot * WASTE * (1.0 + size).log2() / self.capacity.max(DULL).powf(1.25);
             prices.build.max(floor) * self.wasted(segment, rank)
         };
         let chance = 1.0 - market.risk(candidate);

@@ -321,7 +321,7 @@ proptest! {
         let mut search = search(order.clone(), rates);
         search.set_prices(Prices { boot: 1.0, build: 0.0 });
         for candidate in 0..order.len() {
-            search.built(candidate);
+            search.mark_built(candidate);
         }
         for (candidate, shown) in boots {
             search.record(Point::Candidate(candidate % order.len()), shown);
