@@ -4,11 +4,13 @@
 
 mod limits;
 mod load;
+mod names;
 mod plan;
 mod spec;
 
 pub use limits::MOST_TRIALS;
 pub use load::JobError;
+pub use names::find;
 pub use plan::{Arm, Choice, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,
