@@ -360,7 +360,14 @@ mod tests {
         let here = top.join("own/jobs");
         place(&top, &["kconfigs/a.config"]);
         place(&user, &["kconfigs/a.config", "kconfigs/b.config"]);
-        place(&shipped, &["kconfigs/a.config", "kconfigs/b.config", "kconfigs/c.config"]);
+        place(
+            &shipped,
+            &[
+                "kconfigs/a.config",
+                "kconfigs/b.config",
+                "kconfigs/c.config",
+            ],
+        );
         place(&here, &["workloads/w.yaml"]);
         let places = Places::new(Some(user), Some(shipped.clone())).around(&here);
         let at = |name| places.find(Kind::Fragment, name).map(|found| found.place);

@@ -8,6 +8,7 @@ pub mod cluster;
 mod doctor;
 mod judge;
 mod list;
+mod new;
 mod output;
 mod patched;
 mod report;
@@ -59,6 +60,8 @@ enum Subcommands {
     Run(run::Arguments),
     /// Find the commit, release, patch or option that brought or cured a bug
     Bisect(bisect::Arguments),
+    /// Make a job of one's own, with a comment on each of its keys
+    New(new::Arguments),
     /// List jobs, workloads, patch series or Kconfig fragments, and what each is for
     List(list::Arguments),
     /// Give the verdict again from what a run recorded, with today's rules
@@ -210,6 +213,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
     match command {
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
         Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
+        Subcommands::New(arguments) => new::new(arguments, &context).await,
         Subcommands::List(arguments) => list::list(arguments, &context).await,
         Subcommands::Judge(arguments) => {
             on_a_thread(&context, move || judge::judge(&arguments)).await

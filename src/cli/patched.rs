@@ -37,7 +37,9 @@ pub(super) struct Arguments {
 /// A file with a patch is not to be read.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the patch {}", path.display())]
-#[diagnostic(help("--patch takes a patch or a mailbox, `-` is standard input; --series a directory or a range"))]
+#[diagnostic(help(
+    "--patch takes a patch or a mailbox, `-` is standard input; --series a directory or a range"
+))]
 struct Unreadable {
     path: PathBuf,
     source: std::io::Error,
@@ -143,7 +145,8 @@ fn all_in(directory: &Path) -> Result<Result<Posted, MailError>, Unreadable> {
         for (_, content) in posted.patches {
             let file = file.file_stem().unwrap_or_default().to_string_lossy();
             let number = all.patches.len() + 1;
-            all.patches.push((format!("{number:04}-{file}.patch"), content));
+            all.patches
+                .push((format!("{number:04}-{file}.patch"), content));
         }
     }
     Ok(all.ok_or(MailError::NoPatch { name }))

@@ -24,7 +24,9 @@ const IN_DIRECTORY: &str = "job.yaml";
 /// The file of a job that is given by its path, the path of a directory with a
 /// `job.yaml`, or the name of one that lies around here or comes with kvet.
 pub fn find(job: &Path, places: &Places) -> Result<PathBuf, JobError> {
-    let named = job.to_str().filter(|name| !name.is_empty() && !name.contains(['/', '.']));
+    let named = job
+        .to_str()
+        .filter(|name| !name.is_empty() && !name.contains(['/', '.']));
     if job.is_dir() && job.join(IN_DIRECTORY).is_file() {
         return Ok(job.join(IN_DIRECTORY));
     }
@@ -38,9 +40,13 @@ pub fn find(job: &Path, places: &Places) -> Result<PathBuf, JobError> {
     }
     let known = places.list(Kind::Job);
     let known = known.iter().map(|(found, _)| found.name.as_str());
-    let help = did_you_mean(name, known)
-        .unwrap_or_else(|| "`kvet list jobs` shows all; a job of your own is given by its path".to_owned());
-    Err(JobError::Choice(format!("there is no job `{name}`"), Some(help)))
+    let help = did_you_mean(name, known).unwrap_or_else(|| {
+        "`kvet list jobs` shows all; a job of your own is given by its path".to_owned()
+    });
+    Err(JobError::Choice(
+        format!("there is no job `{name}`"),
+        Some(help),
+    ))
 }
 
 /// Looks up names, and remembers where each led.
@@ -111,7 +117,12 @@ impl<'a> Names<'a> {
     }
 
     /// All fragments of an arm: the job's, its own, and what a self-test needs.
-    pub(super) fn fragments(&self, job: &Job, arm: &str, spec: &ArmSpec) -> Result<Vec<PathBuf>, JobError> {
+    pub(super) fn fragments(
+        &self,
+        job: &Job,
+        arm: &str,
+        spec: &ArmSpec,
+    ) -> Result<Vec<PathBuf>, JobError> {
         let mut fragments = Vec::new();
         for (index, fragment) in job.kernel.config.iter().enumerate() {
             let place = ["kernel", "config", &index.to_string()];
@@ -136,7 +147,10 @@ impl<'a> Names<'a> {
     }
 
     /// The job's workloads, each there once.
-    pub(super) fn workloads(&self, specs: &[WorkloadSpec]) -> Result<Vec<PlannedWorkload>, JobError> {
+    pub(super) fn workloads(
+        &self,
+        specs: &[WorkloadSpec],
+    ) -> Result<Vec<PlannedWorkload>, JobError> {
         let mut found: Vec<PlannedWorkload> = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             let workload = self.workload(&spec.name, index)?;
@@ -187,14 +201,20 @@ impl<'a> Names<'a> {
     }
 
     /// The recipe of the root file system, which must have what workloads run.
-    pub(super) fn rootfs(&self, name: &str, workloads: &[PlannedWorkload]) -> Result<Recipe, JobError> {
-        let recipe = Recipe::find(&self.place(Kind::Rootfs, name), &self.here).map_err(|error| match error {
-            RootfsError::Unknown { .. } => {
-                let help = error.help().map(|help| help.to_string());
-                self.text.error(&["rootfs"], error.to_string(), help)
-            }
-            error => error.into(),
-        })?;
+    pub(super) fn rootfs(
+        &self,
+        name: &str,
+        workloads: &[PlannedWorkload],
+    ) -> Result<Recipe, JobError> {
+        let recipe = Recipe::find(&self.place(Kind::Rootfs, name), &self.here).map_err(
+            |error| match error {
+                RootfsError::Unknown { .. } => {
+                    let help = error.help().map(|help| help.to_string());
+                    self.text.error(&["rootfs"], error.to_string(), help)
+                }
+                error => error.into(),
+            },
+        )?;
         for (index, PlannedWorkload { workload, .. }) in workloads.iter().enumerate() {
             if let Some(program) = workload.programs().find(|program| !recipe.has(program)) {
                 let message = format!(
@@ -229,7 +249,10 @@ impl<'a> Names<'a> {
         let expected = if name.contains('/') {
             format!("expected {}", self.here.join(name).display())
         } else {
-            format!("`kvet list` shows all; one of your own may lie beside {}", self.text.path.display())
+            format!(
+                "`kvet list` shows all; one of your own may lie beside {}",
+                self.text.path.display()
+            )
         };
         let help = self.nearest(kind, name, expected);
         Err(self

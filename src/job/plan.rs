@@ -14,8 +14,8 @@ use super::names::Names;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{self, KernelVersion, SourceSpec};
-use crate::names::did_you_mean;
 use crate::library::{Found, Kind, Places};
+use crate::names::did_you_mean;
 use crate::rootfs::Recipe;
 use crate::service::ServiceSpec;
 use crate::trial_id::TrialId;
@@ -576,7 +576,10 @@ arms:
             shown.collect::<Vec<_>>()
         };
         let arm = |name: &str, control, series| (name.to_owned(), control, series);
-        let job = JOB.replace("  stock:", "  first: { control: true, patches: [cure] }\n  stock:");
+        let job = JOB.replace(
+            "  stock:",
+            "  first: { control: true, patches: [cure] }\n  stock:",
+        );
         let both = [arm("stock", true, 0), arm("patched", false, 1)];
         assert_eq!(shown(&job, &choice), both);
         let three = Choice {
@@ -586,7 +589,11 @@ arms:
         let three = shown(&job, &three);
         assert_eq!(
             three,
-            [arm("first", true, 1), arm("patched", false, 1), arm("fixed", false, 1)]
+            [
+                arm("first", true, 1),
+                arm("patched", false, 1),
+                arm("fixed", false, 1)
+            ]
         );
         let taken = JOB.replace("  fixed:", "  patched:");
         let error = load(&taken, &choice).unwrap_err().to_string();

@@ -165,11 +165,20 @@ pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
     let damage = |reason, help| Some(Damage { reason, help });
     while let Some((index, line)) = lines.next() {
         let text = String::from_utf8_lossy(line);
-        if text.ends_with('\r') && ["@@ -", "+++ ", "diff --git "].iter().any(|start| text.starts_with(start)) {
+        if text.ends_with('\r')
+            && ["@@ -", "+++ ", "diff --git "]
+                .iter()
+                .any(|start| text.starts_with(start))
+        {
             let reason = "its lines end in CR LF, those of the kernel in LF".to_owned();
-            return damage(reason, "`dos2unix FILE` mends it; or take the raw mail from the list's archive");
+            return damage(
+                reason,
+                "`dos2unix FILE` mends it; or take the raw mail from the list's archive",
+            );
         }
-        if text.starts_with("GIT binary patch") || (text.starts_with("Binary files ") && text.ends_with(" differ")) {
+        if text.starts_with("GIT binary patch")
+            || (text.starts_with("Binary files ") && text.ends_with(" differ"))
+        {
             let reason = format!("line {}: it changes a binary file", index + 1);
             return damage(reason, "leave binary files out: kvet applies text alone");
         }
@@ -179,7 +188,10 @@ pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
         let (mut old, mut new) = (hunk.old_count, hunk.new_count);
         while old > 0 || new > 0 {
             let Some((index, line)) = lines.next() else {
-                return damage("it ends within a hunk".to_owned(), "the patch is cut off: get it anew");
+                return damage(
+                    "it ends within a hunk".to_owned(),
+                    "the patch is cut off: get it anew",
+                );
             };
             match line.first() {
                 Some(b'-') => old = old.saturating_sub(1),
@@ -191,7 +203,9 @@ pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
                 }
                 Some(_) => {
                     let line = index + 1;
-                    let reason = format!("line {line} begins with none of space, + and -: it was wrapped on its way");
+                    let reason = format!(
+                        "line {line} begins with none of space, + and -: it was wrapped on its way"
+                    );
                     return damage(reason, WRAPPED);
                 }
             }
@@ -206,7 +220,10 @@ pub(super) fn hunk_lines(patch: &[u8], file: &Path, number: usize) -> Option<Hun
     let (mut here, mut seen) = (false, 0);
     while let Some(line) = lines.next() {
         let text = String::from_utf8_lossy(line);
-        if let Some(name) = text.strip_prefix("+++ ").or_else(|| text.strip_prefix("--- ")) {
+        if let Some(name) = text
+            .strip_prefix("+++ ")
+            .or_else(|| text.strip_prefix("--- "))
+        {
             let is_file = file_name(name).is_ok_and(|name| name.as_deref() == Some(file));
             here = is_file || (here && text.starts_with("+++ "));
         }

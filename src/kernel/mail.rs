@@ -125,9 +125,7 @@ impl Subject {
         let reply = matches(&REPLY, text);
         let mut rest = text.trim();
         let (mut version, mut number) = (1, None);
-        while let Some((tag, after)) = rest
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
+        while let Some((tag, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'))
         {
             if let Some(found) = VERSION.as_ref().and_then(|regex| regex.captures(tag)) {
                 version = found[1].parse().unwrap_or(1);
@@ -286,7 +284,9 @@ fn split(content: &[u8]) -> Vec<&[u8]> {
     let ends = starts.iter().skip(1).map(|&(start, _)| start);
     let ends = ends.chain(std::iter::once(content.len()));
     let bodies = starts.iter().zip(ends);
-    bodies.map(|(&(_, start), end)| &content[start..end]).collect()
+    bodies
+        .map(|(&(_, start), end)| &content[start..end])
+        .collect()
 }
 
 /// `From WHO Mon Sep 17 00:00:00 2001`: with a time and a year.
@@ -299,7 +299,9 @@ fn is_from_line(line: &[u8]) -> bool {
 
 /// A mail, if the text is one: it has headers, and a subject among them.
 fn parse(text: &[u8]) -> Option<Mail> {
-    let parts = text.windows(9).filter(|window| window.eq_ignore_ascii_case(b"boundary="));
+    let parts = text
+        .windows(9)
+        .filter(|window| window.eq_ignore_ascii_case(b"boundary="));
     if parts.count() > MOST_PARTS {
         return None;
     }
@@ -376,7 +378,9 @@ fn check(name: &str, diff: &[u8]) -> Result<(), MailError> {
 /// The id after `base-commit:`.
 fn base_commit(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
-    let ids = text.lines().filter_map(|line| line.strip_prefix("base-commit:"));
+    let ids = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("base-commit:"));
     ids.map(str::trim)
         .find(|id| (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .map(str::to_owned)
@@ -402,7 +406,9 @@ fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError>
         above.or(top.id.as_deref()).unwrap_or_default()
     };
     let mut groups: BTreeMap<(u32, &str, u32), Vec<&Mail>> = BTreeMap::new();
-    let patches = mails.iter().filter(|mail| mail.has_diff && !mail.subject.reply);
+    let patches = mails
+        .iter()
+        .filter(|mail| mail.has_diff && !mail.subject.reply);
     for mail in patches {
         let total = mail.subject.number.map_or(1, |(_, total)| total);
         let group = (mail.subject.version, root(mail), total);
@@ -413,7 +419,10 @@ fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError>
             name: name.to_owned(),
         });
     };
-    let newest: Vec<_> = groups.iter().filter(|((of, ..), _)| *of == version).collect();
+    let newest: Vec<_> = groups
+        .iter()
+        .filter(|((of, ..), _)| *of == version)
+        .collect();
     let author = &newest[0].1[0].author;
     let one_author = groups.values().flatten().all(|mail| &mail.author == author);
     let one_root = groups.keys().all(|(_, root, _)| *root == newest[0].0.1);
@@ -443,7 +452,9 @@ fn in_order<'a>(name: &str, series: &[&'a Mail]) -> Result<Vec<&'a Mail>, MailEr
         let mut these = series
             .iter()
             .filter(|mail| mail.subject.number == Some((number, total)));
-        let mail = these.next().ok_or_else(|| incomplete(number, "is missing"))?;
+        let mail = these
+            .next()
+            .ok_or_else(|| incomplete(number, "is missing"))?;
         if these.any(|other| other.text != mail.text) {
             return Err(incomplete(number, "is there twice, and not the same"));
         }
@@ -480,7 +491,11 @@ mod tests {
             let line = text.lines().next().unwrap_or_default().to_owned();
             line.trim_start_matches("Subject: ").to_owned()
         };
-        posted.patches.iter().map(|(_, content)| head(content)).collect()
+        posted
+            .patches
+            .iter()
+            .map(|(_, content)| head(content))
+            .collect()
     }
 
     #[test]
@@ -489,7 +504,12 @@ mod tests {
             mail("c1", "", "[PATCH 0/2] all", "base-commit: 1111111111\n"),
             mail("p1", "c1", "[PATCH 1/2] one", DIFF),
             mail("p2", "c1", "[PATCH 2/2] two", DIFF),
-            mail("r1", "p1", "Re: [PATCH 1/2] one", &format!("no, so:\n\n{DIFF}")),
+            mail(
+                "r1",
+                "p1",
+                "Re: [PATCH 1/2] one",
+                &format!("no, so:\n\n{DIFF}"),
+            ),
             mail("c2", "", "[PATCH v2 0/2] all", "base-commit: 2222222222\n"),
             mail("q2", "c2", "[RFC PATCH v2 2/2] two", DIFF),
             mail("q1", "c2", "[PATCH v2 1/2] one\n  again", DIFF),
@@ -573,7 +593,10 @@ mod tests {
         let posted = read("../a b.patch", DIFF.as_bytes()).unwrap();
         let path = keep(&store, &posted).await.unwrap();
         assert!(path.ends_with("a-b"), "{path:?}");
-        assert_eq!(std::fs::read(path.join("0001.patch")).unwrap(), DIFF.as_bytes());
+        assert_eq!(
+            std::fs::read(path.join("0001.patch")).unwrap(),
+            DIFF.as_bytes()
+        );
         assert_eq!(keep(&store, &posted).await.unwrap(), path);
     }
 }

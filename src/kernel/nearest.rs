@@ -63,11 +63,7 @@ pub(super) fn nearest(file: &str, hunk: &HunkLines) -> Option<Nearest> {
 
 /// The line, from 1, from which most of the wanted lines are in the file, and
 /// how many are; of equal ones that which is least far.
-fn best(
-    lines: &[&str],
-    wanted: &[String],
-    far: impl Fn(usize) -> usize,
-) -> Option<(usize, usize)> {
+fn best(lines: &[&str], wanted: &[String], far: impl Fn(usize) -> usize) -> Option<(usize, usize)> {
     let work = lines.len().saturating_mul(wanted.len());
     if wanted.is_empty() || work > MOST_COMPARISONS {
         return None;
@@ -121,7 +117,13 @@ mod tests {
     #[test]
     fn the_place_with_most_lines_in_common_is_told_with_what_differs() {
         let wanted = hunk(9, &["b", "c", "d3", "e"], &["b", "c", "q", "e"]);
-        let Some(Nearest::Close { line, same, of, differs }) = nearest(FILE, &wanted) else {
+        let Some(Nearest::Close {
+            line,
+            same,
+            of,
+            differs,
+        }) = nearest(FILE, &wanted)
+        else {
             panic!("nothing near");
         };
         // Both places have three of four; the second is where the hunk says.

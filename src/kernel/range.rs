@@ -57,7 +57,12 @@ pub async fn range(
     }
     let git = of_the_user(directory)
         .args(["format-patch", "--stdout", "--no-signature", "--no-color"])
-        .args(["--no-ext-diff", "--no-textconv", "--no-cover-letter", "--no-thread"])
+        .args([
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-cover-letter",
+            "--no-thread",
+        ])
         .args(["--src-prefix=a/", "--dst-prefix=b/", "--no-attach", "-N"])
         .args([range, "--"]);
     match git.run(&context.cancel).await {

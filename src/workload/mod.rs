@@ -27,8 +27,7 @@ use crate::version::KernelVersion;
 const DIRECTORY: &str = "jobs/workloads";
 
 /// The workloads that come with kvet, by name.
-static SHIPPED: LazyLock<Vec<(&str, &str)>> =
-    LazyLock::new(|| library::texts(DIRECTORY, ".yaml"));
+static SHIPPED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| library::texts(DIRECTORY, ".yaml"));
 
 /// A workload could not be read.
 #[derive(Debug, Error, Diagnostic)]

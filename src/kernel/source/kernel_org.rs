@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::http::{Downloader, KEYRING_VARIABLE, Network};
-use super::{KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored, words};
+use super::{
+    KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored, words,
+};
 use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::line::Line;
@@ -104,7 +106,14 @@ async fn local(
                 });
             }
             archive::unpack(path, &entry.join(TREE), progress, &context.cancel).await?;
-            seal(context, store, |version| line(ARCHIVES, version), &entry, &origin).await
+            seal(
+                context,
+                store,
+                |version| line(ARCHIVES, version),
+                &entry,
+                &origin,
+            )
+            .await
         })
         .await?;
     let tree = finished(context, store, key, &origin).await?;

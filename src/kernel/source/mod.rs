@@ -18,8 +18,8 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub(super) use git::of_the_user;
+pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub use spec::SourceSpec;
 pub use words::WordError;
 

@@ -46,7 +46,9 @@ pub enum WordError {
     },
     /// A directory holds no kernel.
     #[error("{} holds no kernel tree: its top Makefile states no version", path.display())]
-    #[diagnostic(help("name the top directory of a Linux tree; `git:DIR@REF` takes a commit of one"))]
+    #[diagnostic(help(
+        "name the top directory of a Linux tree; `git:DIR@REF` takes a commit of one"
+    ))]
     NoKernel {
         /// The directory.
         path: PathBuf,
@@ -71,9 +73,8 @@ impl SourceSpec {
             return from_debian(rest).map_err(wrong);
         }
         if let Some(version) = word.strip_prefix("kernel.org:") {
-            let version: KernelVersion = version
-                .parse()
-                .map_err(|error| wrong(format!("{error}")))?;
+            let version: KernelVersion =
+                version.parse().map_err(|error| wrong(format!("{error}")))?;
             return Ok(Self::Release { version });
         }
         if let Some(rest) = word.strip_prefix("git:") {
@@ -89,7 +90,9 @@ impl SourceSpec {
             return Ok(of_debian(&version, None));
         }
         if !path.exists() && !word.contains('/') && !is_archive(word) {
-            return Err(wrong("it is no version, and no file of this name is here".to_owned()));
+            return Err(wrong(
+                "it is no version, and no file of this name is here".to_owned(),
+            ));
         }
         from_path(path)
     }
@@ -226,8 +229,14 @@ mod tests {
         let url = format!("https://x.example/l.tar.xz#sha256={digest}");
         for (word, yaml) in [
             ("7.3", "{ debian: linux-source-7.3 }".to_owned()),
-            ("6.12.117", "{ debian: linux-source-6.12, version: 6.12.117 }".to_owned()),
-            ("debian:7.3/sid", "{ debian: linux-source-7.3, suite: sid }".to_owned()),
+            (
+                "6.12.117",
+                "{ debian: linux-source-6.12, version: 6.12.117 }".to_owned(),
+            ),
+            (
+                "debian:7.3/sid",
+                "{ debian: linux-source-7.3, suite: sid }".to_owned(),
+            ),
             (
                 "debian:linux-source-7.3=7.3.4-1~bpo13+1/trixie-backports",
                 "{ debian: linux-source-7.3, version: 7.3.4-1~bpo13+1, suite: trixie-backports }"
@@ -235,9 +244,18 @@ mod tests {
             ),
             ("kernel.org:6.17.3", "{ version: 6.17.3 }".to_owned()),
             (&tree, format!("{{ dir: {tree} }}")),
-            (&archive, format!("{{ url: \"file://{archive}\", sha256: {digest} }}")),
-            (&url, format!("{{ url: \"https://x.example/l.tar.xz\", sha256: {digest} }}")),
-            (&format!("git:{tree}@v7.3"), format!("{{ git: {{ repo: {tree}, ref: v7.3 }} }}")),
+            (
+                &archive,
+                format!("{{ url: \"file://{archive}\", sha256: {digest} }}"),
+            ),
+            (
+                &url,
+                format!("{{ url: \"https://x.example/l.tar.xz\", sha256: {digest} }}"),
+            ),
+            (
+                &format!("git:{tree}@v7.3"),
+                format!("{{ git: {{ repo: {tree}, ref: v7.3 }} }}"),
+            ),
             (
                 "git:ssh://me@host.example/linux@v7.3",
                 "{ git: { repo: \"ssh://me@host.example/linux\", ref: v7.3 } }".to_owned(),
@@ -262,7 +280,10 @@ mod tests {
             (&empty, "holds no kernel tree"),
             (&text.display().to_string(), "an archive ends in one of"),
             ("https://x.example/l.tar.xz", "needs the digest"),
-            ("https://x.example/l.tar.xz#sha256=12", "64 hexadecimal digits"),
+            (
+                "https://x.example/l.tar.xz#sha256=12",
+                "64 hexadecimal digits",
+            ),
             ("git:/linux", "it needs a commit"),
             ("git:/linux@a..b", "not a branch"),
             ("kernel.org:soon", "is not a kernel version"),
