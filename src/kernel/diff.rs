@@ -161,7 +161,8 @@ pub(super) const WRAPPED: &str = "take the patch from the list's archive (`b4 am
 
 /// What a mail program or an editor has done to a patch, if it is beyond use.
 pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
-    let mut lines = patch.split(|&byte| byte == b'\n').enumerate();
+    let whole = patch.strip_suffix(b"\n").unwrap_or(patch);
+    let mut lines = whole.split(|&byte| byte == b'\n').enumerate();
     let damage = |reason, help| Some(Damage { reason, help });
     while let Some((index, line)) = lines.next() {
         let text = String::from_utf8_lossy(line);

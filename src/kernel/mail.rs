@@ -519,7 +519,7 @@ mod tests {
         assert_eq!(posted.patches[0].0, "0001-one-again.patch");
         assert_eq!(posted.version, 2);
         assert_eq!(posted.base_commit.as_deref(), Some("2222222222"));
-        assert_eq!(posted.passed_over, ["one", "two", "one"]);
+        assert_eq!(posted.passed_over, ["one", "two", "Re: [PATCH 1/2] one"]);
     }
 
     #[test]
