@@ -21,6 +21,7 @@ pub mod guest;
 pub mod host;
 pub mod job;
 pub mod kernel;
+pub mod library;
 mod names;
 pub mod outcome;
 pub mod printable;

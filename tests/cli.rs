@@ -6,8 +6,12 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn recorded_sessions() {
+    let home = tempfile::tempdir().unwrap();
+    let below = |name: &str| home.path().join(name).display().to_string();
     trycmd::TestCases::new()
         .env("NO_COLOR", "1")
+        .env("XDG_CACHE_HOME", below("cache"))
+        .env("XDG_CONFIG_HOME", below("config"))
         .case("tests/cmd/*.trycmd");
 }
 
@@ -83,6 +87,150 @@ fn nothing_that_a_terminal_obeys_is_shown() {
         &["run", "x", "--trials", "\u{1b}[2J\u{202e}"],
     ] {
         assert!(kvet(arguments).contains('\u{fffd}'), "{arguments:?}");
+    }
+}
+
+/// kvet, as someone uses it who has no checkout of it.
+struct Elsewhere(tempfile::TempDir);
+
+impl Elsewhere {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// What it prints, results and complaints, and how it ends.
+    fn kvet(&self, arguments: &[&str], input: &str) -> (String, Option<i32>) {
+        let mut kvet = Command::new(env!("CARGO_BIN_EXE_kvet"))
+            .args(arguments)
+            .env("NO_COLOR", "1")
+            .env("XDG_CACHE_HOME", self.0.path().join("cache"))
+            .env("XDG_CONFIG_HOME", self.0.path().join("config"))
+            .current_dir(self.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that does not read its input has ended before.
+        drop(kvet.stdin.take().unwrap().write_all(input.as_bytes()));
+        let ended = kvet.wait_with_output().unwrap();
+        let mut said = String::from_utf8(ended.stdout).unwrap();
+        said.push_str(&String::from_utf8(ended.stderr).unwrap());
+        (said, ended.status.code())
+    }
+}
+
+#[test]
+fn a_job_of_the_library_s_is_planned_from_anywhere() {
+    let here = Elsewhere::new();
+    let (said, code) = here.kvet(&["run", "ceph-iput-async", "--dry-run"], "");
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "  workload evict-truncate: comes with kvet\n",
+        "  config   debug-vfs: comes with kvet\n",
+        "  patches  ceph-iput-async: comes with kvet\n",
+        "  rootfs   kvet: comes with kvet\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    here.write("config/kvet/kconfigs/debug-vfs.config", "# Mine.\n");
+    let (said, _) = here.kvet(&["run", "ceph-iput-async", "--dry-run"], "");
+    let mine = "/config/kvet/kconfigs/debug-vfs.config\n";
+    assert!(said.contains(mine), "{said}");
+    let (said, _) = here.kvet(&["list", "fragments"], "");
+    assert!(said.contains("debug-vfs\n    Mine.\n    in /"), "{said}");
+    let (said, code) = here.kvet(&["run", "ceph-iput-asinc"], "");
+    assert!(said.contains("did you mean `ceph-iput-async`?"), "{said}");
+    assert_eq!(code, Some(128));
+}
+
+#[test]
+fn a_new_job_runs_as_it_is_and_is_never_overwritten() {
+    let here = Elsewhere::new();
+    let (said, code) = here.kvet(&["new", "mine"], "");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("kvet run mine/job.yaml"), "{said}");
+    let (said, code) = here.kvet(&["run", "mine", "--dry-run"], "");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("job       mine\n"), "{said}");
+    // Its own things go with a job.
+    here.write("mine/kconfigs/extra.config", "# More.\n");
+    let job = std::fs::read_to_string(here.0.path().join("mine/job.yaml")).unwrap();
+    here.write(
+        "mine/job.yaml",
+        &job.replace("debug-vfs]", "debug-vfs, extra]"),
+    );
+    let (said, code) = here.kvet(&["new", "--from", "mine", "other"], "");
+    assert_eq!(code, Some(0), "{said}");
+    let (said, _) = here.kvet(&["run", "other", "--dry-run"], "");
+    assert!(said.contains("/other/kconfigs/extra.config"), "{said}");
+    let (said, code) = here.kvet(&["new", "mine"], "");
+    assert_eq!(code, Some(128));
+    assert!(said.contains("nothing is overwritten"), "{said}");
+    assert_eq!(
+        here.kvet(&["new", "--from", "nothing", "third"], "").1,
+        Some(128)
+    );
+    assert!(!here.0.path().join("third").exists());
+}
+
+#[test]
+fn a_patch_is_planned_beside_the_control_without_it() {
+    let here = Elsewhere::new();
+    let diff = "--- a/fs/f.c\n+++ b/fs/f.c\n@@ -1 +1 @@\n-a\n+b\n";
+    let plan = |more: &[&str], input: &str| {
+        let arguments = [&["run", "ceph-iput-async", "--dry-run"], more].concat();
+        here.kvet(&arguments, input)
+    };
+    here.write("fix.patch", diff);
+    for (more, input) in [(["--patch", "fix.patch"], ""), (["--patch", "-"], diff)] {
+        let (said, code) = plan(&more, input);
+        assert_eq!(code, Some(0), "{said}");
+        let arms: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with("arm "))
+            .collect();
+        assert_eq!(
+            arms,
+            ["arm stock (control), 3 trials", "arm patched, 3 trials"]
+        );
+    }
+    here.write(
+        "set/0000-cover-letter.patch",
+        "Subject: [PATCH 0/2] x\n\nWhy.\n",
+    );
+    for number in [1, 2] {
+        let patch = format!("Subject: [PATCH {number}/2] x\n\n{diff}");
+        here.write(&format!("set/{number:04}-x.patch"), &patch);
+    }
+    let (said, code) = plan(&["--series", "set"], "");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("set: 2 patches"), "{said}");
+    for (more, input, wrong) in [
+        (
+            ["--patch", "no.patch"],
+            "",
+            "cannot read the patch no.patch",
+        ),
+        (["--patch", "-"], "hello", "standard input holds no patch"),
+        (["--patch", "-"], &diff.replace('\n', "\r\n"), "CR LF"),
+        (
+            ["--series", "set,set"],
+            "",
+            "neither a directory nor a range",
+        ),
+        (["--kernel", "latest"], "", "names no kernel"),
+        (["--kernel", "set"], "", "holds no kernel tree"),
+    ] {
+        let (said, code) = plan(&more, input);
+        assert_eq!(code, Some(128), "{said}");
+        assert!(said.contains(wrong), "{said}");
     }
 }
 

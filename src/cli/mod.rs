@@ -7,7 +7,10 @@ pub mod cache;
 pub mod cluster;
 mod doctor;
 mod judge;
+mod list;
+mod new;
 mod output;
+mod patched;
 mod report;
 mod run;
 pub mod scan;
@@ -26,6 +29,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::EventSink;
 use crate::job::{Choice, Plan};
+use crate::library::Places;
 use crate::report::Progress;
 use crate::store::Store;
 
@@ -56,6 +60,10 @@ enum Subcommands {
     Run(run::Arguments),
     /// Find the commit, release, patch or option that brought or cured a bug
     Bisect(bisect::Arguments),
+    /// Make a job of one's own, with a comment on each of its keys
+    New(new::Arguments),
+    /// List jobs, workloads, patch series or Kconfig fragments, and what each is for
+    List(list::Arguments),
     /// Give the verdict again from what a run recorded, with today's rules
     Judge(judge::Arguments),
     /// Print a run's report in one of several formats
@@ -145,9 +153,15 @@ async fn on_a_thread<T: Send + 'static>(
     }
 }
 
-/// Reads a job and looks up what it names.
+/// Reads a job, a file or one of the library's by name, and looks up what it
+/// names.
 async fn load_plan(context: &Context, job: PathBuf, choice: Choice) -> Result<Plan, Error> {
-    on_a_thread(context, move || Ok(Plan::load(&job, &choice)?)).await
+    let places = Places::of_the_user(&Store::open()?).await?;
+    let load = move || {
+        let job = crate::job::find(&job, &places)?;
+        Ok(Plan::load(&job, &Choice { places, ..choice })?)
+    };
+    on_a_thread(context, load).await
 }
 
 /// Opens the user's cache, and removes what killed processes left half made.
@@ -199,6 +213,8 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
     match command {
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
         Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
+        Subcommands::New(arguments) => new::new(arguments, &context).await,
+        Subcommands::List(arguments) => list::list(arguments, &context).await,
         Subcommands::Judge(arguments) => {
             on_a_thread(&context, move || judge::judge(&arguments)).await
         }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Format, print, print_json, style};
-use super::{load_plan, on_a_thread, open_store};
+use super::{load_plan, on_a_thread, open_store, patched};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, MOST_TRIALS, Plan};
-use crate::kernel::{KernelVersion, SourceSpec};
+use crate::kernel::SourceSpec;
+use crate::library::Places;
 use crate::printable::printable_lines;
 use crate::report::human;
 use crate::run::{Executor, Options, run as carry_out};
@@ -22,7 +23,7 @@ const MOST_JOBS: i64 = 256;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The job file
+    /// The job: a file, or the name of one that comes with kvet (`kvet list jobs`)
     job: PathBuf,
     /// Run only this arm (may be repeated)
     #[arg(long = "arm", value_name = "NAME")]
@@ -36,9 +37,17 @@ pub(super) struct Arguments {
     /// Go on until the verdict is this sure, such as 95%
     #[arg(long, value_name = "CONFIDENCE")]
     until: Option<Confidence>,
-    /// Debian's source of this kernel version instead of the job's
-    #[arg(long, value_name = "VERSION")]
-    kernel: Option<KernelVersion>,
+    /// The kernel to test instead of the job's: a version, a directory, ...
+    ///
+    /// One of: a version, such as 7.3.4, whose source Debian has;
+    /// debian:PACKAGE[=VERSION][/SUITE]; kernel.org:VERSION, a release; an
+    /// archive, such as linux.tar.xz or https://...#sha256=DIGEST; a directory,
+    /// `.` being the tree you are in with all that is not committed; or
+    /// git:REPOSITORY@REF.
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<String>,
+    #[command(flatten)]
+    patched: patched::Arguments,
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
@@ -60,12 +69,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let kernel = arguments.kernel;
+    let named = move || match kernel {
+        Some(word) => Ok(Some(SourceSpec::from_word(&word)?)),
+        None => Ok(None),
+    };
+    let source = on_a_thread(context, named).await?;
     let choice = Choice {
+        patched: patched::series(arguments.patched, source.as_ref(), context).await?,
+        places: Places::default(),
         arms: arguments.arms,
         workloads: arguments.workloads,
         trials: arguments.trials,
         until: arguments.until,
-        source: arguments.kernel.as_ref().map(debian),
+        source,
     };
     let plan = load_plan(context, arguments.job, choice).await?;
     plan.can_settle()?;
@@ -105,17 +122,6 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         Ok(report.verdict.kind.exit())
     };
     on_a_thread(context, tell).await
-}
-
-/// Debian's package of a kernel version: `6.12.117` is in linux-source-6.12.
-fn debian(version: &KernelVersion) -> SourceSpec {
-    let text = version.to_string();
-    let branch: Vec<&str> = text.splitn(3, '.').take(2).collect();
-    SourceSpec::Debian {
-        package: format!("linux-source-{}", branch.join(".")),
-        version: (text.matches('.').count() > 1).then_some(text),
-        suite: None,
-    }
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.

@@ -11,7 +11,7 @@ use crate::job::Choice;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The job file
+    /// The job: a file, or the name of one that comes with kvet
     job: PathBuf,
     /// The arm whose kernel to boot [default: the job's only one]
     #[arg(long, value_name = "NAME")]

@@ -54,9 +54,15 @@ pub(super) fn check(text: &Text, job: &Job) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Whether a job can have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    is_plain(name) && name.len() <= LONGEST_NAME
+}
+
 /// Refuses a name that cannot stand for a file or directory as it is.
 pub(super) fn name(text: &Text, place: &[&str], what: &str, name: &str) -> Result<(), JobError> {
-    if is_plain(name) && name.len() <= LONGEST_NAME {
+    if is_name(name) {
         return Ok(());
     }
     // A name can be as long as the file.

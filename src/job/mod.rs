@@ -2,13 +2,17 @@
 //! the file, and resolved once into a [`Plan`] that the stages work from. No
 //! stage reads YAML.
 
+mod commented;
 mod limits;
 mod load;
+mod names;
 mod plan;
 mod spec;
 
-pub use limits::MOST_TRIALS;
+pub use commented::commented;
+pub use limits::{MOST_TRIALS, is_name};
 pub use load::JobError;
+pub use names::find;
 pub use plan::{Arm, Choice, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,

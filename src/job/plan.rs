@@ -6,24 +6,22 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
-use super::spec::{ArmSpec, CounterTable, Job, Measure, Trials, WorkloadSpec};
+use super::names::Names;
+use super::spec::{CounterTable, Job, Measure, Trials};
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{self, KernelVersion, SourceSpec};
+use crate::library::{Found, Kind, Places};
 use crate::names::did_you_mean;
-use crate::rootfs::{Recipe, RootfsError};
+use crate::rootfs::Recipe;
 use crate::service::ServiceSpec;
 use crate::trial_id::TrialId;
 use crate::verdict::{Confidence, Rules};
 use crate::vm::{Acceleration, Hardware};
-use crate::workload::{Workload, WorkloadError};
-
-/// The fragment of kernels that fail on request, which self-tests need.
-const LKDTM: &str = "lkdtm";
+use crate::workload::Workload;
 
 /// A job, resolved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +66,9 @@ pub struct Plan {
     /// What a report shows side by side for all arms.
     #[serde(default)]
     pub compare: Vec<Measure>,
+    /// Where the names in it led.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Found>,
 }
 
 /// A workload with what the job says of it.
@@ -109,6 +110,15 @@ impl Arm {
         self.trials.saturating_mul(workloads)
     }
 
+    /// The arm `patched` beside this one: the same with these series on top.
+    fn with(&self, series: &[PathBuf]) -> Self {
+        let mut arm = self.clone();
+        PATCHED.clone_into(&mut arm.name);
+        arm.control = false;
+        arm.recipe.series.extend_from_slice(series);
+        arm
+    }
+
     /// The same arm without these workloads.
     #[must_use]
     pub fn without(&self, workloads: &[String]) -> Self {
@@ -142,6 +152,42 @@ pub struct Choice {
     pub source: Option<SourceSpec>,
     /// Only these workloads; all if empty.
     pub workloads: Vec<String>,
+    /// Where names are looked for that lead to nothing beside the job.
+    pub places: Places,
+    /// What an arm `patched` has on top of the job's control; without it there
+    /// is no such arm.
+    pub patched: Vec<PathBuf>,
+}
+
+/// The arm that the command line adds.
+const PATCHED: &str = "patched";
+
+impl Choice {
+    /// With the arm that `patched` adds, which is for one arm of the job, and the
+    /// job's other arms left out unless they were named.
+    fn with_patched(&self, text: &Text, job: &Job) -> Result<(Self, Option<String>), JobError> {
+        if self.patched.is_empty() {
+            return Ok((self.clone(), None));
+        }
+        if job.arms.contains_key(PATCHED) {
+            let message = format!("the job has an arm `{PATCHED}` of its own");
+            let help = "give it another name: --patch and --series add one of this name".to_owned();
+            return Err(text.error(&["arms", PATCHED], message, Some(help)));
+        }
+        // The plainest control: the job's own patches are not what is asked of.
+        let plainest = |control: bool| {
+            let arms = job.arms.iter().filter(|(_, arm)| arm.control == control);
+            arms.min_by_key(|(_, arm)| arm.patches.len())
+        };
+        let beside = plainest(true).or_else(|| plainest(false));
+        let beside = beside.map(|(name, _)| name.clone());
+        let mut choice = self.clone();
+        if choice.arms.is_empty() {
+            choice.arms = beside.iter().cloned().collect();
+            choice.arms.push(PATCHED.to_owned());
+        }
+        Ok((choice, beside))
+    }
 }
 
 impl Plan {
@@ -149,10 +195,16 @@ impl Plan {
     pub fn load(path: &Path, choice: &Choice) -> Result<Self, JobError> {
         let text = Text::read(path)?;
         let job = text.parse()?;
-        let names = Names::of(path, &text);
+        let names = Names::of(path, &text, &choice.places);
         limits::check(&text, &job)?;
         let (rules, trials) = rules(&text, &job, choice)?;
-        let known: Vec<&str> = job.arms.keys().map(String::as_str).collect();
+        let (choice, beside) = &choice.with_patched(&text, &job)?;
+        let known: Vec<&str> = job
+            .arms
+            .keys()
+            .map(String::as_str)
+            .chain(beside.iter().map(|_| PATCHED))
+            .collect();
         chosen_exist(path, "arm", &choice.arms, &known)?;
         let workloads = names.workloads(&job.workload)?;
         let known: Vec<&str> = workloads
@@ -164,7 +216,9 @@ impl Plan {
         let service = service(&text, &job.cluster, &workloads)?;
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
-            if !choice.arms.is_empty() && !choice.arms.contains(name) {
+            let chosen = |name: &String| choice.arms.is_empty() || choice.arms.contains(name);
+            let with_patched = beside.as_ref() == Some(name) && chosen(&PATCHED.to_owned());
+            if !chosen(name) && !with_patched {
                 continue;
             }
             let fragments = names.fragments(&job, name, spec)?;
@@ -193,7 +247,7 @@ impl Plan {
                 continue;
             }
             let source = choice.source.as_ref().or(spec.source.as_ref());
-            arms.push(Arm {
+            let arm = Arm {
                 workloads: of_arm,
                 name: name.clone(),
                 control: spec.control,
@@ -205,7 +259,10 @@ impl Plan {
                 command_line: job.kernel.command_line.clone(),
                 target: spec.target.clone().or_else(|| job.target.clone()),
                 trials: choice.trials.or(spec.trials).unwrap_or(trials),
-            });
+            };
+            let patched = with_patched.then(|| arm.with(&choice.patched));
+            arms.extend(chosen(name).then_some(arm));
+            arms.extend(patched);
         }
         if arms.is_empty() {
             let message = "the chosen arms have none of the chosen workloads".to_owned();
@@ -233,6 +290,7 @@ impl Plan {
             counters: job.counters,
             profile: job.profile,
             compare: job.compare,
+            found: names.found(),
         })
     }
 
@@ -367,164 +425,6 @@ fn rules(text: &Text, job: &Job, choice: &Choice) -> Result<(Rules, u32), JobErr
     Ok((rules, rules.until.unwrap_or(number)))
 }
 
-/// Where the names in a job lead: the directories around it.
-struct Names<'a> {
-    /// The directory that holds `kconfigs`, `patches` and `jobs`: the nearest
-    /// above the job file.
-    root: PathBuf,
-    /// The job's own directory, for paths.
-    here: PathBuf,
-    text: &'a Text,
-}
-
-impl<'a> Names<'a> {
-    fn of(job: &Path, text: &'a Text) -> Self {
-        let absolute = std::path::absolute(job).unwrap_or_else(|_| job.to_owned());
-        let here = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let root = here
-            .ancestors()
-            .find(|directory| directory.join("kconfigs").is_dir())
-            .unwrap_or(&here)
-            .to_owned();
-        Self { root, here, text }
-    }
-
-    fn fragment(&self, name: &str, place: &[&str]) -> Result<PathBuf, JobError> {
-        self.find("kconfigs", name, ".config", "Kconfig fragment", place)
-    }
-
-    /// All fragments of an arm: the job's, its own, and what a self-test needs.
-    fn fragments(&self, job: &Job, arm: &str, spec: &ArmSpec) -> Result<Vec<PathBuf>, JobError> {
-        let mut fragments = Vec::new();
-        for (index, fragment) in job.kernel.config.iter().enumerate() {
-            let place = ["kernel", "config", &index.to_string()];
-            fragments.push(self.fragment(fragment, &place)?);
-        }
-        for (index, fragment) in spec.config.iter().enumerate() {
-            let place = ["arms", arm, "config", &index.to_string()];
-            fragments.push(self.fragment(fragment, &place)?);
-        }
-        if job.self_test {
-            let lkdtm = self.fragment(LKDTM, &["self_test"])?;
-            if !fragments.contains(&lkdtm) {
-                fragments.push(lkdtm);
-            }
-        }
-        Ok(fragments)
-    }
-
-    fn patches(&self, name: &str, place: &[&str]) -> Result<PathBuf, JobError> {
-        self.find("patches", name, "", "patch series", place)
-    }
-
-    fn workloads(&self, specs: &[WorkloadSpec]) -> Result<Vec<PlannedWorkload>, JobError> {
-        let mut found: Vec<PlannedWorkload> = Vec::new();
-        for (index, spec) in specs.iter().enumerate() {
-            let workload = self.workload(&spec.name, index)?;
-            let place = ["workload", &index.to_string()];
-            limits::name(self.text, &place, "a workload", &workload.name)?;
-            let same = |other: &PlannedWorkload| other.workload.name == workload.name;
-            if found.iter().any(same) {
-                return Err(self.text.error(
-                    &["workload", &index.to_string()],
-                    format!("the workload {} is there twice", workload.name),
-                    Some("`trials` repeats it".to_owned()),
-                ));
-            }
-            found.push(PlannedWorkload {
-                workload,
-                timeout: spec.timeout,
-            });
-        }
-        if found.is_empty() {
-            let message = "a job needs at least one workload".to_owned();
-            return Err(self.text.error(&["workload"], message, None));
-        }
-        Ok(found)
-    }
-
-    fn workload(&self, name: &str, index: usize) -> Result<Workload, JobError> {
-        Workload::find(name, &self.here).map_err(|error| match error {
-            // Its name is wrong: that is the job's mistake, at this place.
-            WorkloadError::Unknown { .. } => {
-                let help = error.help().map(|help| help.to_string());
-                self.at_workload(index, error.to_string(), help)
-            }
-            error => error.into(),
-        })
-    }
-
-    /// An error at a workload's name, however it is written: alone or in a
-    /// list, a name or a map.
-    fn at_workload(&self, index: usize, message: String, help: Option<String>) -> JobError {
-        let index = index.to_string();
-        let places: [&[&str]; 4] = [
-            &["workload", &index, "use"],
-            &["workload", &index],
-            &["workload", "use"],
-            &["workload"],
-        ];
-        self.text.error_at_first(&places, message, help)
-    }
-
-    /// The recipe of the root file system, which must have what workloads run.
-    fn rootfs(&self, name: &str, workloads: &[PlannedWorkload]) -> Result<Recipe, JobError> {
-        let recipe = Recipe::find(name, &self.here).map_err(|error| match error {
-            RootfsError::Unknown { .. } => {
-                let help = error.help().map(|help| help.to_string());
-                self.text.error(&["rootfs"], error.to_string(), help)
-            }
-            error => error.into(),
-        })?;
-        for (index, PlannedWorkload { workload, .. }) in workloads.iter().enumerate() {
-            if let Some(program) = workload.programs().find(|program| !recipe.has(program)) {
-                let message = format!(
-                    "{} runs `{program}`, which the root file system `{}` does not have",
-                    workload.name, recipe.name
-                );
-                let help = "`rootfs:` takes a recipe whose `programs` name it, see docs/jobs.md";
-                return Err(self.at_workload(index, message, Some(help.to_owned())));
-            }
-        }
-        Ok(recipe)
-    }
-
-    /// A name with a slash is a path from the job file; any other is looked up
-    /// in the kind's directory.
-    fn find(
-        &self,
-        kind: &str,
-        name: &str,
-        suffix: &str,
-        what: &str,
-        place: &[&str],
-    ) -> Result<PathBuf, JobError> {
-        let directory = self.root.join(kind);
-        let path = if name.contains('/') {
-            self.here.join(name)
-        } else {
-            directory.join(format!("{name}{suffix}"))
-        };
-        if path.exists() {
-            return Ok(path);
-        }
-        let known: Vec<String> = std::fs::read_dir(&directory)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let file = entry.file_name().into_string().ok()?;
-                Some(file.strip_suffix(suffix)?.to_owned())
-            })
-            .collect();
-        let help = did_you_mean(name, known.iter().map(String::as_str))
-            .unwrap_or_else(|| format!("expected {}", path.display()));
-        Err(self
-            .text
-            .error(place, format!("there is no {what} `{name}`"), Some(help)))
-    }
-}
-
 impl fmt::Display for Plan {
     /// The plan for a person, as `run --dry-run` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -562,6 +462,19 @@ impl fmt::Display for Plan {
                 writeln!(f, "  only     {}", arm.workloads.join(", "))?;
             }
         }
+        if !self.found.is_empty() {
+            writeln!(f, "\nwhere the names lead")?;
+        }
+        for found in &self.found {
+            let kind = match found.kind {
+                Kind::Job => "job",
+                Kind::Workload => "workload",
+                Kind::Series => "patches",
+                Kind::Fragment => "config",
+                Kind::Rootfs => "rootfs",
+            };
+            writeln!(f, "  {kind:8} {}: {found}", found.name)?;
+        }
         Ok(())
     }
 }
@@ -580,6 +493,8 @@ fn names(paths: &[PathBuf]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use miette::Diagnostic;
+
     use super::*;
 
     /// Loads a job from a directory that has one fragment and one series.
@@ -646,6 +561,48 @@ arms:
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
         assert_eq!(names, ["early", "fixed"]);
         assert_eq!(trials(&plan), [1, 1]);
+    }
+
+    #[test]
+    fn a_patch_adds_an_arm_beside_the_plainest_control() {
+        let choice = Choice {
+            patched: vec![PathBuf::from("/mails/x")],
+            ..Choice::default()
+        };
+        let shown = |job: &str, choice: &Choice| {
+            let plan = load(job, choice).unwrap();
+            let arms = plan.arms.into_iter();
+            let shown = arms.map(|arm| (arm.name, arm.control, arm.recipe.series.len()));
+            shown.collect::<Vec<_>>()
+        };
+        let arm = |name: &str, control, series| (name.to_owned(), control, series);
+        let job = JOB.replace(
+            "  stock:",
+            "  first: { control: true, patches: [cure] }\n  stock:",
+        );
+        let both = [arm("stock", true, 0), arm("patched", false, 1)];
+        assert_eq!(shown(&job, &choice), both);
+        let three = Choice {
+            arms: ["fixed", "patched", "first"].map(str::to_owned).to_vec(),
+            ..choice.clone()
+        };
+        let three = shown(&job, &three);
+        assert_eq!(
+            three,
+            [
+                arm("first", true, 1),
+                arm("patched", false, 1),
+                arm("fixed", false, 1)
+            ]
+        );
+        let taken = JOB.replace("  fixed:", "  patched:");
+        let error = load(&taken, &choice).unwrap_err().to_string();
+        assert!(error.contains("job.yaml:9:"), "{error}");
+        let none = Choice {
+            arms: vec!["patched".to_owned()],
+            ..Choice::default()
+        };
+        assert!(load(JOB, &none).is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::nearest::HunkLines;
+
 /// What a patch does to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileChange {
@@ -138,6 +140,127 @@ fn plain(name: &str) -> Result<PathBuf, String> {
             "it names `{name}`, which is outside the kernel tree"
         ))
     }
+}
+
+/// What a patch is.
+pub(super) const FORM: &str =
+    "a patch is a unified diff whose paths start with a/ and b/, as `git diff` makes it";
+
+/// Something that keeps a patch from being applied anywhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// What is wrong.
+    pub(super) reason: String,
+    /// What to do.
+    pub(super) help: &'static str,
+}
+
+/// What to do about a patch that came out of a mail program changed.
+pub(super) const WRAPPED: &str = "take the patch from the list's archive (`b4 am`, or the raw mail), \
+     not from a mail program's window";
+
+/// What a mail program or an editor has done to a patch, if it is beyond use.
+pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
+    let whole = patch.strip_suffix(b"\n").unwrap_or(patch);
+    let mut lines = whole.split(|&byte| byte == b'\n').enumerate();
+    let damage = |reason, help| Some(Damage { reason, help });
+    while let Some((index, line)) = lines.next() {
+        let text = String::from_utf8_lossy(line);
+        if text.ends_with('\r')
+            && ["@@ -", "+++ ", "diff --git "]
+                .iter()
+                .any(|start| text.starts_with(start))
+        {
+            let reason = "its lines end in CR LF, those of the kernel in LF".to_owned();
+            return damage(
+                reason,
+                "`dos2unix FILE` mends it; or take the raw mail from the list's archive",
+            );
+        }
+        if text.starts_with("GIT binary patch")
+            || (text.starts_with("Binary files ") && text.ends_with(" differ"))
+        {
+            let reason = format!("line {}: it changes a binary file", index + 1);
+            return damage(reason, "leave binary files out: kvet applies text alone");
+        }
+        let Some(hunk) = Hunk::parse(&text) else {
+            continue;
+        };
+        let (mut old, mut new) = (hunk.old_count, hunk.new_count);
+        while old > 0 || new > 0 {
+            let Some((index, line)) = lines.next() else {
+                return damage(
+                    "it ends within a hunk".to_owned(),
+                    "the patch is cut off: get it anew",
+                );
+            };
+            match line.first() {
+                Some(b'-') => old = old.saturating_sub(1),
+                Some(b'+') => new = new.saturating_sub(1),
+                Some(b'\\') => {}
+                Some(b' ') | None => {
+                    old = old.saturating_sub(1);
+                    new = new.saturating_sub(1);
+                }
+                Some(_) => {
+                    let line = index + 1;
+                    let reason = format!(
+                        "line {line} begins with none of space, + and -: it was wrapped on its way"
+                    );
+                    return damage(reason, WRAPPED);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The lines of a file's hunk, which is counted from 0.
+pub(super) fn hunk_lines(patch: &[u8], file: &Path, number: usize) -> Option<HunkLines> {
+    let mut lines = patch.split(|&byte| byte == b'\n');
+    let (mut here, mut seen) = (false, 0);
+    while let Some(line) = lines.next() {
+        let text = String::from_utf8_lossy(line);
+        if let Some(name) = text
+            .strip_prefix("+++ ")
+            .or_else(|| text.strip_prefix("--- "))
+        {
+            let is_file = file_name(name).is_ok_and(|name| name.as_deref() == Some(file));
+            here = is_file || (here && text.starts_with("+++ "));
+        }
+        let Some(hunk) = Hunk::parse(&text) else {
+            continue;
+        };
+        let wanted = here && seen == number;
+        seen += usize::from(here);
+        let found = read_hunk(&mut lines, &hunk);
+        if wanted {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// A hunk's lines before and after.
+fn read_hunk<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, hunk: &Hunk) -> HunkLines {
+    let mut found = HunkLines {
+        start: usize::try_from(hunk.old_start).unwrap_or(usize::MAX),
+        ..HunkLines::default()
+    };
+    while (found.old.len() as u64) < hunk.old_count || (found.new.len() as u64) < hunk.new_count {
+        let Some(line) = lines.next() else { break };
+        let text = String::from_utf8_lossy(line.get(1..).unwrap_or_default()).into_owned();
+        match line.first() {
+            Some(b'-') => found.old.push(text),
+            Some(b'+') => found.new.push(text),
+            Some(b'\\') => {}
+            _ => {
+                found.old.push(text.clone());
+                found.new.push(text);
+            }
+        }
+    }
+    found
 }
 
 struct Hunk {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::diff::{self, FileChange};
+use super::nearest::{Nearest, nearest};
 use super::progress::Progress;
 use super::repository::write_tree;
 use super::series::{PatchFile, SelectedSeries};
@@ -112,14 +113,19 @@ pub async fn patch(
     }
     for (done, patch) in patches.iter().enumerate() {
         progress.at(done as u64, Some(patches.len() as u64), Unit::Count);
-        let changes = diff::changes(&patch.content).map_err(|reason| PatchError::Refused {
+        let refused = |reason, help: &str| PatchError::Refused {
             patch: patch.name.clone(),
             version: tree.version.to_string(),
             file: None,
             hunk: None,
             reason,
-            help: "a patch is a unified diff whose paths start with a/ and b/".to_owned(),
-        })?;
+            help: help.to_owned(),
+        };
+        if let Some(damage) = diff::damage(&patch.content) {
+            return Err(refused(damage.reason, damage.help));
+        }
+        let changes =
+            diff::changes(&patch.content).map_err(|reason| refused(reason, diff::FORM))?;
         touched.extend(
             changes
                 .iter()
@@ -170,8 +176,14 @@ async fn apply(
         }
         return Ok(());
     }
-    let (file, hunk, reason) = explain(&said, changes);
+    let (file, hunk, mut reason) = explain(&said, changes);
     let already = is_there(&context.cancel, worktree, patch).await?;
+    if !already
+        && let Some((file, hunk)) = file.as_ref().zip(hunk)
+        && let Some(nearest) = near(&context.cancel, worktree, patch, file, hunk - 1).await?
+    {
+        reason = format!("{reason}\n{nearest}");
+    }
     Err(PatchError::Refused {
         patch: patch.name.clone(),
         version: tree.version.to_string(),
@@ -179,7 +191,11 @@ async fn apply(
         hunk,
         reason,
         help: if already {
-            "this kernel holds the change already: drop the patch for it".to_owned()
+            "this kernel holds the change already: drop the patch for it; or the patch is \
+             reversed: `git diff` takes the older state first"
+                .to_owned()
+        } else if said.contains("corrupt patch") {
+            diff::WRAPPED.to_owned()
         } else {
             format!(
                 "rebase {} onto this kernel, or choose a kernel that the series serves; \
@@ -208,6 +224,27 @@ async fn is_there(
         .status(cancel)
         .await?;
     Ok(finished.status.success())
+}
+
+/// Where in the file as staged a hunk, counted from 0, comes nearest to applying.
+async fn near(
+    cancel: &CancellationToken,
+    worktree: &Worktree,
+    patch: &PatchFile,
+    file: &Path,
+    hunk: usize,
+) -> Result<Option<Nearest>, PatchError> {
+    let Some(lines) = diff::hunk_lines(&patch.content, file, hunk) else {
+        return Ok(None);
+    };
+    let git = worktree.staged()?;
+    let show = git.arg("show").arg(format!(":{}", file.display()));
+    let finished = show.status(cancel).await?;
+    if !finished.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&finished.stdout);
+    Ok(nearest(&text, &lines))
 }
 
 /// How far from their places hunks applied; `None` if all are where they say.

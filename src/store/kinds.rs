@@ -69,6 +69,18 @@ pub(super) const KINDS: &[Kind] = &[
         room: 64 * MIB,
     },
     Kind {
+        name: "library",
+        record: None,
+        guards: &[],
+        room: 4 * MIB,
+    },
+    Kind {
+        name: "mails",
+        record: None,
+        guards: &[],
+        room: 64 * MIB,
+    },
+    Kind {
         name: "downloads",
         record: None,
         guards: &[Guard::All("sources")],

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use include_dir::{Dir, include_dir};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -18,6 +17,7 @@ use thiserror::Error;
 pub use crate::step::{GuestStep, HostStep};
 
 use crate::error::{Exit, Fault};
+use crate::library;
 use crate::names::{self, Missing, Named};
 use crate::printable::{printable, printable_in_place};
 use crate::step::{KernelStep, MountStep, ProgramStep, StormStep, values};
@@ -26,20 +26,8 @@ use crate::version::KernelVersion;
 /// Where the workloads that come with kvet lie in its sources.
 const DIRECTORY: &str = "jobs/workloads";
 
-static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/jobs/workloads");
-
 /// The workloads that come with kvet, by name.
-static SHIPPED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
-    let mut texts: Vec<_> = FILES
-        .files()
-        .filter_map(|file| {
-            let name = file.path().file_name()?.to_str()?.strip_suffix(".yaml")?;
-            Some((name, file.contents_utf8()?))
-        })
-        .collect();
-    texts.sort_unstable();
-    texts
-});
+static SHIPPED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| library::texts(DIRECTORY, ".yaml"));
 
 /// A workload could not be read.
 #[derive(Debug, Error, Diagnostic)]

@@ -82,7 +82,7 @@ struct Git<'a> {
 
 /// git in a user's own directory, which it is to find by itself; it writes
 /// nothing there.
-pub(super) fn of_the_user(directory: &Path) -> Command {
+pub(in crate::kernel) fn of_the_user(directory: &Path) -> Command {
     Command::new("env")
         .args([
             "-u",

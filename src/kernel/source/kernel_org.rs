@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::http::{Downloader, KEYRING_VARIABLE, Network};
-use super::{KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored};
+use super::{
+    KIND, SourceError, TREE, Tree, archive, finished, release_series, seal, stored, words,
+};
 use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::line::Line;
@@ -14,6 +16,9 @@ use crate::store::{Key, Store, io_error, write_atomic};
 
 /// The signed list of digests in every directory of releases.
 const LIST: &str = "sha256sums.asc";
+
+/// What the line of archives from anywhere is called.
+const ARCHIVES: &str = "archives";
 
 /// Gets a release's tree; the flag says whether it was in the store.
 pub(super) async fn release(
@@ -60,15 +65,65 @@ pub(super) async fn archive(
     if let Some(tree) = stored(context, store, &key).await? {
         return Ok((tree, true));
     }
+    if let Some(path) = url.strip_prefix("file://") {
+        return local(context, store, progress, &key, Path::new(path), sha256).await;
+    }
     let downloader = Downloader::new(context, network, progress)?;
     let download = Download {
-        line: "archives",
+        line: ARCHIVES,
         urls: vec![url.to_owned()],
         digest: sha256.to_owned(),
         file: format!("{sha256}.archive"),
         origin: format!("{url} (SHA-256 as the job says)"),
     };
     fill(context, store, progress, &downloader, &key, &download).await
+}
+
+/// Gets the tree in an archive on this machine, which must have this digest.
+async fn local(
+    context: &Context,
+    store: &Store,
+    progress: &Progress,
+    key: &Key,
+    path: &Path,
+    sha256: &str,
+) -> Result<(Tree, bool), SourceError> {
+    let origin = format!("{} (SHA-256 {sha256})", path.display());
+    let entry = store
+        .fill(KIND, key.as_str(), async |entry: PathBuf| {
+            let archive = path.to_owned();
+            let hash = move || words::digest(&archive);
+            let hashed = tokio::task::spawn_blocking(hash).await;
+            let problem = match hashed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+                Ok(found) if found == sha256 => None,
+                Ok(found) => Some(format!("its SHA-256 is {found} and not {sha256}")),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                return Err(SourceError::LocalArchive {
+                    path: path.to_owned(),
+                    problem,
+                });
+            }
+            archive::unpack(path, &entry.join(TREE), progress, &context.cancel).await?;
+            seal(
+                context,
+                store,
+                |version| line(ARCHIVES, version),
+                &entry,
+                &origin,
+            )
+            .await
+        })
+        .await?;
+    let tree = finished(context, store, key, &origin).await?;
+    Ok((tree, entry.cached))
+}
+
+/// The line of a kernel in an archive of this kind.
+fn line(kind: &str, version: &KernelVersion) -> Line {
+    let series = release_series(version);
+    Line::of([kind, &series], format!("kernels {series} of {kind}"))
 }
 
 struct Download {
@@ -99,11 +154,7 @@ async fn fill(
                 archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
             std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
             unpacked?;
-            let line = |version: &_| {
-                let series = release_series(version);
-                let name = format!("kernels {series} of {}", download.line);
-                Line::of([download.line, &series], name)
-            };
+            let line = |version: &_| line(download.line, version);
             seal(context, store, line, &path, &download.origin).await
         })
         .await?;

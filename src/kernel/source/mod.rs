@@ -9,6 +9,7 @@ mod git;
 mod http;
 mod kernel_org;
 mod spec;
+mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,10 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(super) use git::of_the_user;
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub use spec::SourceSpec;
+pub use words::WordError;
 
 use super::line::Line;
 use super::progress::Progress;
@@ -111,6 +114,15 @@ pub enum SourceError {
         what: String,
         /// Every server with its failure.
         attempts: Vec<String>,
+    },
+    /// An archive on this machine is not what it was, or cannot be read.
+    #[error("cannot use the archive {}: {problem}", path.display())]
+    #[diagnostic(help("name it again: --kernel takes it as it is now"))]
+    LocalArchive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// kernel.org has no such release.
     #[error("{file} is not in {url}")]

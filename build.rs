@@ -1,0 +1,13 @@
+//! Tells cargo which directories are part of the program: `src/library.rs`
+//! includes them, and a file that is new in one of them is to be in it, too.
+
+fn main() {
+    for directory in ["jobs", "kconfigs", "patches", "rootfs"] {
+        emit(directory);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is how cargo is told")]
+fn emit(directory: &str) {
+    println!("cargo::rerun-if-changed={directory}");
+}
