@@ -272,26 +272,23 @@ async fn another_finding_leaves_time_for_what_follows_and_a_warning_ends_nothing
 async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     for (boots, step) in [(false, "the boot"), (true, "sync")] {
         let played = play(&request("[{ guest: sync }]"), async |mut script| {
+            // QEMU will pass on the keys, if the agent is too slow for the clock,
+            // which jumps whenever everybody waits.
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
             if boots {
                 script.come_up().await;
                 script.begins().await;
-                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
-                let letters = "wlt".to_owned();
-                script.say(&GuestMessage::SysrqDone { letters }).await;
-            } else {
-                // It never reads what it is told; the machine's keys are tried.
-                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
-                let command = script.command().await;
-                assert_eq!(command["execute"], "chardev-send-break");
-                script.control(&serde_json::json!({"return": {}})).await;
-                script.end("host-qmp-quit").await;
             }
+            assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
             script
         })
         .await;
         let step = step.to_owned();
         assert_eq!(played.ending, Ending::Deadline { step: step.clone() });
         assert!(course(&played.journal).contains(&format!("late {step}")));
+        assert!(played.journal.contains(&Entry::Dump));
     }
 }
 
