@@ -54,7 +54,7 @@ pub fn printable_in_place(text: &str) -> String {
 /// Whether a terminal does something else than show it: control characters (of
 /// ESC's kind), marks of direction, blanks of no width, breaks of lines and
 /// paragraphs, tags, letters that are blank.
-fn is_unsafe(c: char) -> bool {
+pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -29,7 +29,7 @@ enum Format {
     Human,
     /// The whole report as data; its schema is schema/report.json
     Json,
-    /// `JUnit` XML, for CI services
+    /// JUnit XML, for CI services
     Junit,
     /// The kernel's test protocol
     Ktap,

@@ -85,7 +85,6 @@ pub(super) fn arm(name: &str, control: bool, trials: Vec<TrialReport>) -> ArmRep
         workloads: vec!["example".to_owned()],
         armed: Armed::Config,
         planned: u32::try_from(trials.len()).unwrap(),
-        broken: None,
         kernel: Some(KernelFacts {
             release: "7.3.4".to_owned(),
             origin: "linux-source-7.3 7.3.4-1".to_owned(),
@@ -96,6 +95,7 @@ pub(super) fn arm(name: &str, control: bool, trials: Vec<TrialReport>) -> ArmRep
         }),
         configuration: vec!["base.config".to_owned(), "ceph.config".to_owned()],
         trials,
+        ..ArmReport::default()
     }
 }
 

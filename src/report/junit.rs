@@ -16,6 +16,7 @@ use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, plain};
 use super::shown::{deciding, heading, stack};
 use super::standing::{Standing, standing, why};
+use super::table::missing;
 use crate::error::Exit;
 
 /// Runs of a case that are told one by one; GitLab reads 30 MB of a file.
@@ -87,7 +88,7 @@ fn suite(report: &Report, arm: &ArmReport) -> Suite {
         runs: Vec::new(),
         output: String::new(),
     };
-    let missing = arm.result().missing();
+    let missing = missing(report, arm);
     if let Some(broken) = &arm.broken {
         let message = message(&broken.message);
         cases.push(extra("the kernel", "error", "broken", message));

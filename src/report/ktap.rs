@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, identifier, plain};
 use super::standing::{Standing, standing, why};
+use super::table::missing;
 use crate::error::Exit;
 use crate::outcome::Outcome;
 
@@ -49,7 +50,7 @@ fn write_arm(out: &mut String, report: &Report, number: usize, arm: &ArmReport) 
         let _ = writeln!(out, "ok {number} {name} # SKIP no trial ran");
         return;
     }
-    let missing = arm.result().missing();
+    let missing = missing(report, arm);
     let tests = arm.trials.len() + usize::from(missing > 0);
     let _ = writeln!(out, "  KTAP version 1\n  # Subtest: {name}\n  1..{tests}");
     let mut failed = false;

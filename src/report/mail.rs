@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::model::{ArmReport, Report};
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
-use super::table::{counts, figure, percent};
+use super::table::{beside, counts, figure, percent};
 use crate::verdict::VerdictKind;
 
 /// Columns of a line.
@@ -39,10 +39,13 @@ pub fn mail(report: &Report) -> String {
     }
     if let Some(chance) = report.verdict.chance {
         let chance = format!(
-            "Chance of such a difference without any effect of the patches: {}.",
+            "Chance of such a difference without any effect of the patches: at most {}.",
             percent(chance)
         );
         paragraph(&mut out, "  ", &chance);
+    }
+    for sentence in beside(report).iter().take(TITLES) {
+        paragraph(&mut out, "  ", sentence);
     }
     out.push('\n');
     table(&mut out, &counts(report));
@@ -156,6 +159,13 @@ fn kernels(out: &mut String, report: &Report) {
         {
             let fragments = arm.configuration.join(", ");
             paragraph(out, "  ", &format!("configuration: {fragments}"));
+        }
+        if let Some(armed) = arm.armed.name() {
+            paragraph(
+                out,
+                "  ",
+                &format!("detectors shown to be armed by: {armed}"),
+            );
         }
         for (file, hash) in &kernel.patches {
             let hash = hash.get(..12).unwrap_or(hash);
@@ -271,7 +281,7 @@ mod tests {
         let text = mail(&fixture::report());
         for wanted in [
             "Subject: [kvet] fixed: INFO: task hung in evict\n",
-            "  stock  control  7.3.4        3       2      1\n",
+            "  stock  control  7.3.4        3       2      1     21-94 %\n",
             "> inode_wait_for_writeback+0x5f/0xa0 (fs/fs-writeback.c:1541)\n",
             "> ? add_wait_queue_priority+0x70/0x70\n",
             "  target: stock 2/3\n",

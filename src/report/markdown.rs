@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::model::Report;
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
-use super::table::{counts, figure, percent};
+use super::table::{beside, counts, figure, percent};
 
 /// Bytes after which no further finding is told in full.
 const LIMIT: usize = 512 << 10;
@@ -27,8 +27,11 @@ pub fn markdown(report: &Report) -> String {
         let chance = percent(chance);
         let _ = writeln!(
             out,
-            "- chance of such a difference without any effect of the patches: {chance}"
+            "- chance of such a difference without any effect of the patches: at most {chance}"
         );
+    }
+    for sentence in beside(report).iter().take(FINDINGS) {
+        let _ = writeln!(out, "- {}", text(sentence));
     }
     out.push('\n');
     table(&mut out, &counts(report));

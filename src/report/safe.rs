@@ -1,21 +1,16 @@
 //! Text of guests made fit to be shown: nothing in it moves a cursor, turns the
 //! direction of writing, or hides.
 
-/// Whether a character is not one to be seen: control characters, marks that
-/// reorder or join text (Unicode Standard Annex #9, Unicode Technical Report
-/// #36), and what XML cannot hold.
+use crate::printable::{is_unsafe, printable};
+
+/// Whether a character is not one to be seen, or one that XML cannot hold.
 pub(super) fn is_mark(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
+    is_unsafe(c) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// The text on one line, with U+FFFD for each mark.
+/// The text on one line, with U+FFFD for each mark and a blank for a tab.
 pub(super) fn plain(text: &str) -> String {
-    let seen = |c| if is_mark(c) { '\u{fffd}' } else { c };
-    text.chars().map(seen).collect()
+    printable(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 /// The text on one line, with each mark shown as what it is: `␛` for an escape,
@@ -68,11 +63,11 @@ mod tests {
 
     #[test]
     fn nothing_moves_turns_or_hides() {
-        let hostile = "a\x1b[2Jb\u{202e}c\u{200b}d\u{2028}e\u{e0041}f\u{ffff}\n";
+        let hostile = "a\t\x1b[2Jb\u{202e}c\u{200b}d\u{2028}e\u{e0041}f\u{ffff}\n";
         assert!(!plain(hostile).chars().any(is_mark));
         assert_eq!(
             plain(hostile),
-            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}\u{fffd}"
+            "a \u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}\u{fffd}"
         );
         assert!(!visible(hostile).chars().any(is_mark));
         assert_eq!(visible("\x1b[1m\u{202e}\t\x7f"), "␛[1m⟨U+202E⟩\t␡");

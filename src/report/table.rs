@@ -1,8 +1,9 @@
 //! The table of counts that formats for people begin with: a row an arm, a
 //! column for each outcome that occurred.
 
-use super::model::Report;
+use super::model::{ArmReport, Report};
 use crate::outcome::Outcome;
+use crate::verdict::{Other, interval};
 
 /// Every outcome, in the order of columns.
 const OUTCOMES: [Outcome; 7] = [
@@ -20,7 +21,7 @@ pub(super) fn counts(report: &Report) -> Vec<Vec<String>> {
     let results: Vec<_> = report.arms.iter().map(|arm| arm.result()).collect();
     let occurred = |outcome: &Outcome| results.iter().any(|arm| arm.count(*outcome) > 0);
     let outcomes: Vec<Outcome> = OUTCOMES.into_iter().filter(occurred).collect();
-    let missing = results.iter().any(|arm| arm.missing() > 0);
+    let missing = report.arms.iter().any(|arm| missing(report, arm) > 0);
     let mut heading: Vec<String> = ["arm", "role", "kernel", "trials"]
         .map(str::to_owned)
         .into();
@@ -28,6 +29,7 @@ pub(super) fn counts(report: &Report) -> Vec<Vec<String>> {
     if missing {
         heading.push("not run".to_owned());
     }
+    heading.push("target rate".to_owned());
     let mut rows = vec![heading];
     for (arm, result) in report.arms.iter().zip(&results) {
         let role = if arm.control { "control" } else { "fix" };
@@ -40,11 +42,59 @@ pub(super) fn counts(report: &Report) -> Vec<Vec<String>> {
         ];
         row.extend(outcomes.iter().map(|o| result.count(*o).to_string()));
         if missing {
-            row.push(result.missing().to_string());
+            row.push(self::missing(report, arm).to_string());
         }
+        row.push(rate(result.count(Outcome::Target), result.telling()));
         rows.push(row);
     }
     rows
+}
+
+/// How many planned trials have no outcome. Where they go on until the verdict is
+/// settled, the plan says how many there may be, and none is missing.
+pub(super) fn missing(report: &Report, arm: &ArmReport) -> u32 {
+    match report.verdict.rules.until {
+        None => arm.result().missing(),
+        Some(_) => 0,
+    }
+}
+
+/// The 95 % interval of a rate: `44-100 %`; nothing without trials.
+pub(super) fn rate(hits: u32, trials: u32) -> String {
+    if trials == 0 {
+        return String::new();
+    }
+    let (low, high) = interval(hits, trials);
+    format!("{:.0}-{:.0} %", low * 100.0, high * 100.0)
+}
+
+/// What fix arms showed besides their targets and what is not held against
+/// them, a sentence each: it is for a person to look at.
+pub(super) fn beside(report: &Report) -> Vec<String> {
+    let others = report.verdict.others.iter();
+    let others = others.filter(|other| !other.regressed && !other.open);
+    others.map(sentence).collect()
+}
+
+fn sentence(other: &Other) -> String {
+    let Other { fix, finding, .. } = other;
+    let shown = format!(
+        "{fix} also shows {} in {} of {} trials of {} ({})",
+        finding.title,
+        other.hits,
+        other.trials,
+        other.workload,
+        rate(other.hits, other.trials)
+    );
+    match &other.control {
+        Some(control) => format!(
+            "{shown}, {control} in {} of {} ({})",
+            other.control_hits,
+            other.control_trials,
+            rate(other.control_hits, other.control_trials)
+        ),
+        None => format!("{shown}; no control with its target was tried with that"),
+    }
 }
 
 /// A number as tables show it.

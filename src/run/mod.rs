@@ -115,8 +115,14 @@ async fn carry_out(
     // The record tells what was obtained, whatever failed.
     let (_, beginning) = Record::open(record.path())?;
     let seconds = began.elapsed().as_secs_f64();
-    let report = derive(record, &beginning, seconds, Findings::AsFound)
-        .and_then(|report| keep(record, &report).map(|()| report));
+    let report = derive(record, &beginning, seconds, Findings::AsFound);
+    // The verdict stands whether or not it could be kept.
+    if let Ok(report) = &report
+        && let Err(unkept) = keep(record, report)
+    {
+        let text = format!("cannot keep the report: {}", Error::from(unkept).one_line());
+        context.emit(Event::Warning(text));
+    }
     let failures = [building.err(), trying.err()];
     // The one that was stopped for the other's sake has nothing to tell.
     let told = |error: &Error| error.exit() != Exit::Interrupted;

@@ -92,8 +92,9 @@ fn configuration(arm: &Arm) -> Vec<String> {
 
 /// Keeps a report in the record, in the place of an earlier one.
 pub(super) fn keep(record: &Record, report: &Report) -> Result<(), RecordError> {
-    record.derived_json(REPORT, report)?;
-    record.derived("junit.xml", junit(report).as_bytes())
+    // One that cannot be written does not cost the other.
+    let kept = record.derived_json(REPORT, report);
+    kept.and(record.derived("junit.xml", junit(report).as_bytes()))
 }
 
 /// The report kept at the end of a run; of an earlier kvet's, whose report had

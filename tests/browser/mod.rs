@@ -12,7 +12,8 @@ pub(crate) struct Browser {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    home: tempfile::TempDir,
+    /// Its files, which must not go before it does.
+    _home: tempfile::TempDir,
     session: Option<String>,
     number: u64,
     /// What it told of its own accord, in order.
@@ -48,7 +49,7 @@ impl Browser {
             child,
             to,
             from,
-            home,
+            _home: home,
             session: None,
             number: 0,
             events: Vec::new(),
@@ -210,6 +211,5 @@ impl Drop for Browser {
         // To its end: its home must not go before.
         drop(std::io::copy(&mut self.from, &mut std::io::sink()));
         drop(self.child.wait());
-        let _ = &self.home;
     }
 }

@@ -4,7 +4,8 @@
 use super::markup::Markup;
 use crate::outcome::Outcome;
 use crate::report::model::{Comparison, Report};
-use crate::report::table::figure;
+use crate::report::table::{figure, rate};
+use crate::verdict::interval;
 
 /// The width of a picture, in its own units.
 const WIDTH: f64 = 200.0;
@@ -22,18 +23,16 @@ pub(super) fn figures(page: &mut Markup, report: &Report) {
             .raw("</th><td class=\"picture\">");
         let (low, high) = interval(hits, trials);
         if trials > 0 {
-            let rate = f64::from(hits) / f64::from(trials);
+            let share = f64::from(hits) / f64::from(trials);
             let at = |share: f64| share * WIDTH;
-            picture(page, Some((at(low), at(high))), &[], Some(at(rate)));
+            picture(page, Some((at(low), at(high))), &[], Some(at(share)));
         }
         page.raw("</td><td class=\"number\">")
             .show(hits)
             .raw("/")
             .show(trials);
         page.raw("</td><td class=\"number\">");
-        if trials > 0 {
-            page.show(format!("{:.0}\u{2013}{:.0} %", low * 100.0, high * 100.0));
-        }
+        page.text(&rate(hits, trials));
         page.raw("</td></tr>\n");
     }
     page.raw("</table>\n");
@@ -102,7 +101,7 @@ fn comparison(page: &mut Markup, report: &Report, measure: &Comparison) {
         page.text(&value.map_or_else(|| "-".to_owned(), figure))
             .raw("</td><td class=\"number\">");
         if let Some((low, high)) = interval {
-            page.text(&format!("{}\u{2013}{}", figure(low), figure(high)));
+            page.text(&format!("{}-{}", figure(low), figure(high)));
         }
         page.raw("</td></tr>\n");
     }
@@ -128,19 +127,6 @@ fn picture(page: &mut Markup, bar: Option<(f64, f64)>, samples: &[f64], value: O
         page.raw("\" y=\"1\" width=\"3\" height=\"18\"/>");
     }
     page.raw("</svg>");
-}
-
-/// Wilson's interval of a rate at 95 %.
-fn interval(hits: u32, trials: u32) -> (f64, f64) {
-    if trials == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, z) = (f64::from(trials), 1.959_964_f64);
-    let rate = f64::from(hits) / n;
-    let scale = 1.0 + z * z / n;
-    let middle = (rate + z * z / (2.0 * n)) / scale;
-    let half = z / scale * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
-    ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
 /// The interval of a median at 95 %, from the ranks of samples, whatever their
@@ -173,12 +159,6 @@ mod tests {
 
     #[test]
     fn intervals_are_the_books() {
-        // Wilson 1927: 3 of 3 at 95 % begins at 43.85 %.
-        let (low, high) = interval(3, 3);
-        assert!(
-            (low - 0.4385).abs() < 1e-3 && (high - 1.0).abs() < 1e-9,
-            "{low}"
-        );
         // Six samples: both ends, at 1 - 2/64; of ten, the second and the ninth.
         let samples: Vec<f64> = (1..=10).map(f64::from).collect();
         assert_eq!(of_median(&samples[..5]), None);

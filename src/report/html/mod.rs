@@ -23,7 +23,7 @@ use self::markup::Markup;
 use super::model::{ArmReport, Report, TrialReport};
 use super::shown::shown;
 use super::standing::why;
-use super::table::percent;
+use super::table::{beside, percent};
 use crate::error::Exit;
 use crate::outcome::Outcome;
 use crate::record::Story;
@@ -145,9 +145,12 @@ fn verdict(page: &mut Markup, report: &Report) {
         page.raw("<li>").text(reason).raw("</li>\n");
     }
     if let Some(chance) = verdict.chance {
-        page.raw("<li>chance of such a difference without any effect of the patches: ")
+        page.raw("<li>chance of such a difference without any effect of the patches: at most ")
             .text(&percent(chance))
             .raw("</li>\n");
+    }
+    for sentence in beside(report) {
+        page.raw("<li>").text(&sentence).raw("</li>\n");
     }
     page.raw("</ul>\n<p class=\"when\">begun ")
         .text(&report.started);
@@ -187,6 +190,9 @@ fn kernels(page: &mut Markup, report: &Report) {
         if let Some(kernel) = &arm.kernel {
             row(page, "source", &kernel.origin);
             row(page, "build", &kernel.key);
+            if let Some(armed) = arm.armed.name() {
+                row(page, "armed by", armed);
+            }
             for (file, hash) in &kernel.patches {
                 row(page, "patch", &format!("{file} (SHA-256 {hash})"));
             }

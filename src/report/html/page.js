@@ -4,6 +4,7 @@
   const all = (selector) => Array.from(document.querySelectorAll(selector));
   const chips = all('.grid .chip');
   const trials = all('details.trial');
+  const chipOf = new Map(chips.map((chip) => [chip.dataset.trial, chip]));
 
   // A link into something folded unfolds it.
   const reveal = () => {
@@ -39,7 +40,7 @@
       const fits = outcomes.has(trial.dataset.outcome)
         && wanted.every((word) => texts[number].includes(word));
       trial.hidden = !fits;
-      chips[number].hidden = !fits;
+      chipOf.get(trial.id.slice(1)).hidden = !fits;
       shown += fits;
     });
     count.textContent = shown + ' of ' + trials.length + ' trials';

@@ -11,6 +11,8 @@ use crate::record::{Entry, Line, Side, StepEnd};
 const WIDTH: f64 = 1000.0;
 const NAMES: f64 = 90.0;
 const ROW: f64 = 24.0;
+/// The width of a letter, generously.
+const LETTER: f64 = 8.5;
 /// Rows that a side's steps may take at a time.
 const ROWS: usize = 4;
 /// Steps and moments that are drawn; more would be one black bar.
@@ -49,7 +51,8 @@ struct Moment {
 struct Times {
     booted: Option<f64>,
     bars: Vec<Bar>,
-    service: Vec<Moment>,
+    /// Of the service, and deadlines.
+    events: Vec<Moment>,
     findings: Vec<Moment>,
     dump: Option<f64>,
     end: f64,
@@ -74,10 +77,10 @@ fn read(journal: &[Line], seconds: f64) -> Times {
     let mut times = Times {
         booted: None,
         bars: Vec::new(),
-        service: Vec::new(),
+        events: Vec::new(),
         findings: Vec::new(),
         dump: None,
-        end: seconds.max(0.001),
+        end: seconds.clamp(0.001, 1e7),
     };
     let mut open: Vec<(u32, bool, usize)> = Vec::new();
     for Line { at, entry } in journal {
@@ -134,10 +137,10 @@ fn read(journal: &[Line], seconds: f64) -> Times {
                 }
             }
             Entry::Finding { title, line, .. } => times.findings.push(moment(title, Some(*line))),
-            Entry::Service { what } => times.service.push(moment(what, None)),
+            Entry::Service { what } => times.events.push(moment(what, None)),
             Entry::Deadline { step } => {
                 let what = format!("deadline of {step}");
-                times.service.push(moment(&what, None));
+                times.events.push(moment(&what, None));
             }
             Entry::Dump => times.dump = times.dump.or(Some(at)),
             _ => {}
@@ -161,43 +164,111 @@ fn stack_up(bars: &mut [Bar]) {
     }
 }
 
+/// Where things are in the picture, in its own units.
+struct Layout {
+    /// Seconds that the whole width stands for.
+    end: f64,
+    guest: f64,
+    host: Option<f64>,
+    events: f64,
+    findings: f64,
+    axis: f64,
+}
+
+impl Layout {
+    fn of(times: &Times) -> Self {
+        let rows = |host: bool| {
+            let of_side = times.bars.iter();
+            let of_side = of_side.filter(|bar| (bar.side == Side::Host) == host);
+            of_side.map(|bar| bar.row + 1).max().unwrap_or(0)
+        };
+        let guest = ROW;
+        let host = guest + height(rows(false).max(1));
+        let events = host + height(rows(true));
+        let findings = events + height(usize::from(!times.events.is_empty()));
+        Self {
+            end: times.end,
+            guest,
+            host: (rows(true) > 0).then_some(host),
+            events,
+            findings,
+            axis: findings + height(usize::from(!times.findings.is_empty())),
+        }
+    }
+
+    fn x(&self, at: f64) -> f64 {
+        NAMES + (WIDTH - NAMES - 10.0) * (at / self.end).clamp(0.0, 1.0)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+fn height(rows: usize) -> f64 {
+    rows as f64 * ROW
+}
+
 fn picture(page: &mut Markup, placed: &Placed<'_>, times: &Times, has_line: &dyn Fn(u64) -> bool) {
-    let x = |at: f64| NAMES + (WIDTH - NAMES - 10.0) * (at / times.end).clamp(0.0, 1.0);
-    let rows = |host: bool| {
-        let of_side = times
-            .bars
-            .iter()
-            .filter(|bar| (bar.side == Side::Host) == host);
-        of_side.map(|bar| bar.row + 1).max().unwrap_or(0)
-    };
-    #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
-    let height = |rows: usize| rows as f64 * ROW;
-    let guest = ROW;
-    let host = guest + height(rows(false).max(1));
-    let service = host + height(rows(true));
-    let findings = service + height(usize::from(!times.service.is_empty()));
-    let axis = findings + height(usize::from(!times.findings.is_empty()));
+    let layout = Layout::of(times);
     page.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"time line\">")
         .raw("<svg class=\"timeline\" role=\"img\" aria-labelledby=\"s")
-        .show(placed.place);
-    page.raw("\" viewBox=\"0 0 1000 ")
-        .at(axis + ROW)
-        .raw("\">\n<title id=\"s");
-    page.show(placed.place)
+        .show(placed.place)
+        .raw("\" viewBox=\"0 0 1000 ")
+        .at(layout.axis + ROW)
+        .raw("\">\n<title id=\"s")
+        .show(placed.place)
         .raw("\">")
         .text(&summary(times))
         .raw("</title>\n");
-    ticks(page, times.end, &x, axis);
+    ticks(page, &layout);
     name(page, "boot", 0.0);
-    let booted = times.booted.unwrap_or(times.end);
-    bar(page, "boot", "boot", (x(0.0), x(booted)), 0.0);
-    name(page, "guest", guest);
-    if rows(true) > 0 {
+    let booted = layout.x(times.booted.unwrap_or(times.end));
+    bar(page, "boot", "boot", (layout.x(0.0), booted), 0.0);
+    steps(page, times, &layout);
+    if !times.events.is_empty() {
+        name(page, "events", layout.events);
+    }
+    for moment in times.events.iter().take(DRAWN) {
+        mark(page, "event", moment, layout.x(moment.at), layout.events);
+    }
+    if !times.findings.is_empty() {
+        name(page, "findings", layout.findings);
+    }
+    for moment in times.findings.iter().take(DRAWN) {
+        let line = moment.line.filter(|line| has_line(*line));
+        if let Some(line) = line {
+            // By keyboard the list above the picture leads there.
+            page.raw("<a tabindex=\"-1\" href=\"#t")
+                .show(placed.place)
+                .raw("L")
+                .show(line)
+                .raw("\">");
+        }
+        let x = layout.x(moment.at);
+        mark(page, "finding", moment, x, layout.findings);
+        if line.is_some() {
+            page.raw("</a>");
+        }
+    }
+    if let Some(dump) = times.dump.map(|at| layout.x(at)) {
+        page.raw("<line class=\"dump\" x1=\"")
+            .at(dump)
+            .raw("\" x2=\"")
+            .at(dump)
+            .raw("\" y1=\"0\" y2=\"")
+            .at(layout.axis)
+            .raw("\"><title>kvet has the kernel print all stacks</title></line>\n");
+    }
+    page.raw("</svg></div>\n");
+}
+
+fn steps(page: &mut Markup, times: &Times, layout: &Layout) {
+    name(page, "guest", layout.guest);
+    if let Some(host) = layout.host {
         name(page, "host", host);
     }
-    for one in times.bars.iter().take(DRAWN) {
-        let top = if one.side == Side::Host { host } else { guest };
-        let class = match (&one.end, one.side) {
+    for step in times.bars.iter().take(DRAWN) {
+        let of_host = layout.host.filter(|_| step.side == Side::Host);
+        let top = of_host.unwrap_or(layout.guest) + height(step.row);
+        let class = match (&step.end, step.side) {
             (End::Done, Side::Host) => "host",
             (End::Done, Side::Guest) => "guest",
             (End::Done, Side::Wait) => "wait",
@@ -205,60 +276,19 @@ fn picture(page: &mut Markup, placed: &Placed<'_>, times: &Times, has_line: &dyn
             (End::Failed(_), _) => "failed",
             (End::Never, _) => "never",
         };
-        let words = words(one);
-        bar(
-            page,
-            class,
-            &words,
-            (x(one.from), x(one.to)),
-            top + height(one.row),
-        );
-        let room = (x(one.to) - x(one.from)) / 8.5;
+        let (from, to) = (layout.x(step.from), layout.x(step.to));
+        bar(page, class, &words(step), (from, to), top);
         #[expect(clippy::cast_precision_loss, reason = "a label's length")]
-        if one.label.chars().count() as f64 <= room {
+        if step.label.chars().count() as f64 <= (to - from) / LETTER {
             page.raw("<text class=\"label\" x=\"")
-                .at(x(one.from) + 4.0)
-                .raw("\" y=\"");
-            page.at(top + height(one.row) + 16.0)
+                .at(from + 4.0)
+                .raw("\" y=\"")
+                .at(top + 16.0)
                 .raw("\">")
-                .text(&one.label)
+                .text(&step.label)
                 .raw("</text>\n");
         }
     }
-    if !times.service.is_empty() {
-        name(page, "events", service);
-    }
-    for moment in times.service.iter().take(DRAWN) {
-        mark(page, "event", moment, x(moment.at), service);
-    }
-    if !times.findings.is_empty() {
-        name(page, "findings", findings);
-    }
-    for moment in times.findings.iter().take(DRAWN) {
-        let line = moment.line.filter(|line| has_line(*line));
-        if let Some(line) = line {
-            page.raw("<a href=\"#t")
-                .show(placed.place)
-                .raw("L")
-                .show(line)
-                .raw("\">");
-        }
-        mark(page, "finding", moment, x(moment.at), findings);
-        if line.is_some() {
-            page.raw("</a>");
-        }
-    }
-    if let Some(dump) = times.dump {
-        page.raw("<line class=\"dump\" x1=\"")
-            .at(x(dump))
-            .raw("\" x2=\"")
-            .at(x(dump));
-        page.raw("\" y1=\"0\" y2=\"")
-            .at(axis)
-            .raw("\"><title>kvet has the kernel print all ")
-            .raw("stacks</title></line>\n");
-    }
-    page.raw("</svg></div>\n");
 }
 
 fn name(page: &mut Markup, name: &'static str, top: f64) {
@@ -294,7 +324,8 @@ fn mark(page: &mut Markup, class: &'static str, moment: &Moment, x: f64, top: f6
     page.show(duration(moment.at)).raw("</title></path>\n");
 }
 
-fn ticks(page: &mut Markup, end: f64, x: &dyn Fn(f64) -> f64, axis: f64) {
+fn ticks(page: &mut Markup, layout: &Layout) {
+    let Layout { end, axis, .. } = *layout;
     // The least of 1, 2 and 5 times a power of ten that leaves at most ten.
     let rough = (end / 10.0).max(0.001);
     let power = 10_f64.powf(rough.log10().floor());
@@ -303,13 +334,13 @@ fn ticks(page: &mut Markup, end: f64, x: &dyn Fn(f64) -> f64, axis: f64) {
     let mut at = 0.0;
     while at <= end && step > 0.0 {
         page.raw("<line class=\"tick\" x1=\"")
-            .at(x(at))
+            .at(layout.x(at))
             .raw("\" x2=\"")
-            .at(x(at));
+            .at(layout.x(at));
         page.raw("\" y1=\"0\" y2=\"")
             .at(axis)
             .raw("\"/><text class=\"tick\" x=\"")
-            .at(x(at));
+            .at(layout.x(at));
         let digits = if step < 0.1 {
             2
         } else {
@@ -383,7 +414,7 @@ fn table(page: &mut Markup, times: &Times) {
         moments.iter().map(row).collect::<Vec<_>>()
     };
     let mut rows: Vec<_> = steps.collect();
-    rows.extend(moments("event", &times.service));
+    rows.extend(moments("event", &times.events));
     rows.extend(moments("kernel", &times.findings));
     rows.sort_by(|one, other| one.0.total_cmp(&other.0));
     for (at, who, what, took, end) in rows.iter().take(TABLE) {

@@ -7,6 +7,7 @@ use crate::report::model::Report;
 use crate::report::safe::cut;
 use crate::report::shown::same;
 use crate::report::standing::why;
+use crate::report::table::missing;
 
 /// Characters of a reason in a list.
 const REASON: usize = 300;
@@ -19,11 +20,13 @@ pub(super) fn grid(page: &mut Markup, report: &Report, placed: &[Placed<'_>]) {
         .raw("<th scope=\"col\">arm</th><th scope=\"col\">workload</th>")
         .raw("<th scope=\"col\">trials</th></tr></thead>\n");
     for arm in &report.arms {
-        let of_arm = placed.iter().filter(|placed| std::ptr::eq(placed.arm, arm));
-        let mut workloads: Vec<&str> = of_arm
-            .map(|placed| placed.trial.workload.as_str())
-            .collect();
-        workloads.dedup();
+        let of_arm = || placed.iter().filter(|placed| std::ptr::eq(placed.arm, arm));
+        let mut workloads: Vec<&str> = Vec::new();
+        for placed in of_arm() {
+            if !workloads.contains(&placed.trial.workload.as_str()) {
+                workloads.push(&placed.trial.workload);
+            }
+        }
         page.raw("<tbody>\n");
         for (number, workload) in workloads.iter().enumerate() {
             page.raw("<tr>");
@@ -37,15 +40,13 @@ pub(super) fn grid(page: &mut Markup, report: &Report, placed: &[Placed<'_>]) {
             page.raw("<td>")
                 .text(workload)
                 .raw("</td><td class=\"chips\">");
-            let of_row = placed.iter().filter(|placed| {
-                std::ptr::eq(placed.arm, arm) && placed.trial.workload == *workload
-            });
+            let of_row = of_arm().filter(|placed| placed.trial.workload == *workload);
             for placed in of_row {
                 chip(page, placed);
             }
             page.raw("</td></tr>\n");
         }
-        let missing = arm.result().missing();
+        let missing = missing(report, arm);
         if workloads.is_empty() || missing > 0 {
             page.raw("<tr>");
             if workloads.is_empty() {
