@@ -54,6 +54,7 @@ use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::host;
 use crate::job::{Arm, Choice, Plan, PlannedWorkload};
+use crate::library::Places;
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
 use crate::store::{Scratch, Store, io_error};
@@ -164,8 +165,14 @@ pub async fn begin(
     asked: &Asked,
     bounds: Bounds,
 ) -> Result<Report, Error> {
-    let mut plan = Plan::load(&asked.job, &Choice::default())?;
-    let arm = chosen_arm(&plan, asked.arm.as_deref())?;
+    let places = Places::of_the_user(store).await?;
+    let job = crate::job::find(&asked.job, &places)?;
+    let choice = Choice {
+        places,
+        ..Choice::default()
+    };
+    let mut plan = Plan::load(&job, &choice)?;
+    let arm = chosen_arm(&plan, asked.arm.as_deref(), choice)?;
     if arm.target.is_none() && !asked.any {
         return Err(AskedError::NoTarget(arm.name).into());
     }
@@ -255,12 +262,12 @@ fn open(directory: &Path) -> Result<(Log, State), Error> {
     Ok(Log::open(&path)?)
 }
 
-fn chosen_arm(plan: &Plan, name: Option<&str>) -> Result<Arm, Error> {
+fn chosen_arm(plan: &Plan, name: Option<&str>, choice: Choice) -> Result<Arm, Error> {
     let chosen = match name {
         Some(name) => {
             let choice = Choice {
                 arms: vec![name.to_owned()],
-                ..Choice::default()
+                ..choice
             };
             // The job knows what to say about an arm that it does not have.
             return Plan::load(&plan.job, &choice)?

@@ -23,7 +23,7 @@ use crate::store::Store;
 pub(super) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
-    /// The job file
+    /// The job: a file, or the name of one that comes with kvet
     #[arg(required = true)]
     job: Option<PathBuf>,
     /// Search the commits of this repository, between --good and --bad
