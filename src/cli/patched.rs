@@ -19,7 +19,7 @@ use crate::kernel::{self, SourceSpec};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct PatchArguments {
     /// Test this patch: a file, a mailbox of its thread, or `-` (may be repeated)
     ///
     /// Adds an arm `patched` beside the job's control, of the same kernel with
@@ -53,11 +53,11 @@ impl Fault for Unreadable {
 
 /// The series of the arm `patched`, in order; none if nothing was asked for.
 pub(super) async fn series(
-    arguments: Arguments,
+    arguments: PatchArguments,
     source: Option<&SourceSpec>,
     context: &Context,
 ) -> Result<Vec<PathBuf>, Error> {
-    let Arguments { patches, series } = arguments;
+    let PatchArguments { patches, series } = arguments;
     let mut kept = Vec::new();
     if patches.is_empty() && series.is_empty() {
         return Ok(kept);

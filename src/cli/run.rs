@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<String>,
     #[command(flatten)]
-    patched: patched::Arguments,
+    patched: patched::PatchArguments,
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
