@@ -7,7 +7,6 @@ fn main() {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is how cargo is told")]
 fn emit(directory: &str) {
     println!("cargo::rerun-if-changed={directory}");
 }

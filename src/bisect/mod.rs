@@ -413,9 +413,9 @@ async fn go_on(
     bounds: Bounds,
 ) -> Result<Report, Error> {
     context.emit(Event::Note(format!(
-        "the bisection of {} {}s is kept in {}",
+        "the bisection of {} {} is kept in {}",
         state.begun.candidates.list.len(),
-        state.begun.candidates.kind.noun(),
+        state.begun.candidates.kind.plural(),
         record.path().display()
     )));
     let (_, beginning) = Record::open(record.path())?;

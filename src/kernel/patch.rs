@@ -149,10 +149,19 @@ pub async fn patch(
     })
 }
 
-/// What an arm is called while it is made: the version and what is on top.
+/// So many series have their names in a subject.
+const FEW: usize = 3;
+
+/// What an arm is called while it is made: the version and what is on top. Of
+/// more than a few the last is named: a line has no room for them.
 pub(super) fn subject(tree: &Tree, series: &[SelectedSeries]) -> String {
+    let (counted, named) = match series.len() {
+        0..=FEW => (0, series),
+        all => (all - 1, &series[all - 1..]),
+    };
     std::iter::once(tree.version.to_string())
-        .chain(series.iter().map(|one| one.name.clone()))
+        .chain((counted > 0).then(|| format!("{counted} before")))
+        .chain(named.iter().map(|one| one.name.clone()))
         .collect::<Vec<_>>()
         .join(" + ")
 }

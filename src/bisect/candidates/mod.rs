@@ -27,6 +27,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What several candidates are called.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Git => "commits",
+            Self::Versions => "versions",
+            Self::Patches => "patches",
+            Self::Config => "options",
+        }
+    }
+
     /// What one candidate is called.
     #[must_use]
     pub fn noun(self) -> &'static str {
