@@ -152,13 +152,13 @@ fn all_in(directory: &Path) -> Result<Result<Posted, MailError>, Unreadable> {
     Ok(all.ok_or(MailError::NoPatch { name }))
 }
 
-/// One file of a series is one patch, whatever number it has.
+/// Reads one file of a series.
 fn read_member(file: &Path) -> Result<Result<Posted, MailError>, Unreadable> {
     let content = bounded::read(file, LARGEST).map_err(|source| Unreadable {
         path: file.to_owned(),
         source,
     })?;
-    Ok(mail::read_one(&file.display().to_string(), &content))
+    Ok(mail::read(&file.display().to_string(), &content))
 }
 
 async fn keep(context: &Context, store: &Store, posted: &Posted) -> Result<PathBuf, Error> {

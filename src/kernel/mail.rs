@@ -157,28 +157,14 @@ struct Mail {
     has_diff: bool,
 }
 
-/// Reads one file of a series in a directory: a patch alone, whatever number its
-/// subject has.
-pub fn read_one(name: &str, content: &[u8]) -> Result<Posted, MailError> {
-    match split(content).as_slice() {
-        [one] => {
-            let mut mail = parse(one);
-            if let Some(mail) = &mut mail {
-                mail.subject.number = None;
-            }
-            from_mails(name, content, &Vec::from_iter(mail))
-        }
-        _ => read(name, content),
-    }
-}
-
-/// Reads what a file holds; `name` is what messages call it.
+/// Reads what a file holds; `name` is what messages call it. A patch that is
+/// alone in its file is meant alone, whatever number its subject has.
 pub fn read(name: &str, content: &[u8]) -> Result<Posted, MailError> {
-    let mails: Vec<Mail> = split(content).into_iter().filter_map(parse).collect();
-    from_mails(name, content, &mails)
-}
-
-fn from_mails(name: &str, content: &[u8], mails: &[Mail]) -> Result<Posted, MailError> {
+    let mut mails: Vec<Mail> = split(content).into_iter().filter_map(parse).collect();
+    if let [alone] = mails.as_mut_slice() {
+        alone.subject.number = None;
+    }
+    let mails = &mails;
     if mails.is_empty() {
         if !has_diff(content) {
             return Err(MailError::NoPatch {
@@ -526,7 +512,9 @@ mod tests {
     fn what_is_no_one_series_is_refused() {
         let one = mail("a", "", "[PATCH] one", DIFF);
         let other = mail("b", "", "[PATCH] other", DIFF);
-        let part = mail("p2", "c", "[PATCH 2/2] two", DIFF);
+        let part = ["2/3", "3/3"]
+            .map(|n| mail(n, "c", &format!("[PATCH {n}] x"), DIFF))
+            .concat();
         let reply = mail("r", "a", "Re: [PATCH] one", DIFF);
         for (content, said) in [
             (one + &other, "several series:\n"),
