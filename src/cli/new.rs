@@ -80,7 +80,11 @@ fn make(arguments: &Arguments, places: Places) -> Result<Exit, Error> {
     let base = from.parent().unwrap_or(Path::new("."));
     for found in plan.found.iter().filter(own) {
         let to = match found.kind {
-            _ if found.name.contains('/') || found.name.ends_with(".yaml") => {
+            _ if found.name.contains('/')
+                || Path::new(&found.name)
+                    .extension()
+                    .is_some_and(|end| end == "yaml") =>
+            {
                 directory.join(found.path.strip_prefix(base).unwrap_or(&found.path))
             }
             Kind::Job => continue,

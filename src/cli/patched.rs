@@ -2,6 +2,7 @@
 //! top, taken once into the store, so that an edit during the run, or the end
 //! of a pipe, is not between what arms are compared for.
 
+use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -168,14 +169,14 @@ async fn keep(context: &Context, store: &Store, posted: &Posted) -> Result<PathB
         count => format!("{name}: {count} patches"),
     };
     if posted.version > 1 {
-        note += &format!(", version {}", posted.version);
+        let _ = write!(note, ", version {}", posted.version);
     }
     if let Some(base) = &posted.base_commit {
-        note += &format!(", made for commit {base}");
+        let _ = write!(note, ", made for commit {base}");
     }
     if !posted.passed_over.is_empty() {
         let count = posted.passed_over.len();
-        note += &format!("; {count} more mails with patches are passed over");
+        let _ = write!(note, "; {count} more mails with patches are passed over");
     }
     context.emit(Event::Note(note));
     Ok(mail::keep(store, posted).await?)

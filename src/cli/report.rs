@@ -33,7 +33,7 @@ enum Format {
     Junit,
     /// The kernel's test protocol
     Ktap,
-    /// A submission to KernelCI's database
+    /// A submission to the `KernelCI` project's database
     Kcidb,
     /// For the summary of a CI job
     Markdown,

@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     ///
     /// One of: a version, such as 7.3.4, whose source Debian has;
     /// debian:PACKAGE[=VERSION][/SUITE]; kernel.org:VERSION, a release; an
-    /// archive, such as linux.tar.xz or https://...#sha256=DIGEST; a directory,
+    /// archive, such as linux.tar.xz or `https://...#sha256=DIGEST`; a directory,
     /// `.` being the tree you are in with all that is not committed; or
     /// git:REPOSITORY@REF.
     #[arg(long, value_name = "KERNEL")]

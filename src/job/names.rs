@@ -87,7 +87,9 @@ impl<'a> Names<'a> {
     /// Where a name of this kind leads, as what is looked up by name or path:
     /// the path of one that lies in a place, else the name itself.
     fn place(&self, kind: Kind, name: &str) -> String {
-        let is_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+        let extension = Path::new(name).extension();
+        let is_file = extension.is_some_and(|end| end == "yaml" || end == "yml");
+        let is_path = name.contains('/') || is_file;
         let found = if is_path {
             Some(Found {
                 kind,

@@ -161,8 +161,7 @@ fn excerpt(console: impl Read, asked_at: u64, wanted: &Wanted) -> Excerpt {
             tail.push_back(line);
         }
     };
-    loop {
-        let Ok(chunk) = reader.fill_buf() else { break };
+    while let Ok(chunk) = reader.fill_buf() {
         if chunk.is_empty() {
             break;
         }
@@ -199,7 +198,8 @@ mod tests {
 
     #[test]
     fn the_beginning_the_end_and_what_surrounds_findings_is_kept() {
-        let text: String = (1..=100).map(|n| format!("line {n}\r\n")).collect();
+        let lines: Vec<String> = (1..=100).map(|n| format!("line {n}\r\n")).collect();
+        let text = lines.concat();
         let wanted = Wanted {
             head: 2,
             tail: 2,

@@ -1,4 +1,4 @@
-//! The report as a KCIDB submission, schema 5.3, for KernelCI's database. An arm
+//! The report as a KCIDB submission, schema 5.3, for the `KernelCI` project. An arm
 //! is a checkout and a build, a trial is a test, each finding is an issue, and a
 //! trial that showed it is an incident of it. There a test is of its kernel
 //! alone: a control that shows the bug has failed.

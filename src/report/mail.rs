@@ -185,7 +185,8 @@ fn reproduction(out: &mut String, report: &Report) {
         out.push('\n');
     }
     let controls = report.arms.iter().filter(|arm| arm.control);
-    let controls: String = controls.map(|arm| format!(" --arm {}", arm.name)).collect();
+    let controls: Vec<String> = controls.map(|arm| format!(" --arm {}", arm.name)).collect();
+    let controls = controls.concat();
     paragraph(
         out,
         "",

@@ -1,6 +1,8 @@
 //! Text of guests made fit to be shown: nothing in it moves a cursor, turns the
 //! direction of writing, or hides.
 
+use std::fmt::Write;
+
 use crate::printable::{is_unsafe, printable};
 
 /// Whether a character is not one to be seen, or one that XML cannot hold.
@@ -23,7 +25,7 @@ pub(super) fn visible(text: &str) -> String {
             '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(c))),
             '\u{7f}' => shown.push('\u{2421}'),
             c if is_mark(c) => {
-                shown.push_str(&format!("\u{27e8}U+{:04X}\u{27e9}", u32::from(c)));
+                let _ = write!(shown, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c));
             }
             c => shown.push(c),
         }
@@ -33,13 +35,11 @@ pub(super) fn visible(text: &str) -> String {
 
 /// At most this many characters, with `…` for what is left out.
 pub(super) fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => {
-            let kept = text.chars().take(characters.saturating_sub(1));
-            kept.chain(['\u{2026}']).collect()
-        }
+    if text.char_indices().nth(characters).is_none() {
+        return text.to_owned();
     }
+    let kept = text.chars().take(characters.saturating_sub(1));
+    kept.chain(['\u{2026}']).collect()
 }
 
 /// Letters, digits, `-` and `_` as they are, anything else as `-`: for consumers

@@ -1,5 +1,7 @@
 //! What kernels said in a run, each finding once, with who said it how often.
 
+use std::fmt::Write;
+
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::plain;
 use crate::detect::{Finding, Frame};
@@ -123,13 +125,13 @@ pub(super) fn frame(frame: &Frame) -> String {
     let mut text = String::from(if frame.reliable { "" } else { "? " });
     text.push_str(&frame.function);
     if let (Some(offset), Some(size)) = (frame.offset, frame.size) {
-        text.push_str(&format!("+{offset:#x}/{size:#x}"));
+        let _ = write!(text, "+{offset:#x}/{size:#x}");
     }
     if let Some(module) = &frame.module {
-        text.push_str(&format!(" [{module}]"));
+        let _ = write!(text, " [{module}]");
     }
     if let Some(place) = &frame.place {
-        text.push_str(&format!(" ({place})"));
+        let _ = write!(text, " ({place})");
     }
     plain(&text)
 }

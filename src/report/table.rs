@@ -18,7 +18,7 @@ const OUTCOMES: [Outcome; 7] = [
 
 /// The heading and the rows, as text; nothing is escaped.
 pub(super) fn counts(report: &Report) -> Vec<Vec<String>> {
-    let results: Vec<_> = report.arms.iter().map(|arm| arm.result()).collect();
+    let results: Vec<_> = report.arms.iter().map(ArmReport::result).collect();
     let occurred = |outcome: &Outcome| results.iter().any(|arm| arm.count(*outcome) > 0);
     let outcomes: Vec<Outcome> = OUTCOMES.into_iter().filter(occurred).collect();
     let missing = report.arms.iter().any(|arm| missing(report, arm) > 0);
