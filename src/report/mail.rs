@@ -282,7 +282,7 @@ mod tests {
         let text = mail(&fixture::report());
         for wanted in [
             "Subject: [kvet] fixed: INFO: task hung in evict\n",
-            "  stock  control  7.3.4        3       2      1     21-94 %\n",
+            "  stock  control  7.3.4        3       2      1      21-94 %\n",
             "> inode_wait_for_writeback+0x5f/0xa0 (fs/fs-writeback.c:1541)\n",
             "> ? add_wait_queue_priority+0x70/0x70\n",
             "  target: stock 2/3\n",
