@@ -1,5 +1,6 @@
 //! The command line as a user sees it: output and exit codes, recorded in
 //! `tests/cmd` (`TRYCMD=overwrite cargo test --test cli` records them anew).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

@@ -10,7 +10,7 @@ use crate::bisect::report::Finding;
 use crate::bisect::{Asked, Bounds, Correction, Over, begin, correct, git_log, resume};
 use crate::context::Context;
 use crate::error::{Error, Exit};
-use crate::report::printable;
+use crate::printable::printable_lines;
 use crate::store::Store;
 
 #[allow(
@@ -188,7 +188,9 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
             )
         }
         Some(What::Log { place }) => {
-            print(&printable(&git_log(context, &place.directory()).await?))?;
+            print(&printable_lines(
+                &git_log(context, &place.directory()).await?,
+            ))?;
             Ok(Exit::Good)
         }
         Some(What::Good(one)) => corrected(&one, Correction::Good),
@@ -243,7 +245,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
 
 fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {
     match format {
-        Format::Human => print(&printable(&report.text()))?,
+        Format::Human => print(&printable_lines(&report.text()))?,
         Format::Json => print_json(report)?,
     }
     Ok(match report.finding {

@@ -518,7 +518,7 @@ mod tests {
         let reply = mail("r", "a", "Re: [PATCH] one", DIFF);
         for (content, said) in [
             (one + &other, "several series:\n"),
-            (part, "patch 1/2 of the series is missing"),
+            (part, "patch 1/3 of the series is missing"),
             (reply, "holds no patch"),
             ("hello\n".to_owned(), "holds no patch"),
         ] {

@@ -1,4 +1,4 @@
-//! Debian's Chromium without a window, driven over the pipe of its DevTools
+//! Debian's Chromium without a window, driven over the pipe of its developer tools
 //! protocol (`--remote-debugging-pipe`: JSON objects with a NUL after each). It
 //! goes when it is dropped.
 
@@ -65,6 +65,7 @@ impl Browser {
     }
 
     /// Calls a method and returns its result.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": parameters });
