@@ -427,8 +427,12 @@ async fn what_a_cluster_lacks_is_named_at_the_deadline() {
     assert_nothing_left(&lab);
 }
 
+/// Held by tests of vstart.sh: one of them looks at every such script that runs.
+static VSTART: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn the_real_vstart_script_gives_the_same_cluster() {
+    let _alone = VSTART.lock().await;
     let lab = Lab::new().await;
     let mut cluster = lab
         .start("{vstart: {}, deadline: 180s, options: {mds_session_blocklist_on_evict: 'false'}}")
@@ -533,6 +537,7 @@ fn build_tree(home: &Path, script: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn vstart_runs_from_a_build_tree_and_leaves_it_alone() {
+    let _alone = VSTART.lock().await;
     let lab = Lab::new().await;
     // Whatever suite it came from.
     lab.start("{vstart: {suite: trixie}, deadline: 180s}")
@@ -571,6 +576,7 @@ async fn vstart_runs_from_a_build_tree_and_leaves_it_alone() {
 
 #[tokio::test]
 async fn a_vstart_script_that_fails_is_shown() {
+    let _alone = VSTART.lock().await;
     let lab = Lab::new().await;
     let script = lab.home.path().join("vstart.sh");
     std::fs::write(&script, "echo no disk; sleep 1000 & exit 4\n").unwrap();
