@@ -145,6 +145,14 @@ impl Kconfig {
     }
 }
 
+/// Where the reading of a help text stands.
+enum Help {
+    /// At its first line.
+    Begins,
+    /// In it: the indentation of its first line.
+    Indented(usize),
+}
+
 /// Where the reading of one file stands.
 struct Reader<'a> {
     kconfig: &'a mut Kconfig,
@@ -156,9 +164,10 @@ struct Reader<'a> {
     around: &'a mut Vec<Expression>,
     /// The symbol being read.
     entry: Option<(String, Definition)>,
-    /// The indentation of the `help` word while its text is skipped; the text
-    /// ends at the first line that is not deeper.
-    help: Option<usize>,
+    /// Set while a help text is skipped. As in the kernel's own reader, its
+    /// first line says how far it is indented, be it no further than the word
+    /// `help`, and the text ends at the first line that is less so.
+    help: Option<Help>,
 }
 
 impl Reader<'_> {
@@ -182,13 +191,7 @@ impl Reader<'_> {
     fn line(&mut self, line: &str) -> Result<(), KconfigError> {
         let indent = indentation(line);
         let text = line.trim();
-        if let Some(help) = self.help {
-            if text.is_empty() || indent > help {
-                return Ok(());
-            }
-            self.help = None;
-        }
-        if text.is_empty() || text.starts_with('#') {
+        if self.in_help(indent, text) || text.is_empty() || text.starts_with('#') {
             return Ok(());
         }
         let (word, rest) = text
@@ -220,7 +223,7 @@ impl Reader<'_> {
                 self.kconfig
                     .file(self.root, &name, self.around, self.depth + 1)?;
             }
-            "help" | "---help---" => self.help = Some(indent),
+            "help" | "---help---" => self.help = Some(Help::Begins),
             "depends" => {
                 let condition = Expression::parse(rest.strip_prefix("on").unwrap_or(rest));
                 match &mut self.entry {
@@ -234,6 +237,23 @@ impl Reader<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the line belongs to a help text.
+    fn in_help(&mut self, indent: usize, text: &str) -> bool {
+        match self.help {
+            None => false,
+            Some(_) if text.is_empty() => true,
+            Some(Help::Begins) if indent > 0 => {
+                self.help = Some(Help::Indented(indent));
+                true
+            }
+            Some(Help::Indented(first)) if indent >= first => true,
+            Some(_) => {
+                self.help = None;
+                false
+            }
+        }
     }
 
     /// A type line with a text is a prompt, with a condition after `if`.
@@ -474,6 +494,24 @@ mod tests {
              endmenu\n\nconfig AFTER\n\tbool 'After'\n",
         );
         root
+    }
+
+    #[test]
+    fn a_help_text_may_stand_below_its_word() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(
+            root.path().join("Kconfig"),
+            "config DRIVER\n\tbool \"Driver\"\n\thelp\n\n\tDo not change the\n\
+             \tsource of this driver.\n\nconfig AFTER\n\tbool \"After\"\n\thelp\n\
+             config LAST\n\tbool \"Last\"\n",
+        )
+        .unwrap();
+        let kconfig = Kconfig::read(root.path()).unwrap();
+        assert!(
+            ["DRIVER", "AFTER", "LAST"]
+                .iter()
+                .all(|one| kconfig.knows(one))
+        );
     }
 
     #[test]
