@@ -6,6 +6,7 @@ mod bisect;
 pub mod cache;
 pub mod cluster;
 mod doctor;
+mod export;
 mod judge;
 mod list;
 mod new;
@@ -64,6 +65,8 @@ enum Subcommands {
     New(new::Arguments),
     /// List jobs, workloads, patch series or Kconfig fragments, and what each is for
     List(list::Arguments),
+    /// Write a patch series as mails, for `git send-email`
+    Export(export::Arguments),
     /// Give the verdict again from what a run recorded, with today's rules
     Judge(judge::Arguments),
     /// Print a run's report in one of several formats
@@ -215,6 +218,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
         Subcommands::New(arguments) => new::new(arguments, &context).await,
         Subcommands::List(arguments) => list::list(arguments, &context).await,
+        Subcommands::Export(arguments) => export::export(arguments, &context).await,
         Subcommands::Judge(arguments) => {
             on_a_thread(&context, move || judge::judge(&arguments)).await
         }
@@ -266,5 +270,15 @@ impl Interruptions {
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_of_all_commands_fit_together() {
+        super::Arguments::command().debug_assert();
     }
 }

@@ -2,6 +2,7 @@
 //! Each stage takes the previous one's value: `Tree`, `PatchedTree`,
 //! `Configured`, `KernelImage`. [`make`] is the whole way for a [`Recipe`].
 
+mod base;
 pub mod build;
 mod build_log;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod mail;
 mod nearest;
 mod object_directory;
 pub mod patch;
+pub mod posting;
 mod prepare;
 mod progress;
 mod range;
@@ -26,6 +28,7 @@ pub mod toolchain;
 mod worktree;
 
 pub use crate::version::{self, KernelVersion, VersionRange};
+pub use base::{BaseError, base};
 pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
 pub use config::{ConfigError, Configured, configure};
 pub use fragment::{Fragment, FragmentError};

@@ -79,6 +79,22 @@ pub fn mail(report: &Report) -> String {
     out
 }
 
+/// What a run measured, for a cover letter: the table of counts and where it was
+/// tried.
+#[must_use]
+pub fn measured(report: &Report) -> String {
+    let mut out = String::from("What was tried, and how often the bug showed:\n\n");
+    table(&mut out, &counts(report));
+    let host = &report.host;
+    let place = format!(
+        "kvet {}, {}, {}, {}",
+        host.kvet, host.qemu, host.accelerator, host.service
+    );
+    out.push('\n');
+    paragraph(&mut out, "  ", &place);
+    out
+}
+
 fn answer(kind: VerdictKind) -> &'static str {
     match kind {
         VerdictKind::Fixed => "The patches remove what their controls show:",

@@ -25,7 +25,7 @@ pub use html::{Stories, html, wanted};
 pub use junit::junit;
 pub use kcidb::kcidb;
 pub use ktap::ktap;
-pub use mail::mail;
+pub use mail::{mail, measured};
 pub use markdown::markdown;
 pub use model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
 pub use patchwork::patchwork;

@@ -98,7 +98,7 @@ pub(in crate::kernel) fn of_the_user(directory: &Path) -> Command {
 }
 
 /// The directory of a user's repository in which its objects are.
-pub(super) async fn objects_of(
+pub(in crate::kernel) async fn objects_of(
     context: &Context,
     directory: &Path,
 ) -> Result<std::path::PathBuf, ProcessError> {

@@ -18,7 +18,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(super) use git::of_the_user;
+pub(super) use git::{objects_of, of_the_user};
 pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
 pub use spec::SourceSpec;
 pub use words::WordError;

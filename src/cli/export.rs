@@ -1,0 +1,193 @@
+//! `kvet export SERIES DIR`: a series as the mails that `git send-email` takes.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::output::print;
+use crate::context::Context;
+use crate::error::{Error, Exit, Fault};
+use crate::kernel::posting::{Mail, Posting, mails};
+use crate::kernel::{KernelVersion, Series, base};
+use crate::library::{Kind, Places};
+use crate::names::did_you_mean;
+use crate::printable::printable_lines;
+use crate::process::{Command, ProcessError};
+use crate::record::Record;
+use crate::report::measured;
+use crate::run::kept_report;
+use crate::store::{Scratch, Store};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The series: one of `kvet list series`, or a directory with a series.yaml
+    series: PathBuf,
+    /// The directory to write the mails into
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// The kernel whose patches are wanted; the newest that the series is for
+    /// unless said
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<KernelVersion>,
+    /// A run whose table of counts goes into the cover letter
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// Author and sender; git's user.name and user.email unless said
+    #[arg(long, value_name = "NAME <ADDRESS>")]
+    from: Option<String>,
+    /// Which time the series is sent
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    reroll: u32,
+    /// The repository that the series is to apply to
+    #[arg(long, value_name = "DIR")]
+    git: Option<PathBuf>,
+    /// The revision of that repository which the series is for
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value = "HEAD",
+        requires = "git"
+    )]
+    base: String,
+}
+
+/// A series cannot be made mails.
+#[derive(Debug, Error, Diagnostic)]
+enum ExportError {
+    #[error("there is no patch series `{name}`")]
+    Unknown {
+        name: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("the series {} has patches for no kernel", .0.display())]
+    #[diagnostic(help("its series.yaml has no ranges"))]
+    Empty(PathBuf),
+    #[error("`{0}` is no sender")]
+    #[diagnostic(help("write it as in a mail: `Name <address>`"))]
+    Sender(String),
+    #[error("who sends the series is not known")]
+    #[diagnostic(help("give --from 'Name <address>', or set git's user.name and user.email"))]
+    Nobody(#[source] Option<ProcessError>),
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("name a directory without mails in it; nothing is overwritten"))]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Fault for ExportError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let store = Store::open()?;
+    let series = Series::load(&place(&arguments.series, &store).await?)?;
+    let version = match (&arguments.kernel, series.ranges.last()) {
+        (Some(version), _) => version.clone(),
+        (None, Some(range)) => range.from.clone(),
+        (None, None) => return Err(ExportError::Empty(arguments.series).into()),
+    };
+    let patches = series.select(&version)?.patches;
+    let base = match &arguments.git {
+        Some(directory) => {
+            let scratch = Scratch::new()?;
+            let found = base(
+                context,
+                directory,
+                &arguments.base,
+                &patches,
+                scratch.path(),
+            );
+            Some(found.await?)
+        }
+        None => None,
+    };
+    let measured = match &arguments.run {
+        Some(run) => {
+            let (record, beginning) = Record::open(run)?;
+            measured(&kept_report(&record, &beginning)?)
+        }
+        None => String::new(),
+    };
+    let posting = Posting {
+        sender: sender(arguments.from, context).await?,
+        version: arguments.reroll,
+        title: series.title.clone(),
+        about: series.about.clone().unwrap_or_default(),
+        measured,
+        base,
+    };
+    let mut written = String::new();
+    for mail in mails(&patches, &posting) {
+        let path = write(&arguments.directory, &mail)?;
+        written.push_str(&path.display().to_string());
+        written.push('\n');
+    }
+    print(&printable_lines(&written))?;
+    Ok(Exit::Good)
+}
+
+/// The series' directory.
+async fn place(series: &Path, store: &Store) -> Result<PathBuf, Error> {
+    if series.join("series.yaml").is_file() {
+        return Ok(std::path::absolute(series).unwrap_or_else(|_| series.to_owned()));
+    }
+    let here = std::path::absolute(".").unwrap_or_default();
+    let places = Places::of_the_user(store).await?.around(&here);
+    let name = series.display().to_string();
+    if let Some(found) = places.find(Kind::Series, &name) {
+        return Ok(found.path);
+    }
+    let known = places.list(Kind::Series);
+    let known = known.iter().map(|(found, _)| found.name.as_str());
+    let help = did_you_mean(&name, known);
+    Err(ExportError::Unknown { name, help }.into())
+}
+
+/// Who sends it, as in a mail.
+async fn sender(given: Option<String>, context: &Context) -> Result<String, Error> {
+    if let Some(given) = given {
+        let fit = given
+            .strip_suffix('>')
+            .and_then(|start| start.rsplit_once(" <"))
+            .is_some_and(|(name, address)| !name.trim().is_empty() && address.contains('@'));
+        if !fit || given.contains(char::is_control) {
+            return Err(ExportError::Sender(given).into());
+        }
+        return Ok(given);
+    }
+    let mut parts = Vec::new();
+    for key in ["user.name", "user.email"] {
+        let git = Command::new("git").args(["config", "--get", key]);
+        let said = git.run(&context.cancel).await;
+        let said = said.map_err(|error| ExportError::Nobody(Some(error)))?;
+        parts.push(String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    }
+    if parts
+        .iter()
+        .any(|part| part.is_empty() || part.contains(char::is_control))
+    {
+        return Err(ExportError::Nobody(None).into());
+    }
+    Ok(format!("{} <{}>", parts[0], parts[1]))
+}
+
+fn write(directory: &Path, mail: &Mail) -> Result<PathBuf, ExportError> {
+    let path = directory.join(&mail.file);
+    let written = std::fs::create_dir_all(directory).and_then(|()| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        file.write_all(mail.text.as_bytes())
+    });
+    match written {
+        Ok(()) => Ok(path),
+        Err(source) => Err(ExportError::Write { path, source }),
+    }
+}
