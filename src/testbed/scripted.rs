@@ -104,6 +104,13 @@ impl Script {
         port.write_all(bytes).await.unwrap();
     }
 
+    /// The agent's port carries this, unless the host has stopped to listen.
+    pub(crate) async fn try_raw(&mut self, bytes: &[u8]) {
+        if let Some((_, port)) = &mut self.agent {
+            let _ = port.write_all(bytes).await;
+        }
+    }
+
     /// What the host says to the agent next.
     pub(crate) async fn told(&mut self) -> HostMessage {
         let (port, _) = self.agent.as_mut().unwrap();

@@ -3,10 +3,12 @@
 
 use super::*;
 use crate::guest::protocol::{FailureKind, GuestMessage, HostMessage, StepFailure, VERSION};
+use crate::guest::protocol::{StepReport, StepResult};
 use crate::record::Line;
 use crate::testbed::scripted::{self, Script, ready};
 use crate::trial_id::TrialId;
 use crate::workload::Workload;
+use proptest::prelude::*;
 use tokio::io::AsyncWriteExt;
 
 const HANG: &str = "\
@@ -441,4 +443,79 @@ fn a_guest_s_counters_cannot_overflow() {
     let many = (0..=COUNTERS).map(|n| (n.to_string(), 1)).collect();
     count(&mut counters, &many);
     assert_eq!(counters.len(), COUNTERS);
+}
+
+/// What a guest may say at any time, whether it makes sense there or not.
+fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let step = || prop_oneof![0..4_u32, Just(u32::MAX)];
+    let counters = || [("operations".to_owned(), u64::MAX)].into();
+    let failure = StepFailure {
+        kind: FailureKind::Agent,
+        errno: Some("E\u{1b}".to_owned()),
+        message: "\u{202e}".repeat(99),
+    };
+    let report = StepReport {
+        micros: u64::MAX,
+        client: Some(u64::MAX),
+        counters: counters(),
+        output: Some("words\0".to_owned()),
+    };
+    let message = prop_oneof![
+        Just(GuestMessage::Ready(ready(VERSION))),
+        Just(GuestMessage::Greeted),
+        step().prop_map(|step| GuestMessage::Started { step }),
+        step().prop_map(move |step| GuestMessage::Progress {
+            step,
+            counters: counters()
+        }),
+        step().prop_map(move |step| {
+            let result = StepResult::Done(report.clone());
+            GuestMessage::Finished { step, result }
+        }),
+        step().prop_map(move |step| {
+            let result = StepResult::Failed(failure.clone());
+            GuestMessage::Finished { step, result }
+        }),
+        Just(GuestMessage::SysrqDone {
+            letters: "w".to_owned()
+        }),
+        any::<u32>().prop_map(|tick| GuestMessage::Beat { tick }),
+        Just(GuestMessage::Note {
+            text: "note".to_owned()
+        }),
+    ];
+    let line = message.prop_map(|message| {
+        let mut line = serde_json::to_vec(&message).unwrap();
+        line.push(b'\n');
+        line
+    });
+    prop_oneof![9 => line, 1 => proptest::collection::vec(any::<u8>(), 0..40)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever a guest says, in whatever order: the trial ends, its journal can
+    /// be read, and a step that the host did not start is not part of it.
+    #[test]
+    fn a_hostile_guest_ends_its_own_trial_and_nothing_else(
+        greeted in any::<bool>(),
+        said in proptest::collection::vec(any_message(), 0..30),
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        let request = request("[{ guest: sync }, { name: a, background: true, guest: sync }, { wait: a }]");
+        let played = runtime.block_on(play(&request, async |mut script| {
+            if greeted {
+                script.come_up().await;
+            }
+            for piece in &said {
+                script.try_raw(piece).await;
+            }
+            script.end("guest-shutdown").await;
+            script
+        }));
+        prop_assert!(matches!(played.journal.last(), Some(Entry::Ended(_))), "{:?}", played.journal);
+        let began = played.journal.iter().filter(|entry| matches!(entry, Entry::StepBegan { .. }));
+        prop_assert!(began.count() <= 4);
+    }
 }
