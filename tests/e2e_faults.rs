@@ -108,7 +108,13 @@ fn broken(program: &str, signal: Signal, when: When) -> (String, Option<i32>) {
     for line in stderr.lines() {
         let line = line.unwrap();
         if when.is_now(&line) {
-            for pid in processes(program, &mark) {
+            // What is said to be started is there a moment later.
+            let mut there = processes(program, &mark);
+            while there.is_empty() && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+                there = processes(program, &mark);
+            }
+            for pid in there {
                 // One that has ended meanwhile is as broken as it gets.
                 let _ = kill_process(pid, signal);
             }
@@ -141,7 +147,7 @@ fn explore() {
     }
     let rows = Mutex::new(rows.into_iter());
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        for _ in 0..2 {
             scope.spawn(|| {
                 loop {
                     let Some((when, victim, signal)) = rows.lock().unwrap().next() else {

@@ -23,6 +23,9 @@ const HELPER: &str = include_str!("monitor.py");
 /// `EAGAIN`: the monitor has the request in hand already; asking again is safe.
 const AGAIN: i32 = -11;
 
+/// `ETIMEDOUT`: no monitor took the request.
+const TIMED_OUT: i32 = -110;
+
 /// How long the helper may take over a command: twice its own patience with the
 /// monitors.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -125,6 +128,13 @@ impl Monitor {
             attempt += 1;
             if reply.code == AGAIN && attempt < ATTEMPTS {
                 continue;
+            }
+            if reply.code == TIMED_OUT {
+                return Err(ClusterError::Silent {
+                    daemon: "mon".to_owned(),
+                    command: command["prefix"].as_str().unwrap_or_default().to_owned(),
+                    after: ANSWER / 2,
+                });
             }
             if reply.code < 0 {
                 return Err(ClusterError::Refused {

@@ -108,8 +108,11 @@ impl Machine {
             // A QEMU that does not like what it is given opens its channels
             // first and closes them on its way out: its own words tell more.
             Err(error) => match tokio::time::timeout(LAST_WORDS, process.wait()).await {
-                Ok(_) => {
-                    let said = said(&mut process).await;
+                Ok(ended) => {
+                    let mut said = said(&mut process).await;
+                    if let (true, Ok(status)) = (said.is_empty(), ended) {
+                        said = status.to_string();
+                    }
                     return Err(VmError::StartedNot { said, command });
                 }
                 Err(_) => return Err(error),
