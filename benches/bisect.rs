@@ -13,7 +13,8 @@
 //! the bits a boot can tell, and the boots to confirm the culprit and its parent.
 //!
 //! `cargo bench --bench bisect`; `-- --quick` takes 40 histories a cell instead
-//! of 300 and leaves the slowest cells out.
+//! of 300 and leaves the slowest cells out. `KVET_BENCH_CELLS=1024:0.5:0,64:1:0`
+//! measures these cells only (n, p, q); `KVET_BENCH_SEED` draws other histories.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -26,8 +27,8 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use kvet::bisect::search::{Answer, Order, Point, Prices, Rates, Search, Settings};
@@ -67,6 +68,20 @@ struct Row {
     learned: [Sum; 2],
 }
 
+impl Row {
+    fn add(&mut self, other: &Self) {
+        let pairs = [(&mut self.git, other.git), (&mut self.syz, other.syz)]
+            .into_iter()
+            .chain(self.known.iter_mut().zip(other.known))
+            .chain(self.learned.iter_mut().zip(other.learned));
+        for (sum, more) in pairs {
+            sum.right += more.right;
+            sum.boots += more.boots;
+            sum.builds += more.builds;
+        }
+    }
+}
+
 /// Numbers that look random and are the same each time (splitmix64).
 struct Dice(u64);
 
@@ -98,9 +113,21 @@ struct History {
     built: HashSet<Point>,
 }
 
+/// The number of the first history, by which all differ from those of another
+/// `KVET_BENCH_SEED`.
+fn first_history() -> u64 {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    *FIRST.get_or_init(|| {
+        let seed = std::env::var("KVET_BENCH_SEED").ok();
+        seed.and_then(|seed| seed.parse::<u64>().ok())
+            .unwrap_or(0)
+            .wrapping_mul(1 << 32)
+    })
+}
+
 impl History {
     fn new(cell: Cell, number: u64, with_culprit: bool) -> Self {
-        let mut seed = Dice(number);
+        let mut seed = Dice(number.wrapping_add(first_history()));
         for part in [cell.n as f64, cell.p, cell.q] {
             seed.0 = seed.word() ^ part.to_bits();
         }
@@ -239,30 +266,40 @@ fn kvet(mut history: History, order: &Arc<Order>, rates: Rates, sums: &mut [Sum;
     none
 }
 
-fn measure(cell: Cell, histories: u32) -> Row {
-    let order = Arc::new(Order::linear(cell.n));
+/// What all policies come to in one history of a cell.
+fn measure(cell: Cell, number: u64, order: &Arc<Order>) -> Row {
     let mut row = Row::default();
     let known = Rates::Known {
         hit: cell.p,
         false_alarm: cell.q,
     };
-    for number in 0..u64::from(histories) {
-        git(History::new(cell, number, true), &mut row.git);
-        syz(History::new(cell, number, true), &mut row.syz);
-        kvet(
-            History::new(cell, number, true),
-            &order,
-            known,
-            &mut row.known,
-        );
-        kvet(
-            History::new(cell, number, true),
-            &order,
-            Rates::Learned,
-            &mut row.learned,
-        );
-    }
+    git(History::new(cell, number, true), &mut row.git);
+    syz(History::new(cell, number, true), &mut row.syz);
+    let history = || History::new(cell, number, true);
+    kvet(history(), order, known, &mut row.known);
+    kvet(history(), order, Rates::Learned, &mut row.learned);
     row
+}
+
+/// The cells that are measured: those of `KVET_BENCH_CELLS`, or all.
+fn cells(quick: bool) -> Vec<Cell> {
+    let wanted = std::env::var("KVET_BENCH_CELLS").unwrap_or_default();
+    let is_wanted = |cell: &Cell| {
+        let name = format!("{}:{}:{}", cell.n, cell.p, cell.q);
+        wanted.is_empty() || wanted.split(',').any(|one| one == name)
+    };
+    let mut cells = Vec::new();
+    for n in SIZES {
+        for p in HITS {
+            for q in FALSE_ALARMS {
+                if !quick || p >= 0.3 {
+                    cells.push(Cell { n, p, q });
+                }
+            }
+        }
+    }
+    cells.retain(is_wanted);
+    cells
 }
 
 fn entropy(x: f64) -> f64 {
@@ -464,16 +501,7 @@ fn decisions() -> [f64; 2] {
 fn main() -> io::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let histories: u32 = if quick { 40 } else { 300 };
-    let mut cells = Vec::new();
-    for n in SIZES {
-        for p in HITS {
-            for q in FALSE_ALARMS {
-                if !quick || p >= 0.3 {
-                    cells.push(Cell { n, p, q });
-                }
-            }
-        }
-    }
+    let cells = cells(quick);
     let out = &mut io::stdout().lock();
     writeln!(
         out,
@@ -484,15 +512,21 @@ fn main() -> io::Result<()> {
         "| n | p | q | limit | git | syz | known 95 | known 99 | learned 95 | learned 99 |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
+    let orders = SIZES.map(|n| Arc::new(Order::linear(n)));
     // The longest first, so that no processor ends up alone with one.
     let mut by_length: Vec<usize> = (0..cells.len()).collect();
     by_length.sort_by(|&a, &b| limit(cells[b], 0.05).total_cmp(&limit(cells[a], 0.05)));
-    let mut rows = vec![Row::default(); cells.len()];
-    let measured = on_all(cells.len(), |number| {
-        measure(cells[by_length[number]], histories)
+    let each = histories as usize;
+    let measured = on_all(cells.len() * each, |task| {
+        let cell = cells[by_length[task / each]];
+        let order = orders.iter().find(|order| order.len() == cell.n);
+        order.map_or_else(Row::default, |order| {
+            measure(cell, (task % each) as u64, order)
+        })
     });
-    for (index, row) in by_length.into_iter().zip(measured) {
-        rows[index] = row;
+    let mut rows = vec![Row::default(); cells.len()];
+    for (task, one) in measured.iter().enumerate() {
+        rows[by_length[task / each]].add(one);
     }
     let mut missed = Vec::new();
     for (cell, row) in cells.iter().zip(&rows) {

@@ -124,6 +124,8 @@ pub enum Event {
         builds: u32,
         /// Boots that told something.
         boots: u32,
+        /// Builds and boots still to come, about, where that is known.
+        to_go: Option<(f64, f64)>,
     },
     /// Something a user should know that changes nothing.
     Note(String),

@@ -7,18 +7,31 @@ use thiserror::Error;
 
 use std::path::PathBuf;
 
+use super::amplify::Next;
 use super::log::{Entry, Log, State};
 use super::report::percent;
-use super::search::{Answer, Change, Point};
+use super::search::{Answer, Change, Counts, Point};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
+use crate::job::Variation;
 
 /// Boots in a row that tell nothing before a candidate is given up.
-const PATIENCE: u32 = 3;
+pub(super) const PATIENCE: u32 = 3;
 
 /// Boots of the bad end without the target before the search is given up.
 const SILENCE: u32 = 40;
+
+/// Boots of the bad end without the target before the good end is asked whether
+/// the ends are exchanged, and how often it is.
+const DOUBT: u32 = 5;
+const ASKED: u32 = 3;
+
+/// Kernels are built ahead that will be wanted with this probability.
+const LIKELY: f64 = 0.2;
+
+/// With more candidates, what the rest will cost is said only once.
+const FORETOLD: usize = 4096;
 
 /// The fewest and the most rounds of the final table.
 const ROUNDS: (u32, u32) = (5, 20);
@@ -29,10 +42,39 @@ pub(super) const ROWS: [&str; 4] = ["parent", "culprit", "tip", "tip with the re
 /// What is built and booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// A candidate or the base.
-    Point(Point),
-    /// The bad end without the culprit.
+    /// What stands before all candidates: of several merge bases, this one.
+    Base(usize),
+    /// A candidate.
+    Candidate(usize),
+    /// The newer end without the culprit.
     Reverted(usize),
+}
+
+impl Subject {
+    /// What the search calls it.
+    fn point(self) -> Option<Point> {
+        match self {
+            Self::Base(_) => Some(Point::Base),
+            Self::Candidate(number) => Some(Point::Candidate(number)),
+            Self::Reverted(_) => None,
+        }
+    }
+
+    /// The number of its candidate.
+    fn number(self) -> Option<usize> {
+        match self {
+            Self::Candidate(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The number of its merge base.
+    fn base(self) -> usize {
+        match self {
+            Self::Base(number) => number,
+            _ => 0,
+        }
+    }
 }
 
 /// What came of a build.
@@ -62,14 +104,24 @@ pub(super) struct Boot {
     pub(super) trial: PathBuf,
     /// Time it took, seconds.
     pub(super) seconds: f64,
+    /// What guests mount was lost meanwhile.
+    pub(super) service_lost: bool,
 }
 
 /// Where kernels are built and booted.
 pub(super) trait Laboratory {
     /// Builds a kernel, or finds it built.
     async fn build(&mut self, subject: Subject) -> Result<Build, Error>;
-    /// Boots built kernels, one each, side by side.
-    async fn boot(&mut self, subjects: &[Subject]) -> Result<Vec<Boot>, Error>;
+    /// Begins a build that goes on while kernels are booted. It is given up if
+    /// something else is built next.
+    async fn build_ahead(&mut self, subject: Subject) -> Result<(), Error>;
+    /// Boots built kernels, one each, side by side; the trial is the job's own, or
+    /// a variation of it.
+    async fn boot(
+        &mut self,
+        subjects: &[Subject],
+        variation: Option<&Variation>,
+    ) -> Result<Vec<Boot>, Error>;
 }
 
 /// How far a bisection may go.
@@ -81,6 +133,8 @@ pub(super) struct Limits {
     pub(super) builds: u32,
     /// Boots in all.
     pub(super) boots: u32,
+    /// Whether a kernel is built while others boot.
+    pub(super) ahead: bool,
 }
 
 /// A bisection cannot go on.
@@ -105,6 +159,17 @@ pub enum DriveError {
         name: String,
         /// Why.
         reason: String,
+    },
+    /// Nothing differs between the ends.
+    #[error("the good end, {good}, and the bad one, {bad}, make the same kernel")]
+    #[diagnostic(help(
+        "what lies between them is not built: see that the job's configuration builds what the bug is in"
+    ))]
+    SameImage {
+        /// The good end.
+        good: String,
+        /// The bad end.
+        bad: String,
     },
     /// An end's boots tell nothing.
     #[error("boots of the {end} end, {name}, tell nothing: {reason}")]
@@ -153,30 +218,153 @@ pub(super) async fn search(
         if let Some(reason) = spent(state, limits) {
             return Ok(End::Open(reason));
         }
-        let points = state.search.batch(limits.jobs.max(1));
-        if points.is_empty() {
+        if amplify(context, log, state, laboratory).await? {
+            continue;
+        }
+        let wanted = wanted(state, limits);
+        if wanted.is_empty() {
             return Ok(End::Open(
                 "no candidate that can be tested tells more".to_owned(),
             ));
         }
-        if !foretold && !points.iter().any(|&point| is_end(state, point)) {
+        if !foretold && !wanted.iter().any(|&subject| is_end(state, subject)) {
             foretold = true;
             foretell(context, state);
         }
         let mut subjects = Vec::new();
-        for point in points {
-            if make(context, log, state, laboratory, point).await? {
-                subjects.push(Subject::Point(point));
+        for subject in wanted {
+            if make(context, log, state, laboratory, subject).await? {
+                subjects.push(subject);
             }
         }
-        let boots = laboratory.boot(&subjects).await?;
+        if limits.ahead && !subjects.is_empty() {
+            build_ahead(state, laboratory).await?;
+        }
+        let boots = laboratory.boot(&subjects, way(state).as_ref()).await?;
         for (subject, boot) in subjects.into_iter().zip(boots) {
-            if let Subject::Point(point) = subject {
-                take(context, log, state, point, boot)?;
-            }
+            take(context, log, state, subject, boot)?;
         }
         tell(context, state);
     }
+}
+
+/// The variation in which trials are run, if it is not the job's own way.
+fn way(state: &State) -> Option<Variation> {
+    let number = state.way?.checked_sub(1)?;
+    state.begun.variations.get(number).cloned()
+}
+
+/// What to boot next, side by side.
+fn wanted(state: &State, limits: Limits) -> Vec<Subject> {
+    if let Some(base) = untried_base(state) {
+        return vec![Subject::Base(base)];
+    }
+    if let Some(good) = doubted_end(state) {
+        return vec![good];
+    }
+    let mut boots: Vec<u32> = state.bases.iter().map(|counts| counts.boots).collect();
+    let points = state.search.batch(limits.jobs.max(1));
+    points
+        .into_iter()
+        .map(|point| match point {
+            Point::Candidate(number) => Subject::Candidate(number),
+            // Several merge bases take turns.
+            Point::Base => {
+                let base = (0..boots.len()).min_by_key(|&base| boots[base]);
+                let base = base.unwrap_or(0);
+                boots[base] += 1;
+                Subject::Base(base)
+            }
+        })
+        .collect()
+}
+
+/// A merge base that was not booted yet, once one of them was: the bug must be
+/// at none of them.
+fn untried_base(state: &State) -> Option<usize> {
+    let tried = |counts: &Counts| counts.boots > 0;
+    if !state.bases.iter().any(tried) {
+        return None;
+    }
+    state.bases.iter().position(|counts| !tried(counts))
+}
+
+/// The good end, if the bad one does not show the target and the ends may be
+/// exchanged.
+fn doubted_end(state: &State) -> Option<Subject> {
+    let (bad, good) = ends(state);
+    let (seen, asked) = (state.search.counts(bad), state.search.counts(good));
+    let doubted = seen.hits == 0 && seen.boots >= DOUBT && asked.boots < ASKED;
+    doubted.then_some(match good {
+        Point::Base => Subject::Base(0),
+        Point::Candidate(number) => Subject::Candidate(number),
+    })
+}
+
+/// The bad end and the good one.
+fn ends(state: &State) -> (Point, Point) {
+    let top = state.search.top().map_or(Point::Base, Point::Candidate);
+    if state.begun.fixed {
+        (Point::Base, top)
+    } else {
+        (top, Point::Base)
+    }
+}
+
+/// Boots the bad end once in one of the ways to run a trial, or chooses one;
+/// whether there was something to do.
+async fn amplify(
+    context: &Context,
+    log: &mut Log,
+    state: &mut State,
+    laboratory: &mut impl Laboratory,
+) -> Result<bool, Error> {
+    if state.way.is_some() {
+        return Ok(false);
+    }
+    let named = |way: usize| match way.checked_sub(1) {
+        None => "as the job has it".to_owned(),
+        Some(number) => state.begun.variations[number].name.clone(),
+    };
+    match state.tries.next() {
+        Next::Take(way) => {
+            let (hits, boots) = state.tries.counts(way);
+            context.emit(Event::Note(format!(
+                "trials are run in the most telling way: {} (the target showed in {hits} of {boots})",
+                named(way)
+            )));
+            log.add(state, Entry::Chosen { way })?;
+        }
+        Next::Try(way) => {
+            let subject = match ends(state).0 {
+                Point::Base => Subject::Base(0),
+                Point::Candidate(number) => Subject::Candidate(number),
+            };
+            if !make(context, log, state, laboratory, subject).await? {
+                return Ok(true);
+            }
+            let number = way.checked_sub(1);
+            let variation = number.map(|number| state.begun.variations[number].clone());
+            for boot in laboratory.boot(&[subject], variation.as_ref()).await? {
+                let Boot {
+                    hit,
+                    trial,
+                    seconds,
+                    ..
+                } = boot;
+                log.add(
+                    state,
+                    Entry::Tried {
+                        way,
+                        hit,
+                        trial,
+                        seconds,
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn spent(state: &State, limits: Limits) -> Option<String> {
@@ -192,41 +380,69 @@ fn spent(state: &State, limits: Limits) -> Option<String> {
             limits.boots
         ));
     }
-    let bad = bad_end(state);
-    let counts = state.search.counts(bad);
-    (counts.hits == 0 && counts.boots >= SILENCE).then(|| {
+    let (bad, good) = ends(state);
+    let (counts, other) = (state.search.counts(bad), state.search.counts(good));
+    if counts.hits > 0 {
+        return None;
+    }
+    if counts.boots >= DOUBT && other.boots >= ASKED && other.hits >= 2 {
+        let advice = if state.begun.fixed {
+            "leave `--fixed` out"
+        } else {
+            "to find what cured it, exchange them and add `--fixed`"
+        };
+        return Some(format!(
+            "the ends are exchanged: the target shows in {} of {} boots of the good end, and in none of {} of the bad end; {advice}",
+            other.hits, other.boots, counts.boots
+        ));
+    }
+    (counts.boots >= SILENCE).then(|| {
         format!(
-            "the target did not show in {} boots of the bad end; the ends may be exchanged, or the bug is rarer than one boot in {}",
+            "the target did not show in {} boots of the bad end; it may not have the bug, or the bug is rarer than one boot in {}",
             counts.boots,
             counts.boots / 3
         )
     })
 }
 
-fn bad_end(state: &State) -> Point {
-    let top = state.search.top().map_or(Point::Base, Point::Candidate);
-    if state.begun.fixed { Point::Base } else { top }
+fn is_end(state: &State, subject: Subject) -> bool {
+    match subject {
+        Subject::Base(_) => true,
+        Subject::Candidate(number) => state.search.top() == Some(number),
+        Subject::Reverted(_) => false,
+    }
 }
 
-fn is_end(state: &State, point: Point) -> bool {
-    point == Point::Base || state.search.top().map(Point::Candidate) == Some(point)
-}
-
-/// Which end a point is, and what the user calls it.
-fn end_of(state: &State, point: Point) -> Option<(&'static str, String)> {
+/// Which end a subject is, and what the user calls it.
+fn end_of(state: &State, subject: Subject) -> Option<(&'static str, String)> {
     let begun = &state.begun;
     let (old, new) = if begun.fixed {
         ("bad", "good")
     } else {
         ("good", "bad")
     };
-    if point == Point::Base {
-        Some((old, begun.candidates.base.clone()))
-    } else if is_end(state, point) {
-        Some((new, state.name(point).unwrap_or_default()))
-    } else {
-        None
+    match subject {
+        Subject::Base(number) => {
+            let base = begun.bases().get(number).copied().unwrap_or_default();
+            Some((old, base.to_owned()))
+        }
+        Subject::Candidate(number) if is_end(state, subject) => {
+            Some((new, begun.candidates.list[number].name.clone()))
+        }
+        _ => None,
     }
+}
+
+/// Begins the build that will likely be wanted after the boots that come now.
+async fn build_ahead(state: &State, laboratory: &mut impl Laboratory) -> Result<(), Error> {
+    let next = state.search.builds_ahead(1);
+    let next = next.first().filter(|(_, chance)| *chance >= LIKELY);
+    if let Some(&(candidate, _)) = next {
+        laboratory
+            .build_ahead(Subject::Candidate(candidate))
+            .await?;
+    }
+    Ok(())
 }
 
 /// Sees that there is a kernel; whether there is one to boot.
@@ -235,57 +451,90 @@ async fn make(
     log: &mut Log,
     state: &mut State,
     laboratory: &mut impl Laboratory,
-    point: Point,
+    subject: Subject,
 ) -> Result<bool, Error> {
-    let candidate = state.name(point);
-    let first = !state.made.contains(&number(point));
-    match laboratory.build(Subject::Point(point)).await? {
+    let candidate = subject.point().and_then(|point| state.name(point));
+    let first = match subject {
+        Subject::Base(base) => !state.made_bases.contains(&base),
+        _ => !state.made.contains(&subject.number()),
+    };
+    match laboratory.build(subject).await? {
         Build::Made { seconds, image } => {
             if !first {
                 return Ok(true);
             }
-            let twin = state.images.get(&image).copied().flatten();
+            let twin = state.images.get(&image).copied();
             log.add(
                 state,
                 Entry::Built {
-                    candidate: candidate.clone(),
+                    candidate,
+                    base: subject.base(),
                     seconds,
                     image,
                 },
             )?;
-            // An image that was booted tells for this candidate, too.
-            match (candidate, twin) {
-                (Some(candidate), Some(twin)) if Point::Candidate(twin) != point => {
-                    let other = state.begun.candidates.list[twin].name.clone();
-                    context.emit(Event::Note(format!(
-                        "{} has the same image as {}",
-                        short(&candidate),
-                        short(&other)
-                    )));
-                    log.add(state, Entry::Same { candidate, other })?;
-                    Ok(false)
+            match (subject, twin) {
+                (Subject::Candidate(number), Some(twin)) if twin != Some(number) => {
+                    same(context, log, state, number, twin)
+                }
+                (Subject::Base(_), Some(Some(twin))) if state.search.top() == Some(twin) => {
+                    Err(same_ends(state))
                 }
                 _ => Ok(true),
             }
         }
         Build::Impossible(reason) => {
-            if let Some((end, name)) = end_of(state, point) {
+            if let Some((end, name)) = end_of(state, subject) {
                 return Err(DriveError::Unbuildable { end, name, reason }.into());
             }
             if let Some(candidate) = candidate {
                 context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
-                log.add(state, Entry::Skipped { candidate, reason })?;
+                let mute = false;
+                log.add(
+                    state,
+                    Entry::Skipped {
+                        candidate,
+                        reason,
+                        mute,
+                    },
+                )?;
             }
             Ok(false)
         }
     }
 }
 
-fn number(point: Point) -> Option<usize> {
-    match point {
-        Point::Base => None,
-        Point::Candidate(number) => Some(number),
+/// An image that was booted tells for this candidate, too; whether there still is
+/// something to boot.
+fn same(
+    context: &Context,
+    log: &mut Log,
+    state: &mut State,
+    number: usize,
+    twin: Option<usize>,
+) -> Result<bool, Error> {
+    let is_top = |number: usize| state.search.top() == Some(number);
+    if twin.is_none() && is_top(number) {
+        return Err(same_ends(state));
     }
+    let name = |number: usize| state.begun.candidates.list[number].name.clone();
+    let (candidate, other) = (name(number), twin.map(name));
+    let shown = other.as_ref().unwrap_or(&state.begun.candidates.base);
+    context.emit(Event::Note(format!(
+        "{} has the same image as {}",
+        short(&candidate),
+        short(shown)
+    )));
+    log.add(state, Entry::Same { candidate, other })?;
+    Ok(false)
+}
+
+fn same_ends(state: &State) -> Error {
+    DriveError::SameImage {
+        good: state.begun.good.clone(),
+        bad: state.begun.bad.clone(),
+    }
+    .into()
 }
 
 /// Logs what a boot told, and gives up what tells nothing again and again.
@@ -293,10 +542,10 @@ fn take(
     context: &Context,
     log: &mut Log,
     state: &mut State,
-    point: Point,
+    subject: Subject,
     boot: Boot,
 ) -> Result<(), Error> {
-    let candidate = state.name(point);
+    let candidate = subject.point().and_then(|point| state.name(point));
     if let Some(title) = boot.other {
         log.add(
             state,
@@ -311,6 +560,7 @@ fn take(
             state,
             Entry::Boot {
                 candidate,
+                base: subject.base(),
                 hit,
                 reason: boot.reason,
                 trial: boot.trial,
@@ -326,18 +576,28 @@ fn take(
             candidate: candidate.clone(),
             reason: boot.reason,
             trial: Some(boot.trial),
+            service: boot.service_lost,
         },
     )?;
-    if state.lost.get(&number(point)).copied().unwrap_or(0) < PATIENCE {
+    let lost = state.lost.get(&subject.number()).copied();
+    if lost.unwrap_or(0) < PATIENCE {
         return Ok(());
     }
-    if let Some((end, name)) = end_of(state, point) {
+    if let Some((end, name)) = end_of(state, subject) {
         return Err(DriveError::Mute { end, name, reason }.into());
     }
     if let Some(candidate) = candidate {
         let reason = format!("{PATIENCE} boots in a row told nothing, the last: {reason}");
         context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
-        log.add(state, Entry::Skipped { candidate, reason })?;
+        let mute = true;
+        log.add(
+            state,
+            Entry::Skipped {
+                candidate,
+                reason,
+                mute,
+            },
+        )?;
     }
     Ok(())
 }
@@ -355,23 +615,19 @@ fn foretell(context: &Context, state: &State) {
     )));
 }
 
-/// How far the search is.
+/// How far the search is, and what is still to come.
 fn tell(context: &Context, state: &State) {
-    let likeliest = state
-        .search
-        .likeliest(5)
-        .into_iter()
-        .map(|(number, probability)| {
-            let name = &state.begun.candidates.list[number].name;
-            (short(name).to_owned(), probability)
-        })
-        .collect();
+    let likeliest = state.likeliest().into_iter();
+    let named = |(name, probability): (String, f64)| (short(&name).to_owned(), probability);
+    let cheap = state.begun.candidates.list.len() <= FORETOLD;
+    let ahead = cheap.then(|| state.search.forecast(state.begun.confidence));
     context.emit(Event::Bisection {
         left: state.search.left(state.begun.confidence),
         none: state.search.none(),
-        likeliest,
+        likeliest: likeliest.map(named).collect(),
         builds: state.builds,
         boots: state.boots,
+        to_go: ahead.map(|ahead| (ahead.builds, ahead.boots)),
     });
 }
 
@@ -410,7 +666,8 @@ pub(super) async fn confirm(
             if done > round {
                 continue;
             }
-            for boot in laboratory.boot(&[subject]).await? {
+            let way = way(state);
+            for boot in laboratory.boot(&[subject], way.as_ref()).await? {
                 let Some(hit) = boot.hit else { continue };
                 let trial = boot.trial;
                 let row = row.to_owned();
@@ -429,13 +686,10 @@ pub(super) fn subjects(state: &State, culprit: usize) -> Vec<(&'static str, Subj
     let parent = state.begun.candidates.list[culprit]
         .parents
         .first()
-        .map_or(Point::Base, |&parent| Point::Candidate(parent));
-    let mut rows = vec![
-        (ROWS[0], Subject::Point(parent)),
-        (ROWS[1], Subject::Point(Point::Candidate(culprit))),
-    ];
+        .map_or(Subject::Base(0), |&parent| Subject::Candidate(parent));
+    let mut rows = vec![(ROWS[0], parent), (ROWS[1], Subject::Candidate(culprit))];
     if let Some(top) = state.search.top().filter(|&top| top != culprit) {
-        rows.push((ROWS[2], Subject::Point(Point::Candidate(top))));
+        rows.push((ROWS[2], Subject::Candidate(top)));
         rows.push((ROWS[3], Subject::Reverted(culprit)));
     }
     rows
@@ -469,9 +723,25 @@ mod tests {
         left: u32,
         builds: BTreeMap<String, u32>,
         boots: u32,
+        /// Merge bases that show the target.
+        bad_bases: Vec<usize>,
+        /// The target shows where it should not, and the other way round.
+        exchanged: bool,
+        /// Builds that were begun ahead.
+        ahead: Vec<isize>,
+        /// Boots by variation.
+        ways: BTreeMap<String, u32>,
     }
 
     impl Simulated {
+        fn shows(&self, number: isize) -> bool {
+            let bad_base = self
+                .bad_bases
+                .iter()
+                .any(|&base| -1 - base.cast_signed() == number);
+            (bad_base || number >= self.culprit.cast_signed()) != self.exchanged
+        }
+
         fn new(culprit: usize) -> Self {
             Self {
                 culprit,
@@ -481,14 +751,18 @@ mod tests {
                 left: u32::MAX,
                 builds: BTreeMap::new(),
                 boots: 0,
+                bad_bases: Vec::new(),
+                exchanged: false,
+                ahead: Vec::new(),
+                ways: BTreeMap::new(),
             }
         }
 
         fn number(subject: Subject) -> isize {
             match subject {
-                Subject::Point(Point::Base) => -1,
-                Subject::Point(Point::Candidate(number)) => number.cast_signed(),
-                Subject::Reverted(_) => -2,
+                Subject::Base(base) => -1 - base.cast_signed(),
+                Subject::Candidate(number) => number.cast_signed(),
+                Subject::Reverted(_) => -100,
             }
         }
     }
@@ -508,14 +782,26 @@ mod tests {
             while self.same.iter().any(|&same| same.cast_signed() == image) {
                 image -= 1;
             }
+            image = image.max(-1);
             Ok(Build::Made {
                 seconds: 60.0,
                 image: image.to_string(),
             })
         }
 
-        async fn boot(&mut self, subjects: &[Subject]) -> Result<Vec<Boot>, Error> {
+        async fn build_ahead(&mut self, subject: Subject) -> Result<(), Error> {
+            self.ahead.push(Self::number(subject));
+            Ok(())
+        }
+
+        async fn boot(
+            &mut self,
+            subjects: &[Subject],
+            variation: Option<&Variation>,
+        ) -> Result<Vec<Boot>, Error> {
             let mut boots = Vec::new();
+            let way = variation.map(|variation| variation.name.clone());
+            *self.ways.entry(way.unwrap_or_default()).or_default() += 1;
             for &subject in subjects {
                 if self.left == 0 {
                     return Err(crate::process::ProcessError::Interrupted.into());
@@ -525,11 +811,12 @@ mod tests {
                 let number = Self::number(subject);
                 let mute = self.mute.iter().any(|&mute| mute.cast_signed() == number);
                 boots.push(Boot {
-                    hit: (!mute).then_some(number >= self.culprit.cast_signed()),
+                    hit: (!mute).then_some(self.shows(number)),
                     reason: "the harness failed".to_owned(),
                     other: (number == 3).then(|| "WARNING in x".to_owned()),
                     trial: "trial".into(),
                     seconds: 10.0,
+                    service_lost: false,
                 });
             }
             Ok(boots)
@@ -540,6 +827,7 @@ mod tests {
         jobs: 1,
         builds: 100,
         boots: 1000,
+        ahead: false,
     };
 
     fn begun(count: usize) -> Begun {
@@ -560,6 +848,8 @@ mod tests {
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
             merge_bases: Vec::new(),
+            first_parent: false,
+            variations: Vec::new(),
         }
     }
 
@@ -674,6 +964,144 @@ mod tests {
             .unwrap();
         assert_eq!(culprits(&end), [20]);
         assert!(state.boots <= 16, "{}", state.boots);
+    }
+
+    #[tokio::test]
+    async fn images_as_before_all_candidates_cost_no_boots_either() {
+        let mut laboratory = Simulated::new(40);
+        laboratory.same = (0..40).collect();
+        let (end, state) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
+        assert_eq!(culprits(&end), [40]);
+        assert!(state.search.counts(Point::Candidate(31)).boots == 0);
+        let mut laboratory = Simulated::new(40);
+        laboratory.same = (0..64).collect();
+        let error = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap_err();
+        assert!(error.one_line().contains("make the same kernel"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn ends_that_are_exchanged_are_told() {
+        let mut laboratory = Simulated::new(20);
+        laboratory.exchanged = true;
+        let (end, state) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
+        assert!(
+            matches!(&end, End::Open(reason) if reason.contains("the ends are exchanged")),
+            "{end:?}"
+        );
+        assert!(state.boots <= DOUBT + ASKED, "{}", state.boots);
+    }
+
+    #[tokio::test]
+    async fn a_bug_at_both_ends_is_none_of_the_candidates() {
+        // Every candidate has it, and so does what is before them.
+        let mut laboratory = Simulated::new(0);
+        laboratory.bad_bases = vec![0];
+        let (end, _) = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap();
+        assert!(matches!(end, End::Answered(Answer::None { .. })), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn every_merge_base_is_booted() {
+        let mut begun = begun(64);
+        begun.merge_bases = vec!["a".repeat(40), "b".repeat(40), "c".repeat(40)];
+        let mut laboratory = Simulated::new(20);
+        let bisection = Bisection::new();
+        let (end, state) = bisection.go_on(&begun, &mut laboratory).await.unwrap();
+        assert_eq!(culprits(&end), [20]);
+        assert!(state.bases.iter().all(|counts| counts.boots > 0));
+        for base in ["-1", "-2", "-3"] {
+            assert!(laboratory.builds.contains_key(base), "{base}");
+        }
+        let (_, again) = bisection.open(&begun);
+        assert_eq!(again.bases, state.bases);
+        // One that has the bug: it is older than all candidates.
+        let mut laboratory = Simulated::new(0);
+        laboratory.bad_bases = vec![0, 1, 2];
+        let (end, state) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        assert!(matches!(end, End::Answered(Answer::None { .. })), "{end:?}");
+        assert!(state.bases.iter().all(|counts| counts.hits > 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_built_ahead_is_what_is_wanted_next() {
+        let mut laboratory = Simulated::new(20);
+        let bisection = Bisection::new();
+        let (mut log, mut state) = bisection.open(&begun(64));
+        let limits = Limits {
+            ahead: true,
+            ..LIMITS
+        };
+        let end = search(
+            &Context::default(),
+            &mut log,
+            &mut state,
+            &mut laboratory,
+            limits,
+        )
+        .await
+        .unwrap();
+        assert_eq!(culprits(&end), [20]);
+        let used = |number: &isize| laboratory.builds.contains_key(&number.to_string());
+        assert!(laboratory.ahead.iter().any(used), "{:?}", laboratory.ahead);
+    }
+
+    #[tokio::test]
+    async fn the_most_telling_way_is_chosen_and_kept() {
+        let mut begun = begun(64);
+        begun.variations = vec![Variation {
+            name: "impatient".to_owned(),
+            ..Variation::default()
+        }];
+        let mut whole = Simulated::new(20);
+        let bisection = Bisection::new();
+        let (end, state) = bisection.go_on(&begun, &mut whole).await.unwrap();
+        assert_eq!(culprits(&end), [20]);
+        // Both ways show it each time and take as long: the job's own stays.
+        assert_eq!((state.way, whole.ways["impatient"]), (Some(0), 4));
+        let mut boots = 0;
+        let bisection = Bisection::new();
+        let end = loop {
+            let mut laboratory = Simulated::new(20);
+            laboratory.left = 3;
+            let result = bisection.go_on(&begun, &mut laboratory).await;
+            boots += laboratory.boots;
+            assert!(boots < 1000);
+            if let Ok((end, _)) = result {
+                break end;
+            }
+        };
+        assert_eq!(culprits(&end), [20]);
+        assert_eq!(boots, whole.boots, "a boot was repeated");
+    }
+
+    #[tokio::test]
+    async fn a_candidate_that_always_shows_takes_one_test_a_halving() {
+        let mut begun = begun(64);
+        begun.every_boot = true;
+        for culprit in [0, 1, 31, 32, 62, 63] {
+            let mut laboratory = Simulated::new(culprit);
+            let (end, state) = Bisection::new()
+                .go_on(&begun, &mut laboratory)
+                .await
+                .unwrap();
+            assert_eq!(culprits(&end), [culprit]);
+            assert!(state.boots <= 2 + 6, "{culprit}: {}", state.boots);
+        }
     }
 
     #[tokio::test]

@@ -2,23 +2,28 @@
 //! job's own testbed. Trials are kept as a run's are.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
-use jiff::civil::Date;
+use futures_util::{FutureExt, poll};
 use object::{Object, ObjectSection, SectionFlags};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::candidates::git;
 use super::drive::{Boot, Build, DriveError, Laboratory, Subject, short};
+use super::judge::{Judge, reason};
 use super::log::{Begun, Source};
-use super::search::Point;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
-use crate::job::{Arm, Plan, PlannedWorkload};
-use crate::kernel::{self, KernelImage, SourceSpec};
+use crate::job::Variation;
+use crate::kernel::fragment::CANDIDATE;
+use crate::kernel::{self, KernelImage, Recipe, SourceSpec};
 use crate::outcome::Outcome;
 use crate::record::{Record, Trial};
 use crate::rootfs::{self, Rootfs};
@@ -26,27 +31,36 @@ use crate::store::{Store, io_error, write_atomic};
 use crate::testbed::{Setup, Testbed};
 use crate::trial::{self, Request};
 use crate::trial_id::TrialId;
-use crate::verdict::{Question, decide, is_mute, unarmed};
 
 /// Program headers and sections that are loaded with the kernel.
 const SHF_ALLOC: u64 = 2;
 
 /// Builds and boots the kernels of a job with its candidates.
 pub(super) struct Kernels<'a> {
-    pub(super) context: &'a Context,
-    pub(super) store: &'a Store,
-    pub(super) plan: &'a Plan,
-    pub(super) planned: &'a PlannedWorkload,
-    pub(super) arm: &'a Arm,
-    pub(super) begun: &'a Begun,
-    pub(super) record: &'a Record,
-    pub(super) day: Date,
+    context: &'a Context,
+    store: &'a Store,
+    judge: Judge<'a>,
+    begun: &'a Begun,
+    record: &'a Record,
     /// Kernels that were made, with what their images hold.
-    pub(super) images: HashMap<String, (KernelImage, String)>,
-    pub(super) bench: Option<(Rootfs, Testbed)>,
-    pub(super) numbers: HashMap<String, u32>,
-    pub(super) serial: u32,
+    images: HashMap<String, (KernelImage, String)>,
+    /// A build that goes on while kernels boot.
+    ahead: Option<Ahead<'a>>,
+    bench: Option<(Rootfs, Testbed)>,
+    numbers: HashMap<String, u32>,
+    serial: u32,
 }
+
+/// A build that goes on whenever it is waited for.
+struct Ahead<'a> {
+    name: String,
+    cancel: CancellationToken,
+    building: Pin<Box<dyn Future<Output = Made> + 'a>>,
+    made: Option<Made>,
+}
+
+/// A kernel, or why there is none; and the time it took, seconds.
+type Made = Result<(Result<KernelImage, String>, f64), Error>;
 
 /// One boot, ready to go.
 struct Prepared {
@@ -65,20 +79,17 @@ impl Laboratory for Kernels<'_> {
                 image: image.clone(),
             });
         }
-        let began = Instant::now();
-        let arm = match self.arm_of(subject).await? {
-            Ok(arm) => arm,
+        let (made, seconds) = match self.taken_over(&name).await? {
+            Some(made) => made,
+            None => match self.recipe_of(subject).await? {
+                Ok(recipe) => make(self.context, self.store, &recipe).await?,
+                Err(reason) => return Ok(Build::Impossible(reason)),
+            },
+        };
+        let image = match made {
+            Ok(image) => image,
             Err(reason) => return Ok(Build::Impossible(reason)),
         };
-        let made = kernel::make(self.context, self.store, &arm.recipe).await;
-        let (image, _) = match made {
-            Ok(made) => made,
-            Err(error) if error.exit() == Exit::Undecided => {
-                return Ok(Build::Impossible(error.one_line()));
-            }
-            Err(error) => return Err(error),
-        };
-        let seconds = began.elapsed().as_secs_f64();
         let facts = crate::run::facts(&image, &[]);
         self.record
             .kernel(&name, &facts, &image.config, &image.log)?;
@@ -90,43 +101,160 @@ impl Laboratory for Kernels<'_> {
         })
     }
 
-    async fn boot(&mut self, subjects: &[Subject]) -> Result<Vec<Boot>, Error> {
+    async fn build_ahead(&mut self, subject: Subject) -> Result<(), Error> {
+        let name = self.name(subject);
+        let begun = self.ahead.as_ref().is_some_and(|ahead| ahead.name == name);
+        if begun || self.images.contains_key(&name) {
+            return Ok(());
+        }
+        self.give_up().await;
+        let Ok(recipe) = self.recipe_of(subject).await? else {
+            return Ok(());
+        };
+        let cancel = self.context.cancel.child_token();
+        let context = Context {
+            cancel: cancel.clone(),
+            events: self.context.events.clone(),
+        };
+        let store = self.store;
+        let building = Box::pin(async move { make(&context, store, &recipe).await });
+        self.ahead = Some(Ahead {
+            name,
+            cancel,
+            building,
+            made: None,
+        });
+        Ok(())
+    }
+
+    async fn boot(
+        &mut self,
+        subjects: &[Subject],
+        variation: Option<&Variation>,
+    ) -> Result<Vec<Boot>, Error> {
         let mut prepared = Vec::new();
         for &subject in subjects {
-            prepared.push(self.prepare(subject).await?);
+            prepared.push(self.prepare(subject, variation).await?);
         }
-        let Some((_, testbed)) = &self.bench else {
-            return Ok(Vec::new());
+        let mut ahead = self.ahead.take();
+        let trials = async {
+            let all = prepared.iter().map(|one| self.trial(one));
+            try_join_all(all).await
         };
-        let (context, this) = (self.context, &*self);
-        let trials = prepared.iter().map(async |one| {
-            context.emit(Event::TrialStarted {
-                trial: one.request.id.clone(),
-                attempt: one.request.attempt,
-            });
-            let trial = trial::run(context, testbed, &one.request, &one.directory).await?;
-            if let Err(fault) = testbed.service().clear(&one.request.hostname).await {
-                context.emit(Event::Warning(Error::from(fault).one_line()));
-            }
-            this.judge(one, &trial)
+        let trials = beside(trials, ahead.as_mut()).await;
+        let lost = self.lost(trials.as_deref().unwrap_or_default()).await;
+        self.ahead = ahead;
+        let trials = trials?;
+        if let Some(reason) = &lost {
+            self.renew(reason).await;
+        }
+        let boots = prepared.iter().zip(trials).map(|(one, trial)| match trial {
+            Ok(trial) => self.judged(one, &trial, variation, lost.as_deref()),
+            Err(panic) => Ok(Boot {
+                hit: None,
+                reason: panic,
+                other: None,
+                trial: self.below(&one.directory),
+                seconds: 0.0,
+                service_lost: false,
+            }),
         });
-        try_join_all(trials).await
+        boots.collect()
     }
 }
 
-impl Kernels<'_> {
+/// Waits for trials, and meanwhile lets a build go on.
+async fn beside<T>(trials: impl Future<Output = T>, ahead: Option<&mut Ahead<'_>>) -> T {
+    let mut trials = pin!(trials);
+    if let Some(ahead) = ahead
+        && ahead.made.is_none()
+    {
+        tokio::select! {
+            done = &mut trials => return done,
+            made = &mut ahead.building => ahead.made = Some(made),
+        }
+    }
+    trials.await
+}
+
+/// Makes the kernel of a recipe, or says why there can be none.
+async fn make(context: &Context, store: &Store, recipe: &Recipe) -> Made {
+    let began = Instant::now();
+    let made = match kernel::make(context, store, recipe).await {
+        Ok((image, _)) => Ok(image),
+        Err(error) if error.exit() == Exit::Undecided => Err(error.one_line()),
+        Err(error) => return Err(error),
+    };
+    Ok((made, began.elapsed().as_secs_f64()))
+}
+
+impl<'a> Kernels<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        store: &'a Store,
+        record: &'a Record,
+        begun: &'a Begun,
+        judge: Judge<'a>,
+    ) -> Self {
+        Self {
+            context,
+            store,
+            judge,
+            begun,
+            record,
+            images: HashMap::new(),
+            ahead: None,
+            bench: None,
+            numbers: HashMap::new(),
+            serial: 0,
+        }
+    }
+
     /// Ends what runs.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
+        self.give_up().await;
         if let Some((_, testbed)) = self.bench {
             testbed.close().await;
+        }
+    }
+
+    /// What the build that runs ahead comes to, if it is of this kernel; else it
+    /// is given up.
+    async fn taken_over(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<(Result<KernelImage, String>, f64)>, Error> {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.name == name)
+            && let Some(ahead) = self.ahead.take()
+        {
+            let made = match ahead.made {
+                Some(made) => made,
+                None => ahead.building.await,
+            };
+            return made.map(Some);
+        }
+        self.give_up().await;
+        Ok(None)
+    }
+
+    /// Stops the build that runs ahead. What it compiled is there when it is
+    /// wanted after all.
+    async fn give_up(&mut self) {
+        if let Some(ahead) = self.ahead.take()
+            && ahead.made.is_none()
+        {
+            ahead.cancel.cancel();
+            // It ends as one that was interrupted.
+            drop(ahead.building.await);
         }
     }
 
     /// What the record calls a subject.
     fn name(&self, subject: Subject) -> String {
         match subject {
-            Subject::Point(Point::Base) => "base".to_owned(),
-            Subject::Point(Point::Candidate(number)) => {
+            Subject::Base(0) => "base".to_owned(),
+            Subject::Base(number) => format!("base-{}", number + 1),
+            Subject::Candidate(number) => {
                 let name = short(&self.begun.candidates.list[number].name);
                 // Names of options and patches are no names of files.
                 if self.begun.candidates.kind == super::candidates::Kind::Git {
@@ -139,41 +267,39 @@ impl Kernels<'_> {
         }
     }
 
-    /// The arm whose kernel the subject is, or why there is none.
-    async fn arm_of(&self, subject: Subject) -> Result<Result<Arm, String>, Error> {
-        let mut arm = self.arm.clone();
-        arm.name = self.name(subject);
+    /// What the subject's kernel is made of, or why there can be none.
+    async fn recipe_of(&self, subject: Subject) -> Result<Result<Recipe, String>, Error> {
+        let mut recipe = self.judge.arm.recipe.clone();
         let taken = match subject {
-            Subject::Point(Point::Base) => 0,
-            Subject::Point(Point::Candidate(number)) => number + 1,
+            Subject::Base(_) => 0,
+            Subject::Candidate(number) => number + 1,
             Subject::Reverted(_) => self.begun.candidates.list.len(),
         };
         match &self.begun.source {
             Source::Git { repository } => {
-                let id = match taken {
-                    0 => &self.begun.candidates.base,
-                    taken => &self.begun.candidates.list[taken - 1].name,
+                let bases = self.begun.bases();
+                let id = match subject {
+                    Subject::Base(number) => bases.get(number).copied().unwrap_or_default(),
+                    _ => self.begun.candidates.list[taken - 1].name.as_str(),
                 };
-                arm.recipe.source = SourceSpec::Git {
+                recipe.source = SourceSpec::Git {
                     repo: repository.display().to_string(),
-                    reference: id.clone(),
+                    reference: id.to_owned(),
                 };
                 if let Subject::Reverted(culprit) = subject {
-                    arm.recipe
-                        .series
-                        .push(self.revert(repository, culprit).await?);
+                    recipe.series.push(self.revert(repository, culprit).await?);
                 }
             }
             Source::Versions(sources) => {
                 if let Subject::Reverted(_) = subject {
                     return Ok(Err("a release cannot be taken out".to_owned()));
                 }
-                arm.recipe.source = sources[taken].clone();
+                recipe.source = sources[taken].clone();
             }
             Source::Patches(paths) => {
-                arm.recipe.series = paths[..taken].to_vec();
+                recipe.series = paths[..taken].to_vec();
                 if let Subject::Reverted(culprit) = subject {
-                    arm.recipe.series.remove(culprit);
+                    recipe.series.remove(culprit);
                 }
             }
             Source::Config { old, changes } => {
@@ -181,14 +307,15 @@ impl Kernels<'_> {
                 if let Subject::Reverted(culprit) = subject {
                     lines.remove(culprit);
                 }
-                let name = format!("{}.config", arm.name);
+                let name = format!("{}.config", self.name(subject));
                 let path = self.record.path().join(name);
-                write_atomic(&path, (lines.join("\n") + "\n").as_bytes())?;
-                arm.recipe.fragments.push(old.clone());
-                arm.recipe.fragments.push(path);
+                let text = format!("{CANDIDATE}\n{}\n", lines.join("\n"));
+                write_atomic(&path, text.as_bytes())?;
+                recipe.fragments.push(old.clone());
+                recipe.fragments.push(path);
             }
         }
-        Ok(Ok(arm))
+        Ok(Ok(recipe))
     }
 
     /// A patch that takes the culprit out.
@@ -203,26 +330,22 @@ impl Kernels<'_> {
         Ok(path)
     }
 
-    /// Opens the testbed if it is not, and makes a request for one boot.
-    async fn prepare(&mut self, subject: Subject) -> Result<Prepared, Error> {
+    /// Opens the testbed if there is none, and makes a request for one boot.
+    async fn prepare(
+        &mut self,
+        subject: Subject,
+        variation: Option<&Variation>,
+    ) -> Result<Prepared, Error> {
         let arm = self.name(subject);
         if let Build::Impossible(reason) = self.build(subject).await? {
             return Err(DriveError::Gone { name: arm, reason }.into());
         }
         let (image, _) = self.images[&arm].clone();
-        if self.bench.is_none() {
-            let rootfs = rootfs::build(self.context, self.store, &self.plan.rootfs).await?;
-            let setup = Setup {
-                service: &self.plan.service,
-                logs: &self.record.service_logs(),
-                image: rootfs.path.clone(),
-                acceleration: self.plan.acceleration,
-                kernel: &image.bzimage,
-            };
-            let testbed = Testbed::open(self.context, self.store, setup).await?;
-            self.bench = Some((rootfs, testbed));
-        }
-        let workload = &self.planned.workload;
+        let Judge { plan, planned, .. } = self.judge;
+        let rootfs = match &self.bench {
+            Some((rootfs, _)) => rootfs.path.clone(),
+            None => self.open(&image).await?,
+        };
         let number = if let Some(&number) = self.numbers.get(&arm) {
             number + 1
         } else {
@@ -232,31 +355,32 @@ impl Kernels<'_> {
         self.numbers.insert(arm.clone(), number);
         self.serial += 1;
         let id = TrialId {
-            arm: arm.clone(),
+            arm,
             workload: self.begun.workload.clone(),
             number,
         };
         let (attempt, directory) = self.record.begin_attempt(&id)?;
-        let rootfs = self.bench.as_ref().map(|(rootfs, _)| rootfs.path.clone());
+        let hardware = variation.map(|variation| variation.hardware(&plan.hardware));
+        let workload = variation.map(|variation| variation.workload(&planned.workload));
         let request = Request {
             id,
             attempt,
             hostname: format!("bisect-{}", self.serial),
             kernel: image.bzimage.clone(),
             release: image.release.clone(),
-            words: self.arm.command_line.clone(),
-            hardware: self.plan.hardware.clone(),
-            image: rootfs.unwrap_or_default(),
-            acceleration: self.plan.acceleration,
-            service: self.plan.service.clone(),
-            workload: workload.clone(),
-            timeout: self.planned.timeout,
-            target: self.arm.target.clone(),
-            known: self.plan.known.clone(),
-            patterns: self.plan.patterns.clone(),
-            profile: self.plan.profile.clone(),
-            counters: self.plan.counters.clone(),
-            day: self.day,
+            words: self.judge.arm.command_line.clone(),
+            hardware: hardware.unwrap_or_else(|| plan.hardware.clone()),
+            image: rootfs,
+            acceleration: plan.acceleration,
+            service: plan.service.clone(),
+            workload: workload.unwrap_or_else(|| planned.workload.clone()),
+            timeout: planned.timeout,
+            target: self.judge.arm.target.clone(),
+            known: plan.known.clone(),
+            patterns: plan.patterns.clone(),
+            profile: plan.profile.clone(),
+            counters: plan.counters.clone(),
+            day: self.judge.day,
         };
         Ok(Prepared {
             config: image.config.clone(),
@@ -265,26 +389,93 @@ impl Kernels<'_> {
         })
     }
 
-    /// What a trial says about the target. Only its signature counts, unless any
-    /// finding does; a detector that was not armed makes silence worth nothing.
-    fn judge(&self, one: &Prepared, trial: &Trial) -> Result<Boot, Error> {
+    /// Opens a testbed; where its guests' root file system is.
+    async fn open(&mut self, image: &KernelImage) -> Result<PathBuf, Error> {
+        let plan = self.judge.plan;
+        let rootfs = rootfs::build(self.context, self.store, &plan.rootfs).await?;
+        let path = rootfs.path.clone();
+        let setup = Setup {
+            service: &plan.service,
+            logs: &self.record.service_logs(),
+            image: path.clone(),
+            acceleration: plan.acceleration,
+            kernel: &image.bzimage,
+        };
+        let testbed = Testbed::open(self.context, self.store, setup).await?;
+        self.bench = Some((rootfs, testbed));
+        Ok(path)
+    }
+
+    /// Runs one trial. One in which kvet itself panics is a trial that tells
+    /// nothing: what a kernel says must not end the search.
+    async fn trial(&self, one: &Prepared) -> Result<Result<Trial, String>, Error> {
+        self.context.emit(Event::TrialStarted {
+            trial: one.request.id.clone(),
+            attempt: one.request.attempt,
+        });
+        let Some((_, testbed)) = &self.bench else {
+            return Ok(Err("there is no testbed".to_owned()));
+        };
+        let run = trial::run(self.context, testbed, &one.request, &one.directory);
+        let trial = match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(trial) => Ok(trial?),
+            Err(panic) => Err(panicked(panic.as_ref())),
+        };
+        let cleared = testbed.service().clear(&one.request.hostname).await;
+        if let (Err(fault), Ok(_)) = (cleared, &trial) {
+            self.context
+                .emit(Event::Warning(Error::from(fault).one_line()));
+        }
+        Ok(trial)
+    }
+
+    /// Why the testbed is of no use any more, if it is not.
+    async fn lost(&self, trials: &[Result<Trial, String>]) -> Option<String> {
+        let (_, testbed) = self.bench.as_ref()?;
+        let mut lost = pin!(testbed.lost());
+        if let std::task::Poll::Ready(reason) = poll!(&mut lost) {
+            return Some(reason);
+        }
+        let silent = |trial: &Result<Trial, String>| {
+            trial
+                .as_ref()
+                .map_or(true, |trial| !trial.unanswered.is_empty())
+        };
+        if !trials.iter().any(silent) {
+            return None;
+        }
+        let answers = testbed.service().answers().await;
+        answers.err().map(|fault| Error::from(fault).one_line())
+    }
+
+    /// Closes a testbed that is lost; the next boot opens another one.
+    async fn renew(&mut self, reason: &str) {
+        self.context.emit(Event::Warning(format!(
+            "{reason}; it is started anew, and the last boots are repeated"
+        )));
+        if let Some((_, testbed)) = self.bench.take() {
+            testbed.close().await;
+        }
+    }
+
+    /// Where something is, below the directory of the bisection.
+    fn below(&self, directory: &Path) -> PathBuf {
+        let below = directory.strip_prefix(self.record.path());
+        below.unwrap_or(directory).to_owned()
+    }
+
+    /// What a trial says about the target; nothing if what guests mount was lost
+    /// in it.
+    fn judged(
+        &self,
+        one: &Prepared,
+        trial: &Trial,
+        variation: Option<&Variation>,
+        lost: Option<&str>,
+    ) -> Result<Boot, Error> {
         let config = &one.config;
         let text = std::fs::read_to_string(config).map_err(io_error("read", config))?;
-        let target = self.arm.target.as_ref();
-        let missing = unarmed(
-            &text,
-            &self.planned.workload,
-            !self.plan.profile.is_empty(),
-            target.and_then(|target| target.class),
-            trial.ready.as_ref(),
-            is_mute(trial),
-        );
-        let question = Question {
-            target,
-            known: &self.plan.known,
-            day: self.day,
-        };
-        let judged = decide(trial, &question, &missing);
+        let (hit, judged) = self.judge.trial(&text, trial, variation);
         self.context.emit(Event::TrialFinished {
             trial: one.request.id.clone(),
             outcome: judged.outcome,
@@ -292,26 +483,29 @@ impl Kernels<'_> {
             elapsed: std::time::Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
         let other = (judged.outcome == Outcome::Other).then(|| judged.reason.clone());
-        let hit = match judged.outcome {
-            Outcome::Target => Some(true),
-            Outcome::Clean => Some(false),
-            Outcome::Other if self.begun.any => Some(true),
-            _ => None,
+        let (hit, reason) = match lost {
+            Some(lost) => (None, lost.to_owned()),
+            None => (hit, reason(hit, &judged)),
         };
-        let directory = &one.directory;
-        let below = directory.strip_prefix(self.record.path());
         Ok(Boot {
             hit,
-            reason: if hit.is_some() {
-                judged.reason
-            } else {
-                format!("{}: {}", judged.outcome.name(), judged.reason)
-            },
+            reason,
             other,
-            trial: below.unwrap_or(directory).to_owned(),
+            trial: self.below(&one.directory),
             seconds: trial.seconds,
+            service_lost: lost.is_some(),
         })
     }
+}
+
+/// What a panic of kvet's own says.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let said = said.unwrap_or("it did not say why");
+    format!("kvet failed while it read this trial, which is a bug of kvet: {said}")
 }
 
 /// What a kernel holds, without what differs from build to build: notes, which

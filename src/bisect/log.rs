@@ -15,10 +15,13 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::amplify::Tries;
 use super::candidates::{Candidates, Kind};
 use super::drive::change;
-use super::search::{OrderError, Point, Rates, Search, Settings};
+use super::report::Step;
+use super::search::{Counts, OrderError, Point, Rates, Search, Settings};
 use crate::error::{Exit, Fault};
+use crate::job::Variation;
 use crate::kernel::SourceSpec;
 
 /// The version of the log's shape.
@@ -51,16 +54,45 @@ pub struct Begun {
     /// The target is declared to show in every boot.
     #[serde(default)]
     pub every_boot: bool,
+    /// Only the first parents of merges were followed.
+    #[serde(default)]
+    pub first_parent: bool,
     /// The confidence to stop at, in 0 to 1.
     pub confidence: f64,
     /// Where the candidates' kernels come from.
     pub source: Source,
     /// What is searched.
     pub candidates: Candidates,
-    /// Commits that must be good for the good end to count, if it is not part of
-    /// the bad end's history.
+    /// Where the older end left the newer one's history, if it is not part of it:
+    /// these are booted in its place, each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merge_bases: Vec<String>,
+    /// Other ways to run a trial, of which the most telling is to be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variations: Vec<Variation>,
+}
+
+impl Begun {
+    /// What stands before all candidates: one commit, or all merge bases.
+    #[must_use]
+    pub fn bases(&self) -> Vec<&str> {
+        if self.merge_bases.is_empty() {
+            return vec![&self.candidates.base];
+        }
+        self.merge_bases.iter().map(String::as_str).collect()
+    }
+
+    /// The user's name for the end before all candidates.
+    #[must_use]
+    pub fn older(&self) -> &str {
+        if self.fixed { &self.bad } else { &self.good }
+    }
+
+    /// The user's name for the end with all candidates.
+    #[must_use]
+    pub fn newer(&self) -> &str {
+        if self.fixed { &self.good } else { &self.bad }
+    }
 }
 
 /// Where the candidates' kernels come from.
@@ -96,7 +128,10 @@ pub enum Entry {
     Built {
         /// The candidate; the base is `null`.
         candidate: Option<String>,
-        /// The build that was taken, seconds.
+        /// Of several merge bases, which one: its place in their list.
+        #[serde(default, skip_serializing_if = "is_first")]
+        base: usize,
+        /// The time that the build took, seconds.
         seconds: f64,
         /// What the image holds: equal for equal images.
         image: String,
@@ -105,6 +140,9 @@ pub enum Entry {
     Boot {
         /// The candidate; the base is `null`.
         candidate: Option<String>,
+        /// Of several merge bases, which one.
+        #[serde(default, skip_serializing_if = "is_first")]
+        base: usize,
         /// Whether it does.
         hit: bool,
         /// Why, in a few words: of a hit, the finding's title.
@@ -122,6 +160,10 @@ pub enum Entry {
         reason: String,
         /// Where the trial is kept, if there was one.
         trial: Option<PathBuf>,
+        /// What guests mount was lost meanwhile: whatever the trial says, it is
+        /// not about the kernel.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        service: bool,
     },
     /// Something else the kernel said, which counts for nothing here.
     Other {
@@ -136,13 +178,16 @@ pub enum Entry {
         candidate: String,
         /// Why.
         reason: String,
+        /// Its boots told nothing again and again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mute: bool,
     },
     /// A candidate's image is that of another one.
     Same {
         /// The candidate.
         candidate: String,
-        /// The other.
-        other: String,
+        /// The other; the base is `null`.
+        other: Option<String>,
     },
     /// Somebody says what a candidate is.
     Word {
@@ -156,6 +201,24 @@ pub enum Entry {
         /// The candidate; the base is `null`.
         candidate: Option<String>,
     },
+    /// A boot of the bad end in one of several ways to run the trial. It chooses
+    /// among them, and counts for nothing else: the best of several looks better
+    /// than it is.
+    Tried {
+        /// The way: 0 is the job's own, others are variations in their order.
+        way: usize,
+        /// Whether the target shows; nothing if the boot does not tell.
+        hit: Option<bool>,
+        /// Where the trial is kept.
+        trial: PathBuf,
+        /// The time it took, seconds.
+        seconds: f64,
+    },
+    /// All later boots are run in this way.
+    Chosen {
+        /// The way, as of `tried`.
+        way: usize,
+    },
     /// A boot for the final table, after the search.
     Confirmed {
         /// The row of the table.
@@ -165,6 +228,15 @@ pub enum Entry {
         /// Where the trial is kept.
         trial: PathBuf,
     },
+}
+
+/// Whether a number is zero, which the log leaves out.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_first(base: &usize) -> bool {
+    *base == 0
 }
 
 /// A log cannot be used.
@@ -257,15 +329,12 @@ impl Log {
             .map_err(failed("open", path))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed("read", path))?;
-        let whole = text
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let whole = whole(&text);
         if whole < text.len() {
             file.set_len(whole as u64).map_err(failed("mend", path))?;
             file.seek(SeekFrom::End(0)).map_err(failed("mend", path))?;
         }
-        let state = replay(path, &text[..whole])?;
+        let state = replay(path, parse(path, &text[..whole])?)?;
         let log = Self {
             path: path.to_owned(),
             file,
@@ -295,13 +364,26 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogErr
     }
 }
 
-fn replay(path: &Path, text: &[u8]) -> Result<State, LogError> {
+/// The entries of a log, in order, without a last line that was not written to
+/// its end.
+pub(super) fn entries(path: &Path) -> Result<Vec<Entry>, LogError> {
+    let text = std::fs::read(path).map_err(failed("read", path))?;
+    parse(path, &text[..whole(&text)])
+}
+
+/// How much of a log was written to the end of a line.
+fn whole(text: &[u8]) -> usize {
+    let last = text.iter().rposition(|&byte| byte == b'\n');
+    last.map_or(0, |at| at + 1)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, LogError> {
     let wrong = |line: usize, reason: String| LogError::Line {
         path: path.to_owned(),
         line,
         reason,
     };
-    let mut state: Option<State> = None;
+    let mut entries = Vec::new();
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
         if line.is_empty() {
             continue;
@@ -311,22 +393,31 @@ fn replay(path: &Path, text: &[u8]) -> Result<State, LogError> {
         }
         let entry: Entry =
             serde_json::from_slice(line).map_err(|error| wrong(number + 1, error.to_string()))?;
-        match (&mut state, entry) {
-            (None, Entry::Begun(begun)) if begun.version <= VERSION => {
-                state = Some(State::new(*begun)?);
-            }
-            (None, Entry::Begun(begun)) => {
-                let reason = format!(
-                    "the log is of version {}, this kvet reads up to {VERSION}",
-                    begun.version
-                );
-                return Err(wrong(number + 1, reason));
-            }
-            (None, _) => return Err(LogError::NoBeginning(path.to_owned())),
-            (Some(state), entry) => state.take(entry)?,
+        if let Entry::Begun(begun) = &entry
+            && begun.version > VERSION
+        {
+            let reason = format!(
+                "the log is of version {}, this kvet reads up to {VERSION}",
+                begun.version
+            );
+            return Err(wrong(number + 1, reason));
         }
+        entries.push(entry);
     }
-    state.ok_or_else(|| LogError::NoBeginning(path.to_owned()))
+    Ok(entries)
+}
+
+/// The bisection that these entries make.
+pub(super) fn replay(path: &Path, entries: Vec<Entry>) -> Result<State, LogError> {
+    let mut entries = entries.into_iter();
+    let Some(Entry::Begun(begun)) = entries.next() else {
+        return Err(LogError::NoBeginning(path.to_owned()));
+    };
+    let mut state = State::new(*begun)?;
+    for entry in entries {
+        state.take(entry)?;
+    }
+    Ok(state)
 }
 
 /// A bisection as its log has it.
@@ -360,6 +451,16 @@ pub struct State {
     pub boots: u32,
     /// Where each point's trials are kept.
     pub trials: BTreeMap<Option<usize>, Vec<PathBuf>>,
+    /// The boots of each merge base; of the base alone if there are none.
+    pub bases: Vec<Counts>,
+    /// Which merge bases have a kernel.
+    pub made_bases: BTreeSet<usize>,
+    /// Boots of the bad end by the way the trial was run.
+    pub tries: Tries,
+    /// The way in which trials are run, once it is chosen.
+    pub way: Option<usize>,
+    /// What the search believed after each test.
+    pub steps: Vec<Step>,
     /// What somebody says candidates are.
     words: BTreeMap<usize, bool>,
 }
@@ -381,6 +482,11 @@ impl State {
         };
         Ok(Self {
             search: Search::new(order, settings),
+            bases: vec![Counts::default(); begun.bases().len()],
+            made_bases: BTreeSet::new(),
+            tries: Tries::new(begun.variations.len() + 1),
+            way: begun.variations.is_empty().then_some(0),
+            steps: Vec::new(),
             begun,
             skipped: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -424,15 +530,79 @@ impl State {
         })
     }
 
+    /// The point that a user's word means: a candidate, or one of the names of the
+    /// end before all of them.
+    pub fn meant(&self, name: &str) -> Result<Point, LogError> {
+        let begun = &self.begun;
+        if name == begun.older() || name == begun.candidates.base {
+            return Ok(Point::Base);
+        }
+        if name == begun.newer()
+            && let Some(top) = self.search.top()
+        {
+            return Ok(Point::Candidate(top));
+        }
+        self.number(name).map(Point::Candidate)
+    }
+
     fn point(&self, name: Option<&String>) -> Result<Option<usize>, LogError> {
         name.map(|name| self.number(name)).transpose()
     }
 
-    fn take(&mut self, entry: Entry) -> Result<(), LogError> {
+    /// Takes an entry in, as it stands in the log.
+    pub(super) fn take(&mut self, entry: Entry) -> Result<(), LogError> {
+        let step = self.step_of(&entry);
+        self.take_in(entry)?;
+        if let Some(mut step) = step {
+            step.left = self.search.left(self.begun.confidence);
+            step.none = self.search.none();
+            step.likeliest = self.likeliest();
+            self.steps.push(step);
+        }
+        Ok(())
+    }
+
+    /// The five likeliest candidates by name, with their probabilities.
+    #[must_use]
+    pub fn likeliest(&self) -> Vec<(String, f64)> {
+        let named = |(number, probability): (usize, f64)| {
+            let name = self.begun.candidates.list[number].name.clone();
+            (name, probability)
+        };
+        self.search.likeliest(5).into_iter().map(named).collect()
+    }
+
+    /// What an entry tells the search, if it does.
+    fn step_of(&self, entry: &Entry) -> Option<Step> {
+        let base = || self.begun.candidates.base.clone();
+        let (candidate, saw) = match entry {
+            Entry::Boot { candidate, hit, .. } => {
+                (candidate.clone(), if *hit { "hit" } else { "clean" })
+            }
+            Entry::Skipped { candidate, .. } => (Some(candidate.clone()), "skipped"),
+            Entry::Same { candidate, .. } => (Some(candidate.clone()), "same image"),
+            Entry::Word { candidate, bad } => {
+                let word = if *bad { "said bad" } else { "said good" };
+                (Some(candidate.clone()), word)
+            }
+            Entry::Forgotten { candidate } => (candidate.clone(), "forgotten"),
+            _ => return None,
+        };
+        Some(Step {
+            candidate: candidate.unwrap_or_else(base),
+            saw: saw.to_owned(),
+            left: 0,
+            none: 0.0,
+            likeliest: Vec::new(),
+        })
+    }
+
+    fn take_in(&mut self, entry: Entry) -> Result<(), LogError> {
         match entry {
             Entry::Begun(_) => {}
             Entry::Built {
                 candidate,
+                base,
                 seconds,
                 image,
             } => {
@@ -443,10 +613,13 @@ impl State {
                 self.images.entry(image).or_insert(point);
                 if let Some(number) = point {
                     self.search.mark_built(number);
+                } else {
+                    self.made_bases.insert(base);
                 }
             }
             Entry::Boot {
                 candidate,
+                base,
                 hit,
                 reason,
                 trial,
@@ -456,6 +629,12 @@ impl State {
                     self.target.get_or_insert(reason);
                 }
                 let point = self.point(candidate.as_ref())?;
+                if point.is_none()
+                    && let Some(counts) = self.bases.get_mut(base)
+                {
+                    counts.hits += u32::from(hit);
+                    counts.boots += 1;
+                }
                 self.boots += 1;
                 self.boot_seconds += seconds;
                 self.lost.remove(&point);
@@ -477,13 +656,17 @@ impl State {
                     at.push(point);
                 }
             }
-            Entry::Skipped { candidate, reason } => {
+            Entry::Skipped {
+                candidate, reason, ..
+            } => {
                 let number = self.number(&candidate)?;
                 self.search.skip(number);
                 self.skipped.insert(number, reason);
             }
             Entry::Same { candidate, other } => {
-                let (number, other) = (self.number(&candidate)?, self.number(&other)?);
+                let number = self.number(&candidate)?;
+                let other = self.point(other.as_ref())?;
+                let other = other.map_or(Point::Base, Point::Candidate);
                 self.search.same(number, other);
             }
             Entry::Word { candidate, bad } => {
@@ -497,10 +680,20 @@ impl State {
                 if let Some(number) = point {
                     self.skipped.remove(&number);
                     self.words.remove(&number);
+                } else {
+                    self.bases.fill(Counts::default());
                 }
                 self.search
                     .forget(point.map_or(Point::Base, Point::Candidate));
             }
+            Entry::Tried {
+                way, hit, seconds, ..
+            } => {
+                self.boot_seconds += seconds;
+                self.boots += u32::from(hit.is_some());
+                self.tries.add(way, hit, seconds);
+            }
+            Entry::Chosen { way } => self.way = Some(way),
             Entry::Confirmed { row, hit, .. } => {
                 let (hits, boots) = self.confirmed.entry(row).or_default();
                 *hits += u32::from(hit);
@@ -522,28 +715,40 @@ impl State {
         let line = |text: &mut String, word: &str, id: &str| {
             let _ = writeln!(text, "# {word}: [{id}] {}", subject(id));
         };
-        let (bad, good) = (&self.begun.bad, &self.begun.good);
-        line(&mut text, "bad", bad);
-        line(&mut text, "good", good);
-        let _ = writeln!(text, "git bisect start '{bad}' '{good}'");
-        for (number, candidate) in self.begun.candidates.list.iter().enumerate() {
+        let begun = &self.begun;
+        let (newer, older) = (begun.newer(), begun.older());
+        // git's own words cannot change their sides: what cures a bug has others.
+        let (has, lacks, terms) = if begun.fixed {
+            ("fixed", "broken", " --term-new='fixed' --term-old='broken'")
+        } else {
+            ("bad", "good", "")
+        };
+        line(&mut text, has, newer);
+        line(&mut text, lacks, older);
+        let parents = if begun.first_parent {
+            " --first-parent"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "git bisect start{terms}{parents} '{newer}' '{older}'");
+        for (number, candidate) in begun.candidates.list.iter().enumerate() {
             let id = &candidate.name;
             let counts = self.search.counts(Point::Candidate(number));
-            if *id == self.begun.bad || *id == self.begun.good {
+            if id == newer || id == older {
                 continue;
             }
             let word = if self.skipped.contains_key(&number) {
                 "skip"
             } else if let Some(&said) = self.words.get(&number) {
-                if said { "bad" } else { "good" }
+                if said == begun.fixed { lacks } else { has }
             } else if counts.boots == 0 {
                 continue;
             } else {
                 let after = self.search.after_culprit(number);
-                if after >= self.begun.confidence {
-                    "bad"
-                } else if 1.0 - after >= self.begun.confidence {
-                    "good"
+                if after >= begun.confidence {
+                    has
+                } else if 1.0 - after >= begun.confidence {
+                    lacks
                 } else {
                     let _ = writeln!(
                         text,
@@ -578,18 +783,21 @@ mod tests {
             fixed: false,
             any: false,
             every_boot: false,
+            first_parent: false,
             confidence: 0.95,
             source: Source::Git {
                 repository: "/linux".into(),
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
             merge_bases: Vec::new(),
+            variations: Vec::new(),
         }
     }
 
     fn boot(candidate: Option<usize>, hit: bool) -> Entry {
         Entry::Boot {
             candidate: candidate.map(|number| format!("{number:040}")),
+            base: 0,
             hit,
             reason: "INFO: task hung".to_owned(),
             trial: "trials/1".into(),
@@ -647,6 +855,7 @@ mod tests {
         let skip = Entry::Skipped {
             candidate: format!("{:040}", 11),
             reason: "does not build".to_owned(),
+            mute: false,
         };
         log.add(&mut state, skip).unwrap();
         let forgotten = Entry::Forgotten {
@@ -685,6 +894,7 @@ mod tests {
         let skip = Entry::Skipped {
             candidate: format!("{:040}", 1),
             reason: "does not build".to_owned(),
+            mute: false,
         };
         log.add(&mut state, skip).unwrap();
         let text = state.git_log(|id| format!("subject of {}", &id[38..]));

@@ -4,9 +4,14 @@
 //! `search` decides, and knows nothing of kernels; `candidates` lists what is
 //! searched; `log` is the state on disk, from which a search is replayed;
 //! `drive` builds and boots what the search asks for, in a laboratory, and logs
-//! what was seen; `report` is what comes out. Here is what the command line
-//! calls.
+//! what was seen, after `amplify` chose how trials are run; `judge` says what a
+//! trial tells; `report` is what comes out. Here is what the command line calls.
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of boots are far below 2^52"
+)]
+mod amplify;
 pub mod candidates;
 #[allow(
     clippy::cast_precision_loss,
@@ -15,6 +20,7 @@ pub mod candidates;
     reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
 )]
 mod drive;
+mod judge;
 mod laboratory;
 pub mod log;
 #[allow(
@@ -44,10 +50,11 @@ pub use drive::DriveError;
 
 use candidates::{Kind, git};
 use drive::{End, Limits, ROWS, Subject, short, subjects};
+use judge::Judge;
 use laboratory::Kernels;
 use log::{Begun, Entry, Log, Source, State};
 use report::{Cost, Finding, Report, Row, Suspect};
-use search::{Answer, Point};
+use search::{Answer, Counts, Point};
 
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
@@ -85,6 +92,8 @@ pub struct Asked {
     pub any: bool,
     /// The target shows in every boot.
     pub every_boot: bool,
+    /// The most telling of the ways to run a trial that the job allows is taken.
+    pub amplify: bool,
     /// The confidence to stop at, in 0 to 1.
     pub confidence: f64,
     /// The directory of the bisection.
@@ -113,6 +122,9 @@ pub struct Bounds {
     pub builds: u32,
     /// Boots in all.
     pub boots: u32,
+    /// Whether the next kernel is built while others boot; nothing if that
+    /// depends on whether the host has processors to spare.
+    pub ahead: Option<bool>,
 }
 
 /// A bisection that cannot begin.
@@ -133,6 +145,16 @@ pub enum AskedError {
         /// Those it has.
         there: String,
     },
+    /// Nothing to amplify with.
+    #[error("the job allows no other way to run its trial")]
+    #[diagnostic(help(
+        "say in the job what may differ: `amplify: [{{ name: impatient, sysctls: {{ kernel.hung_task_timeout_secs: 2 }} }}]`"
+    ))]
+    NothingToAmplify,
+    /// A word of hand about what stands before all candidates.
+    #[error("`{0}` is an end of the search; what it is was said at the beginning")]
+    #[diagnostic(help("begin a new search with other ends; `kvet bisect forget` drops its boots"))]
+    AnEnd(String),
     /// A job without arms.
     #[error("the job has no arm")]
     #[diagnostic(help("name a job with at least one arm"))]
@@ -177,7 +199,14 @@ pub async fn begin(
         return Err(AskedError::NoTarget(arm.name).into());
     }
     let workload = chosen_workload(&arm, asked.workload.as_deref())?;
-    let begun = listed(context, store, asked, &arm, workload).await?;
+    if asked.amplify && plan.amplify.is_empty() {
+        return Err(AskedError::NothingToAmplify.into());
+    }
+    let mut begun = listed(context, store, asked, &arm, workload).await?;
+    begun.every_boot |= plan.every_trial;
+    if asked.amplify {
+        begun.variations.clone_from(&plan.amplify);
+    }
     plan.arms = vec![arm];
     let host = host::facts(context).await;
     let record = Record::create(&asked.out, &plan, &host, Timestamp::now())?;
@@ -213,23 +242,22 @@ pub enum Correction {
 /// Corrects a bisection by hand; it goes on from there when it is resumed.
 pub fn correct(directory: &Path, name: &str, correction: Correction) -> Result<(), Error> {
     let (mut log, mut state) = open(directory)?;
-    let number = state.number(name)?;
-    let candidate = state.begun.candidates.list[number].name.clone();
-    let entry = match correction {
-        Correction::Good => Entry::Word {
+    let point = state.meant(name)?;
+    let entry = match (state.name(point), correction) {
+        (candidate, Correction::Forget) => Entry::Forgotten { candidate },
+        (None, _) => return Err(AskedError::AnEnd(name.to_owned()).into()),
+        (Some(candidate), Correction::Good) => Entry::Word {
             candidate,
             bad: false,
         },
-        Correction::Bad => Entry::Word {
+        (Some(candidate), Correction::Bad) => Entry::Word {
             candidate,
             bad: true,
         },
-        Correction::Skip => Entry::Skipped {
+        (Some(candidate), Correction::Skip) => Entry::Skipped {
             candidate,
             reason: "skipped by hand".to_owned(),
-        },
-        Correction::Forget => Entry::Forgotten {
-            candidate: Some(candidate),
+            mute: false,
         },
     };
     log.add(&mut state, entry)?;
@@ -305,7 +333,7 @@ async fn listed(
     arm: &Arm,
     workload: String,
 ) -> Result<Begun, Error> {
-    let mut merge_bases = Vec::new();
+    let (mut merge_bases, mut first_parent) = (Vec::new(), false);
     let (source, candidates, good, bad) = match &asked.over {
         Over::Git(range) => {
             let repository = std::fs::canonicalize(&range.repository)
@@ -317,7 +345,7 @@ async fn listed(
                     repository.display()
                 )));
             }
-            merge_bases = commits.merge_bases;
+            (merge_bases, first_parent) = (commits.merge_bases, range.first_parent);
             let source = Source::Git { repository };
             (source, commits.candidates, commits.good, commits.bad)
         }
@@ -359,6 +387,12 @@ async fn listed(
             (source, candidates, old_name, new_name)
         }
     };
+    // Of what is no commit, the first is the older one.
+    let (good, bad) = match asked.over {
+        Over::Git(_) => (good, bad),
+        _ if asked.fixed => (bad, good),
+        _ => (good, bad),
+    };
     Ok(Begun {
         version: log::VERSION,
         job: asked.job.clone(),
@@ -369,10 +403,12 @@ async fn listed(
         fixed: asked.fixed,
         any: asked.any,
         every_boot: asked.every_boot,
+        first_parent,
         confidence: asked.confidence,
         source,
         candidates,
         merge_bases,
+        variations: Vec::new(),
     })
 }
 
@@ -423,34 +459,102 @@ async fn go_on(
     let arm = plan.arms.first().ok_or(AskedError::NoArm)?;
     let begun = state.begun.clone();
     let planned = planned(plan, arm, &begun.workload)?;
-    let mut kernels = Kernels {
-        context,
-        store,
+    let judge = Judge {
         plan,
         planned,
         arm,
-        begun: &begun,
-        record,
+        any: begun.any,
         day: beginning.started.to_zoned(TimeZone::UTC).date(),
-        images: HashMap::new(),
-        bench: None,
-        numbers: HashMap::new(),
-        serial: 0,
     };
+    let mut kernels = Kernels::new(context, store, record, &begun, judge);
     let limits = Limits {
         jobs: bounds.jobs,
         builds: bounds.builds,
         boots: bounds.boots,
+        ahead: bounds.ahead.unwrap_or_else(|| {
+            let cpus = usize::try_from(plan.hardware.cpus).unwrap_or(usize::MAX);
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            processors > bounds.jobs.saturating_mul(cpus)
+        }),
     };
     let result = tokio::select! {
         result = to_the_end(context, &mut log, &mut state, &mut kernels, limits) => result,
         () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
     };
     kernels.close().await;
-    let end = result?;
-    let report = reported(context, store, &state, arm, end).await;
+    let end = match result {
+        Ok(end) => end,
+        Err(error) => {
+            context.emit(Event::Note(format!(
+                "what was seen is kept: `kvet bisect resume --in {}` goes on from there",
+                record.path().display()
+            )));
+            return Err(error);
+        }
+    };
+    let mut told = HashMap::new();
+    let mut recipients = Vec::new();
+    if let Source::Git { repository } = &begun.source {
+        let chosen = chosen(&state, &end);
+        for &number in &chosen {
+            let name = begun.candidates.list[number].name.clone();
+            let Ok(described) = git::describe(context, repository, &name).await else {
+                continue;
+            };
+            if chosen.len() == 1 && matches!(end, End::Answered(_)) {
+                recipients = maintainers(context, store, &begun, arm, &described.files).await;
+            }
+            told.insert(name, (described.subject, described.author));
+        }
+    }
+    let report = reported(&state, end, &told, recipients);
     record.derived_json(REPORT, &report)?;
     Ok(report)
+}
+
+/// Whether this is the directory of a bisection.
+#[must_use]
+pub fn is_bisection(directory: &Path) -> bool {
+    directory.join(LOG).is_file()
+}
+
+/// The report again from what a bisection recorded, with every trial judged anew.
+/// It comes with what kept it from being kept, if anything did.
+pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
+    let (record, beginning) = Record::open(directory)?;
+    let state = judge::again(&record, &beginning, &directory.join(LOG))?;
+    let earlier: Option<Report> = record.kept(REPORT).ok().flatten();
+    let mut told = HashMap::new();
+    let (mut recipients, mut why) = (Vec::new(), None);
+    if let Some(earlier) = earlier {
+        recipients = earlier.recipients;
+        if let Finding::Culprit { suspects, .. } | Finding::Open { suspects, .. } = &earlier.finding
+        {
+            let one = |one: &Suspect| {
+                let words = (one.subject.clone(), one.author.clone());
+                (one.name.clone(), words)
+            };
+            told.extend(suspects.iter().map(one));
+        }
+        if let Finding::Open { reason, .. } = earlier.finding {
+            why = Some(reason);
+        }
+    }
+    let end = match state.search.answer(state.begun.confidence) {
+        Answer::Open => {
+            End::Open(why.unwrap_or_else(|| "the search did not come to its end".to_owned()))
+        }
+        answer => End::Answered(answer),
+    };
+    // Whom to tell was asked for another culprit.
+    let chosen = chosen(&state, &end);
+    let is_told = |number: &usize| told.contains_key(&state.begun.candidates.list[*number].name);
+    if !(matches!(end, End::Answered(_)) && chosen.len() == 1 && chosen.iter().all(is_told)) {
+        recipients.clear();
+    }
+    let report = reported(&state, end, &told, recipients);
+    let kept = record.derived_json(REPORT, &report);
+    Ok((report, kept.err().map(Error::from)))
 }
 
 fn planned<'a>(plan: &'a Plan, arm: &Arm, workload: &str) -> Result<&'a PlannedWorkload, Error> {
@@ -479,50 +583,52 @@ async fn to_the_end(
     Ok(end)
 }
 
-/// The report on where the bisection stands.
-async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, end: End) -> Report {
-    let begun = &state.begun;
-    let mut suspects = Vec::new();
-    let (chosen, probability, open) = match &end {
-        End::Answered(Answer::Culprit {
-            candidates,
-            probability,
-        }) => (candidates.clone(), *probability, None),
-        End::Answered(Answer::None { probability }) => (Vec::new(), *probability, None),
-        End::Answered(Answer::Open) => (Vec::new(), 0.0, Some(String::new())),
-        End::Open(reason) => {
+/// The candidates that a report names.
+fn chosen(state: &State, end: &End) -> Vec<usize> {
+    match end {
+        End::Answered(Answer::Culprit { candidates, .. }) => candidates.clone(),
+        End::Answered(_) => Vec::new(),
+        End::Open(_) => {
             let likeliest = state.search.likeliest(5);
-            let numbers = likeliest.into_iter().map(|(number, _)| number).collect();
-            (numbers, 0.0, Some(reason.clone()))
+            likeliest.into_iter().map(|(number, _)| number).collect()
         }
-    };
-    let mut recipients = Vec::new();
-    for &number in &chosen {
+    }
+}
+
+/// The report on where the bisection stands; `told` has subjects and authors by
+/// the candidates' names.
+fn reported(
+    state: &State,
+    end: End,
+    told: &HashMap<String, (String, String)>,
+    recipients: Vec<String>,
+) -> Report {
+    let begun = &state.begun;
+    let chosen = chosen(state, &end);
+    let suspect = |&number: &usize| {
         let name = begun.candidates.list[number].name.clone();
-        let (mut subject, mut author) = (String::new(), String::new());
-        if let Source::Git { repository } = &begun.source
-            && let Ok(described) = git::describe(context, repository, &name).await
-        {
-            if chosen.len() == 1 && open.is_none() {
-                recipients = maintainers(context, store, begun, arm, &described.files).await;
-            }
-            (subject, author) = (described.subject, described.author);
-        }
-        suspects.push(Suspect {
+        let (subject, author) = told.get(&name).cloned().unwrap_or_default();
+        Suspect {
             probability: state.search.probability(number),
             name,
             subject,
             author,
-        });
-    }
-    let culprit = (chosen.len() == 1 && open.is_none()).then(|| chosen[0]);
-    let finding = match open {
-        Some(reason) => Finding::Open { reason, suspects },
-        None if suspects.is_empty() => Finding::None { probability },
-        None => Finding::Culprit {
+        }
+    };
+    let suspects: Vec<Suspect> = chosen.iter().map(suspect).collect();
+    let answered = matches!(end, End::Answered(_));
+    let culprit = (chosen.len() == 1 && answered).then(|| chosen[0]);
+    let finding = match end {
+        End::Answered(Answer::Culprit { probability, .. }) => Finding::Culprit {
             suspects,
             probability,
         },
+        End::Answered(Answer::None { probability }) => Finding::None { probability },
+        End::Answered(Answer::Open) => Finding::Open {
+            reason: "the search did not come to its end".to_owned(),
+            suspects,
+        },
+        End::Open(reason) => Finding::Open { reason, suspects },
     };
     let named = |point: &Option<usize>| match point {
         None => short(&begun.candidates.base).to_owned(),
@@ -536,6 +642,7 @@ async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, en
         bad: begun.bad.clone(),
         fixed: begun.fixed,
         confidence: begun.confidence,
+        notes: notes(state, &finding),
         finding,
         target: state.target.clone().unwrap_or_default(),
         rates: state.search.rates(),
@@ -551,6 +658,7 @@ async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, en
             .map(|(title, at)| (title.clone(), at.iter().map(named).collect()))
             .collect(),
         recipients,
+        steps: state.steps.clone(),
         cost: Cost {
             builds: state.builds,
             build_seconds: state.build_seconds,
@@ -560,12 +668,59 @@ async fn reported(context: &Context, store: &Store, state: &State, arm: &Arm, en
     }
 }
 
+/// What whoever reads the report should know besides.
+fn notes(state: &State, finding: &Finding) -> Vec<String> {
+    let begun = &state.begun;
+    let mut notes = Vec::new();
+    if let Some(number) = state.way.and_then(|way| way.checked_sub(1))
+        && let Some(variation) = begun.variations.get(number)
+    {
+        notes.push(format!(
+            "trials were run as the job's variation `{}` has them",
+            variation.name
+        ));
+    }
+    if !matches!(finding, Finding::None { .. }) {
+        return notes;
+    }
+    let shown = |Counts { hits, boots }| format!("{hits} of {boots} boots");
+    let top = state.search.top().map(Point::Candidate);
+    let newer = top.map_or_else(Counts::default, |top| state.search.counts(top));
+    let older = state.search.counts(Point::Base);
+    notes.push(format!(
+        "the target shows in {} of {} and in {} of {}",
+        shown(older),
+        begun.older(),
+        shown(newer),
+        begun.newer()
+    ));
+    if !begun.merge_bases.is_empty() {
+        for (name, &counts) in begun.merge_bases.iter().zip(&state.bases) {
+            notes.push(format!(
+                "{}, where {} left the history of {}, shows it in {}",
+                short(name),
+                begun.older(),
+                begun.newer(),
+                shown(counts)
+            ));
+        }
+        if !begun.fixed {
+            notes.push(format!(
+                "if a commit between there and {good} cured it, `--fixed --bad {base} --good {good}` finds that one",
+                good = begun.good,
+                base = short(&begun.merge_bases[0])
+            ));
+        }
+    } else if older.hits > 0 && newer.hits > 0 && !begun.fixed {
+        notes.push("the bug is older than the good end: name an older one".to_owned());
+    }
+    notes
+}
+
 fn table(state: &State, culprit: usize) -> Vec<Row> {
     let name = |subject: Subject| match subject {
-        Subject::Point(Point::Base) => short(&state.begun.candidates.base).to_owned(),
-        Subject::Point(Point::Candidate(number)) => {
-            short(&state.begun.candidates.list[number].name).to_owned()
-        }
+        Subject::Base(_) => short(&state.begun.candidates.base).to_owned(),
+        Subject::Candidate(number) => short(&state.begun.candidates.list[number].name).to_owned(),
         Subject::Reverted(_) => String::new(),
     };
     let subjects = subjects(state, culprit);

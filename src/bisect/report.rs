@@ -76,6 +76,22 @@ pub struct Compared {
     pub p_value: Option<f64>,
 }
 
+/// What the search believed after one test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The candidate that was tested, or what is before all of them, in full.
+    pub candidate: String,
+    /// What was seen or said: `hit`, `clean`, `skipped`, `same image`, `said good`,
+    /// `said bad`, `forgotten`.
+    pub saw: String,
+    /// How many candidates hold the culprit at the confidence asked for.
+    pub left: usize,
+    /// The probability that none of them is.
+    pub none: f64,
+    /// The likeliest candidates, in full, with their probability.
+    pub likeliest: Vec<(String, f64)>,
+}
+
 /// What a search cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cost {
@@ -120,6 +136,12 @@ pub struct Report {
     pub others: Vec<(String, Vec<String>)>,
     /// Whom to tell, as `get_maintainer.pl` has it.
     pub recipients: Vec<String>,
+    /// What whoever reads this should know besides.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// What the search believed after each test, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// What it cost.
     pub cost: Cost,
 }
@@ -310,6 +332,9 @@ impl Report {
     }
 
     fn write_rest(&self, text: &mut String) {
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
         for line in [self.fixes(), self.regzbot()].into_iter().flatten() {
             let _ = writeln!(text, "\n{}", line.trim_end());
         }
@@ -410,6 +435,14 @@ mod tests {
             skipped: vec![("b".repeat(40), "does not build".to_owned())],
             others: vec![("WARNING in x".to_owned(), vec!["c".repeat(12)])],
             recipients: vec!["ceph-devel@vger.kernel.org".to_owned()],
+            notes: vec!["read this".to_owned()],
+            steps: vec![Step {
+                candidate: "d".repeat(40),
+                saw: "hit".to_owned(),
+                left: 3,
+                none: 0.01,
+                likeliest: vec![("e".repeat(40), 0.5)],
+            }],
             cost: Cost {
                 builds: 7,
                 build_seconds: 600.0,

@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     /// The workload of every trial [default: the arm's first]
     #[arg(long, value_name = "NAME")]
     workload: Option<String>,
-    /// Find what cured the bug: the old end is bad and the new one good
+    /// Find what cured the bug: the older end is bad and the newer one good
     #[arg(long)]
     fixed: bool,
     /// Count any finding, not the target's alone
@@ -65,6 +65,9 @@ pub(super) struct Arguments {
     /// Take it that the bug shows in every boot that has it
     #[arg(long)]
     every_boot: bool,
+    /// Run trials in the most telling of the ways that the job's `amplify` allows
+    #[arg(long)]
+    amplify: bool,
     /// Stop when the answer is so likely, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0, value_parser = percent)]
     confidence: f64,
@@ -78,7 +81,7 @@ pub(super) struct Arguments {
     out: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 struct BoundArguments {
     /// Boots at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=6))]
@@ -89,6 +92,10 @@ struct BoundArguments {
     /// Boot no more often than this
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_boots: u32,
+    /// Build the kernel that is likely wanted next while others boot [default: if
+    /// the host has processors to spare]
+    #[arg(long, value_name = "WHEN", value_parser = ["always", "never"])]
+    ahead: Option<String>,
 }
 
 impl From<BoundArguments> for Bounds {
@@ -97,6 +104,7 @@ impl From<BoundArguments> for Bounds {
             jobs: arguments.jobs.into(),
             builds: arguments.max_builds,
             boots: arguments.max_boots,
+            ahead: arguments.ahead.map(|when| when == "always"),
         }
     }
 }
@@ -212,6 +220,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
             repository,
             good: arguments.good.unwrap_or_default(),
             bad: arguments.bad.unwrap_or_default(),
+            fixed: arguments.fixed,
             first_parent: arguments.first_parent,
             paths: arguments.paths,
         }),
@@ -235,6 +244,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         fixed: arguments.fixed,
         any: arguments.any,
         every_boot: arguments.every_boot,
+        amplify: arguments.amplify,
         confidence: arguments.confidence,
         out,
     };
@@ -243,7 +253,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
     show(&report, arguments.format)
 }
 
-fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {
+pub(super) fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {
     match format {
         Format::Human => print(&printable_lines(&report.text()))?,
         Format::Json => print_json(report)?,

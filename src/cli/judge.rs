@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Format, complain, print, print_json, style};
+use crate::bisect;
 use crate::error::{Error, Exit};
 use crate::report::human;
 use crate::run::judge_again;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run directory
+    /// The directory of a run or of a bisection
     run: PathBuf,
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
@@ -19,6 +20,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn judge(arguments: &Arguments) -> Result<Exit, Error> {
+    if bisect::is_bisection(&arguments.run) {
+        let (report, unkept) = bisect::judge_again(&arguments.run)?;
+        let exit = super::bisect::show(&report, arguments.format)?;
+        if let Some(error) = unkept {
+            complain(&error);
+        }
+        return Ok(exit);
+    }
     let (report, unkept) = judge_again(&arguments.run)?;
     match arguments.format {
         Format::Human => print(&human(&report, style()))?,

@@ -47,6 +47,16 @@ const KEYS: &[(&str, &str, &str)] = &[
         "",
     ),
     (
+        "rate",
+        "How often the bug shows, for `kvet bisect`: only `1`, in every trial, if that is sure.",
+        "rate: 1",
+    ),
+    (
+        "amplify",
+        "Other ways to run the trial, of which `kvet bisect --amplify` takes the most telling.",
+        "amplify: [{ name: impatient, sysctls: { kernel.hung_task_timeout_secs: 2 } }]",
+    ),
+    (
         "known",
         "Findings that are shown and not counted.",
         "known: [{ title: \"WARNING in something else\", reason: \"it has nothing to do with this\" }]",

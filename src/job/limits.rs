@@ -23,6 +23,9 @@ const MOST_CPUS: u32 = 255;
 /// hosts have.
 const MEMORY: std::ops::RangeInclusive<u32> = 64..=(1 << 20);
 
+/// How many times as long a storm may be made.
+const MOST_STORMS: u32 = 1000;
+
 /// How long anything that a job gives a time may take.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -43,6 +46,7 @@ pub(super) fn check(text: &Text, job: &Job) -> Result<(), JobError> {
     }
     arms(text, job)?;
     machine(text, job)?;
+    bisection(text, job)?;
     workloads(text, job)?;
     command_line(text, &job.kernel.command_line)?;
     for (index, measure) in job.compare.iter().enumerate() {
@@ -132,6 +136,49 @@ fn machine(text: &Text, job: &Job) -> Result<(), JobError> {
             let message = format!("a machine cannot have `{what}: {number}`");
             let help = format!("use {} to {}{unit}", allowed.start(), allowed.end());
             return Err(text.error(&["machine", what], message, Some(help)));
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a job says for bisections.
+fn bisection(text: &Text, job: &Job) -> Result<(), JobError> {
+    if let Some(rate) = job.rate
+        && (rate - 1.0).abs() > f64::EPSILON
+    {
+        let message = format!("`rate: {rate}` cannot be said");
+        let help = "only `rate: 1`, for a bug that shows in every trial; any other is learned";
+        return Err(text.error(&["rate"], message, Some(help.to_owned())));
+    }
+    few(text, "amplify", job.amplify.len())?;
+    for (index, variation) in job.amplify.iter().enumerate() {
+        let index_text = index.to_string();
+        let place = |key: &'static str| ["amplify", &index_text, key].map(str::to_owned);
+        name(
+            text,
+            &["amplify", &index_text, "name"],
+            "a variation",
+            &variation.name,
+        )?;
+        let earlier = &job.amplify[..index];
+        if earlier.iter().any(|other| other.name == variation.name) {
+            let message = format!("two variations are called `{}`", variation.name);
+            return Err(text.error(&["amplify", &index_text, "name"], message, None));
+        }
+        let limits = [
+            ("cpus", variation.cpus, 1..=MOST_CPUS),
+            ("memory", variation.memory, MEMORY),
+            ("storms", variation.storms, 1..=MOST_STORMS),
+        ];
+        for (what, number, allowed) in limits {
+            let Some(number) = number.filter(|number| !allowed.contains(number)) else {
+                continue;
+            };
+            let place = place(what);
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let message = format!("a variation cannot have `{what}: {number}`");
+            let help = format!("use {} to {}", allowed.start(), allowed.end());
+            return Err(text.error(&place, message, Some(help)));
         }
     }
     Ok(())

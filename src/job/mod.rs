@@ -8,6 +8,7 @@ mod load;
 mod names;
 mod plan;
 mod spec;
+mod variation;
 
 pub use commented::commented;
 pub use limits::{MOST_TRIALS, is_name};
@@ -17,3 +18,4 @@ pub use plan::{Arm, Choice, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,
 };
+pub use variation::Variation;

@@ -12,6 +12,7 @@ use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::names::Names;
 use super::spec::{CounterTable, Job, Measure, Trials};
+use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{self, KernelVersion, SourceSpec};
 use crate::library::{Found, Kind, Places};
@@ -47,6 +48,13 @@ pub struct Plan {
     pub rootfs: Recipe,
     /// CPUs and memory of the machine.
     pub hardware: Hardware,
+    /// Whether a kernel with the bug is declared to show the target in every
+    /// trial.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every_trial: bool,
+    /// Other ways to run the trial, for `kvet bisect --amplify`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amplify: Vec<Variation>,
     /// What may run it.
     pub acceleration: Acceleration,
     /// Findings that are shown and not counted.
@@ -282,6 +290,8 @@ impl Plan {
             service,
             rootfs,
             hardware: job.machine.hardware(),
+            every_trial: job.rate.is_some(),
+            amplify: job.amplify,
             acceleration: job.machine.accel,
             workloads,
             known: job.known,

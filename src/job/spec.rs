@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::service::ServiceSpec;
@@ -49,6 +50,14 @@ pub struct Job {
     /// The finding that is the bug.
     #[serde(default)]
     pub target: Option<Target>,
+    /// How often a trial of a kernel with the bug shows the target, if that is
+    /// known. Only 1, every trial, can be said; any other rate is learned.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Other ways to run the trial, which show the same bug: `kvet bisect
+    /// --amplify` takes the most telling.
+    #[serde(default)]
+    pub amplify: Vec<Variation>,
     /// Findings that are known and not this job's question: shown, not counted.
     #[serde(default)]
     pub known: Vec<Mute>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::fragment::{Ask, Fragment, asks};
+use super::fragment::{Ask, CANDIDATE, Fragment, asks};
 use super::kconfig::{Kconfig, KconfigError, Values, values};
 use super::key::build_key;
 use super::object_directory::ObjectDirectory;
@@ -138,10 +138,13 @@ pub async fn configure(
     // By the line, so that what follows from one tree serves the next; by the
     // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.
+    let shared = fragments
+        .iter()
+        .filter(|fragment| !fragment.text.starts_with(CANDIDATE));
     let place = Key::of(
         [patched.tree.line.key.as_str(), &compiler]
             .into_iter()
-            .chain(fragments.iter().map(|fragment| fragment.text.as_str())),
+            .chain(shared.map(|fragment| fragment.text.as_str())),
     );
     let objects = ObjectDirectory::open(store, &place, patched.worktree.generation()).await?;
     let asked = text_of(&wanted);

@@ -118,6 +118,10 @@ impl Fault for FragmentError {
     }
 }
 
+/// The first line of a fragment that differs from candidate to candidate of a
+/// bisection. Their kernels share their objects, as few options differ.
+pub const CANDIDATE: &str = "# What a bisection tries.";
+
 impl Fragment {
     /// Finds a fragment: `NAME.config` below `fragments`, or a file relative to
     /// `job` (the directory of the job's file).

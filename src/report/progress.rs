@@ -64,14 +64,18 @@ impl Progress {
                 likeliest,
                 builds,
                 boots,
+                to_go,
             } => {
                 let mut list: Vec<String> = likeliest
                     .iter()
                     .map(|(name, chance)| format!("{name} {:.0} %", chance * 100.0))
                     .collect();
                 list.push(format!("none {:.0} %", none * 100.0));
+                let to_go = to_go.map_or_else(String::new, |(builds, boots)| {
+                    format!(", about {builds:.0} and {boots:.0} to go")
+                });
                 self.line(&format!(
-                    "{:8} {left} left after {builds} builds and {boots} boots: {}",
+                    "{:8} {left} left after {builds} builds and {boots} boots{to_go}: {}",
                     "bisect",
                     printable(&list.join(", "))
                 ));

@@ -23,6 +23,8 @@ pub struct Range {
     pub good: String,
     /// The end with it.
     pub bad: String,
+    /// The bug was cured in between: the bad end is the older one.
+    pub fixed: bool,
     /// Follow only the first parent of merges.
     pub first_parent: bool,
     /// Only commits that change these.
@@ -32,15 +34,15 @@ pub struct Range {
 /// What a range came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commits {
-    /// The candidates; the last is the bad end or, with paths, the last commit
+    /// The candidates; the last is the newer end or, with paths, the last commit
     /// that changes them.
     pub candidates: Candidates,
     /// The good end, in full.
     pub good: String,
     /// The bad end, in full.
     pub bad: String,
-    /// Where the good end left the bad end's history, if it is not part of it.
-    /// To conclude from the good end, these must be good as well.
+    /// Where the older end left the newer one's history, if it is not part of it.
+    /// To conclude from the older end, these must be like it.
     pub merge_bases: Vec<String>,
     /// Whether the working tree has changes that no commit has.
     pub dirty: bool,
@@ -79,6 +81,19 @@ pub enum GitError {
         /// What git says about it.
         said: String,
     },
+    /// A name that is a branch's and a tag's.
+    #[error("`{name}` is ambiguous in {}:\n{said}", repository.display())]
+    #[diagnostic(help(
+        "say which is meant: `refs/heads/{name}`, `refs/tags/{name}`, or the full id"
+    ))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The repository.
+        repository: PathBuf,
+        /// What git says about it.
+        said: String,
+    },
     /// Both ends are the same.
     #[error("the good and the bad end are the same commit, {0}")]
     #[diagnostic(help("there is nothing between them to search: name an older good end"))]
@@ -86,9 +101,20 @@ pub enum GitError {
     /// The bad end is part of the good end's history.
     #[error("the bad end, {bad}, is an ancestor of the good end, {good}")]
     #[diagnostic(help(
-        "exchange the ends; or, to find the commit that cured the bug, exchange them and add `--fixed`"
+        "exchange the ends; or, to find the commit that cured the bug, add `--fixed`"
     ))]
     Exchanged {
+        /// The good end.
+        good: String,
+        /// The bad end.
+        bad: String,
+    },
+    /// The good end is part of the bad end's history, and a cure is looked for.
+    #[error("the good end, {good}, is an ancestor of the bad end, {bad}: nothing was cured")]
+    #[diagnostic(help(
+        "with `--fixed` the bad end is the older one: exchange the ends, or leave `--fixed` out"
+    ))]
+    NotCured {
         /// The good end.
         good: String,
         /// The bad end.
@@ -163,8 +189,17 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
         return Err(GitError::Equal(good));
     }
     let bases = git.merge_bases(&good, &bad).await?;
-    if bases.contains(&bad) {
-        return Err(GitError::Exchanged { good, bad });
+    let (older, newer) = if range.fixed {
+        (&bad, &good)
+    } else {
+        (&good, &bad)
+    };
+    if bases.contains(newer) {
+        return Err(if range.fixed {
+            GitError::NotCured { good, bad }
+        } else {
+            GitError::Exchanged { good, bad }
+        });
     }
     let shallow = git.shallow_commits().await?;
     if bases.is_empty() {
@@ -174,13 +209,13 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
             GitError::Shallow(range.repository.clone())
         });
     }
-    if git.has(&format!("{bad}:.gitmodules")).await? {
+    if git.has(&format!("{newer}:.gitmodules")).await? {
         return Err(GitError::Submodules {
             repository: range.repository.clone(),
-            commit: bad,
+            commit: newer.clone(),
         });
     }
-    let mut listed = git.list(range, &good, &bad).await?;
+    let mut listed = git.list(range, older, newer).await?;
     if listed.iter().any(|one| shallow.contains(&one.id)) {
         return Err(GitError::Shallow(range.repository.clone()));
     }
@@ -191,14 +226,14 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
             paths: range.paths.join(" "),
         });
     }
-    close(&mut listed, &bad);
+    close(&mut listed, newer);
     Ok(Commits {
         candidates: Candidates {
             kind: Kind::Git,
             base: bases[0].clone(),
             list: numbered(&listed, range.first_parent),
         },
-        merge_bases: if bases.contains(&good) {
+        merge_bases: if bases.contains(older) {
             Vec::new()
         } else {
             bases
@@ -318,9 +353,25 @@ impl Git<'_> {
 
     async fn commit(&self, name: &str) -> Result<String, GitError> {
         let wanted = format!("{name}^{{commit}}");
-        let words = ["rev-parse", "--verify", "--end-of-options", &wanted];
-        match self.text(words).await {
-            Ok(id) => Ok(id),
+        let words = ["-c", "core.warnAmbiguousRefs=true"].into_iter().chain([
+            "rev-parse",
+            "--verify",
+            "--end-of-options",
+            &wanted,
+        ]);
+        match self.command(words).run(&self.context.cancel).await {
+            Ok(finished) => {
+                // git takes one of them, and says so.
+                let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
+                if said.contains("ambiguous") {
+                    return Err(GitError::Ambiguous {
+                        name: name.to_owned(),
+                        repository: self.repository.to_owned(),
+                        said,
+                    });
+                }
+                Ok(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
+            }
             Err(ProcessError::Failed { stderr, .. }) => Err(GitError::NoCommit {
                 name: name.to_owned(),
                 repository: self.repository.to_owned(),
@@ -365,13 +416,14 @@ impl Git<'_> {
         }
     }
 
-    async fn list(&self, range: &Range, good: &str, bad: &str) -> Result<Vec<Listed>, GitError> {
-        let not_good = format!("^{good}");
+    /// The commits that are in the newer end and not in the older one.
+    async fn list(&self, range: &Range, older: &str, newer: &str) -> Result<Vec<Listed>, GitError> {
+        let not_older = format!("^{older}");
         let mut words = vec!["rev-list", "--topo-order", "--reverse", "--parents"];
         if range.first_parent {
             words.push("--first-parent");
         }
-        words.extend([bad, not_good.as_str(), "--"]);
+        words.extend([newer, not_older.as_str(), "--"]);
         words.extend(range.paths.iter().map(String::as_str));
         let (mut listed, mut odd, mut complaint) = (Vec::new(), None, String::new());
         let command = self.command(words);
@@ -411,9 +463,9 @@ fn ids(line: &str) -> Option<Listed> {
     parents.iter().all(is_id).then_some(Listed { id, parents })
 }
 
-/// Puts the bad end on top where several commits are the last of their branch:
+/// Puts the newer end on top where several commits are the last of their branch:
 /// with paths the merges above them may be left out.
-fn close(listed: &mut Vec<Listed>, bad: &str) {
+fn close(listed: &mut Vec<Listed>, newer: &str) {
     let parents: std::collections::HashSet<&String> =
         listed.iter().flat_map(|one| &one.parents).collect();
     let tips: Vec<String> = listed
@@ -423,10 +475,10 @@ fn close(listed: &mut Vec<Listed>, bad: &str) {
         .cloned()
         .collect();
     if tips.len() > 1 {
-        listed.retain(|one| one.id != bad);
+        listed.retain(|one| one.id != newer);
         listed.push(Listed {
-            id: bad.to_owned(),
-            parents: tips.into_iter().filter(|id| id != bad).collect(),
+            id: newer.to_owned(),
+            parents: tips.into_iter().filter(|id| id != newer).collect(),
         });
     }
 }
@@ -524,6 +576,7 @@ mod tests {
                 repository: self.path().to_owned(),
                 good: good.to_owned(),
                 bad: bad.to_owned(),
+                fixed: false,
                 first_parent: false,
                 paths: Vec::new(),
             }
@@ -608,6 +661,12 @@ mod tests {
             assert!(error.help().is_some());
             assert_eq!(error.exit(), Exit::Usage);
         }
+        fixture.git(&["tag", "old", "main"]).await;
+        let error = fixture.list(&fixture.range("old", "main")).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains("`old` is ambiguous"), "{error}");
+        let full = fixture.range("refs/heads/old", "main");
+        assert!(fixture.list(&full).await.is_ok());
         fixture
             .git(&["checkout", "--quiet", "--orphan", "other"])
             .await;
@@ -622,6 +681,37 @@ mod tests {
         range.repository = elsewhere.path().to_owned();
         let error = fixture.list(&range).await;
         assert!(matches!(error, Err(GitError::NoRepository(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_cured_a_bug_lies_after_the_bad_end() {
+        let fixture = Fixture::new().await;
+        let mut range = fixture.range("main", "main~3");
+        range.fixed = true;
+        let listed = fixture.list(&range).await.unwrap();
+        assert_eq!(listed.candidates.list.len(), 5);
+        assert_eq!(listed.candidates.base, listed.bad);
+        let mut range = fixture.range("main~3", "main");
+        range.fixed = true;
+        let error = fixture.list(&range).await.unwrap_err();
+        assert!(error.to_string().contains("nothing was cured"), "{error}");
+    }
+
+    /// Two branches that were merged into each other have two merge bases.
+    #[tokio::test]
+    async fn several_merge_bases_are_all_named() {
+        let fixture = Fixture::new().await;
+        fixture.git(&["branch", "left", "main~3"]).await;
+        fixture.git(&["branch", "right", "topic"]).await;
+        for (into, from) in [("left", "topic"), ("right", "main~3")] {
+            fixture.git(&["checkout", "--quiet", into]).await;
+            fixture.git(&["merge", "--quiet", "--no-ff", from]).await;
+            fixture.commit(&format!("mm/{into}")).await;
+        }
+        let listed = fixture.list(&fixture.range("left", "right")).await.unwrap();
+        assert_eq!(listed.merge_bases.len(), 2, "{:?}", listed.merge_bases);
+        let subjects = fixture.subjects(&listed).await;
+        assert!(subjects.contains(&"mm/right".to_owned()), "{subjects:?}");
     }
 
     #[tokio::test]
@@ -706,12 +796,14 @@ mod tests {
             fixed: false,
             any: false,
             every_boot: true,
+            first_parent: false,
             confidence: 0.95,
             source: Source::Git {
                 repository: fixture.path().to_owned(),
             },
             candidates: listed.candidates,
             merge_bases: Vec::new(),
+            variations: Vec::new(),
         };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.jsonl");
@@ -726,6 +818,7 @@ mod tests {
         let skip = Entry::Skipped {
             candidate: second.clone(),
             reason: "does not build".to_owned(),
+            mute: false,
         };
         log.add(&mut state, skip).unwrap();
         let text = directory.path().join("log");
@@ -745,5 +838,29 @@ mod tests {
             "{refs}"
         );
         assert!(refs.contains("refs/bisect/bad"), "{refs}");
+        // What cured a bug has words of its own.
+        let mut begun = state.begun.clone();
+        (begun.good, begun.bad) = (begun.bad, begun.good);
+        begun.fixed = true;
+        let path = directory.path().join("fixed.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun).unwrap();
+        let bad = Entry::Word {
+            candidate: first.clone(),
+            bad: true,
+        };
+        log.add(&mut state, bad).unwrap();
+        std::fs::write(&text, state.git_log(|_| "a subject".to_owned())).unwrap();
+        fixture.git(&["bisect", "reset"]).await;
+        fixture
+            .git(&["bisect", "replay", text.to_str().unwrap()])
+            .await;
+        let refs = fixture
+            .git(&["for-each-ref", "--format=%(refname)", "refs/bisect"])
+            .await;
+        assert!(
+            refs.contains(&format!("refs/bisect/broken-{first}")),
+            "{refs}"
+        );
+        assert!(refs.contains("refs/bisect/fixed"), "{refs}");
     }
 }

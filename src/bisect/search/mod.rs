@@ -177,13 +177,17 @@ impl Search {
         self.posterior = Posterior::new(&self.evidence);
     }
 
-    /// Takes it that two candidates behave alike, as their images are the same.
-    pub fn same(&mut self, candidate: usize, other: usize) {
-        if candidate != other {
-            self.evidence.known.entry(other).or_default();
-            self.evidence.known.entry(candidate).or_default().same_as = Some(other);
-            self.posterior = Posterior::new(&self.evidence);
+    /// Takes it that a candidate behaves as another point does, as their images
+    /// are the same.
+    pub fn same(&mut self, candidate: usize, other: Point) {
+        if Point::Candidate(candidate) == other {
+            return;
         }
+        if let Point::Candidate(other) = other {
+            self.evidence.known.entry(other).or_default();
+        }
+        self.evidence.known.entry(candidate).or_default().same_as = Some(other);
+        self.posterior = Posterior::new(&self.evidence);
     }
 
     /// Forgets all that is known of a point, except that it is built.
@@ -194,7 +198,7 @@ impl Search {
                 self.skipped.remove(&candidate);
                 self.evidence.known.remove(&candidate);
                 for known in self.evidence.known.values_mut() {
-                    if known.same_as == Some(candidate) {
+                    if known.same_as == Some(Point::Candidate(candidate)) {
                         known.same_as = None;
                     }
                 }
@@ -226,7 +230,13 @@ impl Search {
         }
     }
 
-    /// The candidate that contains all others, if there is one: the bad end.
+    /// Whether a candidate contains another one.
+    #[must_use]
+    pub fn contains(&self, later: usize, earlier: usize) -> bool {
+        self.evidence.order.contains(later, earlier)
+    }
+
+    /// The candidate that contains all others, if there is one: the newer end.
     #[must_use]
     pub fn top(&self) -> Option<usize> {
         self.top

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::Change;
 use super::order::Order;
 use super::rates::{Counts, Explanation, Rates, Sides, explain, explain_unchanged};
+use super::{Change, Point};
 
 /// What is known of one candidate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub(super) struct Known {
     pub(super) counts: Counts,
     /// What somebody says it is, against whatever the boots say.
     pub(super) asserted: Option<bool>,
-    /// It behaves as this other candidate does: their images are the same.
-    pub(super) same_as: Option<usize>,
+    /// It behaves as this other point does: their images are the same.
+    pub(super) same_as: Option<Point>,
 }
 
 impl Known {
@@ -182,7 +182,10 @@ fn divide(evidence: &Evidence) -> (Vec<usize>, Vec<Cell>, Vec<Segment>) {
         .known
         .iter()
         .filter(|(_, known)| known.divides())
-        .flat_map(|(&candidate, known)| [Some(candidate), known.same_as])
+        .flat_map(|(&candidate, known)| match known.same_as {
+            Some(Point::Candidate(other)) => [Some(candidate), Some(other)],
+            _ => [Some(candidate), None],
+        })
         .flatten()
         .filter(|&candidate| evidence.known.contains_key(&candidate))
         .collect();
@@ -230,11 +233,12 @@ fn divide(evidence: &Evidence) -> (Vec<usize>, Vec<Cell>, Vec<Segment>) {
 
 /// Whether a culprit that is contained in just these agrees with what is certain.
 fn possible(evidence: &Evidence, booted: &[usize], contained: &[bool]) -> bool {
-    let contains = |candidate: usize| {
-        booted
+    let is_after = |point: Point, unknown: bool| match point {
+        Point::Base => false,
+        Point::Candidate(candidate) => booted
             .iter()
             .position(|&other| other == candidate)
-            .is_none_or(|index| contained[index])
+            .map_or(unknown, |index| contained[index]),
     };
     booted.iter().zip(contained).all(|(candidate, &after)| {
         let known = &evidence.known[candidate];
@@ -243,6 +247,8 @@ fn possible(evidence: &Evidence, booted: &[usize], contained: &[bool]) -> bool {
             Change::Disappears => !after,
         };
         known.asserted.is_none_or(|asserted| asserted == bad)
-            && known.same_as.is_none_or(|other| contains(other) == after)
+            && known
+                .same_as
+                .is_none_or(|other| is_after(other, after) == after)
     })
 }

@@ -1,10 +1,15 @@
 //! What boots say about the two rates: how often a candidate with the bug shows
 //! the target, and how often one without it does.
 //!
-//! Where the rates are not known they are integrated out. The prior is
-//! Jeffreys' for each, which is flat in the angle `asin(sqrt(rate))`, times a
-//! factor that fades as the false-alarm rate comes near the hit rate: a culprit
-//! changes the rate, or it is none.
+//! Where the rates are not known they are integrated out. The prior has three
+//! parts. Many bugs show every time or are never seen without their cause, since
+//! only the target's own signature counts:
+//!
+//! - a candidate without the bug never shows it, and one with it always does;
+//! - one without it never does, and the hit rate has Jeffreys' prior;
+//! - both rates have Jeffreys' prior, which is flat in the angle
+//!   `asin(sqrt(rate))`, times a factor that fades as the false-alarm rate comes
+//!   near the hit rate: a culprit changes the rate, or it is none.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -14,6 +19,12 @@ const NODES: usize = 24;
 /// Half the width of the window that is integrated over, in standard
 /// deviations of the angle.
 const REACH: f64 = 5.5;
+
+/// What the prior gives to bugs that always show and never without their cause.
+const ALWAYS: f64 = 0.15;
+
+/// What it gives to others that never show without their cause.
+const CLEAN: f64 = 0.35;
 
 /// How sharply the prior fades as the two rates meet.
 const FADE: i32 = 3;
@@ -128,11 +139,14 @@ pub(super) fn explain_unchanged(rates: Rates, all: Counts) -> Explanation {
         }
         Rates::Learned => {
             let rate = (f64::from(all.hits) + 0.5) / (f64::from(all.boots) + 1.0);
-            Explanation {
-                ln_likelihood: ln_jeffreys(all),
+            let one_rate = |part: f64, ln_likelihood: f64, rate: f64| Explanation {
+                ln_likelihood: part.ln() + ln_likelihood,
                 hit: rate,
                 false_alarm: rate,
-            }
+            };
+            let always = (all.hits == all.boots).then(|| one_rate(ALWAYS, 0.0, 1.0));
+            let some = one_rate(1.0 - ALWAYS, ln_jeffreys(all), rate);
+            mixed(always.into_iter().chain([some]))
         }
     }
 }
@@ -287,12 +301,60 @@ fn learned(sides: &[Sides]) -> Vec<Explanation> {
         .zip(&rough)
         .map(|(&(with, without), &value)| {
             if value < most - HOPELESS {
-                RULED_OUT
-            } else {
-                integrate(&hit, &false_alarm, &prior, with, without, scale)
+                return RULED_OUT;
             }
+            let any = integrate(&hit, &false_alarm, &prior, with, without, scale);
+            if without.hits > 0 {
+                return part_of(1.0 - ALWAYS - CLEAN, any);
+            }
+            let clean = Explanation {
+                ln_likelihood: ln_jeffreys(with),
+                hit: (f64::from(with.hits) + 0.5) / (f64::from(with.boots) + 1.0),
+                false_alarm: 0.0,
+            };
+            let always = (with.hits == with.boots).then_some(Explanation {
+                ln_likelihood: 0.0,
+                hit: 1.0,
+                false_alarm: 0.0,
+            });
+            mixed(
+                [part_of(1.0 - ALWAYS - CLEAN, any), part_of(CLEAN, clean)]
+                    .into_iter()
+                    .chain(always.map(|always| part_of(ALWAYS, always))),
+            )
         })
         .collect()
+}
+
+/// What one part of the prior has of the whole.
+fn part_of(part: f64, explanation: Explanation) -> Explanation {
+    Explanation {
+        ln_likelihood: part.ln() + explanation.ln_likelihood,
+        ..explanation
+    }
+}
+
+/// The parts of the prior together.
+fn mixed(parts: impl Iterator<Item = Explanation> + Clone) -> Explanation {
+    let most = parts
+        .clone()
+        .map(|part| part.ln_likelihood)
+        .fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return RULED_OUT;
+    }
+    let (mut sum, mut hit, mut false_alarm) = (0.0, 0.0, 0.0);
+    for part in parts {
+        let weight = (part.ln_likelihood - most).exp();
+        sum += weight;
+        hit += weight * part.hit;
+        false_alarm += weight * part.false_alarm;
+    }
+    Explanation {
+        ln_likelihood: most + sum.ln(),
+        hit: hit / sum,
+        false_alarm: false_alarm / sum,
+    }
 }
 
 fn integrate(

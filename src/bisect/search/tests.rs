@@ -177,13 +177,24 @@ fn a_word_is_certain_until_it_is_forgotten() {
 #[test]
 fn equal_images_rule_out_what_lies_between() {
     let mut search = search(Order::linear(8), Rates::Learned);
-    search.same(5, 2);
+    search.same(5, Point::Candidate(2));
     for candidate in 0..8 {
         let between = (3..=5).contains(&candidate);
         assert_eq!(search.probability(candidate) == 0.0, between, "{candidate}");
     }
     assert_ne!(search.next(), Some(Point::Candidate(5)));
     search.forget(Point::Candidate(2));
+    assert!(search.probability(4) > 0.0);
+}
+
+#[test]
+fn an_image_as_before_all_candidates_clears_what_it_contains() {
+    let mut search = search(Order::linear(8), Rates::Learned);
+    search.same(4, Point::Base);
+    for candidate in 0..8 {
+        assert_eq!(search.probability(candidate) == 0.0, candidate <= 4);
+    }
+    search.forget(Point::Candidate(4));
     assert!(search.probability(4) > 0.0);
 }
 

@@ -1,0 +1,195 @@
+//! What a trial says of the target, and a whole bisection judged again from what
+//! it recorded: without a machine, and with today's rules.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::drive::PATIENCE;
+use super::log::{Begun, Entry, LogError, State, entries, replay};
+use crate::error::Error;
+use crate::job::{Arm, Plan, PlannedWorkload, Variation};
+use crate::outcome::Outcome;
+use crate::record::{Beginning, Record, Trial, read_trial};
+use crate::verdict::{Judged, Question, decide, is_mute, unarmed};
+
+/// What decides about trials.
+pub(super) struct Judge<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) planned: &'a PlannedWorkload,
+    pub(super) arm: &'a Arm,
+    /// Any finding counts.
+    pub(super) any: bool,
+    pub(super) day: Date,
+}
+
+impl Judge<'_> {
+    /// Whether the target shows in a trial of a kernel with this `.config`;
+    /// nothing if the trial does not tell. Only the target's signature counts,
+    /// unless any finding does; a detector that was not armed makes silence worth
+    /// nothing.
+    pub(super) fn trial(
+        &self,
+        config: &str,
+        trial: &Trial,
+        variation: Option<&Variation>,
+    ) -> (Option<bool>, Judged) {
+        let target = self.arm.target.as_ref();
+        let workload = &self.planned.workload;
+        let varied = variation.map(|variation| variation.workload(workload));
+        let missing = unarmed(
+            config,
+            varied.as_ref().unwrap_or(workload),
+            !self.plan.profile.is_empty(),
+            target.and_then(|target| target.class),
+            trial.ready.as_ref(),
+            is_mute(trial),
+        );
+        let question = Question {
+            target,
+            known: &self.plan.known,
+            day: self.day,
+        };
+        let judged = decide(trial, &question, &missing);
+        let hit = match judged.outcome {
+            Outcome::Target => Some(true),
+            Outcome::Clean => Some(false),
+            Outcome::Other if self.any => Some(true),
+            _ => None,
+        };
+        (hit, judged)
+    }
+}
+
+/// Why a boot told what it did, in a few words.
+pub(super) fn reason(hit: Option<bool>, judged: &Judged) -> String {
+    if hit.is_some() {
+        judged.reason.clone()
+    } else {
+        format!("{}: {}", judged.outcome.name(), judged.reason)
+    }
+}
+
+/// The bisection as its recorded trials have it: every one is judged again, and
+/// the search replayed with what they say now.
+pub(super) fn again(record: &Record, beginning: &Beginning, path: &Path) -> Result<State, Error> {
+    let entries = entries(path)?;
+    let Some(Entry::Begun(begun)) = entries.first() else {
+        return Err(LogError::NoBeginning(path.to_owned()).into());
+    };
+    let begun = begun.clone();
+    let plan = &beginning.plan;
+    let arm = plan.arms.first().ok_or(super::AskedError::NoArm)?;
+    let judge = Judge {
+        plan,
+        planned: super::planned(plan, arm, &begun.workload)?,
+        arm,
+        any: begun.any,
+        day: beginning.started.to_zoned(TimeZone::UTC).date(),
+    };
+    let again = Again {
+        record,
+        judge,
+        begun: &begun,
+    };
+    let mut state = replay(path, vec![Entry::Begun(begun.clone())])?;
+    for entry in entries.into_iter().skip(1) {
+        let entry = again.entry(entry, &state)?;
+        // Who told nothing three times may tell something now.
+        if let Entry::Skipped {
+            candidate,
+            mute: true,
+            ..
+        } = &entry
+        {
+            let number = state.number(candidate)?;
+            let lost = state.lost.get(&Some(number)).copied().unwrap_or(0);
+            if lost < PATIENCE {
+                continue;
+            }
+        }
+        state.take(entry)?;
+    }
+    Ok(state)
+}
+
+struct Again<'a> {
+    record: &'a Record,
+    judge: Judge<'a>,
+    begun: &'a Begun,
+}
+
+impl Again<'_> {
+    /// What a trial comes to now; nothing if it is not there any more.
+    fn trial(
+        &self,
+        directory: &Path,
+        state: &State,
+    ) -> Result<Option<(Option<bool>, Judged, f64)>, Error> {
+        let inside =
+            |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+        if !directory.components().all(inside) {
+            return Ok(None);
+        }
+        let Some(trial) = read_trial(&self.record.path().join(directory))? else {
+            return Ok(None);
+        };
+        let config = self.record.config(&trial.id.arm)?.unwrap_or_default();
+        let way = state.way.and_then(|way| way.checked_sub(1));
+        let variation = way.and_then(|number| self.begun.variations.get(number));
+        let (hit, judged) = self.judge.trial(&config, &trial, variation);
+        Ok(Some((hit, judged, trial.seconds)))
+    }
+
+    /// An entry, with what its trial comes to now.
+    fn entry(&self, entry: Entry, state: &State) -> Result<Entry, Error> {
+        let directory = match &entry {
+            Entry::Boot { trial, .. } | Entry::Confirmed { trial, .. } => trial.clone(),
+            Entry::Lost {
+                trial: Some(trial),
+                service: false,
+                ..
+            } => trial.clone(),
+            _ => return Ok(entry),
+        };
+        let Some((hit, judged, seconds)) = self.trial(&directory, state)? else {
+            return Ok(entry);
+        };
+        Ok(match (entry, hit) {
+            (
+                Entry::Boot {
+                    candidate, base, ..
+                },
+                Some(hit),
+            ) => Entry::Boot {
+                candidate,
+                base,
+                hit,
+                reason: judged.reason,
+                trial: directory,
+                seconds,
+            },
+            (Entry::Lost { candidate, .. }, Some(hit)) => Entry::Boot {
+                candidate,
+                base: 0,
+                hit,
+                reason: judged.reason,
+                trial: directory,
+                seconds,
+            },
+            (Entry::Boot { candidate, .. } | Entry::Lost { candidate, .. }, None) => Entry::Lost {
+                candidate,
+                reason: reason(None, &judged),
+                trial: Some(directory),
+                service: false,
+            },
+            (Entry::Confirmed { row, .. }, Some(hit)) => Entry::Confirmed {
+                row,
+                hit,
+                trial: directory,
+            },
+            (entry, _) => entry,
+        })
+    }
+}
