@@ -18,7 +18,7 @@ struct Place {
 
 const JOB: &str = "\
 name: bug
-kernel: { source: { git: repository, ref: main }, config: [base] }
+kernel: { source: { git: { repo: repository, ref: main } }, config: [base] }
 cluster: none
 workload: idle
 target: { class: warning }

@@ -619,8 +619,11 @@ fn foretell(context: &Context, state: &State) {
 fn tell(context: &Context, state: &State) {
     let likeliest = state.likeliest().into_iter();
     let named = |(name, probability): (String, f64)| (short(&name).to_owned(), probability);
+    // Before the bug was seen nothing is known of how long it will take.
+    let (bad, good) = ends(state);
+    let proved = state.search.counts(bad).hits > 0 && state.search.counts(good).boots > 0;
     let cheap = state.begun.candidates.list.len() <= FORETOLD;
-    let ahead = cheap.then(|| state.search.forecast(state.begun.confidence));
+    let ahead = (proved && cheap).then(|| state.search.forecast(state.begun.confidence));
     context.emit(Event::Bisection {
         left: state.search.left(state.begun.confidence),
         none: state.search.none(),

@@ -559,6 +559,17 @@ fn without_banner(bytes: &[u8], mut each: impl FnMut(&[u8])) {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_panic_is_caught_and_told() {
+        async fn reads_nonsense(line: Option<u32>) -> Option<u32> {
+            assert!(line.is_some(), "no line {}", 7);
+            line
+        }
+        let ran = AssertUnwindSafe(reads_nonsense(None)).catch_unwind().await;
+        let said = panicked(ran.unwrap_err().as_ref());
+        assert!(said.contains("a bug of kvet: no line 7"), "{said}");
+    }
+
     #[test]
     fn banners_do_not_tell_images_apart() {
         let strip = |text: &[u8]| {

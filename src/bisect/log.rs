@@ -719,14 +719,14 @@ impl State {
         let (newer, older) = (begun.newer(), begun.older());
         // git's own words cannot change their sides: what cures a bug has others.
         let (has, lacks, terms) = if begun.fixed {
-            ("fixed", "broken", " --term-new='fixed' --term-old='broken'")
+            ("fixed", "broken", " '--term-new=fixed' '--term-old=broken'")
         } else {
             ("bad", "good", "")
         };
         line(&mut text, has, newer);
         line(&mut text, lacks, older);
         let parents = if begun.first_parent {
-            " --first-parent"
+            " '--first-parent'"
         } else {
             ""
         };
@@ -838,6 +838,40 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_that_was_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
+        log.add(&mut state, boot(Some(7), true)).unwrap();
+        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let mut full = Log {
+            path: path.clone(),
+            file,
+        };
+        let error = full.add(&mut state, boot(None, false)).unwrap_err();
+        assert!(error.to_string().contains("cannot write to"), "{error}");
+        assert!(error.help().unwrap().to_string().contains("not full"));
+        assert_eq!(state.boots, 1, "what is not on disk was not seen");
+        let (_, again) = Log::open(&path).unwrap();
+        assert_eq!(again.boots, 1);
+    }
+
+    #[test]
+    fn what_the_search_believed_is_kept_step_by_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
+        search_to_the_end(&mut log, &mut state, 5);
+        let boots = usize::try_from(state.boots).unwrap();
+        assert_eq!(state.steps.len(), boots);
+        assert_eq!(state.steps[0].saw, "hit");
+        let last = state.steps.last().unwrap();
+        assert_eq!(last.likeliest[0].0, format!("{:040}", 5));
+        assert!(last.likeliest[0].1 >= 0.95 && last.left == 1);
+        assert_eq!(Log::open(&path).unwrap().1.steps, state.steps);
     }
 
     #[test]

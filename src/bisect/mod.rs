@@ -72,6 +72,9 @@ const LOG: &str = "log.jsonl";
 /// The report's file there.
 const REPORT: &str = "bisection.json";
 
+/// Boots at a time that are chosen without being asked for: more tell little.
+const AT_ONCE: usize = 4;
+
 /// Most files of a commit that maintainers are asked for.
 const FILES: usize = 50;
 
@@ -116,8 +119,8 @@ pub enum Over {
 /// How far a bisection may go.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Boots at a time.
-    pub jobs: usize,
+    /// Boots at a time; as many as the host has processors for, if absent.
+    pub jobs: Option<usize>,
     /// Builds in all.
     pub builds: u32,
     /// Boots in all.
@@ -467,16 +470,7 @@ async fn go_on(
         day: beginning.started.to_zoned(TimeZone::UTC).date(),
     };
     let mut kernels = Kernels::new(context, store, record, &begun, judge);
-    let limits = Limits {
-        jobs: bounds.jobs,
-        builds: bounds.builds,
-        boots: bounds.boots,
-        ahead: bounds.ahead.unwrap_or_else(|| {
-            let cpus = usize::try_from(plan.hardware.cpus).unwrap_or(usize::MAX);
-            let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            processors > bounds.jobs.saturating_mul(cpus)
-        }),
-    };
+    let limits = limits(plan, bounds);
     let result = tokio::select! {
         result = to_the_end(context, &mut log, &mut state, &mut kernels, limits) => result,
         () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
@@ -555,6 +549,22 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
     let report = reported(&state, end, &told, recipients);
     let kept = record.derived_json(REPORT, &report);
     Ok((report, kept.err().map(Error::from)))
+}
+
+/// How far it may go on this host.
+fn limits(plan: &Plan, bounds: Bounds) -> Limits {
+    let cpus = usize::try_from(plan.hardware.cpus).unwrap_or(usize::MAX);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let free = (processors / cpus.max(1)).clamp(1, AT_ONCE);
+    let jobs = bounds.jobs.unwrap_or(free);
+    Limits {
+        jobs,
+        builds: bounds.builds,
+        boots: bounds.boots,
+        ahead: bounds
+            .ahead
+            .unwrap_or(processors > jobs.saturating_mul(cpus)),
+    }
 }
 
 fn planned<'a>(plan: &'a Plan, arm: &Arm, workload: &str) -> Result<&'a PlannedWorkload, Error> {

@@ -83,9 +83,9 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Args)]
 struct BoundArguments {
-    /// Boots at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=6))]
-    jobs: u16,
+    /// Boots at a time [default: as many as the host has processors for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=6))]
+    jobs: Option<u16>,
     /// Build no more kernels than this
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_builds: u32,
@@ -101,7 +101,7 @@ struct BoundArguments {
 impl From<BoundArguments> for Bounds {
     fn from(arguments: BoundArguments) -> Self {
         Self {
-            jobs: arguments.jobs.into(),
+            jobs: arguments.jobs.map(usize::from),
             builds: arguments.max_builds,
             boots: arguments.max_boots,
             ahead: arguments.ahead.map(|when| when == "always"),

@@ -163,7 +163,8 @@ fn bisection(text: &Text, job: &Job) -> Result<(), JobError> {
         let earlier = &job.amplify[..index];
         if earlier.iter().any(|other| other.name == variation.name) {
             let message = format!("two variations are called `{}`", variation.name);
-            return Err(text.error(&["amplify", &index_text, "name"], message, None));
+            let help = Some("give each a name of its own".to_owned());
+            return Err(text.error(&["amplify", &index_text, "name"], message, help));
         }
         let limits = [
             ("cpus", variation.cpus, 1..=MOST_CPUS),

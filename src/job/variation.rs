@@ -70,9 +70,9 @@ mod tests {
 
     fn workload() -> Workload {
         let text = "name: w\nabout: x\nsysctls: { kernel.hung_task_timeout_secs: 10, a: 1 }\n\
-                    step_timeout: 20s\nsteps:\n  - guest: sync\n  - guest:\n      storm:\n        \
-                    { name: s, mounts: [a], operations: 100, seed: 3 }\n";
-        serde_yaml::from_str(text).unwrap()
+                    step_timeout: 20s\nsteps:\n  - guest: { mount: { name: a } }\n  - guest:\n      \
+                    storm: { name: s, mounts: [a], operations: 100, seed: 3 }\n";
+        Workload::load("w", text).unwrap()
     }
 
     #[test]

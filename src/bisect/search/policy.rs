@@ -24,6 +24,9 @@ const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 /// tells, the longer it takes to notice.
 const WASTE: f64 = 1.0;
 
+/// How much dearer builds are where boots tell less.
+const POWER: f64 = 1.25;
+
 /// Boots that tell fewer bits than this do not make builds dearer still.
 const DULL: f64 = 0.08;
 
@@ -264,7 +267,7 @@ impl<'a> View<'a> {
         } else {
             let size = self.posterior.cells[segment.cell].size as f64;
             let floor =
-                prices.boot * WASTE * (1.0 + size).log2() / self.capacity.max(DULL).powf(1.25);
+                prices.boot * WASTE * (1.0 + size).log2() / self.capacity.max(DULL).powf(POWER);
             prices.build.max(floor) * self.wasted(segment, rank)
         };
         let chance = 1.0 - market.risk(candidate);

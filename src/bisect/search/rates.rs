@@ -8,8 +8,9 @@
 //! - a candidate without the bug never shows it, and one with it always does;
 //! - one without it never does, and the hit rate has Jeffreys' prior;
 //! - both rates have Jeffreys' prior, which is flat in the angle
-//!   `asin(sqrt(rate))`, times a factor that fades as the false-alarm rate comes
-//!   near the hit rate: a culprit changes the rate, or it is none.
+//!   `asin(sqrt(rate))`, or false alarms are few; times a factor that fades as the
+//!   false-alarm rate comes near the hit rate: a culprit changes the rate, or it
+//!   is none.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -25,6 +26,11 @@ const ALWAYS: f64 = 0.15;
 
 /// What it gives to others that never show without their cause.
 const CLEAN: f64 = 0.35;
+
+/// The part of the rest in which false alarms are few: their rate has the density
+/// Beta(1, `SELDOM`), with a mean of one in thirteen.
+const FEW: f64 = 0.6;
+const SELDOM: f64 = 12.0;
 
 /// How sharply the prior fades as the two rates meet.
 const FADE: i32 = 3;
@@ -234,14 +240,15 @@ impl Axis {
     }
 }
 
-/// The prior's factor for a pair of rates: one where there are no false alarms,
-/// zero where the rates are equal.
+/// The prior's factor for a pair of rates, over Jeffreys' for each: zero where the
+/// rates are equal.
 fn fade(hit: f64, false_alarm: f64) -> f64 {
-    if false_alarm < hit {
-        (1.0 - false_alarm / hit).powi(FADE)
-    } else {
-        0.0
+    if false_alarm >= hit {
+        return 0.0;
     }
+    let jeffreys = 1.0 / (PI * (false_alarm * (1.0 - false_alarm)).sqrt());
+    let few = SELDOM * (1.0 - false_alarm).powf(SELDOM - 1.0) / jeffreys;
+    (1.0 - FEW + FEW * few) * (1.0 - false_alarm / hit).powi(FADE)
 }
 
 /// The integral of [`fade`] over both angles, by which the prior is divided.
