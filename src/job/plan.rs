@@ -17,7 +17,8 @@ use crate::kernel::{self, KernelVersion, SourceSpec};
 use crate::library::{Found, Kind, Places};
 use crate::names::did_you_mean;
 use crate::rootfs::Recipe;
-use crate::service::ServiceSpec;
+use crate::service::{DiskSpec, ServiceSpec};
+use crate::step::Medium;
 use crate::trial_id::TrialId;
 use crate::verdict::{Confidence, Rules};
 use crate::vm::{Acceleration, Hardware};
@@ -33,7 +34,7 @@ pub struct Plan {
     /// The arms, in the job's order, without those that were not chosen.
     pub arms: Vec<Arm>,
     /// What guests mount, with the options the workloads need.
-    #[serde(rename = "cluster")]
+    #[serde(rename = "cluster", deserialize_with = "crate::service::recorded")]
     pub service: ServiceSpec,
     /// By what rules it is judged, and whether trials go on until there is a
     /// verdict.
@@ -206,14 +207,16 @@ impl Plan {
             .chain(beside.iter().map(|_| PATCHED))
             .collect();
         chosen_exist(path, "arm", &choice.arms, &known)?;
-        let workloads = names.workloads(&job.workload)?;
+        let medium = medium(&text, &job)?;
+        let workloads = names.workloads(&job.workload, medium)?;
         let known: Vec<&str> = workloads
             .iter()
             .map(|planned| planned.workload.name.as_str())
             .collect();
         chosen_exist(path, "workload", &choice.workloads, &known)?;
         let rootfs = names.rootfs(&job.rootfs, &workloads)?;
-        let service = service(&text, &job.cluster, &workloads)?;
+        let service = service(&text, &job, &workloads)?;
+        let patterns = [job.patterns.clone(), service.complaints()].concat();
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
             let chosen = |name: &String| choice.arms.is_empty() || choice.arms.contains(name);
@@ -285,7 +288,7 @@ impl Plan {
             acceleration: job.machine.accel,
             workloads,
             known: job.known,
-            patterns: job.patterns,
+            patterns,
             self_test: job.self_test,
             counters: job.counters,
             profile: job.profile,
@@ -348,13 +351,9 @@ fn chosen_exist(
 
 /// The job's service with the options its workloads need. The job's own word
 /// wins; two workloads that contradict each other cannot share a cluster.
-fn service(
-    text: &Text,
-    spec: &ServiceSpec,
-    workloads: &[PlannedWorkload],
-) -> Result<ServiceSpec, JobError> {
-    let ServiceSpec::Ceph(spec) = spec else {
-        return without_service(text, workloads);
+fn service(text: &Text, job: &Job, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
+    let ServiceSpec::Ceph(spec) = &job.cluster else {
+        return without_cluster(text, job.disk.as_ref(), workloads);
     };
     let mut wishes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for Workload { name, cluster, .. } in workloads.iter().map(|planned| &planned.workload) {
@@ -382,13 +381,35 @@ fn service(
     Ok(ServiceSpec::Ceph(cluster))
 }
 
+/// What guests mount, by its kind. A disk instead of a cluster is wanted by both
+/// words.
+fn medium(text: &Text, job: &Job) -> Result<Medium, JobError> {
+    match (&job.cluster, &job.disk) {
+        (ServiceSpec::Ceph(_), None) => Ok(Medium::Ceph),
+        (ServiceSpec::Ceph(_), Some(_)) => {
+            let message = "guests mount a cluster or a disk, not both".to_owned();
+            let help = "a job with `disk:` says `cluster: none`".to_owned();
+            Err(text.error(&["disk"], message, Some(help)))
+        }
+        (_, Some(_)) => Ok(Medium::Disk),
+        (_, None) => Ok(Medium::Tmpfs),
+    }
+}
+
 /// A job without a cluster: its workloads must not need one.
-fn without_service(text: &Text, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
+fn without_cluster(
+    text: &Text,
+    disk: Option<&DiskSpec>,
+    workloads: &[PlannedWorkload],
+) -> Result<ServiceSpec, JobError> {
     let needs = workloads
         .iter()
         .find(|planned| planned.workload.disturbs_service());
+    if let Some(Err((key, message, help))) = disk.map(DiskSpec::check) {
+        return Err(text.error(&["disk", key], message, Some(help)));
+    }
     match needs {
-        None => Ok(ServiceSpec::None),
+        None => Ok(disk.cloned().map_or(ServiceSpec::None, ServiceSpec::Disk)),
         Some(planned) => Err(text.error(
             &["cluster"],
             format!(
