@@ -107,6 +107,13 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
     ];
     let mut all = Vec::new();
     for (purpose, table) in tables {
+        // What runs confined is looked for where the system's own programs are.
+        let there = |thing: &str| match service {
+            ServiceSpec::Disk(_) if purpose == service.purpose() => {
+                present(thing) || Path::new("/usr/sbin").join(thing).exists()
+            }
+            _ => present(thing),
+        };
         for &(thing, package) in table {
             if all.iter().any(|check: &Check| check.what == thing) {
                 continue;
@@ -114,7 +121,7 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
             all.push(Check {
                 what: thing.to_owned(),
                 purpose: Some(purpose),
-                lack: (!present(thing)).then(|| Lack::Package(package.to_owned())),
+                lack: (!there(thing)).then(|| Lack::Package(package.to_owned())),
             });
         }
     }

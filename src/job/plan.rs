@@ -827,6 +827,45 @@ arms:
     }
 
     #[test]
+    fn a_job_can_have_a_disk_instead_of_a_cluster() {
+        let job = JOB.replace("evict-truncate", "umount-storm");
+        let with = |disk: &str| load(&format!("{job}{disk}\n"), &Choice::default());
+        let disk = "cluster: none\ndisk: { size: 1GiB, fs: ext4 }";
+        let plan = with(disk).unwrap();
+        assert_eq!(plan.service.summary(), "none; a disk of 1 GiB with ext4");
+        // What its kernel says of damage is a finding.
+        let complaint = |rule: &ExtraRule| rule.message.matches("EXT4-fs error (device vda): x");
+        assert!(plan.patterns.iter().any(complaint));
+        // The same workload has other steps on a cluster.
+        let steps = |plan: &Plan| plan.workloads[0].workload.steps.len();
+        let on_ceph = load(&job, &Choice::default()).unwrap();
+        assert!(steps(&plan) < steps(&on_ceph));
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(text.contains(r#""cluster":{"disk":{"size":1073741824,"fs":"ext4"}}"#));
+        let again: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+        for (disk, says) in [
+            (
+                "disk: { size: 1GiB, fs: ext4 }",
+                "job.yaml:10:7: guests mount a cluster or a disk",
+            ),
+            ("cluster: none\ndisk: { size: 1TiB, fs: ext4 }", "1TiB"),
+            (
+                "cluster: none\ndisk: { size: 999GiB, fs: xfs }",
+                "job.yaml:11:15: a disk with xfs cannot have 999 GiB",
+            ),
+            (
+                "cluster: none\ndisk: { size: 1GiB, fs: ext5 }",
+                "unknown variant `ext5`",
+            ),
+            ("cluster: none\ndisk: { size: 1GiB }", "missing field `fs`"),
+        ] {
+            let error = with(disk).unwrap_err().to_string();
+            assert!(error.contains(says), "{disk}: {error}");
+        }
+    }
+
+    #[test]
     fn trials_go_on_until_the_verdict_is_as_sure_as_was_asked_for() {
         let load = |trials: &str, choice: &Choice| {
             let job = JOB.replace("trials: 2", trials).replace(", trials: 5", "");

@@ -69,3 +69,76 @@ fn finding(class: Class, title: String, signature: String, line: u64) -> Finding
         panic: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::protocol::FailedTest;
+    use crate::record::Ending;
+    use crate::trial_id::TrialId;
+
+    fn trial(state: DiskState, failed: &[&str]) -> Trial {
+        let failed = failed.iter().map(|name| TestFailure {
+            test: FailedTest {
+                name: (*name).to_owned(),
+                how: "output mismatch".to_owned(),
+            },
+            line: 7,
+        });
+        let id = TrialId {
+            arm: "a".to_owned(),
+            workload: "w".to_owned(),
+            number: 1,
+        };
+        let text = serde_json::json!({
+            "arm": id.arm, "workload": id.workload, "number": id.number, "attempt": 1,
+            "release": "7.3.4", "ending": Ending::Finished, "findings": [], "ready": null,
+            "console_length": 0, "said": 0, "seconds": 1.0,
+        });
+        let mut trial: Trial = serde_json::from_value(text).unwrap();
+        trial.failed_tests = failed.collect();
+        trial.disk = Some(DiskCheck {
+            command: "e2fsck -f -n /disk".to_owned(),
+            state,
+            said: String::new(),
+            line: 9,
+        });
+        trial
+    }
+
+    #[test]
+    fn damage_and_failed_tests_are_findings_each_once() {
+        let trial = trial(DiskState::Damaged, &["generic/001"]);
+        let once = with_other_findings(trial);
+        let twice = with_other_findings(once.clone());
+        assert_eq!(once.findings, twice.findings);
+        let found: Vec<_> = once
+            .findings
+            .iter()
+            .map(|f| (f.title.as_str(), f.class, f.first_line))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (
+                    "e2fsck found the file system damaged after umount",
+                    Class::FileSystem,
+                    9
+                ),
+                ("generic/001 failed", Class::TestFailure, 7),
+            ]
+        );
+        // They are facts: what a job asks for is a pattern of them.
+        let target: crate::detect::Target =
+            serde_yaml::from_str("{ class: test_failure, title: generic/001 failed }").unwrap();
+        assert!(target.matches(&once.findings[1]));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_no_finding() {
+        let why = "killed".to_owned();
+        for state in [DiskState::Clean, DiskState::Unknown { why }] {
+            assert_eq!(with_other_findings(trial(state, &[])).findings, []);
+        }
+    }
+}
