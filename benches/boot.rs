@@ -69,6 +69,7 @@ async fn boot(kernel: &Path, testbed: &Testbed, until: Until) -> Duration {
         kernel,
         hardware: &Hardware::default(),
         words: "",
+        disks: &[],
     };
     let context = Context::default();
     let welcome = testbed.welcome(&context, "bench", 0);

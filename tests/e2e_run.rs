@@ -361,6 +361,7 @@ async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
         accelerator: Accelerator::Tcg,
         kernel: &kernel,
         initramfs: Some(&kernel),
+        disks: &[],
         command_line: "",
         directory: directory.path().to_owned(),
     };

@@ -37,6 +37,7 @@ pub(super) async fn doctor(arguments: Arguments, context: &Context) -> Result<Ex
     let packages = host::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
         host::install(context, &packages).await?;
+        drop(packages);
         checks = host::checks(&service, &rootfs).await;
     }
     checks.push(host::space(&store));

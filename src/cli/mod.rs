@@ -16,6 +16,7 @@ mod report;
 mod run;
 pub mod scan;
 mod scan_text;
+mod schema;
 mod shell;
 mod trial;
 
@@ -81,6 +82,8 @@ enum Subcommands {
     Cache(cache::CacheArgs),
     /// Tell what this host lacks, and mend it
     Doctor(doctor::Arguments),
+    /// Print the JSON schema of job files, for editors
+    Schema(schema::Arguments),
     /// Run one attempt at a trial, for drivers
     #[command(hide = true)]
     Trial(trial::Arguments),
@@ -240,6 +243,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
             on_a_thread(&context, move || cache::run(&arguments)).await
         }
         Subcommands::Doctor(arguments) => doctor::doctor(arguments, &context).await,
+        Subcommands::Schema(arguments) => schema::schema(arguments, &context).await,
         Subcommands::Trial(arguments) => trial::trial(&arguments, &context).await,
     }
 }

@@ -20,15 +20,20 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A cluster, as a job describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterSpec {
     /// Monitors.
+    #[cfg_attr(test, schemars(range(min = 1, max = 9)))]
     pub mon: u32,
     /// Managers; 0 is allowed, a kernel client does not need one.
+    #[cfg_attr(test, schemars(range(max = 64)))]
     pub mgr: u32,
     /// Object storage daemons.
+    #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
     pub osd: u32,
     /// Metadata servers; those beyond `max_mds` are standbys.
+    #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
     pub mds: u32,
     /// Metadata servers that are active at a time (ranks).
     pub max_mds: u32,
@@ -36,9 +41,11 @@ pub struct ClusterSpec {
     pub objectstore: ObjectStore,
     /// More options for the `[global]` section of ceph.conf. They win over
     /// kvet's own.
+    #[cfg_attr(test, schemars(schema_with = "crate::job::schema::scalars"))]
     pub options: BTreeMap<String, String>,
     /// How long the cluster may take from its first daemon to healthy.
     #[serde(with = "human_duration")]
+    #[cfg_attr(test, schemars(with = "crate::job::schema::Time"))]
     pub deadline: Duration,
     /// Let Ceph's own development script start the daemons instead.
     pub vstart: Option<VstartSpec>,
@@ -62,6 +69,7 @@ impl Default for ClusterSpec {
 
 /// An OSD's back end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectStore {
     /// In the daemon's memory: the fastest, and enough for a kernel client.
@@ -86,6 +94,7 @@ impl ObjectStore {
 /// script comes from the distribution's ceph source package and drives the
 /// installed binaries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct VstartSpec {
     /// A Ceph build tree (the directory with `bin/ceph-mon`): its script, its

@@ -111,6 +111,10 @@ classes! {
     Oom = "oom" { ends: false, symbol: None, parameters: &[] }
     /// Inodes in use after their file system is gone.
     BusyInodes = "busy_inodes" { ends: false, symbol: None, parameters: &[] }
+    /// A file system that its kernel, or the checker after a trial, found damaged.
+    FileSystem = "file_system" { ends: false, symbol: None, parameters: &[] }
+    /// A test of a suite that failed, by its name.
+    TestFailure = "test_failure" { ends: false, symbol: None, parameters: &[] }
     /// The machine started over without a word.
     TripleFault = "triple_fault" { ends: true, symbol: None, parameters: &[] }
     /// A boot that never came up.

@@ -8,6 +8,7 @@ use super::{Class, Finding};
 
 /// The finding that a job is about. What is left out matches everything.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The class.
@@ -60,6 +61,7 @@ impl Target {
 /// A pattern for titles and signatures: `*` stands for anything, `/…/` is a
 /// regular expression.
 #[derive(Serialize, Deserialize, Clone, Debug)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     text: String,
@@ -124,6 +126,7 @@ impl From<Pattern> for String {
 
 /// A known finding that a job does not count.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "WrittenMute", into = "WrittenMute")]
 pub struct Mute {
     /// Which findings.
@@ -160,18 +163,27 @@ pub enum BadMute {
 
 /// A mute as jobs have it: a flat map, in which an unknown key is an error.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = crate::job::schema::one_way_to_name))]
 #[serde(deny_unknown_fields)]
 struct WrittenMute {
+    /// The title, as a pattern like a target's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     title: Option<Pattern>,
+    /// Or the signature, in the same way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     signature: Option<Pattern>,
+    /// Why they may be passed over.
     reason: String,
+    /// The first kernel version it applies to, such as `6.12`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     since: Option<String>,
+    /// The last one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     until: Option<String>,
+    /// The day (`2027-01-31`) after which it applies no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     expires: Option<jiff::civil::Date>,
 }
 
@@ -248,6 +260,7 @@ fn version(release: &str) -> Vec<u32> {
 
 /// A rule that a job adds: a message of its own that is a finding.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExtraRule {
     /// The message, as a pattern like a title's.

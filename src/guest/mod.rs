@@ -17,6 +17,7 @@ pub mod link;
 pub mod pattern;
 pub mod protocol;
 pub mod storm;
+mod xfstests;
 
 /// The file that tells a guest's root from a container's: kvet can be PID 1
 /// of the latter, and must not take it over.

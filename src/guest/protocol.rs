@@ -18,7 +18,7 @@ pub const PORT: &str = "kvet.agent";
 
 /// The version of this protocol. Both ends are the same binary, unless a
 /// cached image outlived a change: then the difference shows here.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest line either side accepts, in bytes.
 pub const LINE_LIMIT: usize = 1 << 20;
@@ -136,10 +136,26 @@ pub struct StepReport {
     pub micros: u64,
     /// Of a `mount` step: the client's number, as in `client evict id=N`.
     pub client: Option<u64>,
+    /// Of an `umount_all` step where there is a disk: whether its file system is
+    /// gone, and all of it written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<bool>,
+    /// Of a test suite's run: what did not pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_tests: Vec<FailedTest>,
     /// Counters, such as a storm's operations.
     pub counters: BTreeMap<String, u64>,
     /// What it printed or read, at most 64 KiB.
     pub output: Option<String>,
+}
+
+/// A test of a suite that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTest {
+    /// Its name: `generic/001`.
+    pub name: String,
+    /// How it failed, in a line.
+    pub how: String,
 }
 
 /// Why a step failed.

@@ -29,7 +29,7 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
     /// A Debian package brings it.
-    Package(&'static str),
+    Package(String),
     /// Something that no package brings.
     Other {
         /// What is wrong.
@@ -103,10 +103,17 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
         ("building kernels", crate::kernel::PROGRAMS),
         ("building kernels", crate::kernel::HEADERS),
         ("running guests", crate::vm::PROGRAMS),
-        ("the cluster", &for_service),
+        (service.purpose(), &for_service),
     ];
     let mut all = Vec::new();
     for (purpose, table) in tables {
+        // What runs confined is looked for where the system's own programs are.
+        let there = |thing: &str| match service {
+            ServiceSpec::Disk(_) if purpose == service.purpose() => {
+                present(thing) || Path::new("/usr/sbin").join(thing).exists()
+            }
+            _ => present(thing),
+        };
         for &(thing, package) in table {
             if all.iter().any(|check: &Check| check.what == thing) {
                 continue;
@@ -114,24 +121,20 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
             all.push(Check {
                 what: thing.to_owned(),
                 purpose: Some(purpose),
-                lack: (!present(thing)).then_some(Lack::Package(package)),
+                lack: (!there(thing)).then(|| Lack::Package(package.to_owned())),
             });
         }
     }
-    for program in rootfs.from_host() {
-        if all.iter().any(|check| check.what == program) {
+    let extras = rootfs.extras().map(|path| path.display().to_string());
+    for thing in rootfs.from_host().map(str::to_owned).chain(extras) {
+        if all.iter().any(|check| check.what == thing) {
             continue;
         }
+        let lack = (!present(&thing)).then(|| of_the_recipe(rootfs));
         all.push(Check {
-            what: program.to_owned(),
+            what: thing,
             purpose: Some("the guest"),
-            lack: find_program(program).is_none().then(|| Lack::Other {
-                problem: "this host does not have it".to_owned(),
-                advice: format!(
-                    "install it, or leave it out of the recipe `{}`",
-                    rootfs.name
-                ),
-            }),
+            lack,
         });
     }
     // Without its programs it says nothing about the host.
@@ -141,15 +144,30 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
     all
 }
 
+/// What is to be done about something of a recipe that is missing.
+fn of_the_recipe(rootfs: &Recipe) -> Lack {
+    if !rootfs.packages.is_empty() {
+        return Lack::Package(rootfs.packages.join(" "));
+    }
+    Lack::Other {
+        problem: "this host does not have it".to_owned(),
+        advice: format!(
+            "install it, or leave it out of the recipe `{}`",
+            rootfs.name
+        ),
+    }
+}
+
 /// The packages that would bring what is missing, without repetition.
 #[must_use]
-pub fn missing_packages(checks: &[Check]) -> Vec<&'static str> {
+pub fn missing_packages(checks: &[Check]) -> Vec<&str> {
     let mut packages: Vec<&str> = checks
         .iter()
-        .filter_map(|check| match check.lack {
-            Some(Lack::Package(package)) => Some(package),
+        .filter_map(|check| match &check.lack {
+            Some(Lack::Package(package)) => Some(package.split(' ')),
             _ => None,
         })
+        .flatten()
         .collect();
     packages.sort_unstable();
     packages.dedup();

@@ -30,6 +30,12 @@ const KEYS: &[(&str, &str, &str)] = &[
         "cluster: { mon: 1, mgr: 1, osd: 1, mds: 1, objectstore: memstore }",
     ),
     (
+        "disk",
+        "With `cluster: none`, what guests mount instead: a disk of each guest's own, with ext4,\n\
+         xfs, btrfs or f2fs; the kernel takes the fragment of that name.",
+        "disk: { size: 1GiB, fs: ext4 }",
+    ),
+    (
         "workload",
         "What guests and cluster do in a trial (`kvet list workloads`); a file in\n\
          `workloads/` beside this job comes first.",

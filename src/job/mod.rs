@@ -7,6 +7,8 @@ mod limits;
 mod load;
 mod names;
 mod plan;
+#[cfg(test)]
+pub(crate) mod schema;
 mod spec;
 mod variation;
 

@@ -13,6 +13,7 @@ use super::spec::{ArmSpec, Job, WorkloadSpec};
 use crate::library::{Found, Kind, Place, Places};
 use crate::names::did_you_mean;
 use crate::rootfs::{Recipe, RootfsError};
+use crate::step::Medium;
 use crate::workload::{Workload, WorkloadError};
 
 /// The fragment of kernels that fail on request, which self-tests need.
@@ -148,14 +149,15 @@ impl<'a> Names<'a> {
         self.find(Kind::Series, name, place)
     }
 
-    /// The job's workloads, each there once.
+    /// The job's workloads, each there once, as they are where guests mount this.
     pub(super) fn workloads(
         &self,
         specs: &[WorkloadSpec],
+        medium: Medium,
     ) -> Result<Vec<PlannedWorkload>, JobError> {
         let mut found: Vec<PlannedWorkload> = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
-            let workload = self.workload(&spec.name, index)?;
+            let workload = self.workload(&spec.name, index)?.on(medium)?;
             let place = ["workload", &index.to_string()];
             limits::name(self.text, &place, "a workload", &workload.name)?;
             let same = |other: &PlannedWorkload| other.workload.name == workload.name;

@@ -18,7 +18,8 @@ use crate::kernel::{self, KernelVersion, SourceSpec};
 use crate::library::{Found, Kind, Places};
 use crate::names::did_you_mean;
 use crate::rootfs::Recipe;
-use crate::service::ServiceSpec;
+use crate::service::{DiskSpec, ServiceSpec};
+use crate::step::Medium;
 use crate::trial_id::TrialId;
 use crate::verdict::{Confidence, Rules};
 use crate::vm::{Acceleration, Hardware};
@@ -34,7 +35,7 @@ pub struct Plan {
     /// The arms, in the job's order, without those that were not chosen.
     pub arms: Vec<Arm>,
     /// What guests mount, with the options the workloads need.
-    #[serde(rename = "cluster")]
+    #[serde(rename = "cluster", deserialize_with = "crate::service::recorded")]
     pub service: ServiceSpec,
     /// By what rules it is judged, and whether trials go on until there is a
     /// verdict.
@@ -214,14 +215,16 @@ impl Plan {
             .chain(beside.iter().map(|_| PATCHED))
             .collect();
         chosen_exist(path, "arm", &choice.arms, &known)?;
-        let workloads = names.workloads(&job.workload)?;
+        let medium = medium(&text, &job)?;
+        let workloads = names.workloads(&job.workload, medium)?;
         let known: Vec<&str> = workloads
             .iter()
             .map(|planned| planned.workload.name.as_str())
             .collect();
         chosen_exist(path, "workload", &choice.workloads, &known)?;
         let rootfs = names.rootfs(&job.rootfs, &workloads)?;
-        let service = service(&text, &job.cluster, &workloads)?;
+        let service = service(&text, &job, &workloads)?;
+        let patterns = [job.patterns.clone(), service.complaints()].concat();
         let mut arms = Vec::new();
         for (name, spec) in &job.arms {
             let chosen = |name: &String| choice.arms.is_empty() || choice.arms.contains(name);
@@ -295,7 +298,7 @@ impl Plan {
             acceleration: job.machine.accel,
             workloads,
             known: job.known,
-            patterns: job.patterns,
+            patterns,
             self_test: job.self_test,
             counters: job.counters,
             profile: job.profile,
@@ -358,13 +361,9 @@ fn chosen_exist(
 
 /// The job's service with the options its workloads need. The job's own word
 /// wins; two workloads that contradict each other cannot share a cluster.
-fn service(
-    text: &Text,
-    spec: &ServiceSpec,
-    workloads: &[PlannedWorkload],
-) -> Result<ServiceSpec, JobError> {
-    let ServiceSpec::Ceph(spec) = spec else {
-        return without_service(text, workloads);
+fn service(text: &Text, job: &Job, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
+    let ServiceSpec::Ceph(spec) = &job.cluster else {
+        return without_cluster(text, job.disk.as_ref(), workloads);
     };
     let mut wishes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for Workload { name, cluster, .. } in workloads.iter().map(|planned| &planned.workload) {
@@ -392,13 +391,35 @@ fn service(
     Ok(ServiceSpec::Ceph(cluster))
 }
 
+/// What guests mount, by its kind. A disk instead of a cluster is wanted by both
+/// words.
+fn medium(text: &Text, job: &Job) -> Result<Medium, JobError> {
+    match (&job.cluster, &job.disk) {
+        (ServiceSpec::Ceph(_), None) => Ok(Medium::Ceph),
+        (ServiceSpec::Ceph(_), Some(_)) => {
+            let message = "guests mount a cluster or a disk, not both".to_owned();
+            let help = "a job with `disk:` says `cluster: none`".to_owned();
+            Err(text.error(&["disk"], message, Some(help)))
+        }
+        (_, Some(_)) => Ok(Medium::Disk),
+        (_, None) => Ok(Medium::Tmpfs),
+    }
+}
+
 /// A job without a cluster: its workloads must not need one.
-fn without_service(text: &Text, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
+fn without_cluster(
+    text: &Text,
+    disk: Option<&DiskSpec>,
+    workloads: &[PlannedWorkload],
+) -> Result<ServiceSpec, JobError> {
     let needs = workloads
         .iter()
         .find(|planned| planned.workload.disturbs_service());
+    if let Some(Err((key, message, help))) = disk.map(DiskSpec::check) {
+        return Err(text.error(&["disk", key], message, Some(help)));
+    }
     match needs {
-        None => Ok(ServiceSpec::None),
+        None => Ok(disk.cloned().map_or(ServiceSpec::None, ServiceSpec::Disk)),
         Some(planned) => Err(text.error(
             &["cluster"],
             format!(
@@ -813,6 +834,45 @@ arms:
         assert!(matches!(plan.service, ServiceSpec::None));
         let text = serde_json::to_string(&plan).unwrap();
         assert!(text.contains(r#""cluster":"none""#), "{text}");
+    }
+
+    #[test]
+    fn a_job_can_have_a_disk_instead_of_a_cluster() {
+        let job = JOB.replace("evict-truncate", "umount-storm");
+        let with = |disk: &str| load(&format!("{job}{disk}\n"), &Choice::default());
+        let disk = "cluster: none\ndisk: { size: 1GiB, fs: ext4 }";
+        let plan = with(disk).unwrap();
+        assert_eq!(plan.service.summary(), "none; a disk of 1 GiB with ext4");
+        // What its kernel says of damage is a finding.
+        let complaint = |rule: &ExtraRule| rule.message.matches("EXT4-fs error (device vda): x");
+        assert!(plan.patterns.iter().any(complaint));
+        // The same workload has other steps on a cluster.
+        let steps = |plan: &Plan| plan.workloads[0].workload.steps.len();
+        let on_ceph = load(&job, &Choice::default()).unwrap();
+        assert!(steps(&plan) < steps(&on_ceph));
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(text.contains(r#""cluster":{"disk":{"size":1073741824,"fs":"ext4"}}"#));
+        let again: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+        for (disk, says) in [
+            (
+                "disk: { size: 1GiB, fs: ext4 }",
+                "job.yaml:10:7: guests mount a cluster or a disk",
+            ),
+            ("cluster: none\ndisk: { size: 1TiB, fs: ext4 }", "1TiB"),
+            (
+                "cluster: none\ndisk: { size: 999GiB, fs: xfs }",
+                "job.yaml:11:15: a disk with xfs cannot have 999 GiB",
+            ),
+            (
+                "cluster: none\ndisk: { size: 1GiB, fs: ext5 }",
+                "unknown variant `ext5`",
+            ),
+            ("cluster: none\ndisk: { size: 1GiB }", "missing field `fs`"),
+        ] {
+            let error = with(disk).unwrap_err().to_string();
+            assert!(error.contains(says), "{disk}: {error}");
+        }
     }
 
     #[test]

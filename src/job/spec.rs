@@ -12,15 +12,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
-use crate::service::ServiceSpec;
+use crate::service::{DiskSpec, ServiceSpec};
 use crate::verdict::Confidence;
 use crate::vm::{Acceleration, Hardware};
 
 /// One experiment, as written.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, schemars(transform = super::schema::disk_without_cluster))]
 pub struct Job {
     /// The job's name, used for run directories and reports.
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_+.-]{0,63}$")))]
     pub name: String,
     /// What the experiment is for.
     #[serde(default)]
@@ -37,9 +40,13 @@ pub struct Job {
     /// What guests mount: the run's cluster, or `none`.
     #[serde(default)]
     pub cluster: ServiceSpec,
+    /// A scratch disk that guests mount instead; goes with `cluster: none`.
+    #[serde(default)]
+    pub disk: Option<DiskSpec>,
     /// What guest and host do in a trial: one workload, or a list of them. Each
     /// trial is of one.
     #[serde(deserialize_with = "workloads")]
+    #[cfg_attr(test, schemars(with = "super::schema::Workloads"))]
     pub workload: Vec<WorkloadSpec>,
     /// Trials per arm and workload.
     #[serde(default)]
@@ -78,6 +85,7 @@ pub struct Job {
     #[serde(default)]
     pub compare: Vec<Measure>,
     /// The kernels to compare, in the order they are reported.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::arms"))]
     pub arms: IndexMap<String, ArmSpec>,
 }
 
@@ -108,6 +116,7 @@ impl Default for Trials {
 
 /// Where a kernel comes from and how it is configured.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
     /// The source.
@@ -116,16 +125,20 @@ pub struct KernelSpec {
     pub config: Vec<String>,
     /// Words added to the kernel's command line.
     #[serde(default)]
+    #[cfg_attr(test, schemars(length(max = 1024)))]
     pub command_line: String,
 }
 
 /// The machine: CPUs, memory and what runs it.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct MachineSpec {
     /// Virtual CPUs; 2 unless given.
+    #[cfg_attr(test, schemars(range(min = 1, max = 255)))]
     pub cpus: Option<u32>,
     /// Memory in MiB; 1024 unless given.
+    #[cfg_attr(test, schemars(range(min = 64, max = 1_048_576)))]
     pub memory: Option<u32>,
     /// `auto`, `kvm` or `tcg`.
     pub accel: Acceleration,
@@ -145,6 +158,7 @@ impl MachineSpec {
 
 /// Which workload, and how long it may take. A name alone does, too.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadSpec {
     /// A workload by name (`jobs/workloads/NAME.yaml`) or path.
@@ -153,12 +167,14 @@ pub struct WorkloadSpec {
     /// The most a trial's steps may take together, besides the limits of the
     /// workload's own steps. Emulation multiplies both.
     #[serde(default, deserialize_with = "duration")]
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Time>"))]
     pub timeout: Option<Duration>,
 }
 
 /// A text table of counters in the guest, such as one in debugfs. Its first
 /// line names the columns. A guest that has no such file counts nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CounterTable {
     /// What reports call it.
@@ -176,6 +192,7 @@ fn one_column() -> u8 {
 
 /// A quotient of two counters, or one counter, to show for every arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
     /// What it is, with its unit.
@@ -199,6 +216,7 @@ fn unit() -> f64 {
 
 /// One kernel variant.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ArmSpec {
     /// Whether this arm must show the target for the experiment to mean anything.
@@ -213,6 +231,7 @@ pub struct ArmSpec {
     pub target: Option<Target>,
     /// A number of trials of its own; the most if they go on until the verdict
     /// is settled.
+    #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub trials: Option<u32>,
     /// Only these of the job's workloads.
     pub workloads: Vec<String>,

@@ -9,6 +9,7 @@
 //! processes are started from async code on the runtime's one thread, never
 //! from `spawn_blocking`.
 
+pub mod confined;
 pub(crate) mod family;
 mod namespace;
 mod search;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::{Class, Finding};
-use crate::guest::protocol::{GuestMessage, Ready, StepFailure, StepResult};
+use crate::guest::protocol::{FailedTest, GuestMessage, Ready, StepFailure, StepResult};
 use crate::host::{HostFacts, Load};
 use crate::job::Plan;
+use crate::service::DiskCheck;
 use crate::trial_id::TrialId;
 
 /// Version of the run directory's layout that is written.
@@ -162,9 +163,26 @@ pub struct Trial {
     /// did not show: from there on the kernel's words were not heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced: Option<String>,
+    /// What the checker of its file system said of its disk; of a trial that had
+    /// one and unmounted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskCheck>,
+    /// Tests of a suite that did not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_tests: Vec<TestFailure>,
     /// Of a version 1 record alone: what was not armed, as judged then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unarmed_then: Vec<String>,
+}
+
+/// A test that did not pass, and when that was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestFailure {
+    /// The test.
+    #[serde(flatten)]
+    pub test: FailedTest,
+    /// The console's lines by then: where a finding of it stands.
+    pub line: u64,
 }
 
 /// A line of `journal.jsonl`: when, in seconds from the attempt's begin, and what.

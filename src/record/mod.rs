@@ -20,6 +20,7 @@
 //!     console.log                      what the kernel said, whole and raw
 //!     journal.jsonl                    what happened when
 //!     trial.json                       how it ended; only if it did
+//!     disk.img                         its disk, sparse; only if it was found damaged
 //! ```
 //!
 //! `format` has the shapes of these files, `version1` reads the directories of
@@ -27,6 +28,7 @@
 
 pub mod format;
 mod journal;
+mod other;
 mod story;
 mod version1;
 
@@ -42,10 +44,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use format::{
-    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, SelfTest, Side, StepEnd, Trial,
-    VERSION,
+    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, SelfTest, Side, StepEnd,
+    TestFailure, Trial, VERSION,
 };
 pub use journal::{Journal, keep_events};
+pub use other::with_other_findings;
 pub use story::{ConsoleLine, Excerpt, Story};
 
 use crate::bounded;
@@ -61,6 +64,8 @@ const CONSOLE: &str = "console.log";
 const JOURNAL: &str = "journal.jsonl";
 /// The file with QEMU's command line.
 const COMMAND: &str = "command.txt";
+/// The image of a disk that its checker found damaged.
+pub(crate) const DISK: &str = "disk.img";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
 

@@ -123,6 +123,8 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
             load: None,
             unanswered: Vec::new(),
             silenced: None,
+            disk: None,
+            failed_tests: Vec::new(),
             unarmed_then: then.unarmed,
         };
         trials.push(Recorded {

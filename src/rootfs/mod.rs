@@ -54,7 +54,9 @@ pub enum RootfsError {
     },
     /// A recipe's text is not one.
     #[error("{path}: {message}")]
-    #[diagnostic(help("a recipe has `name`, `about`, `programs` and `files`"))]
+    #[diagnostic(help(
+        "a recipe has `name`, `about`, `programs`, `files`, `trees`, `with` and `packages`"
+    ))]
     Recipe {
         /// The file.
         path: String,
@@ -89,6 +91,15 @@ pub enum RootfsError {
         one: PathBuf,
         /// The other.
         other: PathBuf,
+    },
+    /// A directory has more in it than a guest's memory should hold.
+    #[error("{} has {what}: a guest's root file system is in its memory", path.display())]
+    #[diagnostic(help("name the part of it that the guest needs"))]
+    TooMuch {
+        /// The directory.
+        path: PathBuf,
+        /// How much there is.
+        what: String,
     },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]

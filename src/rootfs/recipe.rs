@@ -13,9 +13,13 @@ const AGENT: &str = "kvet";
 /// The recipes that come with kvet, by name.
 const SHIPPED: &[(&str, &str)] = &[
     ("kvet", include_str!("../../rootfs/kvet.yaml")),
+    ("dbench", include_str!("../../rootfs/dbench.yaml")),
     ("fio", include_str!("../../rootfs/fio.yaml")),
     ("perl", include_str!("../../rootfs/perl.yaml")),
+    ("programs", include_str!("../../rootfs/programs.yaml")),
     ("shell", include_str!("../../rootfs/shell.yaml")),
+    ("stress-ng", include_str!("../../rootfs/stress-ng.yaml")),
+    ("xfstests", include_str!("../../rootfs/xfstests.yaml")),
 ];
 
 /// A list of what to copy from the host. kvet itself is always part of it.
@@ -34,6 +38,16 @@ pub struct Recipe {
     /// Further files, copied as they are.
     #[serde(default)]
     pub files: Vec<ExtraFile>,
+    /// Further directories, copied with all in them but `.git` and object files.
+    /// Programs in them get the libraries they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<ExtraFile>,
+    /// Other recipes by name, whose programs and files this one has, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+    /// Debian packages that have what the host may lack of all this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// A file that a program needs at run time.
@@ -59,8 +73,9 @@ impl Recipe {
         match names::find(SHIPPED, "rootfs", name, base) {
             Ok(Named { file, text }) => {
                 let mut recipe = Self::load(&file.display().to_string(), &text)?;
-                recipe.set_out_from(file.parent().unwrap_or(base));
-                Ok(recipe)
+                let directory = file.parent().unwrap_or(base).to_owned();
+                recipe.set_out_from(&directory);
+                recipe.with_others(&directory)
             }
             Err(Missing::Unknown) => Err(RootfsError::Unknown {
                 name: name.to_owned(),
@@ -76,7 +91,7 @@ impl Recipe {
             message,
         };
         let recipe: Self = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        for file in &recipe.files {
+        for file in recipe.files.iter().chain(&recipe.trees) {
             let plain = file.to.starts_with('/')
                 && file.to.len() > 1
                 && file.to[1..]
@@ -97,7 +112,32 @@ impl Recipe {
     pub fn and(mut self, other: &Self) -> Self {
         self.programs.extend_from_slice(&other.programs);
         self.files.extend_from_slice(&other.files);
+        self.trees.extend_from_slice(&other.trees);
+        self.packages.extend_from_slice(&other.packages);
         self
+    }
+
+    /// This one with all that the recipes have that it names. Those name none.
+    fn with_others(mut self, base: &Path) -> Result<Self, RootfsError> {
+        for name in std::mem::take(&mut self.with) {
+            if name == self.name {
+                continue;
+            }
+            let named = names::find(SHIPPED, "rootfs", &name, base);
+            let Ok(Named { file, text }) = named else {
+                return Err(RootfsError::Unknown { name });
+            };
+            let mut other = Self::load(&file.display().to_string(), &text)?;
+            other.set_out_from(file.parent().unwrap_or(base));
+            self = self.and(&other);
+        }
+        Ok(self)
+    }
+
+    /// What is copied from the host besides programs, by its path there.
+    pub fn extras(&self) -> impl Iterator<Item = &Path> {
+        let all = self.files.iter().chain(&self.trees);
+        all.map(|file| file.from.as_path())
     }
 
     /// The programs that are copied from the host.
@@ -120,7 +160,7 @@ impl Recipe {
                 *program = directory.join(&program).display().to_string();
             }
         }
-        for file in &mut self.files {
+        for file in self.files.iter_mut().chain(&mut self.trees) {
             file.from = directory.join(&file.from);
         }
     }
@@ -162,6 +202,22 @@ mod tests {
         assert_eq!(recipe.programs, ["dd", &tool, "/bin/cat"]);
         assert_eq!(recipe.files[0].from, base.path().join("sub/data"));
         assert!(recipe.has("ls") && recipe.has("cat") && !recipe.has("data"));
+    }
+
+    #[test]
+    fn a_recipe_has_what_the_recipes_have_that_it_names() {
+        let base = tempfile::tempdir().unwrap();
+        let text = "name: own\nabout: x\nwith: [fio]\ntrees: [{ from: suite, to: /suite }]\n";
+        std::fs::write(base.path().join("own.yaml"), text).unwrap();
+        let recipe = Recipe::find("./own.yaml", base.path()).unwrap();
+        assert!(recipe.has("fio") && recipe.packages == ["fio"]);
+        assert_eq!(
+            recipe.extras().collect::<Vec<_>>(),
+            [base.path().join("suite")]
+        );
+        std::fs::write(base.path().join("own.yaml"), text.replace("fio", "foi")).unwrap();
+        let error = Recipe::find("./own.yaml", base.path()).unwrap_err();
+        assert!(matches!(error, RootfsError::Unknown { .. }), "{error}");
     }
 
     #[test]

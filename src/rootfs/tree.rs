@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::cpio::{Archive, Node};
 use super::library::Search;
-use super::{Recipe, RootfsError, elf};
+use super::{ExtraFile, Recipe, RootfsError, elf};
 use crate::guest::MARKER;
 use crate::process::find_program;
 use crate::store::{Key, io_error};
@@ -20,6 +21,11 @@ const AGENT_PLACE: &str = "bin/kvet";
 
 /// Changes whenever the tree's layout does, so that keys do.
 const LAYOUT: &str = "rootfs 1";
+
+/// The most that a directory of the host may bring. A built xfstests has some
+/// 8,000 files and 100 MiB.
+const MOST_FILES: u64 = 50_000;
+const MOST_BYTES: u64 = 512 << 20;
 
 /// Directories that exist whether or not anything is in them.
 const DIRECTORIES: &[&str] = &["bin", "dev", "mnt", "proc", "run", "sys", "tmp"];
@@ -71,6 +77,10 @@ pub(super) fn gather(recipe: &Recipe, agent: &Path) -> Result<Tree, RootfsError>
     for (place, path) in programs {
         tree.program(&place, &path, &search, &mut libraries)?;
     }
+    for ExtraFile { from, to } in &recipe.trees {
+        tree.links_to_programs();
+        tree.directory_of_host(from, to.trim_start_matches('/'), &search, &mut libraries)?;
+    }
     tree.place_libraries(libraries)?;
     for file in &recipe.files {
         let source = Source {
@@ -113,6 +123,60 @@ impl Tree {
             });
         }
         self.entries.insert(place.to_owned(), Entry::Copy(source));
+        Ok(())
+    }
+
+    /// Scripts name their interpreter, and other programs, by these paths, too.
+    fn links_to_programs(&mut self) {
+        for place in ["usr/bin", "sbin", "usr/sbin"] {
+            self.plain(place, Node::Link("/bin".to_owned()));
+        }
+    }
+
+    /// Adds a directory with all in it that a guest can use.
+    fn directory_of_host(
+        &mut self,
+        from: &Path,
+        to: &str,
+        search: &Search,
+        libraries: &mut BTreeMap<String, PathBuf>,
+    ) -> Result<(), RootfsError> {
+        let (mut entries, mut bytes) = (0u64, 0u64);
+        let mut open = vec![(from.to_owned(), to.to_owned())];
+        while let Some((directory, place)) = open.pop() {
+            self.directory(&place);
+            let listed = std::fs::read_dir(&directory).map_err(read_error(&directory))?;
+            for entry in listed {
+                let entry = entry.map_err(read_error(&directory))?;
+                let (name, path) = (entry.file_name(), entry.path());
+                let place = format!("{place}/{}", name.to_string_lossy());
+                let data = entry.metadata().map_err(read_error(&path))?;
+                entries += 1;
+                if data.is_dir() {
+                    if name != ".git" {
+                        open.push((path, place));
+                    }
+                } else if data.is_symlink() {
+                    let target = std::fs::read_link(&path).map_err(read_error(&path))?;
+                    self.plain(&place, Node::Link(target.to_string_lossy().into_owned()));
+                } else if data.is_file() && !is_object(&path) {
+                    bytes = bytes.saturating_add(data.len());
+                    if data.permissions().mode() & 0o111 != 0 {
+                        self.program(&place, &path, search, libraries)?;
+                    } else {
+                        let (node, loaded) = (Node::File, None);
+                        self.copy(&place, Source { path, node, loaded })?;
+                    }
+                }
+                let what = match (entries > MOST_FILES, bytes > MOST_BYTES) {
+                    (true, _) => format!("more than {MOST_FILES} files"),
+                    (_, true) => format!("more than {} MiB", MOST_BYTES >> 20),
+                    _ => continue,
+                };
+                let path = from.to_owned();
+                return Err(RootfsError::TooMuch { path, what });
+            }
+        }
         Ok(())
     }
 
@@ -238,6 +302,12 @@ impl Tree {
     }
 }
 
+/// What a compiler left on its way to a program.
+fn is_object(path: &Path) -> bool {
+    let extension = path.extension().and_then(|end| end.to_str());
+    matches!(extension, Some("o" | "lo" | "a" | "la"))
+}
+
 impl Source {
     /// A hash of the copy's bytes.
     fn digest(&self) -> io::Result<Vec<u8>> {
@@ -293,6 +363,7 @@ mod tests {
             about: "a test's".into(),
             programs: programs.iter().map(|name| (*name).to_owned()).collect(),
             files: vec![],
+            ..Recipe::default()
         }
     }
 
@@ -353,5 +424,53 @@ mod tests {
             std::fs::read(path).unwrap()
         };
         assert_eq!(write("one"), write("two"));
+    }
+
+    #[test]
+    fn a_directory_comes_with_all_that_a_guest_can_use() {
+        let suite = tempfile::tempdir().unwrap();
+        let path = |name: &str| suite.path().join(name);
+        for directory in [".git", "tests/generic"] {
+            std::fs::create_dir_all(path(directory)).unwrap();
+        }
+        for (name, mode) in [
+            ("check", 0o755),
+            ("tests/generic/001", 0o755),
+            ("x.o", 0o644),
+            ("list", 0o644),
+            (".git/HEAD", 0o644),
+        ] {
+            std::fs::write(path(name), "#!/bin/bash\n").unwrap();
+            std::fs::set_permissions(path(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        std::os::unix::fs::symlink("check", path("link")).unwrap();
+        let mut tree = Tree {
+            entries: BTreeMap::new(),
+        };
+        let mut libraries = BTreeMap::new();
+        let search = Search::of_host();
+        tree.directory_of_host(suite.path(), "suite", &search, &mut libraries)
+            .unwrap();
+        let places: Vec<&str> = tree.entries.keys().map(String::as_str).collect();
+        let expected = [
+            "suite",
+            "suite/check",
+            "suite/link",
+            "suite/list",
+            "suite/tests",
+            "suite/tests/generic",
+            "suite/tests/generic/001",
+        ];
+        assert_eq!(places, expected);
+        let is_program = |place: &str| {
+            matches!(
+                &tree.entries[place],
+                Entry::Copy(Source {
+                    node: Node::Program,
+                    ..
+                })
+            )
+        };
+        assert!(is_program("suite/check") && !is_program("suite/list"));
     }
 }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
-use crate::record::{Beginning, Record, RecordError, Recorded, Trial};
+use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
 use crate::report::{
     ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, junit,
 };
@@ -21,7 +21,7 @@ use crate::trial::FINDINGS;
 use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, decide, is_mute, judge, target_key, to_blame, unarmed,
 };
-use crate::workload::Step;
+use crate::workload::{Step, Workload};
 
 use super::self_test;
 
@@ -239,10 +239,11 @@ fn missing(
 ) -> Vec<String> {
     let planned = plan.workload(&trial.id.workload);
     let class = arm.target.as_ref().and_then(|target| target.class);
-    let mut missing = match (planned, config) {
-        (Some(planned), Some(config)) => unarmed(
+    let armed_for = planned.map(|planned| with_symbols(plan, &planned.workload));
+    let mut missing = match (&armed_for, config) {
+        (Some(workload), Some(config)) => unarmed(
             config,
-            &planned.workload,
+            workload,
             !plan.profile.is_empty(),
             class,
             trial.ready.as_ref(),
@@ -257,6 +258,16 @@ fn missing(
     let untested = |class: &Class| format!("{class} (its self-test was not seen)");
     missing.extend(unseen.iter().map(untested));
     missing
+}
+
+/// A workload that also needs what its kernel mounts the service with.
+fn with_symbols(plan: &Plan, workload: &Workload) -> Workload {
+    let mut workload = workload.clone();
+    if workload.mounts_service() {
+        let symbols = plan.service.symbols().into_iter().map(str::to_owned);
+        workload.kconfig.extend(symbols);
+    }
+    workload
 }
 
 /// What an arm's self-test did not show.
@@ -278,6 +289,7 @@ fn look_again(recorded: &mut Recorded, patterns: &[ExtraRule]) -> Result<(), Rec
     let console = recorded.console();
     let trial = &mut recorded.trial;
     trial.findings = read_findings(&console, trial.console_length, patterns)?;
+    *trial = with_other_findings(trial.clone());
     for (trial, directory) in &mut recorded.earlier {
         let console = directory.join("console.log");
         trial.findings = read_findings(&console, trial.console_length, patterns)?;

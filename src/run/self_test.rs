@@ -127,6 +127,7 @@ async fn boot(
         kernel: &image.bzimage,
         hardware: &bench.plan.hardware,
         words: &arm.command_line,
+        disks: &[],
     };
     let journal = Journal::create(directory)?;
     let started = bench

@@ -75,12 +75,14 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         opened = Testbed::open(context, store, setup) => opened?,
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
-    let start = Start::Boot {
-        kernel: &image.bzimage,
-        hardware: &plan.hardware,
-        words: &arm.command_line,
-    };
     let work = async {
+        let disks = testbed.service().disks("shell")?;
+        let start = Start::Boot {
+            kernel: &image.bzimage,
+            hardware: &plan.hardware,
+            words: &arm.command_line,
+            disks: &disks,
+        };
         let welcome = testbed.welcome(context, "shell", 0);
         let journal = Journal::nowhere();
         let guest = testbed.start(start, welcome, journal, &[], Some(to_the_terminal()));
@@ -110,6 +112,7 @@ fn steps() -> [GuestStep; 2] {
         GuestStep::Mount(MountStep::Mount {
             name: "a".to_owned(),
             options: Vec::new(),
+            disk_options: Vec::new(),
             local: false,
         }),
         GuestStep::Program(ProgramStep::Exec {

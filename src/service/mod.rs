@@ -1,38 +1,44 @@
 //! What guests mount: a service that a testbed runs beside its machines. It is
 //! started once, disturbed by the host's steps, and cleared of what each guest
-//! left behind. A job without one runs its workloads on tmpfs.
+//! left behind. A job without one runs its workloads on tmpfs, or on a disk.
 //!
 //! Everything that is particular to a service stands in its own file; the
 //! drivers, the protocol, jobs, events and reports know this file alone.
 
 mod ceph;
+pub mod disk;
 mod fault;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use ceph::ADDRESS;
 pub use ceph::Ceph;
+use disk::Disk;
+pub use disk::{DiskCheck, DiskSpec, DiskState};
 pub use fault::ServiceFault;
 
 use crate::cluster::{ClusterSpec, required_programs};
 use crate::context::Context;
+use crate::detect::ExtraRule;
 use crate::error::Error;
 use crate::guest::heartbeat;
 use crate::guest::protocol::Welcome;
 use crate::process::Namespace;
-use crate::step::HostStep;
+use crate::step::{HostStep, Medium};
 use crate::store::Store;
 
 /// Which service a job wants, as `cluster:` says it: a cluster's description,
-/// or `none`.
+/// or `none`; and then as `disk:` does.
 #[derive(Debug, Clone)]
 pub enum ServiceSpec {
     /// A Ceph cluster.
     Ceph(ClusterSpec),
+    /// A disk of each guest's own.
+    Disk(DiskSpec),
     /// Nothing: mounts are of tmpfs.
     None,
 }
@@ -49,7 +55,18 @@ impl ServiceSpec {
     pub fn summary(&self) -> String {
         match self {
             Self::Ceph(spec) => spec.summary(),
+            Self::Disk(spec) => format!("none; {}", spec.summary()),
             Self::None => "none".to_owned(),
+        }
+    }
+
+    /// What its programs are for, as `kvet doctor` says it.
+    #[must_use]
+    pub fn purpose(&self) -> &'static str {
+        match self {
+            Self::Ceph(_) => "the cluster",
+            Self::Disk(_) => "the disk",
+            Self::None => "nothing",
         }
     }
 
@@ -58,6 +75,7 @@ impl ServiceSpec {
     pub fn required_programs(&self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Ceph(spec) => required_programs(spec),
+            Self::Disk(spec) => spec.required_programs(),
             Self::None => Vec::new(),
         }
     }
@@ -67,15 +85,63 @@ impl ServiceSpec {
     pub fn cluster(&self) -> Option<&ClusterSpec> {
         match self {
             Self::Ceph(spec) => Some(spec),
-            Self::None => None,
+            Self::Disk(_) | Self::None => None,
         }
     }
+
+    /// The kind of what guests mount, which some steps of a workload are for.
+    #[must_use]
+    pub fn kind(&self) -> Medium {
+        match self {
+            Self::Ceph(_) => Medium::Ceph,
+            Self::Disk(_) => Medium::Disk,
+            Self::None => Medium::Tmpfs,
+        }
+    }
+
+    /// The Kconfig symbols that a kernel needs to mount it.
+    #[must_use]
+    pub fn symbols(&self) -> Vec<&'static str> {
+        match self {
+            Self::Ceph(_) => vec!["CEPH_FS"],
+            Self::Disk(spec) => vec!["VIRTIO_BLK", spec.fs.symbol()],
+            Self::None => Vec::new(),
+        }
+    }
+
+    /// What its kernel side says of damage that it met, and that is a finding.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<ExtraRule> {
+        match self {
+            Self::Disk(spec) => spec.complaints(),
+            Self::Ceph(_) | Self::None => Vec::new(),
+        }
+    }
+}
+
+/// How a record says what guests mount: as the job's `cluster:` does, or with a
+/// disk under a key of its own.
+pub fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<ServiceSpec, D::Error> {
+    use serde::de::Error as _;
+
+    #[derive(Deserialize)]
+    struct OnDisk {
+        disk: DiskSpec,
+    }
+    let value = serde_json::Value::deserialize(from)?;
+    let read = if value.get("disk").is_some() {
+        serde_json::from_value(value).map(|OnDisk { disk }| ServiceSpec::Disk(disk))
+    } else {
+        serde_json::from_value(value)
+    };
+    read.map_err(D::Error::custom)
 }
 
 impl Serialize for ServiceSpec {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Ceph(spec) => spec.serialize(to),
+            Self::Disk(spec) => to.collect_map([("disk", spec)]),
             Self::None => to.serialize_str("none"),
         }
     }
@@ -117,6 +183,8 @@ impl<'de> Deserialize<'de> for ServiceSpec {
 pub enum Service {
     /// A Ceph cluster.
     Ceph(Box<Ceph>),
+    /// A disk for each guest.
+    Disk(Box<Disk>),
     /// None: guests mount tmpfs.
     None,
 }
@@ -135,6 +203,9 @@ impl Service {
             ServiceSpec::Ceph(spec) => Self::Ceph(Box::new(
                 Ceph::start(context, store, spec, network, logs).await?,
             )),
+            ServiceSpec::Disk(spec) => {
+                Self::Disk(Box::new(Disk::start(context, spec, network).await?))
+            }
             ServiceSpec::None => Self::None,
         })
     }
@@ -150,6 +221,7 @@ impl Service {
     ) -> Result<Welcome, ServiceFault> {
         let file_system = match self {
             Self::Ceph(ceph) => Some(ceph.access(context, network, hostname).await?),
+            Self::Disk(disk) => Some(disk.access()),
             Self::None => None,
         };
         Ok(Welcome {
@@ -158,6 +230,30 @@ impl Service {
             file_system,
             heartbeat: Some(heartbeat::PERIOD),
         })
+    }
+
+    /// The images of a new guest's disks, in the order in which the guest has
+    /// them; of a service that has none, none.
+    pub fn disks(&self, hostname: &str) -> Result<Vec<PathBuf>, Error> {
+        match self {
+            Self::Disk(disk) => Ok(disk.images(hostname)?),
+            Self::Ceph(_) | Self::None => Ok(Vec::new()),
+        }
+    }
+
+    /// What a guest that is gone, and had unmounted its disk, left on it; `None`
+    /// if guests have no disks. A damaged image is kept as `keep`.
+    pub async fn examine(
+        &self,
+        context: &Context,
+        network: &Namespace,
+        hostname: &str,
+        keep: &Path,
+    ) -> Option<DiskCheck> {
+        match self {
+            Self::Disk(disk) => Some(disk.check(context, network, hostname, keep).await),
+            Self::Ceph(_) | Self::None => None,
+        }
     }
 
     /// Carries out a step of the host's on behalf of the guest `hostname`, whose
@@ -175,8 +271,8 @@ impl Service {
                 Ok(())
             }
             (_, Self::Ceph(ceph)) => ceph.perform(context, step, hostname, clients).await,
-            (HostStep::WaitHealthy, Self::None) => Ok(()),
-            (_, Self::None) => Err(ServiceFault::Absent { step: step.kind() }),
+            (HostStep::WaitHealthy, Self::Disk(_) | Self::None) => Ok(()),
+            (_, Self::Disk(_) | Self::None) => Err(ServiceFault::Absent { step: step.kind() }),
         }
     }
 
@@ -185,6 +281,10 @@ impl Service {
     pub async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
         match self {
             Self::Ceph(ceph) => ceph.clear(hostname).await,
+            Self::Disk(disk) => {
+                disk.clear(hostname);
+                Ok(())
+            }
             Self::None => Ok(()),
         }
     }
@@ -194,7 +294,7 @@ impl Service {
     pub async fn lost(&self) -> String {
         match self {
             Self::Ceph(ceph) => ceph.lost().await,
-            Self::None => std::future::pending().await,
+            Self::Disk(_) | Self::None => std::future::pending().await,
         }
     }
 
@@ -203,7 +303,7 @@ impl Service {
     pub async fn answers(&self) -> Result<(), ServiceFault> {
         match self {
             Self::Ceph(ceph) => ceph.answers().await,
-            Self::None => Ok(()),
+            Self::Disk(_) | Self::None => Ok(()),
         }
     }
 
@@ -211,7 +311,7 @@ impl Service {
     pub async fn stop(self) {
         match self {
             Self::Ceph(ceph) => ceph.stop().await,
-            Self::None => {}
+            Self::Disk(_) | Self::None => {}
         }
     }
 }

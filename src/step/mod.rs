@@ -15,6 +15,7 @@ mod faults;
 mod handles;
 mod host;
 mod kernel;
+mod medium;
 mod mounts;
 mod paths;
 mod programs;
@@ -38,6 +39,7 @@ pub use faults::FaultStep;
 pub use handles::{HandleStep, OpenFlag};
 pub use host::HostStep;
 pub use kernel::{Caches, KernelStep};
+pub use medium::Medium;
 pub use mounts::MountStep;
 pub use paths::PathStep;
 pub use programs::ProgramStep;
@@ -203,6 +205,8 @@ mod tests {
     const SPELLED: &[&str] = &[
         r#"{"sysctl":{"vm.dirty_writeback_centisecs":"0"}}"#,
         r#"{"mount":{"name":"a","options":["noshare"],"local":false}}"#,
+        r#"{"mount":{"name":"a","options":[],"disk_options":["ro"],"local":false}}"#,
+        r#"{"remount":{"name":"a","options":["ro"]}}"#,
         r#"{"umount":{"name":"a","force":false,"lazy":true}}"#,
         r#"{"umount_all":{}}"#,
         r#"{"umount_all":{"except":["a"]}}"#,
@@ -243,6 +247,7 @@ mod tests {
         r#"{"fail_allocations":{"within":"f","times":3}}"#,
         r#"{"write_file":{"path":"/x","text":"1"}}"#,
         r#"{"exec":{"program":"ls","args":["{a}"]}}"#,
+        r#"{"xfstests":{"tree":"/xfstests","args":["-g","quick"],"exclude":"/x","settings":{"A":"1"}}}"#,
     ];
 
     #[test]

@@ -20,9 +20,21 @@ pub enum MountStep {
         /// cluster they mean nothing.
         #[serde(default)]
         options: Vec<String>,
+        /// Options of the disk's file system in this mount, such as `ro` or
+        /// `data=journal`; elsewhere they mean nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        disk_options: Vec<String>,
         /// Mounts an empty tmpfs instead that no other mount shows.
         #[serde(default)]
         local: bool,
+    },
+    /// Changes the options of a mount and its file system (`MS_REMOUNT`).
+    Remount {
+        /// The mount.
+        name: String,
+        /// All its options from now on, such as `ro` or `discard`.
+        #[serde(default)]
+        options: Vec<String>,
     },
     /// Unmounts.
     Umount {
@@ -55,7 +67,9 @@ impl Family for MountStep {
     /// The mount.
     fn subject(&self) -> Option<&str> {
         match self {
-            Self::Mount { name, .. } | Self::Umount { name, .. } => Some(name),
+            Self::Mount { name, .. } | Self::Remount { name, .. } | Self::Umount { name, .. } => {
+                Some(name)
+            }
             Self::Syncfs { mount } => Some(mount),
             Self::UmountAll { .. } | Self::Sync => None,
         }

@@ -112,6 +112,7 @@ async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
         accelerator: Accelerator::Kvm,
         kernel,
         initramfs: None,
+        disks: &[],
         command_line: "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1",
         directory: scratch.path().to_owned(),
     };

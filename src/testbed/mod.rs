@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::Welcome;
 use crate::process::Namespace;
-use crate::service::{ADDRESS, Service, ServiceSpec};
+use crate::service::{ADDRESS, DiskCheck, Service, ServiceSpec};
 use crate::store::Store;
 use crate::vm::{Acceleration, Accelerator};
 
@@ -110,6 +110,17 @@ impl Testbed {
     ) -> Result<Welcome, Error> {
         let made = self.service.welcome(context, &self.network, hostname, seed);
         Ok(made.await?)
+    }
+
+    /// What a guest that is gone, and had unmounted its disk, left on it.
+    pub async fn examine(
+        &self,
+        context: &Context,
+        hostname: &str,
+        keep: &Path,
+    ) -> Option<DiskCheck> {
+        let network = &self.network;
+        self.service.examine(context, network, hostname, keep).await
     }
 
     /// Returns with the reason when the service is lost.

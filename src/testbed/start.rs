@@ -1,7 +1,7 @@
 //! How a guest comes to be. Booting is one way; a guest that was saved, or one
 //! whose recording is played again, would be others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Testbed;
 use super::guest::{Guest, Manner, Tap};
@@ -33,6 +33,8 @@ pub enum Start<'a> {
         hardware: &'a Hardware,
         /// Words after [`COMMAND_LINE`].
         words: &'a str,
+        /// Images of its disks, in order.
+        disks: &'a [PathBuf],
     },
 }
 
@@ -54,6 +56,7 @@ impl Testbed {
             kernel,
             hardware,
             words,
+            disks,
         } = start;
         let command_line = command_line(self.accelerator, words);
         let boot = Boot {
@@ -61,6 +64,7 @@ impl Testbed {
             accelerator: self.accelerator,
             kernel,
             initramfs: Some(&self.image),
+            disks,
             command_line: &command_line,
             directory: scratch.path().to_owned(),
         };

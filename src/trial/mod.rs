@@ -22,10 +22,13 @@ use crate::detect::{Finding, complete};
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::guest::heartbeat::{self, Beat};
-use crate::guest::protocol::{Ready, StepResult};
+use crate::guest::protocol::{FailedTest, Ready, StepResult};
 use crate::host::Moment;
-use crate::record::{Ending, Entry, Journal, Part, Trial, keep_request, keep_trial, read_console};
-use crate::service::{Service, ServiceFault};
+use crate::record::with_other_findings;
+use crate::record::{
+    DISK, Ending, Entry, Journal, Part, TestFailure, Trial, keep_request, keep_trial, read_console,
+};
+use crate::service::{DiskCheck, DiskState, Service, ServiceFault};
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start, Testbed};
 use crate::vm::End;
 
@@ -77,8 +80,14 @@ pub async fn run(
             other => vec![Error::from(other).one_line()],
         };
     }
+    let disk = match &ending {
+        Ending::Finished => examine(context, testbed, request, directory, &heard).await,
+        _ => None,
+    };
     let trial = Trial {
         silenced: silenced(directory, &ending, &heard)?,
+        disk,
+        failed_tests: heard.failed_tests,
         findings: heard.findings,
         ready: heard.ready,
         booted_at: heard.booted_at,
@@ -90,8 +99,35 @@ pub async fn run(
         unanswered: heard.unanswered,
         ..without_guest(request, ending)
     };
+    let trial = with_other_findings(trial);
     keep_trial(directory, &trial)?;
     Ok(trial)
+}
+
+/// What the guest left on its disk, if it had unmounted it: one that was still
+/// in use says nothing.
+async fn examine(
+    context: &Context,
+    testbed: &Testbed,
+    request: &Request,
+    directory: &Path,
+    heard: &Heard,
+) -> Option<DiskCheck> {
+    let check = if heard.released? {
+        let keep = directory.join(DISK);
+        let hostname = &request.hostname;
+        testbed.examine(context, hostname, &keep).await?
+    } else {
+        DiskCheck::unknown("something in the guest still held the disk after umount")
+    };
+    if let DiskState::Unknown { why } = &check.state {
+        let id = &request.id;
+        context.emit(Event::Warning(format!(
+            "{id}: nobody knows whether its disk is damaged: {why}"
+        )));
+    }
+    let line = heard.console_lines;
+    Some(DiskCheck { line, ..check })
 }
 
 /// The first sign of life that the agent wrote to the console and the console
@@ -127,6 +163,8 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
         load: None,
         unanswered: Vec::new(),
         silenced: None,
+        disk: None,
+        failed_tests: Vec::new(),
         unarmed_then: Vec::new(),
     }
 }
@@ -138,10 +176,12 @@ async fn begin<'a>(
     journal: Journal,
 ) -> Result<Guest<'a>, Error> {
     let welcome = testbed.welcome(context, &request.hostname, request.id.seed());
+    let disks = testbed.service().disks(&request.hostname)?;
     let start = Start::Boot {
         kernel: &request.kernel,
         hardware: &request.hardware,
         words: &request.words,
+        disks: &disks,
     };
     testbed
         .start(start, welcome, journal, &request.patterns, None)
@@ -163,6 +203,12 @@ struct Heard {
     service_used: bool,
     unanswered: Vec<String>,
     told: Vec<Beat>,
+    /// Whether the guest said that nothing holds its disk any more.
+    released: Option<bool>,
+    /// Tests that did not pass, and the console's lines when that was told.
+    failed_tests: Vec<TestFailure>,
+    /// Lines of console.
+    console_lines: u64,
 }
 
 /// An attempt under way.
@@ -208,6 +254,7 @@ impl<'a> Attempt<'a> {
             Ending::StepFailed { .. } | Ending::GuestEnded { .. } | Ending::Harness { .. } => {}
         }
         self.heard.said = self.guest.journal.console_length();
+        self.heard.console_lines = self.guest.journal.console_lines();
         self.heard.told = self.guest.told().to_vec();
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
@@ -338,12 +385,25 @@ impl<'a> Attempt<'a> {
     ) -> Result<Move, Error> {
         if let StepResult::Done(report) = &result {
             count(&mut self.heard.counters, &report.counters);
+            self.heard.released = report.released.or(self.heard.released);
+            self.fail_tests(&report.failed_tests);
         }
         if let Some(result) = steps.step_end(step, &result) {
             let entry = Entry::StepEnded { step, result };
             self.guest.journal.entry(entry)?;
         }
         Ok(steps.guest_ended(step, result))
+    }
+
+    /// Keeps what a suite's run said of its tests.
+    fn fail_tests(&mut self, failed: &[FailedTest]) {
+        let line = self.guest.journal.console_lines();
+        let room = FINDINGS.saturating_sub(self.heard.failed_tests.len());
+        let failures = failed.iter().take(room).map(|test| TestFailure {
+            test: test.clone(),
+            line,
+        });
+        self.heard.failed_tests.extend(failures);
     }
 
     /// Starts the next step of the workload.

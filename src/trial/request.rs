@@ -36,6 +36,7 @@ pub struct Request {
     /// What may run the guest.
     pub acceleration: Acceleration,
     /// What it mounts.
+    #[serde(deserialize_with = "crate::service::recorded")]
     pub service: ServiceSpec,
     /// What it does.
     pub workload: Workload,

@@ -69,6 +69,7 @@ fn list(request: &Request) -> Vec<Step> {
         timeout: None,
         background: false,
         allow: Vec::new(),
+        only: Vec::new(),
         action: Action::Guest(action),
     };
     let mut list = Vec::new();

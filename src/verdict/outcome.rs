@@ -245,6 +245,8 @@ mod tests {
             load: None,
             unanswered: Vec::new(),
             silenced: None,
+            disk: None,
+            failed_tests: Vec::new(),
             unarmed_then: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a job asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Acceleration {
     /// KVM if it runs a kernel here, emulation otherwise.

@@ -60,6 +60,7 @@ pub fn arguments(
     accelerator: Accelerator,
     kernel: &Path,
     initramfs: Option<&Path>,
+    disks: &[PathBuf],
     command_line: &str,
     sockets: &Sockets,
 ) -> Vec<OsString> {
@@ -93,6 +94,18 @@ pub fn arguments(
     // QEMU's own network stack; the namespace around QEMU decides what it reaches.
     add(&["-netdev", "user,id=net"]);
     add(&["-device", "virtio-net-pci,netdev=net,romfile="]);
+    for (number, image) in disks.iter().enumerate() {
+        let id = format!("disk{number}");
+        // Raw, whatever a guest writes to its beginning: it must not be taken for
+        // a format that names other files. What was written is in the host's
+        // cache, and nobody needs it after a crash of the host.
+        let drive = format!(
+            "if=none,id={id},format=raw,cache=unsafe,discard=unmap,file={}",
+            escaped(image)
+        );
+        add(&["-drive", &drive]);
+        add(&["-device", &format!("virtio-blk-pci,drive={id},serial={id}")]);
+    }
     add(&["-append", command_line]);
     all.extend(["-kernel".into(), kernel.into()]);
     if let Some(initramfs) = initramfs {
@@ -102,9 +115,12 @@ pub fn arguments(
 }
 
 fn socket(id: &str, path: &Path) -> String {
-    // A comma separates options; two stand for one.
-    let path = path.to_string_lossy().replace(',', ",,");
-    format!("socket,id={id},path={path}")
+    format!("socket,id={id},path={}", escaped(path))
+}
+
+/// A path in a list of options. A comma separates them; two stand for one.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 #[cfg(test)]
@@ -117,6 +133,7 @@ mod tests {
             accelerator,
             Path::new("/k"),
             Some(Path::new("/i")),
+            &["/tmp/a,b/t.img".into(), "/tmp/t.spare.img".into()],
             "console=ttyS0",
             &Sockets::under(Path::new("/tmp/a,b")),
         )
@@ -142,6 +159,25 @@ mod tests {
             "socket,id=console,path=/tmp/a,,b/console"
         );
         assert!(words.contains(&"-no-reboot".to_owned()));
+    }
+
+    #[test]
+    fn disks_are_raw_and_in_their_order() {
+        let words = words(Accelerator::Tcg);
+        let drives: Vec<_> = words
+            .iter()
+            .filter(|word| word.contains("if=none"))
+            .collect();
+        assert_eq!(drives.len(), 2);
+        assert!(drives.iter().all(|drive| drive.contains("format=raw")));
+        assert!(drives[0].ends_with("file=/tmp/a,,b/t.img"), "{}", drives[0]);
+        let devices = words
+            .iter()
+            .filter(|word| word.starts_with("virtio-blk-pci"));
+        let serials: Vec<_> = devices
+            .filter_map(|word| word.split("serial=").nth(1))
+            .collect();
+        assert_eq!(serials, ["disk0", "disk1"]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Boot<'a> {
     pub kernel: &'a Path,
     /// The initramfs; a probe has none.
     pub initramfs: Option<&'a Path>,
+    /// Images of its disks, raw, in order.
+    pub disks: &'a [PathBuf],
     /// The kernel's command line.
     pub command_line: &'a str,
     /// A private directory with a short path, for the sockets.
@@ -83,6 +85,7 @@ impl Machine {
                 boot.accelerator,
                 boot.kernel,
                 boot.initramfs,
+                boot.disks,
                 boot.command_line,
                 &sockets,
             ))

@@ -20,7 +20,7 @@ use crate::error::{Exit, Fault};
 use crate::library;
 use crate::names::{self, Missing, Named};
 use crate::printable::{printable, printable_in_place};
-use crate::step::{KernelStep, MountStep, ProgramStep, StormStep, values};
+use crate::step::{KernelStep, Medium, MountStep, ProgramStep, StormStep, values};
 use crate::version::KernelVersion;
 
 /// Where the workloads that come with kvet lie in its sources.
@@ -47,6 +47,17 @@ pub enum WorkloadError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Without the steps for other file systems it makes no sense.
+    #[error("{name} on {medium}: {message}")]
+    #[diagnostic(help("its steps for other file systems (`only`) are left out there"))]
+    Elsewhere {
+        /// The workload.
+        name: String,
+        /// What guests mount.
+        medium: &'static str,
+        /// What is wrong.
+        message: String,
     },
     /// Its text is not a workload.
     #[error("{message}")]
@@ -132,6 +143,9 @@ pub struct Step {
     /// Failures that are part of the plan, by name (`EIO`): the step then
     /// counts as done.
     pub allow: Vec<String>,
+    /// It is left out of trials in which guests mount something else; of none
+    /// if this is empty.
+    pub only: Vec<Medium>,
     /// What is done.
     pub action: Action,
 }
@@ -163,6 +177,8 @@ struct RawStep {
     background: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    only: Vec<Medium>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     guest: Option<GuestStep>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +205,7 @@ impl TryFrom<RawStep> for Step {
             timeout: raw.timeout,
             background: raw.background,
             allow: raw.allow,
+            only: raw.only,
             action,
         })
     }
@@ -207,6 +224,7 @@ impl From<Step> for RawStep {
             timeout: step.timeout,
             background: step.background,
             allow: step.allow,
+            only: step.only,
             guest,
             host,
             wait,
@@ -276,6 +294,24 @@ impl Workload {
         Ok(workload)
     }
 
+    /// The workload as it is where guests mount this: without the steps for
+    /// others. What is left must make sense by itself.
+    pub fn on(mut self, medium: Medium) -> Result<Self, WorkloadError> {
+        let all = self.steps.len();
+        self.steps
+            .retain(|step| step.only.is_empty() || step.only.contains(&medium));
+        if self.steps.len() == all {
+            return Ok(self);
+        }
+        let left = self.check();
+        left.map_err(|(message, _)| WorkloadError::Elsewhere {
+            name: self.name.clone(),
+            medium: medium.into(),
+            message,
+        })?;
+        Ok(self)
+    }
+
     /// The step that sets the workload's kernel parameters, before all others;
     /// none if it has no wishes.
     #[must_use]
@@ -312,6 +348,18 @@ impl Workload {
         })
     }
 
+    /// Whether it mounts what the job says that guests mount.
+    #[must_use]
+    pub fn mounts_service(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let Action::Guest(GuestStep::Mount(MountStep::Mount { local, .. })) = &step.action
+            else {
+                return false;
+            };
+            !local
+        })
+    }
+
     /// The programs of the root file system that its steps run, by name. Paths
     /// are left out: an earlier step may have made such a file.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
@@ -321,6 +369,7 @@ impl Workload {
             {
                 Some(program.as_str())
             }
+            Action::Guest(GuestStep::Program(ProgramStep::Xfstests { .. })) => Some("bash"),
             _ => None,
         })
     }
@@ -387,7 +436,9 @@ impl<'a> Names<'a> {
                 self.mounts.insert(name);
                 Ok(())
             }
-            MountStep::Umount { name, .. } => self.is_mounted(name),
+            MountStep::Remount { name, .. } | MountStep::Umount { name, .. } => {
+                self.is_mounted(name)
+            }
             MountStep::UmountAll { except } => self.are_mounted(except),
             MountStep::Syncfs { mount } => self.is_mounted(mount),
             MountStep::Sync => Ok(()),
@@ -600,6 +651,25 @@ mod tests {
             let error = refused(steps);
             assert!(error.to_string().contains(expected), "{steps}: {error}");
         }
+    }
+
+    #[test]
+    fn steps_for_other_file_systems_are_left_out() {
+        let steps = "name: w\nabout: x\nsteps:\n  - guest: { mount: { name: a } }\n";
+        let text =
+            format!("{steps}  - {{ only: [ceph], host: {{ evict_client: {{ mount: a }} }} }}\n");
+        let workload = Workload::load("w.yaml", &text).unwrap();
+        let left = |medium| workload.clone().on(medium).unwrap();
+        assert_eq!(left(Medium::Ceph).steps.len(), 2);
+        assert_eq!(left(Medium::Disk).steps.len(), 1);
+        assert!(!left(Medium::Disk).disturbs_service());
+        let text = format!(
+            "{steps}  - {{ only: [disk], name: b, background: true, guest: sync }}\n  - wait: b\n"
+        );
+        let workload = Workload::load("w.yaml", &text).unwrap();
+        workload.clone().on(Medium::Disk).unwrap();
+        let error = workload.on(Medium::Ceph).unwrap_err().to_string();
+        assert!(error.contains("w on ceph: nothing called `b`"), "{error}");
     }
 
     #[test]

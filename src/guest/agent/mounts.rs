@@ -1,6 +1,7 @@
 //! Steps that mount, unmount and flush whole file systems. The host says what
 //! a trial's file system is; options may carry a secret and are never part of a
-//! message.
+//! message. What mount(8) takes for options of the kernel's own, such as `ro`,
+//! become flags here.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind};
 
@@ -35,8 +37,19 @@ pub(super) fn carry_out(
         MountStep::Mount {
             name,
             options,
+            disk_options,
             local,
-        } => mount(guest, name, options, *local),
+        } => {
+            let options = Options {
+                cluster: options,
+                disk: disk_options,
+            };
+            mount(guest, name, &options, *local)
+        }
+        MountStep::Remount { name, options } => {
+            remount(name, options)?;
+            Ok(StepReport::default())
+        }
         MountStep::Umount { name, force, lazy } => {
             let mut flags = UnmountFlags::empty();
             flags.set(UnmountFlags::FORCE, *force);
@@ -59,12 +72,18 @@ pub(super) fn carry_out(
     }
 }
 
+/// What a step says of a mount, by what there may be to mount.
+struct Options<'a> {
+    cluster: &'a [String],
+    disk: &'a [String],
+}
+
 /// Mounts the trial's file system, or a tmpfs if it is to be `local`, and makes
 /// the trial's own directory in it.
 fn mount(
     guest: &Guest,
     name: &str,
-    options: &[String],
+    options: &Options<'_>,
     local: bool,
 ) -> Result<StepReport, StepFailure> {
     let welcome = guest.greeting()?;
@@ -79,8 +98,12 @@ fn mount(
             mount_shared(name, &target)?;
             LOCAL
         }
+        Some(access) if is_disk(access) => {
+            mount_remote(access, name, &target, options.disk)?;
+            &access.fstype
+        }
         Some(access) => {
-            mount_remote(access, name, &target, options)?;
+            mount_remote(access, name, &target, options.cluster)?;
             &access.fstype
         }
     };
@@ -89,7 +112,11 @@ fn mount(
         fstype: fstype.to_owned(),
     });
     let client = client_number(fstype, &target);
-    make_directory(&own_directory(name, &welcome.hostname))?;
+    let own = own_directory(name, &welcome.hostname);
+    // A mount to read from need not be one to write to.
+    if !own.is_dir() {
+        make_directory(&own)?;
+    }
     Ok(StepReport {
         client,
         ..StepReport::default()
@@ -129,21 +156,81 @@ fn mount_remote(
     target: &Path,
     options: &[String],
 ) -> Result<(), StepFailure> {
+    let all = access.options.iter().chain(options).map(String::as_str);
+    let (flags, words) = split(all);
     // Not the text itself: it has the secret.
-    let data = CString::new(mount_data(access, options))
+    let data = CString::new(mount_data(access.data.reveal(), &words))
         .map_err(|_| StepFailure::usage("a mount option has a zero byte"))?;
     let Mountable { fstype, source, .. } = access;
-    rustix::mount::mount(source, target, fstype, MountFlags::empty(), &*data)
+    rustix::mount::mount(source, target, fstype, flags, &*data)
         .map_err(|error| StepFailure::syscall(format!("mount {name} from {source}"), error))
 }
 
 /// The options of one mount as mount(2) takes them: separated by commas.
-fn mount_data(access: &Mountable, options: &[String]) -> String {
-    std::iter::once(access.data.reveal())
-        .chain(access.options.iter().chain(options).map(String::as_str))
+fn mount_data(secret: &str, words: &[&str]) -> String {
+    std::iter::once(secret)
+        .chain(words.iter().copied())
         .filter(|option| !option.is_empty())
         .collect::<Vec<_>>()
         .join(",")
+}
+
+/// Options that are the kernel's own, as flags, and those that are the file
+/// system's. The last word on a flag counts.
+fn split<'a>(options: impl Iterator<Item = &'a str>) -> (MountFlags, Vec<&'a str>) {
+    let mut flags = MountFlags::empty();
+    let mut words = Vec::new();
+    for option in options {
+        match FLAGS.iter().find(|(name, ..)| *name == option) {
+            Some((_, flag, on)) => flags.set(*flag, *on),
+            None => words.push(option),
+        }
+    }
+    (flags, words)
+}
+
+/// What mount(8) makes a flag of, and whether it is set then.
+const FLAGS: &[(&str, MountFlags, bool)] = &[
+    ("ro", MountFlags::RDONLY, true),
+    ("rw", MountFlags::RDONLY, false),
+    ("sync", MountFlags::SYNCHRONOUS, true),
+    ("async", MountFlags::SYNCHRONOUS, false),
+    ("dirsync", MountFlags::DIRSYNC, true),
+    ("lazytime", MountFlags::LAZYTIME, true),
+    ("noatime", MountFlags::NOATIME, true),
+    ("nodiratime", MountFlags::NODIRATIME, true),
+    ("relatime", MountFlags::RELATIME, true),
+    ("strictatime", MountFlags::STRICTATIME, true),
+    ("nodev", MountFlags::NODEV, true),
+    ("noexec", MountFlags::NOEXEC, true),
+    ("nosuid", MountFlags::NOSUID, true),
+];
+
+fn remount(name: &str, options: &[String]) -> Result<(), StepFailure> {
+    let (flags, words) = split(options.iter().map(String::as_str));
+    let data = CString::new(mount_data("", &words))
+        .map_err(|_| StepFailure::usage("a mount option has a zero byte"))?;
+    rustix::mount::mount_remount(mount_point(name), flags, &*data)
+        .map_err(|error| StepFailure::syscall(format!("remount {name}"), error))
+}
+
+/// Whether what guests mount is a disk of their own.
+fn is_disk(access: &Mountable) -> bool {
+    access.source.starts_with("/dev/")
+}
+
+/// Whether no mount, open file or kernel thread holds the disk any more; `None`
+/// where there is none. Who opens it for itself alone finds out.
+fn released(guest: &Guest) -> Option<bool> {
+    let access = guest.greeting().ok()?.file_system.filter(is_disk)?;
+    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&access.source, flags, Mode::empty());
+    // What the block device's own cache still has goes to the disk, too.
+    opened
+        .and_then(rustix::fs::fsync)
+        .map(|()| true)
+        .ok()
+        .or(Some(false))
 }
 
 fn unmount(guest: &Guest, name: &str, flags: UnmountFlags) -> Result<(), StepFailure> {
@@ -174,7 +261,10 @@ fn unmount_all(
         progress(BTreeMap::from([(format!("umount {name}"), micros)]));
     }
     match refusal(&refused) {
-        None => Ok(StepReport::default()),
+        None => Ok(StepReport {
+            released: released(guest),
+            ..StepReport::default()
+        }),
         Some(failure) => Err(failure),
     }
 }
@@ -214,11 +304,17 @@ mod tests {
 
     #[test]
     fn options_are_the_host_s_then_the_step_s() {
-        let step = ["noshare".to_owned()];
-        let data = mount_data(&access("name=a,secret=b", &["ms_mode=crc"]), &step);
+        let data = mount_data("name=a,secret=b", &["ms_mode=crc", "noshare"]);
         assert_eq!(data, "name=a,secret=b,ms_mode=crc,noshare");
-        assert_eq!(mount_data(&access("", &[]), &step), "noshare");
-        assert_eq!(mount_data(&access("", &[]), &[]), "");
+        assert_eq!(mount_data("", &["noshare"]), "noshare");
+        assert_eq!(mount_data("", &[]), "");
+    }
+
+    #[test]
+    fn the_kernel_s_own_options_are_flags_and_the_last_word_counts() {
+        let (flags, words) = split(["ro", "data=journal", "noatime", "rw"].into_iter());
+        assert_eq!(flags, MountFlags::NOATIME);
+        assert_eq!(words, ["data=journal"]);
     }
 
     #[test]

@@ -27,6 +27,33 @@ pub(super) fn bounded(mut text: String) -> String {
     text
 }
 
+/// The end of a text that comes in pieces, where it is longer than a report may
+/// be.
+#[derive(Debug, Default)]
+pub(super) struct Tail(String);
+
+impl Tail {
+    /// Takes the next piece.
+    pub(super) fn push(&mut self, text: &str) {
+        self.0.push_str(text);
+        if self.0.len() > 2 * LIMIT {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let excess = self.0.len().saturating_sub(LIMIT);
+        let begin = (excess..=self.0.len()).find(|at| self.0.is_char_boundary(*at));
+        self.0.drain(..begin.unwrap_or_default());
+    }
+
+    /// The end of all of it.
+    pub(super) fn text(mut self) -> String {
+        self.cut();
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +63,15 @@ mod tests {
         assert_eq!(bounded("short".to_owned()), "short");
         let long = format!("{}é", "x".repeat(LIMIT - 1));
         assert_eq!(bounded(long).len(), LIMIT - 1);
+    }
+
+    #[test]
+    fn of_a_text_in_pieces_the_end_is_kept() {
+        let mut tail = Tail::default();
+        for number in 0..100_000 {
+            tail.push(&format!("é{number}\n"));
+        }
+        let text = tail.text();
+        assert!(text.len() <= LIMIT && text.ends_with("é99999\n"));
     }
 }

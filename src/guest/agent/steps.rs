@@ -23,6 +23,6 @@ pub(super) fn carry_out(
         GuestStep::Storm(step) => storms::carry_out(guest, step, progress),
         GuestStep::Fault(step) => faults::carry_out(step),
         GuestStep::Counter(step) => counters::carry_out(step),
-        GuestStep::Program(step) => programs::carry_out(guest, step),
+        GuestStep::Program(step) => programs::carry_out(guest, step, progress),
     }
 }

@@ -9,6 +9,7 @@ use crate::kernel::version::KernelVersion;
 
 /// Where a kernel comes from, as a job says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "RawSource", into = "RawSource")]
 pub enum SourceSpec {
     /// A `linux-source-X.Y` package of Debian's archive.
@@ -49,28 +50,41 @@ pub enum SourceSpec {
 
 /// The keys of a source in YAML; which of them are there decides the kind.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = crate::job::schema::one_source))]
 #[serde(deny_unknown_fields)]
 struct RawSource {
+    /// A `linux-source-X.Y` package of Debian's archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     debian: Option<String>,
+    /// With `debian` the package's version, Debian's or the kernel's; alone a release
+    /// of kernel.org.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// The suite to take the package from; the usual ones in turn if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suite: Option<String>,
+    /// The address of an archive, `http` or `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// The SHA-256 of its content, 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+    /// A commit of a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     git: Option<RawGit>,
+    /// A tree on this machine, relative to where kvet runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawGit {
+    /// Address or path of the repository.
     repo: String,
+    /// A branch, a tag or a full commit id.
     #[serde(rename = "ref")]
     reference: String,
 }
