@@ -104,17 +104,12 @@ fn text(compared: &Compared, width: usize) -> String {
     sentences(&mut text, changes);
     text.push_str(&arms(changes, width));
     text.push_str(&findings(changes, width));
-    for change in &changes.kernels {
-        for what in &change.what {
-            let what = format!("kernel of {}: {what}", change.arm);
-            let _ = writeln!(text, "  {}", printable(&what));
-        }
-    }
+    text.push_str(&kernels(changes));
     for what in &changes.host {
         let _ = writeln!(text, "  {}", printable(what));
     }
     if changes.worse.is_empty() && changes.exit() == Exit::Good {
-        text.push_str("\n  no worse\n");
+        text.push_str("\n  not worse\n");
     }
     for worse in &changes.worse {
         let _ = writeln!(text, "\n  worse: {}", printable(worse));
@@ -144,6 +139,35 @@ fn sentences(text: &mut String, changes: &Changes) {
     }
 }
 
+/// What is told of a kernel; `--json` has all of it.
+const TOLD: usize = 3;
+
+/// Arms with the same changes together.
+fn kernels(changes: &Changes) -> String {
+    let mut grouped: Vec<(&[String], Vec<&str>)> = Vec::new();
+    for change in &changes.kernels {
+        match grouped.iter_mut().find(|(what, _)| *what == change.what) {
+            Some((_, arms)) => arms.push(&change.arm),
+            None => grouped.push((&change.what, vec![&change.arm])),
+        }
+    }
+    let mut text = String::new();
+    for (what, arms) in grouped {
+        let mut told = what
+            .iter()
+            .take(TOLD)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("; ");
+        if what.len() > TOLD {
+            let _ = write!(told, "; and {} more", what.len() - TOLD);
+        }
+        let line = format!("kernel of {}: {told}", arms.join(", "));
+        let _ = writeln!(text, "  {}", printable(&line));
+    }
+    text
+}
+
 fn arms(changes: &Changes, width: usize) -> String {
     if changes.arms.is_empty() {
         return String::new();
@@ -156,7 +180,7 @@ fn arms(changes: &Changes, width: usize) -> String {
         "after",
         "",
         "p",
-        "a trial",
+        "a trial before",
         "after",
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];

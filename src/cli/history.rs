@@ -221,7 +221,14 @@ fn text(history: &JobHistory, most: usize, width: usize) -> String {
 
 /// Each finding: when it was seen, and below it how often on each kernel.
 fn findings(findings: &[Finding], width: usize) -> String {
-    let mut rows = vec![row(["finding", "first seen", "last seen", "trend", "95 %"])];
+    let mut rows = vec![row([
+        "finding",
+        "first seen",
+        "last seen",
+        "trend",
+        "rate",
+        "95 %",
+    ])];
     for finding in findings {
         rows.push(vec![
             finding.title.clone(),
@@ -229,10 +236,12 @@ fn findings(findings: &[Finding], width: usize) -> String {
             day(finding.last.at),
             finding.trend.name().to_owned(),
             String::new(),
+            String::new(),
         ]);
         for of in &finding.rates {
             rows.push(vec![
                 format!("  {} on {}", of.arm, kernel(&of.kernel)),
+                String::new(),
                 String::new(),
                 String::new(),
                 share(&of.rate),

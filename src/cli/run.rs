@@ -22,7 +22,7 @@ use crate::printable::printable_lines;
 use crate::record::Past;
 use crate::report::human_within;
 use crate::run::{Executor, Options, run as carry_out};
-use crate::store::{Store, io_error};
+use crate::store::{Limit, Store, io_error};
 use crate::verdict::Confidence;
 
 /// Trials at a time. Each is a machine with memory of its own.
@@ -70,7 +70,7 @@ pub(super) struct Arguments {
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The run directory [default: one of its own in $XDG_STATE_HOME/kvet/runs]
+    /// The run directory [default: one of its own in `$XDG_STATE_HOME/kvet/runs`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -123,8 +123,8 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         history: history.ok(),
         limits,
     };
-    // The new run's kernels are not there yet: what is in use is none of it.
-    keeping.limit().await;
+    // Room only: what is old may be what this run is about to use.
+    keeping.limit(false).await;
     let past = keeping.past(&plan).await;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
@@ -134,14 +134,12 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         started,
         past,
     };
-    let done = {
-        std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
-        let _held = history::hold(&options.out);
-        let done = carry_out(context, &store, &plan, &options).await;
-        keeping.keep(&options.out).await;
-        done
-    };
-    keeping.limit().await;
+    std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
+    let held = history::hold(&options.out);
+    let done = carry_out(context, &store, &plan, &options).await;
+    keeping.keep(&options.out).await;
+    keeping.limit(true).await;
+    drop(held);
     let report = done?;
     context.emit(Event::Note(format!(
         "the run is recorded in {}",
@@ -224,9 +222,13 @@ impl Keeping<'_> {
         }
     }
 
-    /// Removes what the limits do not keep.
-    async fn limit(&self) {
-        let Limits { cache, runs } = self.limits;
+    /// Removes what the limits do not keep; without `age` what is too much only.
+    async fn limit(&self, age: bool) {
+        let now = |limit: Limit| Limit {
+            keep: limit.keep.filter(|_| age),
+            ..limit
+        };
+        let (cache, runs) = (now(self.limits.cache), now(self.limits.runs));
         if !cache.is_none() {
             let store = self.store.clone();
             let pruned = on_a_thread(self.context, move || Ok(store.prune(&cache, false)?));

@@ -10,9 +10,9 @@ use crate::record::KernelFacts;
 use crate::report::{ArmReport, Report, TrialReport};
 use crate::verdict::{VerdictKind, difference, holm};
 
-/// Below this probability, corrected for all rates that are compared, a change
-/// is no chance.
-const LEVEL: f64 = 0.05;
+/// Up to this probability, corrected for all rates that are compared, a change
+/// is no chance. Rounding must not decide.
+const LEVEL: f64 = 0.05 + 1e-9;
 
 /// What is different.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -178,10 +178,10 @@ impl Changes {
 /// that shows something more often, by no chance. That a control shows its
 /// target more often is no harm.
 fn worse(changes: &Changes) -> Vec<String> {
-    let mut worse = Vec::new();
+    let mut why = Vec::new();
     let [before, after] = changes.verdict;
     if after.exit() == Exit::Bad && before.exit() != Exit::Bad {
-        worse.push(format!(
+        why.push(format!(
             "the verdict is {}, it was {}",
             after.name(),
             before.name()
@@ -204,18 +204,18 @@ fn worse(changes: &Changes) -> Vec<String> {
     let (of_arms, of_findings) = corrected.split_at(fixes.len());
     for (arm, chance) in fixes.iter().zip(of_arms) {
         if *chance <= LEVEL && more(&arm.target) {
-            worse.push(format!("{} shows the target more often", arm.arm));
+            why.push(format!("{} shows the target more often", arm.arm));
         }
     }
     for (finding, chance) in counted.iter().zip(of_findings) {
         if *chance <= LEVEL && more(&finding.rates) {
-            worse.push(format!(
+            why.push(format!(
                 "{} shows {} more often",
                 finding.arm, finding.title
             ));
         }
     }
-    worse
+    why
 }
 
 fn workloads(arm: &ArmReport) -> Vec<&str> {
@@ -332,7 +332,8 @@ fn kernel(before: &ArmReport, after: &ArmReport) -> Option<KernelChange> {
         }
         (None, None) => {}
     }
-    if before.configuration != after.configuration {
+    // Earlier kvets did not record it.
+    if before.configuration != after.configuration && !before.configuration.is_empty() {
         let names = |arm: &ArmReport| arm.configuration.join(" ");
         what.push(format!(
             "configuration: {} -> {}",
@@ -354,11 +355,11 @@ fn kernels(a: &KernelFacts, b: &KernelFacts) -> Vec<String> {
     if a.origin != b.origin {
         what.push(format!("source: {} -> {}", a.origin, b.origin));
     }
-    let of = |facts: &KernelFacts, name: &str| {
+    // A patch that comes earlier or later in its series is the same patch.
+    let of = |facts: &KernelFacts, name: &str| -> Option<String> {
         let mut patches = facts.patches.iter();
-        patches
-            .find(|(patch, _)| patch == name)
-            .map(|(_, hash)| hash.clone())
+        let same = patches.find(|(patch, _)| unnumbered(patch) == unnumbered(name));
+        same.map(|(_, hash)| hash.clone())
     };
     for (name, hash) in &b.patches {
         match of(a, name) {
@@ -377,6 +378,13 @@ fn kernels(a: &KernelFacts, b: &KernelFacts) -> Vec<String> {
         what.push("built differently: another configuration, compiler or tree".to_owned());
     }
     what
+}
+
+/// A patch's name without its number: `series/0005-x.patch` is `series/`, `x.patch`.
+fn unnumbered(name: &str) -> (&str, &str) {
+    let (series, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let digits = file.trim_start_matches(|c: char| c.is_ascii_digit());
+    (series, digits.strip_prefix('-').unwrap_or(file))
 }
 
 fn host(before: &Report, after: &Report) -> Vec<String> {
@@ -478,18 +486,18 @@ mod tests {
         let mut after = run(&[CLEAN; 3]);
         let kernel = after.arms[1].kernel.as_mut().unwrap();
         kernel.release = "7.3.5".to_owned();
-        kernel.patches[0].1 = "f".repeat(64);
+        kernel.patches[0] = ("0002-iput.patch".to_owned(), "f".repeat(64));
         kernel
             .patches
-            .push(("0002-more.patch".to_owned(), "0".repeat(64)));
+            .push(("0003-more.patch".to_owned(), "0".repeat(64)));
         let changed = changes(&before, &after);
         assert_eq!(changed.kernels.len(), 1);
         assert_eq!(
             changed.kernels[0].what,
             [
                 "7.3.4 -> 7.3.5",
-                "another 0001-iput.patch",
-                "new patch 0002-more.patch"
+                "another 0002-iput.patch",
+                "new patch 0003-more.patch"
             ]
         );
         after.arms[1].name = "renamed".to_owned();

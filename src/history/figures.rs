@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::index::{ArmRow, FindingRow, RunRow};
 use crate::verdict::{appeared, difference, interval, vanished};
 
-/// Below this probability a change is no chance.
-const LEVEL: f64 = 0.05;
+/// Up to this probability a change is no chance. Rounding must not decide.
+const LEVEL: f64 = 0.05 + 1e-9;
 
 /// A job over time.
 #[derive(Debug, Clone, PartialEq, Serialize)]

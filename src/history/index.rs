@@ -1,4 +1,4 @@
-//! The index: summaries in SQLite, for questions over many runs. It holds
+//! The index: summaries in `SQLite`, for questions over many runs. It holds
 //! nothing that is not in the summaries, so that it can be made anew at any
 //! time. Several processes may write at once: each run is written in one
 //! transaction, and a writer waits for another.

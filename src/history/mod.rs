@@ -34,7 +34,7 @@ pub use summary::{Summary, id};
 use crate::bounded;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Expected;
-use crate::job::Plan;
+use crate::job::{self, Plan};
 use crate::record::{Past, Record, RecordError};
 use crate::run::report_of;
 use crate::store::{
@@ -205,7 +205,7 @@ impl History {
     /// What a run of this plan is to know of the runs before.
     pub fn past(&self, plan: &Plan) -> Result<(Past, Vec<Remark>), HistoryError> {
         let mut remarks = Vec::new();
-        let planned = plan.arms.iter().map(|arm| arm.planned()).sum();
+        let planned = plan.arms.iter().map(job::Arm::planned).sum();
         let past = self.asked(&mut remarks, |index| {
             let job = &plan.name;
             let mut known = Vec::new();

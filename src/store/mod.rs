@@ -212,11 +212,11 @@ impl Store {
         let mut entries: Vec<PathBuf> = paths.into_iter().filter_map(entry).collect();
         entries.sort();
         entries.dedup();
-        entries.iter().for_each(|entry| touch(entry));
-        entries
-            .iter()
-            .filter_map(|entry| InUse::of(entry))
-            .collect()
+        let held = entries.iter().map(|entry| {
+            touch(entry);
+            InUse::of(entry)
+        });
+        held.flatten().collect()
     }
 
     /// Removes an entry that turned out to be of no use.

@@ -3,6 +3,7 @@
 //! from what the run itself has shown so far.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use crate::event::{Event, Expected, Stage, Unit};
@@ -86,7 +87,7 @@ impl Task {
         }
         if let Some((done, total, unit)) = self.far {
             let (done, total) = (quantity(done, unit), quantity(total, unit));
-            text.push_str(&format!(", {done} of {total}"));
+            let _ = write!(text, ", {done} of {total}");
         }
         text
     }
