@@ -1,10 +1,11 @@
 //! What stages tell while they work. Stages emit, reporters print; nothing
 //! here decides anything.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::outcome::Outcome;
@@ -59,6 +60,25 @@ pub enum Unit {
     Count,
 }
 
+/// How long things took in the runs before, in seconds; what never ran is not
+/// there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// Builds, by what stages call their subject.
+    #[serde(default)]
+    pub builds: BTreeMap<String, f64>,
+    /// Trials, by `ARM/WORKLOAD`.
+    #[serde(default)]
+    pub trials: BTreeMap<String, f64>,
+    /// The whole run.
+    #[serde(default)]
+    pub run: Option<f64>,
+    /// Trials go on until a verdict is settled: nobody knows how many there
+    /// will be.
+    #[serde(default)]
+    pub open_end: bool,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +92,8 @@ pub enum Event {
         /// How many trials are planned.
         trials: u64,
     },
+    /// How long what follows may take.
+    Expected(Expected),
     /// A run has its verdict.
     RunFinished {
         /// The verdict's words.

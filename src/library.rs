@@ -194,6 +194,20 @@ impl Places {
         Self(places)
     }
 
+    /// Whether a directory is one of the places, or in one.
+    #[must_use]
+    pub fn hold(&self, directory: &Path) -> bool {
+        self.0.iter().any(|(_, place)| directory.starts_with(place))
+    }
+
+    /// The user's own place.
+    #[must_use]
+    pub fn user(&self) -> Option<&Path> {
+        let mut places = self.0.iter();
+        let user = places.find(|(place, _)| *place == Place::User)?;
+        Some(&user.1)
+    }
+
     /// Where a name leads.
     #[must_use]
     pub fn find(&self, kind: Kind, name: &str) -> Option<Found> {
@@ -244,7 +258,7 @@ impl Places {
 }
 
 /// `$XDG_CONFIG_HOME/kvet`, or `~/.config/kvet`.
-fn user_directory() -> Option<PathBuf> {
+pub(crate) fn user_directory() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = set("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".config")));

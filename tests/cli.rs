@@ -13,6 +13,7 @@ fn recorded_sessions() {
         .env("NO_COLOR", "1")
         .env("XDG_CACHE_HOME", below("cache"))
         .env("XDG_CONFIG_HOME", below("config"))
+        .env("XDG_STATE_HOME", below("state"))
         .case("tests/cmd/*.trycmd");
 }
 
@@ -46,6 +47,7 @@ fn nothing_that_a_terminal_obeys_is_shown() {
         let ended = Command::new(env!("CARGO_BIN_EXE_kvet"))
             .args(arguments)
             .env("XDG_CACHE_HOME", home.path())
+            .env("XDG_STATE_HOME", home.path())
             .current_dir(home.path())
             .output()
             .unwrap();
@@ -112,6 +114,7 @@ impl Elsewhere {
             .env("NO_COLOR", "1")
             .env("XDG_CACHE_HOME", self.0.path().join("cache"))
             .env("XDG_CONFIG_HOME", self.0.path().join("config"))
+            .env("XDG_STATE_HOME", self.0.path().join("state"))
             .current_dir(self.0.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -267,6 +270,7 @@ fn what_a_killed_process_left_half_made_is_listed_and_reclaimed() {
         let ended = Command::new(env!("CARGO_BIN_EXE_kvet"))
             .args(arguments)
             .env("XDG_CACHE_HOME", home.path())
+            .env("XDG_STATE_HOME", home.path())
             .env_remove("XDG_RUNTIME_DIR")
             .output()
             .unwrap();

@@ -97,6 +97,7 @@ fn broken(program: &str, signal: Signal, when: When) -> (String, Option<i32>) {
         .arg(directory.path().join("run"))
         .env(key, value)
         .env("TMPDIR", &temporary)
+        .env("XDG_STATE_HOME", directory.path().join("state"))
         .env("NO_COLOR", "1")
         .args(["-vv"])
         .stdout(Stdio::piped())

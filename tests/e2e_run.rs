@@ -38,6 +38,7 @@ impl Sandbox {
             .args(arguments)
             .env(key, value)
             .env("TMPDIR", self.directory.path().join("tmp"))
+            .env("XDG_STATE_HOME", self.directory.path().join("state"))
             .env("NO_COLOR", "1");
         command
     }
@@ -253,6 +254,7 @@ fn a_host_without_room_for_sockets_or_namespaces_is_told_what_to_do() {
         .args(["--user", "--map-root-user", "sh", "-c", limits])
         .args([env!("CARGO_BIN_EXE_kvet"), "run", "tests/jobs/no-init.yaml"])
         .args(["--out", &second])
+        .env("XDG_STATE_HOME", sandbox.directory.path().join("state"))
         .env("NO_COLOR", "1")
         .output()
         .unwrap();

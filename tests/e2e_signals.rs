@@ -22,6 +22,7 @@ fn kvet(arguments: &[&str], home: &Path) -> Command {
     command
         .args(arguments)
         .env("XDG_CACHE_HOME", home)
+        .env("XDG_STATE_HOME", home)
         .env("TMPDIR", home)
         .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null())

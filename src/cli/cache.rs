@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
 use crate::error::{Error, Exit};
 use crate::printable::printable;
-use crate::store::{Held, Store, StoreError};
+use crate::store::{Held, Limit, Pruned, Store, parse_size, parse_time};
 
 /// Arguments of `kvet cache`.
 #[derive(Debug, Args)]
@@ -20,21 +21,54 @@ pub struct CacheArgs {
 enum CacheCommand {
     /// Show what the caches hold, largest first.
     List,
-    /// Remove what was not used for a while and is not in use now.
+    /// Remove what was not used for a while, or is too much, and is not in use now.
+    ///
+    /// What was used longest ago goes first. `run` does the same before and after
+    /// it works where limits are set: in limits.yaml, or in the environment
+    /// (docs/history.md).
     Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
 struct PruneArgs {
-    /// Remove what was last used longer ago than this.
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
-    older_than: Duration,
+    #[command(flatten)]
+    kept: Kept,
     /// Remove everything that is not in use.
-    #[arg(long, conflicts_with = "older_than")]
+    #[arg(long, conflicts_with_all = ["keep", "max_size"])]
     all: bool,
     /// Only say what would be removed.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What a prune keeps; also of run directories.
+#[derive(Debug, Args)]
+pub(super) struct Kept {
+    /// Remove what was last used longer ago than this, such as 14d [default: 30d,
+    /// without --max-size].
+    #[arg(long, alias = "older-than", value_name = "TIME", value_parser = parse_time)]
+    keep: Option<Duration>,
+    /// Then remove what was used longest ago until this is not exceeded, such as
+    /// 40GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_size: Option<u64>,
+}
+
+/// How long things are kept unless something else is said.
+const KEEP: Duration = Duration::from_secs(30 * 86400);
+
+impl Kept {
+    pub(super) fn limit(&self, all: bool) -> Limit {
+        let default = self.max_size.is_none().then_some(KEEP);
+        Limit {
+            keep: if all {
+                Some(Duration::ZERO)
+            } else {
+                self.keep.or(default)
+            },
+            max_size: self.max_size,
+        }
+    }
 }
 
 /// Runs the subcommand on the user's cache.
@@ -44,16 +78,11 @@ pub fn run(args: &CacheArgs) -> Result<Exit, Error> {
 }
 
 fn run_on(store: &Store, args: &CacheArgs, out: &mut dyn Write) -> Result<Exit, Error> {
-    let held = store.contents()?;
     let text = match &args.command {
-        CacheCommand::List => list(store, &held),
+        CacheCommand::List => list(store, &store.contents()?),
         CacheCommand::Prune(prune) => {
-            let limit = if prune.all {
-                Duration::ZERO
-            } else {
-                prune.older_than
-            };
-            remove(store, &held, limit, prune.dry_run)?
+            let pruned = store.prune(&prune.kept.limit(prune.all), prune.dry_run)?;
+            told(&pruned, prune.dry_run)
         }
     };
     // A reader that has gone away wants no more.
@@ -93,43 +122,25 @@ fn line(one: &Held) -> String {
     printable(line.trim_end())
 }
 
-fn format_size(bytes: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    for (unit, name) in units {
-        if bytes >= unit {
-            return format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
-        }
-    }
-    format!("{bytes} B")
+/// A number of bytes, for people.
+pub(super) fn format_size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
 }
 
-/// Removes what was not used within `limit`; what someone uses is left.
-fn remove(
-    store: &Store,
-    held: &[Held],
-    limit: Duration,
-    dry_run: bool,
-) -> Result<String, StoreError> {
+fn told(pruned: &Pruned, dry_run: bool) -> String {
     let mut text = String::new();
-    let mut freed = 0;
-    for one in held {
-        let recent = SystemTime::now()
-            .duration_since(one.used)
-            .is_ok_and(|age| age < limit);
-        // What a killed process left half made is of no use to anyone.
-        if recent && !one.unfinished {
-            continue;
+    for (how, all) in [
+        ("removed: ", &pruned.removed),
+        ("in use:  ", &pruned.in_use),
+    ] {
+        for one in all {
+            text.extend([how, &line(one), "\n"]);
         }
-        if !store.evict(one, dry_run)? {
-            text.extend(["in use:  ", &line(one), "\n"]);
-            continue;
-        }
-        freed += one.size;
-        text.extend(["removed: ", &line(one), "\n"]);
     }
     let verb = if dry_run { "would free" } else { "freed" };
-    text.extend([verb, " ", &format_size(freed), "\n"]);
-    Ok(text)
+    let (freed, left) = (format_size(pruned.freed), format_size(pruned.left));
+    text.extend([verb, " ", &freed, ", ", &left, " left\n"]);
+    text
 }
 
 #[cfg(test)]
@@ -152,8 +163,12 @@ mod tests {
         (home, store)
     }
 
-    fn prune(store: &Store, limit: Duration, dry_run: bool) -> String {
-        remove(store, &store.contents().unwrap(), limit, dry_run).unwrap()
+    fn prune(store: &Store, keep: Duration, dry_run: bool) -> String {
+        let limit = Limit {
+            keep: Some(keep),
+            max_size: None,
+        };
+        told(&store.prune(&limit, dry_run).unwrap(), dry_run)
     }
 
     #[test]
@@ -177,5 +192,15 @@ mod tests {
         assert!(!home.path().join("builds/old").exists());
         assert!(home.path().join("builds/new").exists());
         assert!(home.path().join("builds/busy").exists());
+    }
+
+    #[test]
+    fn a_size_alone_makes_nothing_too_old() {
+        let kept = |keep, max_size| Kept { keep, max_size };
+        let day = Duration::from_secs(86400);
+        assert_eq!(kept(None, None).limit(false).keep, Some(KEEP));
+        assert_eq!(kept(None, Some(1)).limit(false).keep, None);
+        assert_eq!(kept(Some(day), Some(1)).limit(false).keep, Some(day));
+        assert_eq!(kept(None, None).limit(true).keep, Some(Duration::ZERO));
     }
 }

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::{Format, complain, print, print_json, style};
+use super::history::find_run;
+use super::output::{Format, complain, print, print_json, style, width};
 use crate::bisect;
 use crate::error::{Error, Exit};
-use crate::report::human;
+use crate::report::human_within;
 use crate::run::judge_again;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The directory of a run or of a bisection
+    /// The run or the bisection: its directory; a run also by its id, the
+    /// beginning or the end of that, or `latest`
     run: PathBuf,
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
@@ -28,9 +30,9 @@ pub(super) fn judge(arguments: &Arguments) -> Result<Exit, Error> {
         }
         return Ok(exit);
     }
-    let (report, unkept) = judge_again(&arguments.run)?;
+    let (report, unkept) = judge_again(&find_run(&arguments.run)?)?;
     match arguments.format {
-        Format::Human => print(&human(&report, style()))?,
+        Format::Human => print(&human_within(&report, style(), width()))?,
         Format::Json => print_json(&report)?,
     }
     // The verdict stands whether or not it could be kept.

@@ -5,8 +5,10 @@
 mod bisect;
 pub mod cache;
 pub mod cluster;
+mod compare;
 mod doctor;
 mod export;
+mod history;
 mod judge;
 mod list;
 mod new;
@@ -32,7 +34,7 @@ use crate::error::{Error, Exit, Fault};
 use crate::event::EventSink;
 use crate::job::{Choice, Plan};
 use crate::library::Places;
-use crate::report::Progress;
+use crate::report::{Progress, Told};
 use crate::store::Store;
 
 /// Vets kernel patches: builds the kernels of an experiment, boots each in QEMU
@@ -44,6 +46,9 @@ struct Arguments {
     /// Tell on standard error what kvet does itself (twice: all of it)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Tell nothing of what goes on but warnings
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Subcommands,
 }
@@ -72,6 +77,10 @@ enum Subcommands {
     Judge(judge::Arguments),
     /// Print a run's report in one of several formats
     Report(report::Arguments),
+    /// Show what runs came to over time: rates, findings, trends
+    History(history::Arguments),
+    /// Show what is different in a second run
+    Compare(compare::Arguments),
     /// Boot an arm's kernel in the same guest, with a shell on the console
     Shell(shell::Arguments),
     /// Find findings in any kernel log
@@ -113,7 +122,7 @@ pub fn main() -> ExitCode {
         .build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(carry_out(arguments.command));
+            let result = runtime.block_on(carry_out(arguments.command, told(arguments.quiet)));
             // A thread that is still unpacking or hashing is not waited for.
             runtime.shutdown_background();
             result
@@ -180,8 +189,17 @@ async fn open_store(context: &Context) -> Result<Store, Error> {
     on_a_thread(context, open).await
 }
 
+/// How much is told of what goes on.
+fn told(quiet: bool) -> Told {
+    match (quiet, std::io::stderr().is_terminal()) {
+        (true, _) => Told::Quiet,
+        (false, true) => Told::Bars,
+        (false, false) => Told::Lines,
+    }
+}
+
 /// Runs a subcommand, tells what happens, and listens for Ctrl-C.
-async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
+async fn carry_out(command: Subcommands, told: Told) -> Result<Exit, Error> {
     // First of all: until then a signal ends kvet in its own way.
     let interruptions = Interruptions::listen();
     let (events, mut receiver) = EventSink::channel();
@@ -189,10 +207,18 @@ async fn carry_out(command: Subcommands) -> Result<Exit, Error> {
         events,
         ..Context::default()
     };
-    let mut progress = Progress::new(std::io::stderr().is_terminal());
+    let mut progress = Progress::new(told);
     let telling = async {
-        while let Some(event) = receiver.recv().await {
-            progress.show(event.event);
+        let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = receiver.recv() => match event {
+                    Some(event) => progress.show(&event.event),
+                    None => break,
+                },
+                _ = seconds.tick() => progress.tick(),
+            }
         }
     };
     let cancel = context.cancel.clone();
@@ -227,6 +253,12 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         }
         Subcommands::Report(arguments) => {
             on_a_thread(&context, move || report::report(&arguments)).await
+        }
+        Subcommands::History(arguments) => {
+            on_a_thread(&context, move || history::history(&arguments)).await
+        }
+        Subcommands::Compare(arguments) => {
+            on_a_thread(&context, move || compare::compare(&arguments)).await
         }
         Subcommands::Shell(arguments) => shell::shell(arguments, &context).await,
         Subcommands::Scan(arguments) => {

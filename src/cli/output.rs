@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
 use crate::printable::{printable, printable_lines};
-use crate::report::Style;
+use crate::report::{Style, WIDTH};
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -73,6 +73,23 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
 pub(super) fn style() -> Style {
     Style::detect(io::stdout().is_terminal())
 }
+
+/// How many columns results may have: what COLUMNS says, or what the terminal
+/// has. A file has no end, but its reader's window does.
+pub(super) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok();
+    let said = said.and_then(|columns| columns.trim().parse::<usize>().ok());
+    let terminal = || {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col))
+    };
+    said.filter(|columns| *columns > 0)
+        .or_else(|| terminal().filter(|columns| *columns > 0))
+        .map_or(WIDTH, |columns| columns.max(NARROWEST))
+}
+
+/// Columns below which no table can be told.
+const NARROWEST: usize = 30;
 
 /// Shows an error with its causes, its place and its help.
 pub(super) fn complain(error: &Error) {
@@ -197,6 +214,15 @@ impl std::error::Error for Cause {
         let next = self.next.as_deref()?;
         Some(next)
     }
+}
+
+/// Says something that is no result, in a line.
+pub(super) fn note(kind: &str, text: &str) {
+    drop(writeln!(
+        io::stderr().lock(),
+        "{kind:8} {}",
+        printable(text)
+    ));
 }
 
 /// Says what a scan has to say besides its findings.

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::output::{complain, print, style};
+use super::history::find_run;
+use super::output::{complain, print, style, width};
 use crate::error::{Error, Exit};
 use crate::record::{Beginning, Record};
-use crate::report::{self, Report, Stories, Style, human};
+use crate::report::{self, Report, Stories, Style, WIDTH, human_within};
 use crate::run::kept_report;
 use crate::store::{io_error, write_atomic};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run directory
+    /// The run: its directory, its id, the beginning or the end of that, or `latest`
     run: PathBuf,
     /// Form of the report
     #[arg(long, value_enum, required_unless_present = "all")]
@@ -81,11 +82,11 @@ impl Run {
     }
 
     /// The report in this form.
-    fn text(&self, format: Format, style: Style) -> String {
+    fn text(&self, format: Format, style: Style, width: usize) -> String {
         let report = &self.report;
         let json = |value: serde_json::Result<String>| value.unwrap_or_default() + "\n";
         match format {
-            Format::Human => human(report, style),
+            Format::Human => human_within(report, style, width),
             Format::Json => json(serde_json::to_string_pretty(report)),
             Format::Junit => report::junit(report),
             Format::Ktap => report::ktap(report),
@@ -120,11 +121,11 @@ impl Run {
 }
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
-    let run = Run::open(&arguments.run)?;
+    let run = Run::open(&find_run(&arguments.run)?)?;
     match (&arguments.all, arguments.format) {
         (Some(directory), _) => Ok(all(&run, directory)),
         (None, Some(format)) => {
-            print(&run.text(format, style()))?;
+            print(&run.text(format, style(), width()))?;
             Ok(Exit::Good)
         }
         // The parser asks for one of the two.
@@ -141,7 +142,7 @@ fn all(run: &Run, directory: &Path) -> Exit {
         return Exit::Usage;
     }
     for format in Format::value_variants() {
-        let text = run.text(*format, Style::Plain);
+        let text = run.text(*format, Style::Plain, WIDTH);
         let path = directory.join(format.file());
         if let Err(error) = write_atomic(&path, text.as_bytes()) {
             complain(&error.into());

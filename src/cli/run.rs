@@ -1,21 +1,28 @@
 //! `kvet run JOB`
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{Format, print, print_json, style};
+use super::cache::format_size;
+use super::history::time;
+use super::output::{Format, print, print_json, style, width};
 use super::{load_plan, on_a_thread, open_store, patched};
 use crate::context::Context;
 use crate::error::{Error, Exit};
-use crate::event::Event;
+use crate::event::{Event, Expected};
+use crate::history::{self, History, HistoryError};
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, MOST_TRIALS, Plan};
 use crate::kernel::SourceSpec;
 use crate::library::Places;
+use crate::limits::Limits;
 use crate::printable::printable_lines;
-use crate::report::human;
+use crate::record::Past;
+use crate::report::human_within;
 use crate::run::{Executor, Options, run as carry_out};
+use crate::store::{Limit, Store, io_error};
 use crate::verdict::Confidence;
 
 /// Trials at a time. Each is a machine with memory of its own.
@@ -63,7 +70,7 @@ pub(super) struct Arguments {
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The run directory [default: kvet-runs/JOB-TIME]
+    /// The run directory [default: one of its own in `$XDG_STATE_HOME/kvet/runs`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -90,7 +97,10 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     if arguments.dry_run {
         let tell = move || {
             match format {
-                Format::Human => print(&printable_lines(&plan.to_string()))?,
+                Format::Human => {
+                    print(&printable_lines(&plan.to_string()))?;
+                    print(&printable_lines(&estimate(&plan)))?;
+                }
                 Format::Json => print_json(&plan)?,
             }
             Ok(Exit::Good)
@@ -98,30 +108,184 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         return on_a_thread(context, tell).await;
     }
     let store = open_store(context).await?;
+    let limits = Limits::of_the_user()?;
     prepare_host(context, &plan, arguments.setup).await?;
-    let out = arguments.out.unwrap_or_else(|| {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        PathBuf::from("kvet-runs").join(format!("{}-{now}", plan.name))
-    });
+    let started = jiff::Timestamp::now();
+    let history = History::of_the_user();
+    let out = match (arguments.out, &history) {
+        (Some(out), _) => out,
+        (None, Ok(history)) => history.new_run(&plan.name, started),
+        (None, Err(_)) => return Err(HistoryError::NoHome.into()),
+    };
+    let keeping = Keeping {
+        context,
+        store: &store,
+        history: history.ok(),
+        limits,
+    };
+    // Room only: what is old may be what this run is about to use.
+    keeping.limit(false).await;
+    let past = keeping.past(&plan).await;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         jobs: arguments.jobs.map_or(cpus, usize::from),
         out,
         executor: arguments.executor,
+        started,
+        past,
     };
-    let report = carry_out(context, &store, &plan, &options).await?;
+    std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
+    let held = history::hold(&options.out);
+    let done = carry_out(context, &store, &plan, &options).await;
+    keeping.keep(&options.out).await;
+    keeping.limit(true).await;
+    drop(held);
+    let report = done?;
     context.emit(Event::Note(format!(
         "the run is recorded in {}",
         options.out.display()
     )));
     let tell = move || {
         match format {
-            Format::Human => print(&human(&report, style()))?,
+            Format::Human => print(&human_within(&report, style(), width()))?,
             Format::Json => print_json(&report)?,
         }
         Ok(report.verdict.kind.exit())
     };
     on_a_thread(context, tell).await
+}
+
+/// How long a run of this plan takes, as far as history knows; nothing if it
+/// does not.
+fn estimate(plan: &Plan) -> String {
+    // A plan is a plan without any history, too.
+    let past = History::of_the_user().and_then(|history| history.past(plan));
+    let Ok((past, _)) = past else {
+        return String::new();
+    };
+    let Expected { run, trials, .. } = past.expected;
+    let mut text = String::new();
+    if let Some(run) = run {
+        let _ = writeln!(text, "takes about {}, as the runs before", time(run));
+    }
+    for arm in &plan.arms {
+        for workload in &arm.workloads {
+            let of = format!("{}/{workload}", arm.name);
+            if let Some(seconds) = trials.get(&of) {
+                let _ = writeln!(text, "  a trial of {of} about {}", time(*seconds));
+            }
+        }
+    }
+    text
+}
+
+/// What a run owes to others: history that knows of it, and limits that are
+/// kept. None of it costs the run; what goes wrong is told.
+struct Keeping<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    history: Option<History>,
+    limits: Limits,
+}
+
+impl Keeping<'_> {
+    /// What the runs before had shown.
+    async fn past(&self, plan: &Plan) -> Option<Past> {
+        let history = self.history.clone()?;
+        let plan = plan.clone();
+        let past = on_a_thread(self.context, move || Ok(history.past(&plan)?)).await;
+        let (past, remarks) = self.told("history is not asked", past)?;
+        self.warn(remarks);
+        Some(past)
+    }
+
+    /// Lets history know of the run, however far it came.
+    async fn keep(&self, run: &Path) {
+        let Some(history) = self.history.clone() else {
+            return;
+        };
+        let run = run.to_owned();
+        // Also of a run that was interrupted.
+        let context = Context {
+            events: self.context.events.clone(),
+            ..Context::default()
+        };
+        let kept = on_a_thread(&context, move || {
+            if run.join("run.json").is_file() {
+                Ok(history.keep(&run)?)
+            } else {
+                Ok(Vec::new())
+            }
+        });
+        if let Some(remarks) = self.told("history does not know of this run", kept.await) {
+            self.warn(remarks);
+        }
+    }
+
+    /// Removes what the limits do not keep; without `age` what is too much only.
+    async fn limit(&self, age: bool) {
+        let now = |limit: Limit| Limit {
+            keep: limit.keep.filter(|_| age),
+            ..limit
+        };
+        let (cache, runs) = (now(self.limits.cache), now(self.limits.runs));
+        if !cache.is_none() {
+            let store = self.store.clone();
+            let pruned = on_a_thread(self.context, move || Ok(store.prune(&cache, false)?));
+            if let Some(pruned) = self.told("the cache's limit is not kept", pruned.await) {
+                let over = cache.max_size.is_some_and(|most| pruned.left > most);
+                self.removed(
+                    "the cache",
+                    pruned.removed.len(),
+                    pruned.freed,
+                    pruned.left,
+                    over,
+                );
+            }
+        }
+        let Some(history) = self.history.clone().filter(|_| !runs.is_none()) else {
+            return;
+        };
+        let pruned = on_a_thread(self.context, move || Ok(history.prune(&runs, false)?));
+        if let Some(pruned) = self.told("the limit of runs is not kept", pruned.await) {
+            let freed = pruned.removed.iter().map(|(_, size)| size).sum();
+            let over = runs.max_size.is_some_and(|most| pruned.left > most);
+            self.removed("runs", pruned.removed.len(), freed, pruned.left, over);
+        }
+    }
+
+    fn removed(&self, what: &str, count: usize, freed: u64, left: u64, over: bool) {
+        let (freed, left) = (format_size(freed), format_size(left));
+        if count > 0 {
+            self.context.emit(Event::Note(format!(
+                "{what}: {count} entries ({freed}) removed by the limit, {left} left"
+            )));
+        }
+        if over {
+            self.context.emit(Event::Warning(format!(
+                "{what}: {left} are above the limit, and in use"
+            )));
+        }
+    }
+
+    fn told<T>(&self, what: &str, done: Result<T, Error>) -> Option<T> {
+        match done {
+            Ok(done) => Some(done),
+            // The run's own error says that.
+            Err(error) if error.exit() == Exit::Interrupted => None,
+            Err(error) => {
+                let text = format!("{what}: {}", error.one_line());
+                self.context.emit(Event::Warning(text));
+                None
+            }
+        }
+    }
+
+    fn warn(&self, remarks: Vec<String>) {
+        for remark in remarks {
+            self.context.emit(Event::Warning(remark));
+        }
+    }
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.

@@ -31,7 +31,7 @@ pub use finding::{Finding, Frame, HeldLock, Sighting};
 pub use scanner::Scanner;
 pub use signature::canonical;
 pub use symbols::{Place, SymbolError, Symbols};
-pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target};
+pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target, known_as};
 pub use waiting::complete;
 
 /// The texts by which lines are picked out before anything else looks at them:

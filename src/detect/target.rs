@@ -47,6 +47,12 @@ impl Target {
             && self.frames_match(finding)
     }
 
+    /// Whether it names one bug, and not only a class of them.
+    #[must_use]
+    pub fn is_specific(&self) -> bool {
+        !self.frames.is_empty() || self.title.is_some() || self.signature.is_some()
+    }
+
     fn frames_match(&self, finding: &Finding) -> bool {
         let mut wanted = self.frames.iter().map(|name| canonical(name)).peekable();
         for frame in finding.frames.iter().filter(|frame| frame.reliable) {
@@ -139,6 +145,8 @@ pub struct Mute {
     pub until: Option<String>,
     /// The day (`2027-01-31`) after which it applies no more.
     pub expires: Option<jiff::civil::Date>,
+    /// Where one can read more about it.
+    pub link: Option<String>,
 }
 
 /// How a mute names its findings.
@@ -185,6 +193,8 @@ struct WrittenMute {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     expires: Option<jiff::civil::Date>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    link: Option<String>,
 }
 
 impl TryFrom<WrittenMute> for Mute {
@@ -203,6 +213,7 @@ impl TryFrom<WrittenMute> for Mute {
             since: written.since,
             until: written.until,
             expires: written.expires,
+            link: written.link,
         })
     }
 }
@@ -220,6 +231,7 @@ impl From<Mute> for WrittenMute {
             since: mute.since,
             until: mute.until,
             expires: mute.expires,
+            link: mute.link,
         }
     }
 }
@@ -228,22 +240,102 @@ impl Mute {
     /// Whether the finding, of a kernel of this version, is passed over today.
     #[must_use]
     pub fn covers(&self, finding: &Finding, kernel: &str, today: jiff::civil::Date) -> bool {
-        let named = match &self.what {
-            Muted::Title(title) => title.matches(&finding.title),
-            Muted::Signature(signature) => signature.matches(&finding.signature),
-        };
+        self.names(&finding.title, &finding.signature)
+            && !self.is_expired(today)
+            && self.is_for(kernel)
+    }
+
+    /// Whether a finding of this title and signature is meant.
+    #[must_use]
+    pub fn names(&self, title: &str, signature: &str) -> bool {
+        match &self.what {
+            Muted::Title(pattern) => pattern.matches(title),
+            Muted::Signature(pattern) => pattern.matches(signature),
+        }
+    }
+
+    /// Whether it applies no more.
+    #[must_use]
+    pub fn is_expired(&self, today: jiff::civil::Date) -> bool {
+        self.expires.is_some_and(|expires| today > expires)
+    }
+
+    /// Whether kernels of this version are meant.
+    #[must_use]
+    pub fn is_for(&self, kernel: &str) -> bool {
         let kernel = version(kernel);
-        named
-            && self.expires.is_none_or(|expires| today <= expires)
-            && self
-                .since
-                .as_deref()
-                .is_none_or(|since| kernel >= version(since))
+        self.since
+            .as_deref()
+            .is_none_or(|since| kernel >= version(since))
             && self.until.as_deref().is_none_or(|until| {
                 // `6.12` as a last version takes in 6.12.117.
                 let until = version(until);
                 kernel.iter().take(until.len()).le(until.iter())
             })
+    }
+
+    /// What is wrong with it, if anything is: the key, and how.
+    #[must_use]
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let (key, pattern) = match &self.what {
+            Muted::Title(pattern) => ("title", pattern),
+            Muted::Signature(pattern) => ("signature", pattern),
+        };
+        if pattern.matches("") {
+            return Some((key, "it would be every finding".to_owned()));
+        }
+        if self.reason.trim().is_empty() {
+            return Some(("reason", "it says nothing".to_owned()));
+        }
+        for (key, text) in [("since", &self.since), ("until", &self.until)] {
+            let Some(text) = text else { continue };
+            if let Err(error) = text.parse::<crate::version::KernelVersion>() {
+                return Some((key, error.to_string()));
+            }
+        }
+        if let (Some(since), Some(until)) = (&self.since, &self.until)
+            && !self.is_for(since)
+        {
+            return Some(("until", format!("{until} comes before {since}")));
+        }
+        let is_address = |link: &String| {
+            let plain = link.chars().all(|c| !c.is_whitespace() && !c.is_control());
+            plain && (link.starts_with("https://") || link.starts_with("http://"))
+        };
+        if self.link.as_ref().is_some_and(|link| !is_address(link)) {
+            let message = "it is no address: https://...".to_owned();
+            return Some(("link", message));
+        }
+        None
+    }
+}
+
+/// The place among `known` of what makes a finding a known one, for kernels of
+/// this release on this day. A target that names one bug is not known: it is
+/// what the job asks about.
+#[must_use]
+pub fn known_as(
+    finding: &Finding,
+    known: &[Mute],
+    target: Option<&Target>,
+    release: &str,
+    day: jiff::civil::Date,
+) -> Option<usize> {
+    if target.is_some_and(|target| target.is_specific() && target.matches(finding)) {
+        return None;
+    }
+    known
+        .iter()
+        .position(|mute| mute.covers(finding, release, day))
+}
+
+impl Muted {
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Title(pattern) | Self::Signature(pattern) => &pattern.text,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::spec::Job;
@@ -18,13 +19,17 @@ use crate::{bounded, yaml_shape};
 #[derive(Debug, Error, Diagnostic)]
 pub enum JobError {
     /// The file could not be read.
-    #[error("cannot read the job {}", path.display())]
-    #[diagnostic(help("a job is a YAML file; jobs/ has the ones kvet comes with"))]
+    #[error("cannot read the {what} {}", path.display())]
+    #[diagnostic(help("{help}"))]
     Read {
+        /// What it is.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+        /// What such files are.
+        help: &'static str,
     },
     /// The file is not YAML, or not a job, at the marked place.
     #[error(transparent)]
@@ -69,6 +74,33 @@ impl Fault for JobError {
     }
 }
 
+/// A kind of YAML file, for messages.
+#[derive(Debug)]
+pub(crate) struct What {
+    name: &'static str,
+    help: &'static str,
+}
+
+impl What {
+    pub(super) const JOB: Self = Self {
+        name: "job",
+        help: "a job is a YAML file; jobs/ has the ones kvet comes with",
+    };
+    pub(super) const KNOWN: Self = Self {
+        name: "list of known findings",
+        help: "docs/history.md says what such a list is",
+    };
+    pub(crate) const LIMITS: Self = Self {
+        name: "file of limits",
+        help: "docs/history.md says what limits there are",
+    };
+}
+
+/// A YAML file of this kind, read and checked; an error points into it.
+pub(crate) fn read_yaml<T: DeserializeOwned>(what: &What, path: &Path) -> Result<T, JobError> {
+    Text::read_as(what, path)?.parse_as()
+}
+
 /// A job file's text, kept so that later errors can point into it.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
@@ -78,9 +110,15 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn read(path: &Path) -> Result<Self, JobError> {
+        Self::read_as(&What::JOB, path)
+    }
+
+    pub(super) fn read_as(what: &What, path: &Path) -> Result<Self, JobError> {
         let content = bounded::read_text(path, LARGEST).map_err(|source| JobError::Read {
+            what: what.name,
             path: path.to_owned(),
             source,
+            help: what.help,
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -89,6 +127,22 @@ impl Text {
     }
 
     pub(super) fn parse(&self) -> Result<Job, JobError> {
+        self.parse_as()
+    }
+
+    /// Whether nothing stands in it but comments.
+    pub(super) fn is_blank(&self) -> bool {
+        let mut lines = self.content.lines().map(str::trim);
+        lines.all(|line| line.is_empty() || line.starts_with('#'))
+    }
+
+    /// `FILE:LINE` of the node that `path` leads to.
+    pub(super) fn place(&self, path: &[&str]) -> String {
+        let (line, _) = locate(&self.content, path).unwrap_or((1, 1));
+        format!("{}:{line}", self.path.display())
+    }
+
+    pub(super) fn parse_as<T: DeserializeOwned>(&self) -> Result<T, JobError> {
         yaml_shape::check(&self.content)
             .map_err(|wrong| self.at(wrong.line, wrong.column, wrong.message, None))?;
         serde_yaml::from_str(&self.content).map_err(|error| {

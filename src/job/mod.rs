@@ -3,6 +3,7 @@
 //! stage reads YAML.
 
 mod commented;
+mod known;
 mod limits;
 mod load;
 mod names;
@@ -15,7 +16,8 @@ mod variation;
 pub use commented::commented;
 pub use limits::{MOST_TRIALS, is_name};
 pub use load::JobError;
-pub use names::find;
+pub(crate) use load::{What, read_yaml};
+pub use names::{find, name_of};
 pub use plan::{Arm, Choice, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,

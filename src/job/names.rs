@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use super::limits;
-use super::load::{JobError, Text};
+use super::load::{JobError, Text, What, read_yaml};
 use super::plan::PlannedWorkload;
 use super::spec::{ArmSpec, Job, WorkloadSpec};
 use crate::library::{Found, Kind, Place, Places};
@@ -48,6 +48,28 @@ pub fn find(job: &Path, places: &Places) -> Result<PathBuf, JobError> {
         format!("there is no job `{name}`"),
         Some(help),
     ))
+}
+
+/// What a job is called, whatever else it has.
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// The name of a job that is given by its name or its file. The file need not be
+/// a job that could be run.
+pub fn name_of(job: &Path) -> Result<String, JobError> {
+    let file = if job.is_dir() {
+        job.join(IN_DIRECTORY)
+    } else {
+        job.to_owned()
+    };
+    let word = job.to_str().filter(|word| !word.contains('/'));
+    if let Some(word) = word.filter(|_| !file.is_file()) {
+        return Ok(word.to_owned());
+    }
+    let named: Named = read_yaml(&What::JOB, &file)?;
+    Ok(named.name)
 }
 
 /// Looks up names, and remembers where each led.

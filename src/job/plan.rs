@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::known::known;
 use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::names::Names;
@@ -58,8 +59,12 @@ pub struct Plan {
     pub amplify: Vec<Variation>,
     /// What may run it.
     pub acceleration: Acceleration,
-    /// Findings that are shown and not counted.
+    /// Findings that are shown and not counted: the job's, then those of the
+    /// lists that are for it.
     pub known: Vec<Mute>,
+    /// Where each of `known` is written, `FILE:LINE`; earlier records do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_at: Vec<String>,
     /// Messages that are findings, besides those that kvet knows.
     #[serde(default)]
     pub patterns: Vec<ExtraRule>,
@@ -206,6 +211,7 @@ impl Plan {
         let job = text.parse()?;
         let names = Names::of(path, &text, &choice.places);
         limits::check(&text, &job)?;
+        let listed = known(&text, &job.known, path, &choice.places)?;
         let (rules, trials) = rules(&text, &job, choice)?;
         let (choice, beside) = &choice.with_patched(&text, &job)?;
         let known: Vec<&str> = job
@@ -297,7 +303,8 @@ impl Plan {
             amplify: job.amplify,
             acceleration: job.machine.accel,
             workloads,
-            known: job.known,
+            known: listed.entries,
+            known_at: listed.at,
             patterns,
             self_test: job.self_test,
             counters: job.counters,
@@ -315,6 +322,14 @@ impl Plan {
         let message = "trials cannot go on until the verdict is settled: there is no control";
         let help = "say `control: true` of the arm that shows the bug, or give a number";
         Err(JobError::Choice(message.to_owned(), Some(help.to_owned())))
+    }
+
+    /// The files and directories that building its kernels reads besides trees.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.arms.iter().flat_map(|arm| {
+            let files = arm.recipe.series.iter().chain(&arm.recipe.fragments);
+            files.map(PathBuf::as_path)
+        })
     }
 
     /// Whether trials of this workload are measured to compare arms.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::{Class, Finding};
+use crate::event::Expected;
 use crate::guest::protocol::{FailedTest, GuestMessage, Ready, StepFailure, StepResult};
 use crate::host::{HostFacts, Load};
 use crate::job::Plan;
@@ -68,6 +69,31 @@ pub struct SelfTest {
     pub unseen: Vec<Class>,
     /// Wall-clock time, in seconds.
     pub seconds: u64,
+}
+
+/// `history.json`: what the runs before had shown when this one began.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// How long things took.
+    #[serde(default)]
+    pub expected: Expected,
+    /// Of each of the plan's known findings, in its order, the workloads of this
+    /// job that ever showed it.
+    #[serde(default)]
+    pub known: Vec<Vec<Stream>>,
+}
+
+/// How often a workload showed a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// The workload.
+    pub workload: String,
+    /// Trials that showed it.
+    pub hits: u32,
+    /// Of how many, up to the last run that did.
+    pub trials: u32,
+    /// Trials since.
+    pub since: u32,
 }
 
 /// How the machine and the steps of an attempt came to an end.

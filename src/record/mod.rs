@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! RUN/run.json                         the plan, the host, when it began
+//! RUN/history.json                     what the runs before had shown
 //! RUN/events.jsonl, kvet.log           what was told, and what kvet did, when
 //! RUN/report.json, junit.xml           the verdict, at the end
 //! RUN/cluster/                         the service's logs
@@ -44,8 +45,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use format::{
-    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, SelfTest, Side, StepEnd,
-    TestFailure, Trial, VERSION,
+    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, Past, SelfTest, Side, StepEnd,
+    Stream, TestFailure, Trial, VERSION,
 };
 pub use journal::{Journal, keep_events};
 pub use other::with_other_findings;
@@ -66,6 +67,8 @@ const JOURNAL: &str = "journal.jsonl";
 const COMMAND: &str = "command.txt";
 /// The image of a disk that its checker found damaged.
 pub(crate) const DISK: &str = "disk.img";
+/// The file with what the runs before had shown.
+const PAST: &str = "history.json";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
 
@@ -205,6 +208,16 @@ impl Record {
         name.clone_into(&mut beginning.host.accelerator);
         write_json(&self.beginning_file(), &beginning)?;
         Ok(())
+    }
+
+    /// Keeps what the runs before had shown.
+    pub fn past(&self, past: &Past) -> Result<(), RecordError> {
+        Ok(write_json(&self.path.join(PAST), past)?)
+    }
+
+    /// What the runs before had shown; `None` if nobody asked them.
+    pub fn kept_past(&self) -> Result<Option<Past>, RecordError> {
+        read_json_if_there(&self.path.join(PAST))
     }
 
     /// The directory.

@@ -1,7 +1,7 @@
 //! Reads back what an attempt's journal and console tell, as much as a report
 //! can show: both may be of any size, and say anything.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use memchr::memchr;
 
 use super::format::Line;
-use super::{JOURNAL, Recorded, version1};
+use super::{JOURNAL, Record, Recorded, version1};
 
 /// Entries of a journal that are read.
 const ENTRIES: usize = 4000;
@@ -73,6 +73,42 @@ impl Recorded {
             console: console.unwrap_or_default(),
         }
     }
+}
+
+/// Lines of `events.jsonl` that are read.
+const EVENTS: usize = 1 << 20;
+
+impl Record {
+    /// How long each kernel of the run took that had to be compiled, in seconds,
+    /// by what the build is called. What cannot be read is left out.
+    #[must_use]
+    pub fn compiled(&self) -> BTreeMap<String, f64> {
+        let mut compiled = BTreeMap::new();
+        let Ok(file) = File::open(self.events_file()) else {
+            return compiled;
+        };
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        for _ in 0..EVENTS {
+            line.clear();
+            match reader.by_ref().take(ENTRY).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => compiled.extend(build(&line)),
+            }
+        }
+        compiled
+    }
+}
+
+/// The build that an event says is done, if it was one and had to be made.
+fn build(line: &[u8]) -> Option<(String, f64)> {
+    // Most events are others.
+    memchr::memmem::find(line, b"\"finished\"")?;
+    let event: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let done = &event["finished"];
+    let made = done["stage"] == "build" && done["cached"] == false;
+    let seconds = done["elapsed"].as_f64().filter(|seconds| *seconds >= 0.0)?;
+    made.then(|| Some((done["subject"].as_str()?.to_owned(), seconds)))?
 }
 
 /// The entries of a journal that can be read.
@@ -228,6 +264,21 @@ mod tests {
         let text = "x\n".repeat(10_000);
         let found = excerpt(text.as_bytes(), 0, &wanted);
         assert!(found.lines.len() <= 60, "{}", found.lines.len());
+    }
+
+    #[test]
+    fn only_kernels_that_had_to_be_compiled_took_time() {
+        let done = |stage: &str, cached: bool| {
+            let text = format!(
+                r#"{{"at":"x","finished":{{"stage":"{stage}","subject":"7.3.4","cached":{cached},"elapsed":61.5}}}}"#
+            );
+            build(text.as_bytes())
+        };
+        assert_eq!(done("build", false), Some(("7.3.4".to_owned(), 61.5)));
+        assert_eq!(done("build", true), None);
+        assert_eq!(done("source", false), None);
+        assert_eq!(build(b"{\"finished\": \"build\"}"), None);
+        assert_eq!(build(b"\"finished\" nonsense"), None);
     }
 
     #[test]

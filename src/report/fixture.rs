@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
-use crate::detect::{Class, Finding, Frame};
+use crate::detect::{Class, Finding, Frame, Mute};
 use crate::host::HostFacts;
 use crate::outcome::Outcome;
 use crate::record::{Broken, KernelFacts};
 use crate::verdict::{ArmResult, Armed, Judged, Rules, judge};
 
 /// A finding with a stack.
-pub(super) fn finding(title: &str) -> Finding {
+pub(crate) fn finding(title: &str) -> Finding {
     let frame = |function: &str, offset, size, reliable, place: Option<&str>| Frame {
         function: function.to_owned(),
         offset: Some(offset),
@@ -54,7 +54,7 @@ pub(super) fn finding(title: &str) -> Finding {
 }
 
 /// A trial that came to this; with a title, its kernel said so.
-pub(super) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport {
+pub(crate) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport {
     let findings = match outcome {
         Outcome::Target | Outcome::Other => vec![finding(reason)],
         _ => Vec::new(),
@@ -77,7 +77,7 @@ pub(super) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport 
     }
 }
 
-pub(super) fn arm(name: &str, control: bool, trials: Vec<TrialReport>) -> ArmReport {
+pub(crate) fn arm(name: &str, control: bool, trials: Vec<TrialReport>) -> ArmReport {
     ArmReport {
         name: name.to_owned(),
         control,
@@ -100,7 +100,7 @@ pub(super) fn arm(name: &str, control: bool, trials: Vec<TrialReport>) -> ArmRep
 }
 
 /// A report of these arms; judged as a run's is.
-pub(super) fn of(arms: Vec<ArmReport>) -> Report {
+pub(crate) fn of(arms: Vec<ArmReport>) -> Report {
     let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
     Report {
         version: VERSION,
@@ -125,6 +125,7 @@ pub(super) fn of(arms: Vec<ArmReport>) -> Report {
             still: vec!["b".to_owned()],
         }],
         arms,
+        known: Vec::new(),
         host: HostFacts {
             kernel: "Linux 6.1.0 x86_64".to_owned(),
             cpus: 2,
@@ -137,7 +138,7 @@ pub(super) fn of(arms: Vec<ArmReport>) -> Report {
 }
 
 /// Fixed, though one trial of the control stayed clean.
-pub(super) fn report() -> Report {
+pub(crate) fn report() -> Report {
     let hung = "INFO: task hung in evict";
     let clean = |number| trial(number, Outcome::Clean, "");
     let mut report = of(vec![
@@ -156,9 +157,34 @@ pub(super) fn report() -> Report {
     report
 }
 
+/// Fixed, with a known finding in a trial of the fix, and an entry that has
+/// expired.
+pub(crate) fn known() -> Report {
+    let hung = "INFO: task hung in evict";
+    let mut fixed = arm(
+        "fixed",
+        false,
+        (1..4).map(|n| trial(n, Outcome::Clean, "")).collect(),
+    );
+    fixed.trials[1].findings = vec![finding("WARNING in f")];
+    fixed.trials[1].judged.known = vec!["WARNING in f".to_owned()];
+    let stock = (1..4).map(|n| trial(n, Outcome::Target, hung)).collect();
+    let mut report = of(vec![arm("stock", true, stock), fixed]);
+    let mutes: Vec<Mute> = serde_yaml::from_str(
+        "[{ title: 'WARNING in *', reason: it is old, link: 'https://tracker.example.org/1' },
+          { title: BUG in g, reason: slow, expires: 2026-01-01 }]",
+    )
+    .unwrap();
+    let at = ["known.yaml:1", "known.yaml:4"].map(str::to_owned);
+    let day = jiff::civil::date(2026, 1, 2);
+    let rules = Rules::default();
+    report.known = super::known::known(&mutes, &at, day, &report.arms, None, &rules);
+    report
+}
+
 /// Every outcome, an arm without a kernel, one that was cut short, and titles
 /// that want to be markup, commands and other formats' words.
-pub(super) fn hostile() -> Report {
+pub(crate) fn hostile() -> Report {
     let evil = "<script>alert(1)</script> @here #1 `x` \x1b[2J\u{202e}]]> & \"q\" # SKIP \0 \
                 Kernel panic - not syncing: VFS: Subtest: KTAP version 1";
     let mut short = arm("short", false, vec![trial(1, Outcome::Other, evil)]);
@@ -204,7 +230,7 @@ pub(super) fn hostile() -> Report {
 }
 
 /// Many trials, each with findings of its own and long stacks.
-pub(super) fn large() -> Report {
+pub(crate) fn large() -> Report {
     let trials = (1..=2000).map(|number| {
         let mut trial = trial(number, Outcome::Other, &format!("WARNING in f{number}"));
         let frame = trial.findings[0].frames[0].clone();

@@ -12,6 +12,7 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
+use super::known;
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, plain};
 use super::shown::{deciding, heading, stack};
@@ -41,6 +42,8 @@ pub fn junit(report: &Report) -> String {
 
 struct Suite {
     name: String,
+    /// What is known and was passed over, and why.
+    known: Vec<(String, String)>,
     cases: Vec<Case>,
 }
 
@@ -98,6 +101,7 @@ fn suite(report: &Report, arm: &ArmReport) -> Suite {
     }
     Suite {
         name: plain(&arm.name),
+        known: passed_over(report, arm),
         cases,
     }
 }
@@ -189,6 +193,10 @@ fn verdict(report: &Report) -> Suite {
     let why = verdict.reasons.join("; ");
     Suite {
         name: "verdict".to_owned(),
+        known: known::sentences(report)
+            .iter()
+            .map(|sentence| ("known findings".to_owned(), message(sentence)))
+            .collect(),
         cases: vec![Case {
             name: "verdict".to_owned(),
             class: plain(&report.job),
@@ -226,6 +234,7 @@ fn document(xml: &mut Xml, report: &Report, suites: &[Suite]) -> io::Result<()> 
         counts.tell(&mut tag);
         tag.push_attribute(("skipped", counts.skipped.to_string().as_str()));
         xml.write_event(Event::Start(tag))?;
+        properties(xml, &suite.known)?;
         for case in &suite.cases {
             write_case(xml, case)?;
         }
@@ -234,6 +243,36 @@ fn document(xml: &mut Xml, report: &Report, suites: &[Suite]) -> io::Result<()> 
     xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
     xml.get_mut().push(b'\n');
     Ok(())
+}
+
+fn properties(xml: &mut Xml, all: &[(String, String)]) -> io::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    xml.write_event(Event::Start(BytesStart::new("properties")))?;
+    for (name, value) in all.iter().take(RUNS) {
+        let mut tag = BytesStart::new("property");
+        tag.push_attribute(("name", name.as_str()));
+        tag.push_attribute(("value", value.as_str()));
+        xml.write_event(Event::Empty(tag))?;
+    }
+    xml.write_event(Event::End(BytesEnd::new("properties")))
+}
+
+/// The known findings that an arm showed: what is passed over fails nothing, and
+/// is no test that was skipped either.
+fn passed_over(report: &Report, arm: &ArmReport) -> Vec<(String, String)> {
+    let mut properties = Vec::new();
+    for known in report.known.iter().filter(|known| !known.expired) {
+        for seen in known.seen.iter().filter(|seen| seen.arm == arm.name) {
+            let (hits, trials) = (seen.hits, seen.trials);
+            for title in &seen.titles {
+                let value = format!("{title}: {} ({hits} of {trials} trials)", known.reason);
+                properties.push(("known finding".to_owned(), message(&value)));
+            }
+        }
+    }
+    properties
 }
 
 fn write_case(xml: &mut Xml, case: &Case) -> io::Result<()> {
@@ -358,6 +397,8 @@ mod tests {
                     "system-err",
                 ],
             ),
+            "properties" => (&[], &[], &["property"]),
+            "property" => (&["name", "value"], &[], &[]),
             "failure" | "error" | "skipped" => (&[], &["type", "message"], &[]),
             "rerunFailure" | "rerunError" | "flakyFailure" | "flakyError" => rerun,
             "system-out" | "system-err" | "stackTrace" => (&[], &[], &[]),
@@ -425,6 +466,28 @@ mod tests {
             .map(|(name, runs)| (name.as_str(), runs.iter().map(String::as_str).collect()))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    /// What is known fails nothing and is no test that was skipped.
+    #[test]
+    fn what_is_known_is_a_property_of_its_arm() {
+        let report = fixture::known();
+        assert!(cases(&report).iter().all(|(_, runs)| runs.is_empty()));
+        let text = junit(&report);
+        let document = Document::parse(&text).unwrap();
+        let properties = document
+            .descendants()
+            .filter(|n| n.has_tag_name("property"));
+        let values: Vec<&str> = properties.map(|n| n.attribute("value").unwrap()).collect();
+        assert_eq!(
+            values,
+            [
+                "WARNING in f: it is old (1 of 3 trials)",
+                "known, not counted: WARNING in f (in fixed, 1 of 3 trials): it is old, \
+                 https://tracker.example.org/1",
+                "known until 2026-01-01 only, and would count again: BUG in g (known.yaml:4): slow",
+            ]
+        );
     }
 
     #[test]

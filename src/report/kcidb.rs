@@ -6,9 +6,10 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::known;
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, identifier, plain};
-use super::shown::{Role, Shown, deciding, heading, same, shown, stack};
+use super::shown::{Shown, deciding, heading, same, shown, stack};
 use super::standing::why;
 use crate::outcome::Outcome;
 
@@ -37,7 +38,7 @@ pub fn kcidb(report: &Report) -> Value {
         "checkouts": checkouts,
         "builds": builds,
         "tests": tests,
-        "issues": shown.iter().map(issue).collect::<Vec<_>>(),
+        "issues": shown.iter().map(|shown| issue(report, shown)).collect::<Vec<_>>(),
         "incidents": incidents(report, &shown, &run),
     })
 }
@@ -169,9 +170,9 @@ fn status(outcome: Outcome) -> &'static str {
     }
 }
 
-fn issue(shown: &Shown<'_>) -> Value {
+fn issue(report: &Report, shown: &Shown<'_>) -> Value {
     let finding = shown.finding;
-    json!({
+    let mut issue = json!({
         "id": of_issue(shown),
         "version": 1,
         "origin": ORIGIN,
@@ -180,15 +181,27 @@ fn issue(shown: &Shown<'_>) -> Value {
         "categories": [format!("{ORIGIN}.{}", finding.class)],
         "culprit": { "code": true, "tool": false, "harness": false },
         "misc": { "class": finding.class, "signature": finding.signature },
-    })
+    });
+    if let Some(known) = known::entry(report, &finding.title) {
+        issue["misc"]["known"] = json!(plain(&known.reason));
+        issue["comment"] = json!(cut(
+            &plain(&format!("{}: {}", finding.title, known.reason)),
+            1000
+        ));
+        if let Some(link) = &known.link {
+            issue["report_url"] = json!(plain(link));
+        }
+    }
+    issue
 }
 
-/// One for each trial and finding, but for known ones.
+/// One for each trial and finding. A known one is an incident like others: that
+/// is how the database tells which failures nobody needs to look at.
 fn incidents(report: &Report, shown: &[Shown<'_>], run: &str) -> Vec<Value> {
     let mut all = Vec::new();
     for arm in &report.arms {
         for trial in &arm.trials {
-            for shown in shown.iter().filter(|shown| shown.role != Role::Known) {
+            for shown in shown {
                 let mut findings = trial.findings.iter();
                 if findings.any(|finding| same(finding, shown.finding)) {
                     let test = of_trial(run, arm, trial);
@@ -250,6 +263,28 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_known_finding_is_an_issue_with_its_link_and_an_incident_of_a_test_that_passed() {
+        let submission = kcidb(&fixture::known());
+        let issues = submission["issues"].as_array().unwrap();
+        let known = issues
+            .iter()
+            .find(|issue| issue["misc"]["known"] == "it is old");
+        let known = known.unwrap();
+        assert_eq!(known["report_url"], "https://tracker.example.org/1");
+        let incidents = submission["incidents"].as_array().unwrap();
+        let of_known = incidents
+            .iter()
+            .filter(|one| one["issue_id"] == known["id"]);
+        let tests: Vec<&str> = of_known
+            .map(|one| one["test_id"].as_str().unwrap())
+            .collect();
+        assert_eq!(tests.len(), 1);
+        let all = submission["tests"].as_array().unwrap();
+        let test = all.iter().find(|test| test["id"] == tests[0]).unwrap();
+        assert_eq!(test["status"], "PASS");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::known;
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, identifier, plain};
 use super::standing::{Standing, standing, why};
@@ -23,6 +24,9 @@ pub fn ktap(report: &Report) -> String {
     }
     for reason in &report.verdict.reasons {
         let _ = writeln!(out, "# {}", text(reason));
+    }
+    for sentence in known::sentences(report) {
+        let _ = writeln!(out, "# {}", text(&sentence));
     }
     let kind = report.verdict.kind;
     let result = match kind.exit() {

@@ -4,10 +4,12 @@
 
 mod compare;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+mod grid;
 mod html;
 mod junit;
 mod kcidb;
+mod known;
 mod ktap;
 mod mail;
 mod markdown;
@@ -21,15 +23,17 @@ mod table;
 mod terminal;
 
 pub use compare::{compare, coverage};
+pub(crate) use grid::{aligned, listed};
 pub use html::{Stories, html, wanted};
 pub use junit::junit;
 pub use kcidb::kcidb;
+pub use known::{KnownIn, KnownReport, known};
 pub use ktap::ktap;
 pub use mail::{mail, measured};
 pub use markdown::markdown;
 pub use model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
 pub use patchwork::patchwork;
-pub use progress::Progress;
-pub use terminal::{Style, human, verdict_line};
+pub use progress::{Progress, Told};
+pub use terminal::{Style, WIDTH, human, human_within, verdict_line};
 
 pub use crate::printable::printable;

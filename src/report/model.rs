@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::known::KnownReport;
 use crate::detect::Finding;
 use crate::host::HostFacts;
 use crate::record::{Broken, KernelFacts};
@@ -37,6 +38,9 @@ pub struct Report {
     pub comparison: Vec<Comparison>,
     /// Which counters of the job's tables moved, per arm that has them.
     pub coverage: Vec<Coverage>,
+    /// What was known before, and what became of it, in the plan's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<KnownReport>,
     /// Where it ran.
     pub host: HostFacts,
 }

@@ -1,6 +1,7 @@
 //! The table of counts that formats for people begin with: a row an arm, a
 //! column for each outcome that occurred.
 
+use super::known;
 use super::model::{ArmReport, Report};
 use crate::outcome::Outcome;
 use crate::verdict::{Other, interval};
@@ -69,11 +70,15 @@ pub(super) fn rate(hits: u32, trials: u32) -> String {
 }
 
 /// What fix arms showed besides their targets and what is not held against
-/// them, a sentence each: it is for a person to look at.
+/// them, and what was known before, a sentence each: it is for a person to look
+/// at.
 pub(super) fn beside(report: &Report) -> Vec<String> {
     let others = report.verdict.others.iter();
     let others = others.filter(|other| !other.regressed && !other.open);
-    others.map(sentence).collect()
+    others
+        .map(sentence)
+        .chain(known::sentences(report))
+        .collect()
 }
 
 fn sentence(other: &Other) -> String {

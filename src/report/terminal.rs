@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::grid::{Cell, Grid};
+use super::known;
 use super::model::{ArmReport, Report};
 use crate::outcome::Outcome;
 use crate::printable::printable;
@@ -40,15 +42,7 @@ impl Style {
 /// "verdict: fixed   stock 3/3 target (…) [44-100 %]   fixed 0/3 [0-56 %]": the whole run in a line.
 #[must_use]
 pub fn verdict_line(report: &Report, style: Style) -> String {
-    let colour = match report.verdict.kind {
-        VerdictKind::Fixed | VerdictKind::Reproduced => "1;32",
-        VerdictKind::NotFixed | VerdictKind::Regressed => "1;31",
-        VerdictKind::Inconclusive => "1;33",
-    };
-    let mut line = format!(
-        "verdict: {}",
-        style.paint(colour, report.verdict.kind.name())
-    );
+    let mut line = verdict_word(report, style);
     for arm in &report.arms {
         let result = arm.result();
         let hits = result.count(Outcome::Target);
@@ -62,11 +56,39 @@ pub fn verdict_line(report: &Report, style: Style) -> String {
     line
 }
 
-/// The report for a person: the verdict, a line per arm, why, and what was
-/// known and not counted.
+fn verdict_word(report: &Report, style: Style) -> String {
+    let colour = match report.verdict.kind {
+        VerdictKind::Fixed | VerdictKind::Reproduced => "1;32",
+        VerdictKind::NotFixed | VerdictKind::Regressed => "1;31",
+        VerdictKind::Inconclusive => "1;33",
+    };
+    format!(
+        "verdict: {}",
+        style.paint(colour, report.verdict.kind.name())
+    )
+}
+
+/// The width of text that goes to no terminal.
+pub const WIDTH: usize = 120;
+
+/// The report for a person, see [`human_within`], with tables of the usual
+/// width.
 #[must_use]
 pub fn human(report: &Report, style: Style) -> String {
-    let mut text = verdict_line(report, style);
+    human_within(report, style, WIDTH)
+}
+
+/// The report for a person: the verdict, a line per arm, why, and what was
+/// known and not counted. Tables have `width` columns at most; sentences are the
+/// terminal's to wrap.
+#[must_use]
+pub fn human_within(report: &Report, style: Style, width: usize) -> String {
+    let room = width;
+    // Where one line has no room for all arms, their own lines say it.
+    let mut text = match verdict_line(report, Style::Plain).chars().count() {
+        line if line <= room => verdict_line(report, style),
+        _ => verdict_word(report, style),
+    };
     text.push_str("\n\n");
     let width = report
         .arms
@@ -83,8 +105,8 @@ pub fn human(report: &Report, style: Style) -> String {
         );
     }
     text.push('\n');
-    text.push_str(&grid(&by_workload(report)));
-    text.push_str(&grid(&comparison(report)));
+    text.push_str(&by_workload(report).within(room));
+    text.push_str(&comparison(report).within(room));
     text.push_str(&coverage(report));
     text.push_str(&left_out(report));
     for reason in &report.verdict.reasons {
@@ -102,23 +124,8 @@ pub fn human(report: &Report, style: Style) -> String {
         );
     }
     text.push_str(&others(report));
-    let mut known: Vec<(&str, &str)> = report
-        .arms
-        .iter()
-        .flat_map(|arm| {
-            let trials = arm.trials.iter().flat_map(|trial| &trial.judged.known);
-            trials.map(|title| (title.as_str(), arm.name.as_str()))
-        })
-        .collect();
-    known.sort_unstable();
-    known.dedup();
-    for (title, arm) in known {
-        let _ = writeln!(
-            text,
-            "  known, not counted: {} (in {})",
-            printable(title),
-            printable(arm)
-        );
+    for sentence in known::sentences(report) {
+        let _ = writeln!(text, "  {}", printable(&sentence));
     }
     text
 }
@@ -183,84 +190,101 @@ fn left_out(report: &Report) -> String {
 
 /// What each arm's trials came to, workload by workload; nothing if there is
 /// only one, since the arms' lines say it all.
-fn by_workload(report: &Report) -> Vec<Vec<String>> {
-    let trials = |arm: &ArmReport| -> Vec<(String, Outcome)> {
+fn by_workload(report: &Report) -> Grid {
+    let mut names: Vec<&String> = Vec::new();
+    let trials = |arm: &'_ ArmReport| -> Vec<(String, Outcome)> {
         let trials = arm.trials.iter();
         trials
             .map(|trial| (trial.workload.clone(), trial.judged.outcome))
             .collect()
     };
     let arms: Vec<_> = report.arms.iter().map(trials).collect();
-    let mut names: Vec<&String> = Vec::new();
     for (name, _) in arms.iter().flatten() {
         if !names.contains(&name) {
             names.push(name);
         }
     }
     if names.len() < 2 {
-        return Vec::new();
+        names.clear();
     }
-    let mut rows = vec![heading("workload", report)];
-    for name in names {
-        let mut row = vec![name.clone()];
-        for trials in &arms {
-            let mut counts: BTreeMap<Outcome, u32> = BTreeMap::new();
-            for (_, outcome) in trials.iter().filter(|(workload, _)| workload == name) {
-                *counts.entry(*outcome).or_default() += 1;
-            }
-            let all = counts.values().sum();
-            let cells = counts
-                .iter()
-                .map(|(outcome, &n)| format!("{n}/{all} {}{}", outcome.name(), range(n, all)));
-            row.push(cells.collect::<Vec<_>>().join(", "));
-        }
-        rows.push(row);
-    }
-    rows
-}
-
-fn comparison(report: &Report) -> Vec<Vec<String>> {
-    if report.comparison.is_empty() {
-        return Vec::new();
-    }
-    let mut rows = vec![heading("median of trials", report)];
-    for measure in &report.comparison {
-        let values = measure.values.iter().map(|value| match value {
-            Some(value) if *value >= 100.0 => format!("{value:.0}"),
-            Some(value) => format!("{value:.2}"),
-            None => "-".to_owned(),
+    let rows = names.iter().map(|name| {
+        let cells = arms.iter().map(|trials| {
+            let of_workload = trials.iter().filter(|(workload, _)| workload == *name);
+            outcomes(of_workload.map(|(_, outcome)| *outcome))
         });
-        let name = std::iter::once(measure.name.clone());
-        rows.push(name.chain(values).collect());
+        ((*name).clone(), cells.collect())
+    });
+    let legend: Vec<String> = SHORT
+        .iter()
+        .filter(|(outcome, _)| arms.iter().flatten().any(|(_, of)| of == outcome))
+        .map(|(outcome, letter)| format!("{letter} {}", outcome.name()))
+        .collect();
+    Grid {
+        corner: "workload".to_owned(),
+        columns: names_of_arms(report),
+        rows: rows.collect(),
+        legend: format!(
+            "{}; rates and intervals with more columns",
+            legend.join(", ")
+        ),
     }
-    rows
 }
 
-fn heading(first: &str, report: &Report) -> Vec<String> {
-    let names = report.arms.iter().map(|arm| arm.name.clone());
-    std::iter::once(first.to_owned()).chain(names).collect()
-}
+/// How outcomes are called where there is little room.
+const SHORT: [(Outcome, char); 7] = [
+    (Outcome::Clean, 'c'),
+    (Outcome::Target, 't'),
+    (Outcome::Other, 'o'),
+    (Outcome::Workload, 'w'),
+    (Outcome::Harness, 'h'),
+    (Outcome::Timeout, 's'),
+    (Outcome::Unarmed, 'u'),
+];
 
-/// Rows as aligned columns, with an empty line after them.
-fn grid(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+/// `2/3 target [21-94 %], 1/3 clean [6-79 %]`, in short `2t 1c`.
+fn outcomes(trials: impl Iterator<Item = Outcome>) -> Cell {
+    let mut counts: BTreeMap<Outcome, u32> = BTreeMap::new();
+    for outcome in trials {
+        *counts.entry(outcome).or_default() += 1;
+    }
+    let all = counts.values().sum();
+    let full = counts
+        .iter()
+        .map(|(outcome, &n)| format!("{n}/{all} {}{}", outcome.name(), range(n, all)));
+    let letter = |outcome: &Outcome| {
+        let short = SHORT.iter().find(|(of, _)| of == outcome);
+        short.map_or('?', |(_, letter)| *letter)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, &width)| format!("{:width$}", printable(cell)))
-            .collect();
-        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+    let short = counts
+        .iter()
+        .map(|(outcome, n)| format!("{n}{}", letter(outcome)));
+    Cell {
+        full: full.collect::<Vec<_>>().join(", "),
+        short: short.collect::<Vec<_>>().join(" "),
     }
-    if !rows.is_empty() {
-        text.push('\n');
+}
+
+fn comparison(report: &Report) -> Grid {
+    let rows = report.comparison.iter().map(|measure| {
+        let values = measure.values.iter().map(|value| {
+            Cell::of(match value {
+                Some(value) if *value >= 100.0 => format!("{value:.0}"),
+                Some(value) => format!("{value:.2}"),
+                None => "-".to_owned(),
+            })
+        });
+        (measure.name.clone(), values.collect())
+    });
+    Grid {
+        corner: "median of trials".to_owned(),
+        columns: names_of_arms(report),
+        rows: rows.collect(),
+        legend: String::new(),
     }
-    text
+}
+
+fn names_of_arms(report: &Report) -> Vec<String> {
+    report.arms.iter().map(|arm| arm.name.clone()).collect()
 }
 
 /// How much of each table of counters moved, and what did not.
@@ -399,6 +423,7 @@ mod tests {
                 moved: vec!["a".to_owned()],
                 still: vec!["b\u{7}".to_owned()],
             }],
+            known: vec![],
             host: HostFacts::default(),
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 pub use executor::{Executor, trial_of};
 pub use judge::judge_again;
-pub use report::kept_report;
+pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};
 
 pub(crate) use build::facts;
@@ -36,7 +36,7 @@ use crate::host;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::KernelImage;
 use crate::process::ProcessError;
-use crate::record::{Beginning, Record, Trial, keep_events};
+use crate::record::{Beginning, Past, Record, Trial, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
 use crate::store::Store;
@@ -58,6 +58,10 @@ pub struct Options {
     pub out: PathBuf,
     /// Where trials run.
     pub executor: Executor,
+    /// When it began, which is part of the run's id.
+    pub started: Timestamp,
+    /// What the runs before had shown; none if nobody was asked.
+    pub past: Option<Past>,
 }
 
 /// Carries out a plan and returns its report, which is in the run directory,
@@ -70,7 +74,12 @@ pub async fn run(
 ) -> Result<Report, Error> {
     let began = Instant::now();
     let host = host::facts(context).await;
-    let record = Record::create(&options.out, plan, &host, Timestamp::now())?;
+    let record = Record::create(&options.out, plan, &host, options.started)?;
+    if let Some(past) = &options.past {
+        record.past(past)?;
+    }
+    // What a prune would take for old is used as long as this lives.
+    let _held = store.hold(plan.files());
     let _trace = trace::to_file(&record.path().join("kvet.log"))?;
     // Neither half goes on for minutes when the other's failure has decided how
     // the run ends.
@@ -100,6 +109,9 @@ async fn carry_out(
     record: &Record,
     began: Instant,
 ) -> Result<Report, Error> {
+    if let Some(past) = &options.past {
+        context.emit(Event::Expected(past.expected.clone()));
+    }
     context.emit(Event::RunStarted {
         job: plan.name.clone(),
         directory: record.path().display().to_string(),

@@ -13,7 +13,7 @@ use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
 use crate::report::{
-    ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, junit,
+    ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, junit, known,
 };
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
@@ -54,6 +54,9 @@ pub(super) fn derive(
     }
     blame(&mut arms, &boots);
     let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
+    let past = record.kept_past()?;
+    let day = beginning.started.to_zoned(TimeZone::UTC).date();
+    let past = past.as_ref();
     Ok(Report {
         version: VERSION,
         job: plan.name.clone(),
@@ -62,6 +65,7 @@ pub(super) fn derive(
         verdict: judge(&results, &plan.rules),
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
+        known: known(&plan.known, &plan.known_at, day, &arms, past, &plan.rules),
         arms,
         workloads: plan.workloads.iter().map(workload).collect(),
         host: beginning.host.clone(),
@@ -109,6 +113,18 @@ pub fn kept_report(record: &Record, beginning: &Beginning) -> Result<Report, Rec
     }
     let seconds = kept["seconds"].as_f64().unwrap_or_default();
     derive(record, beginning, seconds, Findings::AsFound)
+}
+
+/// The report kept at the end of a run, or the one that a record amounts to whose
+/// run did not come to its end; whether it did.
+pub fn report_of(record: &Record, beginning: &Beginning) -> Result<(Report, bool), RecordError> {
+    match kept_report(record, beginning) {
+        Err(RecordError::Unfinished(_)) => {
+            let report = derive(record, beginning, 0.0, Findings::AsFound)?;
+            Ok((report, false))
+        }
+        kept => Ok((kept?, true)),
+    }
 }
 
 /// Whether a trial's attempt tells nothing but that the harness failed, or may

@@ -166,6 +166,7 @@ impl Store {
                     };
                     paths.extend(all.into_iter().filter(is_lock));
                 }
+                Guard::Lock(kind, name) => paths.push(self.kind(kind)?.join(name)),
             }
         }
         let mut locks = Vec::new();
@@ -295,11 +296,11 @@ mod tests {
             (["git/one.git", "git/one.git"], "git/.one.git.lock"),
             (
                 ["downloads/x.tar.xz", "downloads/x.part"],
-                "sources/.any.lock",
+                "trees/.any.lock",
             ),
         ] {
             let (home, store) = store_with(&entries);
-            store.kind("sources").unwrap();
+            store.kind("trees").unwrap();
             let lock = Lock::try_acquire(&home.path().join(lock)).unwrap().unwrap();
             discard(&store);
             for entry in entries {

@@ -1,8 +1,9 @@
 //! What the caches hold, kind by kind: the one place that knows what lies in an
 //! entry to tell it by, and which locks someone who works on it holds.
 
-/// What entries of a kind are like. A kind that is not in the table has entries
-/// without a record, made and used under their own lock alone.
+/// What entries of a kind are like. A kind that is not in the table, which another
+/// kvet made, has entries without a record, made and used under their own lock
+/// alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
     /// The directory below the store's root.
@@ -30,6 +31,8 @@ pub(super) enum Guard {
     /// Any lock in the directory of a kind: entries of this one serve to make
     /// entries of that one, whichever.
     All(&'static str),
+    /// This lock in the directory of a kind, which is for all its entries.
+    Lock(&'static str, &'static str),
 }
 
 /// Held while an arm of a source is patched and built.
@@ -40,21 +43,35 @@ const ARM: Guard = Guard::Named {
 
 const MIB: u64 = 1 << 20;
 
-/// The kinds that have something of their own. A kernel's unpacked tree has 1.8
-/// GiB and its archive 150 MiB; objects and images with debug information and
-/// sanitizers have up to a GiB.
+/// The kinds that kvet makes. A kernel's unpacked tree has 1.8 GiB and its archive
+/// 150 MiB; objects and images with debug information and sanitizers have up to
+/// a GiB.
 pub(super) const KINDS: &[Kind] = &[
+    // Which tree an archive has. It is unpacked here first.
     Kind {
-        name: "sources",
+        name: "trees",
         record: Some("source.json"),
-        guards: &[ARM],
+        guards: &[],
         room: 3072 * MIB,
+    },
+    // The repository of a line of trees; those that use it mark its directory.
+    Kind {
+        name: "git",
+        record: Some("source.json"),
+        guards: &[],
+        room: 512 * MIB,
     },
     Kind {
         name: "worktrees",
-        record: None,
+        record: Some("source.json"),
         guards: &[ARM],
         room: 64 * MIB,
+    },
+    Kind {
+        name: "objects",
+        record: None,
+        guards: &[],
+        room: 0,
     },
     Kind {
         name: "builds",
@@ -83,7 +100,34 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         name: "downloads",
         record: None,
-        guards: &[Guard::All("sources")],
+        guards: &[Guard::All("trees")],
+        room: 0,
+    },
+    // Debian's package lists, each with a lock of its own, and what they said.
+    Kind {
+        name: "debian",
+        record: None,
+        guards: &[],
+        room: 0,
+    },
+    // What a probe of this host's accelerator said.
+    Kind {
+        name: "accelerators",
+        record: None,
+        guards: &[],
+        room: 0,
+    },
+    Kind {
+        name: "vstart",
+        record: None,
+        guards: &[Guard::Lock("vstart", ".lock")],
+        room: 0,
+    },
+    // Unpacked trees, which earlier kvets kept.
+    Kind {
+        name: "sources",
+        record: Some("source.json"),
+        guards: &[ARM],
         room: 0,
     },
 ];

@@ -5,7 +5,9 @@
 mod atomic;
 mod contents;
 mod kinds;
+mod limit;
 mod lock;
+mod prune;
 mod scratch;
 
 use std::future::Future;
@@ -20,7 +22,9 @@ use thiserror::Error;
 pub use atomic::{write_atomic, write_json};
 pub use contents::Held;
 pub use kinds::room_for_a_kernel;
+pub use limit::{Limit, Over, parse_size, parse_time, remove_over};
 pub use lock::{InUse, Lock};
+pub use prune::Pruned;
 pub use scratch::Scratch;
 
 use crate::error::{Exit, Fault};
@@ -196,6 +200,25 @@ impl Store {
         path.is_dir().then_some(path)
     }
 
+    /// Marks the entries that these paths lie in as used, until what is returned
+    /// is dropped; paths elsewhere are nobody's to remove.
+    #[must_use]
+    pub fn hold<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Vec<InUse> {
+        let entry = |path: &Path| {
+            let mut parts = path.strip_prefix(&self.root).ok()?.components();
+            let (kind, name) = (parts.next()?, parts.next()?);
+            Some(self.root.join(kind).join(name))
+        };
+        let mut entries: Vec<PathBuf> = paths.into_iter().filter_map(entry).collect();
+        entries.sort();
+        entries.dedup();
+        let held = entries.iter().map(|entry| {
+            touch(entry);
+            InUse::of(entry)
+        });
+        held.flatten().collect()
+    }
+
     /// Removes an entry that turned out to be of no use.
     pub async fn discard(&self, kind: &str, name: &str) -> Result<(), StoreError> {
         let directory = self.kind(kind)?;
@@ -224,11 +247,13 @@ impl Store {
         Fut: Future<Output = Result<(), E>>,
     {
         if let Some(path) = self.get(kind, name) {
+            touch(&path);
             return Ok(Entry { path, cached: true });
         }
         let directory = self.kind(kind)?;
         let _lock = Lock::acquire(&directory.join(format!(".{name}.lock"))).await?;
         if let Some(path) = self.get(kind, name) {
+            touch(&path);
             return Ok(Entry { path, cached: true });
         }
         reclaim(&directory)?;
@@ -250,6 +275,14 @@ impl Store {
             cached: false,
         })
     }
+}
+
+/// Gives an entry the present time: it is used now, and the last to be removed.
+fn touch(entry: &Path) {
+    let touched = std::fs::File::open(entry)
+        .and_then(|entry| entry.set_modified(std::time::SystemTime::now()));
+    // A cache that cannot be written serves as well.
+    drop(touched);
 }
 
 /// Removes what processes that were killed have left of entries they were

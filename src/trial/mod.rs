@@ -18,7 +18,7 @@ pub use request::Request;
 use steps::{Move, Steps};
 
 use crate::context::Context;
-use crate::detect::{Finding, complete};
+use crate::detect::{Finding, complete, known_as};
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::guest::heartbeat::{self, Beat};
@@ -362,10 +362,8 @@ impl<'a> Attempt<'a> {
         let request = self.request;
         let target = request.target.as_ref();
         let is_target = target.is_some_and(|target| target.matches(&finding));
-        let is_known = request
-            .known
-            .iter()
-            .any(|mute| mute.covers(&finding, &request.release, request.day));
+        let known = &request.known;
+        let is_known = known_as(&finding, known, target, &request.release, request.day).is_some();
         let now = Deadline::now();
         if is_target {
             self.settled = Some(now);

@@ -28,4 +28,4 @@ pub use next::{Next, next};
 pub use outcome::{Judged, Question, Seen, decide};
 pub use regression::Other;
 pub use rules::{BadConfidence, Confidence, Rules};
-pub use statistics::interval;
+pub use statistics::{appeared, difference, holm, interval, vanished};

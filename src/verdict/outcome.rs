@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{Class, Finding, Mute, Target};
+use crate::detect::{Class, Finding, Mute, Target, known_as};
 use crate::host::Load;
 use crate::outcome::Outcome;
 use crate::record::{Ending, Trial};
@@ -72,8 +72,8 @@ pub struct Judged {
 pub fn decide(trial: &Trial, question: &Question<'_>, unarmed: &[String]) -> Judged {
     let (known, counted): (Vec<&Finding>, Vec<&Finding>) =
         trial.findings.iter().partition(|finding| {
-            let mut mutes = question.known.iter();
-            mutes.any(|mute| mute.covers(finding, &trial.release, question.day))
+            let Question { target, known, day } = *question;
+            known_as(finding, known, target, &trial.release, day).is_some()
         });
     let (outcome, reason, boot) = judge(trial, question.target, &counted, unarmed);
     Judged {
@@ -347,6 +347,22 @@ mod tests {
         assert_eq!(judged.outcome, Outcome::Clean);
         assert_eq!(judged.known.len(), 1);
         assert_eq!(outcome(&hung), Outcome::Other);
+    }
+
+    /// What a job asks about is no less its target for being known; a target that
+    /// is any of a class leaves out what is known.
+    #[test]
+    fn a_target_that_names_one_bug_is_not_known() {
+        let known: Vec<Mute> =
+            serde_yaml::from_str("[{ title: 'INFO: task hung in *', reason: it is old }]").unwrap();
+        let hung = trial(Ending::Stopped, hang("inode_wait_for_writeback"));
+        let judged = decide(&hung, &asked(Some(&target()), &known), &[]);
+        assert_eq!(judged.outcome, Outcome::Target);
+        assert_eq!(judged.known, [""; 0]);
+        let any: Target = serde_yaml::from_str("{ class: hung_task }").unwrap();
+        let judged = decide(&hung, &asked(Some(&any), &known), &[]);
+        assert_ne!(judged.outcome, Outcome::Target);
+        assert_eq!(judged.known.len(), 1);
     }
 
     #[test]

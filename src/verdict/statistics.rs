@@ -34,6 +34,38 @@ pub(super) fn chance_of_fix(hits: u32, trials: u32, clean: f64) -> f64 {
     worst(at)
 }
 
+/// How likely, at worst over all rates, something that showed in `hits` of
+/// `trials` shows in none of `clean` further ones if nothing has changed.
+#[must_use]
+pub fn vanished(hits: u32, trials: u32, clean: u32) -> f64 {
+    chance_of_fix(hits, trials, f64::from(clean))
+}
+
+/// How likely something that showed in none of `clean` trials shows in `hits` of
+/// `trials` further ones if nothing has changed: of all ways to spread the hits
+/// over the trials, those in which all come late.
+#[must_use]
+pub fn appeared(hits: u32, trials: u32, clean: u32) -> f64 {
+    chance(0, clean, hits, trials)
+}
+
+/// Fisher's exact test of two rates, two-sided: the probability of a table as
+/// unlikely as `hits` of `trials` against `other_hits` of `others` if both have
+/// the same rate. 1 where there is nothing to compare.
+#[must_use]
+pub fn difference(hits: u32, trials: u32, other_hits: u32, others: u32) -> f64 {
+    if trials == 0 || others == 0 {
+        return 1.0;
+    }
+    let (all_hits, all) = (hits + other_hits, trials + others);
+    let total = ln_ways(all, all_hits);
+    let table = |k: u32| (ln_ways(trials, k) + ln_ways(others, all_hits - k) - total).exp();
+    let seen = table(hits) * (1.0 + ROUNDING);
+    let least = all_hits.saturating_sub(others);
+    let unlikely = (least..=trials.min(all_hits)).map(table);
+    unlikely.filter(|&one| one <= seen).sum::<f64>().min(1.0)
+}
+
 /// How likely, at worst over all rates, findings of one signature are at least
 /// as one-sided as `hits` in `trials` against `control_hits` in
 /// `control_trials`, if both have the same rate and the signature was seen at
@@ -127,7 +159,7 @@ pub(super) fn unseen_rate(trials: u32, alpha: f64) -> f64 {
 /// Holm's step-down correction of several p-values: each can be compared with
 /// the level alone, and the chance that any is wrong stays below that.
 #[must_use]
-pub(super) fn holm(chances: &[f64]) -> Vec<f64> {
+pub fn holm(chances: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..chances.len()).collect();
     order.sort_by(|&a, &b| chances[a].total_cmp(&chances[b]));
     let mut corrected = vec![1.0; chances.len()];
@@ -238,6 +270,20 @@ mod tests {
         // 1 of 10 against 9 of 10: (1 + 100) / C(20,10), by hand.
         let ways = 10.0 * 10.0 + 1.0;
         assert!((chance(1, 10, 9, 10) - ways / 184_756.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn two_rates_differ_by_chance_or_not() {
+        // Both ends of C(6,3) = 20.
+        assert!(near(difference(3, 3, 0, 3), 0.1));
+        assert!(near(difference(0, 3, 3, 3), 0.1));
+        assert!(near(difference(2, 3, 2, 3), 1.0));
+        // Fisher's tea: 3 of 4 against 1 of 4.
+        assert!(near(difference(3, 4, 1, 4), 34.0 / 70.0));
+        assert!(near(difference(0, 0, 3, 3), 1.0));
+        assert!(near(appeared(3, 3, 3), 0.05));
+        assert!(near(appeared(1, 1, 1), 0.5));
+        assert!(near(vanished(3, 3, 3), 1.0 / 64.0));
     }
 
     #[test]
