@@ -12,6 +12,7 @@ use crate::workload::{Action, Workload};
 
 /// One way: what differs from the job's own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Variation {
     /// What messages call it.
@@ -24,6 +25,7 @@ pub struct Variation {
     pub memory: Option<u32>,
     /// Kernel parameters, over those of the workload.
     #[serde(default, deserialize_with = "values::scalars")]
+    #[cfg_attr(test, schemars(schema_with = "super::schema::scalars"))]
     pub sysctls: BTreeMap<String, String>,
     /// Each storm is so many times as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -459,6 +459,7 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
         client: Some(u64::MAX),
         counters: counters(),
         output: Some("words\0".to_owned()),
+        ..StepReport::default()
     };
     let message = prop_oneof![
         Just(GuestMessage::Ready(ready(VERSION))),
