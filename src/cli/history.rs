@@ -160,9 +160,11 @@ fn list(runs: &[Run]) -> Vec<Vec<String>> {
             day(run.started),
             time(run.seconds),
             run.trials.to_string(),
-            run.verdict
-                .clone()
-                .unwrap_or_else(|| "unfinished".to_owned()),
+            match &run.verdict {
+                Some(verdict) => verdict.clone(),
+                None if run.running => "running".to_owned(),
+                None => "unfinished".to_owned(),
+            },
             if run.gone {
                 "its directory is gone".to_owned()
             } else {

@@ -258,7 +258,7 @@ impl Keeping<'_> {
         let (freed, left) = (format_size(freed), format_size(left));
         if count > 0 {
             self.context.emit(Event::Note(format!(
-                "{what}: {count} entries ({freed}) removed by the limit, {left} left"
+                "{what}: {count} removed ({freed}) for the limit, {left} left"
             )));
         }
         if over {

@@ -1,12 +1,15 @@
 //! What the runs of a job amount to: how often each kernel showed the target and
-//! each other finding, since when, and whether that has changed. Pure.
+//! each other finding, since when, and whether that has changed. Pure, but for a
+//! look at what is left of run directories.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::index::{ArmRow, FindingRow, RunRow};
+use crate::store::Lock;
 use crate::verdict::{appeared, difference, interval, vanished};
 
 /// Up to this probability a change is no chance. Rounding must not decide.
@@ -40,6 +43,8 @@ pub struct Run {
     pub path: String,
     /// Whether that is not there any more.
     pub gone: bool,
+    /// Whether it is being written.
+    pub running: bool,
     /// When it began.
     pub started: Timestamp,
     /// How long it took.
@@ -175,11 +180,17 @@ pub(super) fn run(row: &RunRow) -> Run {
         job: row.job.clone(),
         path: row.path.display().to_string(),
         gone: !row.path.is_dir(),
+        running: row.verdict.is_none() && is_held(&row.path),
         started: row.started,
         seconds: row.seconds,
         verdict: row.verdict.clone(),
         trials: row.trials,
     }
+}
+
+/// Whether a run holds on to its directory.
+fn is_held(path: &Path) -> bool {
+    path.is_dir() && matches!(Lock::of_unused(path), Ok(None))
 }
 
 /// What these rows of a job amount to.

@@ -205,7 +205,7 @@ impl History {
     /// What a run of this plan is to know of the runs before.
     pub fn past(&self, plan: &Plan) -> Result<(Past, Vec<Remark>), HistoryError> {
         let mut remarks = Vec::new();
-        let planned = plan.arms.iter().map(job::Arm::planned).sum();
+        let planned = summary::planned(plan.arms.iter().map(job::Arm::planned));
         let past = self.asked(&mut remarks, |index| {
             let job = &plan.name;
             let mut known = Vec::new();
@@ -452,6 +452,9 @@ impl History {
         let text = bounded::read_own(file, LARGEST).map_err(|error| error.to_string())?;
         let summary: Summary =
             serde_json::from_slice(&text).map_err(|error| format!("it is damaged: {error}"))?;
+        if Some(summary.id.as_str()) != file.file_stem().and_then(OsStr::to_str) {
+            return Err("it is another run's".to_owned());
+        }
         if summary.version != summary::VERSION {
             return Err(format!("it is of version {}", summary.version));
         }

@@ -139,7 +139,7 @@ impl Summary {
                 0.0
             },
             verdict: finished.then_some(report.verdict.kind),
-            planned: report.arms.iter().map(|arm| arm.planned).sum(),
+            planned: planned(report.arms.iter().map(|arm| arm.planned)),
             open_end: report.verdict.rules.until.is_some(),
             arms: report.arms.iter().map(arm).collect(),
             trials,
@@ -147,6 +147,11 @@ impl Summary {
             builds: BTreeMap::new(),
         }
     }
+}
+
+/// The trials of all arms, as a record has it, which can come from anywhere.
+pub(super) fn planned(arms: impl Iterator<Item = u32>) -> u32 {
+    arms.fold(0, u32::saturating_add)
 }
 
 fn arm(arm: &ArmReport) -> ArmSummary {

@@ -194,7 +194,9 @@ fn a_run_that_cannot_be_read_is_told_of_and_costs_no_other() {
     fs::create_dir_all(history.runs().join("empty")).unwrap();
     fs::create_dir_all(history.summaries()).unwrap();
     fs::write(history.summaries().join("x.json"), "{").unwrap();
+    let held = hold(&history.runs().join("interrupted"));
     let (runs, remarks) = history.list().unwrap();
+    drop(held);
     let mut left_out: Vec<&str> = remarks
         .iter()
         .map(|remark| remark.split(" is left out").next().unwrap())
@@ -209,6 +211,8 @@ fn a_run_that_cannot_be_read_is_told_of_and_costs_no_other() {
     let verdicts: Vec<Option<&str>> = runs.iter().map(|run| run.verdict.as_deref()).collect();
     assert_eq!(runs.len(), 3, "{runs:?}");
     assert!(verdicts.contains(&None), "{verdicts:?}");
+    let running: Vec<bool> = runs.iter().map(|run| run.running).collect();
+    assert_eq!(running, [false, false, true]);
 }
 
 #[test]

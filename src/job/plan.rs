@@ -59,8 +59,7 @@ pub struct Plan {
     pub amplify: Vec<Variation>,
     /// What may run it.
     pub acceleration: Acceleration,
-    /// Findings that are shown and not counted: the job's, then those of the
-    /// lists that are for it.
+    /// Findings that are shown and not counted: the job's, then those of lists.
     pub known: Vec<Mute>,
     /// Where each of `known` is written, `FILE:LINE`; earlier records do not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -322,14 +321,6 @@ impl Plan {
         let message = "trials cannot go on until the verdict is settled: there is no control";
         let help = "say `control: true` of the arm that shows the bug, or give a number";
         Err(JobError::Choice(message.to_owned(), Some(help.to_owned())))
-    }
-
-    /// The files and directories that building its kernels reads besides trees.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.arms.iter().flat_map(|arm| {
-            let files = arm.recipe.series.iter().chain(&arm.recipe.fragments);
-            files.map(PathBuf::as_path)
-        })
     }
 
     /// Whether trials of this workload are measured to compare arms.

@@ -15,6 +15,8 @@ const LEAST: usize = 12;
 pub(super) struct Grid {
     /// What the rows are.
     pub corner: String,
+    /// What they are once the table is turned round.
+    pub turned_corner: String,
     /// The columns' names.
     pub columns: Vec<String>,
     /// The rows: a name, and a cell for each column.
@@ -83,7 +85,8 @@ impl Grid {
             (name.clone(), cells.collect())
         };
         Self {
-            corner: String::new(),
+            corner: self.turned_corner.clone(),
+            turned_corner: self.corner.clone(),
             columns: self.rows.iter().map(|(name, _)| name.clone()).collect(),
             rows: self.columns.iter().enumerate().map(row).collect(),
             legend: self.legend.clone(),
@@ -245,6 +248,7 @@ mod tests {
         };
         Grid {
             corner: "workload".to_owned(),
+            turned_corner: "arm".to_owned(),
             columns: (0..columns).map(|n| format!("arm-number-{n}")).collect(),
             rows: (0..rows)
                 .map(|n| (format!("workload-{n}"), (0..columns).map(cell).collect()))

@@ -68,6 +68,9 @@ fn verdict_word(report: &Report, style: Style) -> String {
     )
 }
 
+/// Lines of a terminal that the verdict's line may take.
+const LONGEST: usize = 4;
+
 /// The width of text that goes to no terminal.
 pub const WIDTH: usize = 120;
 
@@ -84,9 +87,9 @@ pub fn human(report: &Report, style: Style) -> String {
 #[must_use]
 pub fn human_within(report: &Report, style: Style, width: usize) -> String {
     let room = width;
-    // Where one line has no room for all arms, their own lines say it.
+    // Where that has no end, the arms' own lines say it.
     let mut text = match verdict_line(report, Style::Plain).chars().count() {
-        line if line <= room => verdict_line(report, style),
+        line if line <= LONGEST * room => verdict_line(report, style),
         _ => verdict_word(report, style),
     };
     text.push_str("\n\n");
@@ -221,6 +224,7 @@ fn by_workload(report: &Report) -> Grid {
         .collect();
     Grid {
         corner: "workload".to_owned(),
+        turned_corner: "arm".to_owned(),
         columns: names_of_arms(report),
         rows: rows.collect(),
         legend: format!(
@@ -277,6 +281,7 @@ fn comparison(report: &Report) -> Grid {
     });
     Grid {
         corner: "median of trials".to_owned(),
+        turned_corner: "median of trials".to_owned(),
         columns: names_of_arms(report),
         rows: rows.collect(),
         legend: String::new(),

@@ -79,7 +79,11 @@ pub async fn run(
         record.past(past)?;
     }
     // What a prune would take for old is used as long as this lives.
-    let _held = store.hold(plan.files());
+    let files = plan.arms.iter().flat_map(|arm| {
+        let files = arm.recipe.series.iter().chain(&arm.recipe.fragments);
+        files.map(PathBuf::as_path)
+    });
+    let _held = store.hold(files);
     let _trace = trace::to_file(&record.path().join("kvet.log"))?;
     // Neither half goes on for minutes when the other's failure has decided how
     // the run ends.

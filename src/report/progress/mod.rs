@@ -71,7 +71,7 @@ impl Progress {
             self.line(line);
         }
         // How far something got is told many times a second: once is enough.
-        if !matches!(event, Event::Progress { .. }) {
+        if !matches!(event, Event::Progress { .. } | Event::TrialStep { .. }) {
             self.draw();
         }
     }

@@ -13,6 +13,8 @@ use crate::event::{Event, Expected, Stage, Unit};
 const NOTICED: Duration = Duration::from_secs(2);
 /// How often it is told that something goes on.
 const REMINDER: Duration = Duration::from_secs(60);
+/// Columns of `1:02:05, about 58:10 left`.
+const TIME: usize = 22;
 /// Of how much of a thing its own speed is a better guide than history's.
 const TRUSTED: f64 = 0.5;
 
@@ -228,8 +230,8 @@ impl Running {
             let of = format!("{} of {} trials", trials.done, trials.planned);
             let left = self.run_left(now);
             let left = left.map(|left| format!(", about {} left", clock(time(left))));
-            let words = format!("{of} ({passed}{})", left.unwrap_or_default());
-            lines.push(line("run", &words));
+            let time = passed + &left.unwrap_or_default();
+            lines.push(bar("run", &time, &of));
         }
         // The last line says how many there was no room for.
         let room = most.saturating_sub(lines.len());
@@ -239,8 +241,7 @@ impl Running {
             room
         };
         for task in self.tasks.iter().take(fit) {
-            let words = format!("{} ({})", task.what(), task.time(now));
-            lines.push(line(task.key.0, &words));
+            lines.push(bar(task.key.0, &task.time(now), &task.what()));
         }
         if self.tasks.len() > fit {
             lines.push(line("", &format!("and {} more", self.tasks.len() - fit)));
@@ -304,6 +305,12 @@ impl Running {
 /// A line of a kind.
 fn line(kind: &str, words: &str) -> String {
     format!("{kind:8} {words}")
+}
+
+/// A line that is renewed: what changes most stands last, where nothing else
+/// moves.
+fn bar(kind: &str, time: &str, words: &str) -> String {
+    format!("{kind:8} {time:TIME$}  {words}")
 }
 
 /// A warning's line.
@@ -506,24 +513,24 @@ mod tests {
             running.reminders(at(2)),
             ["build    7.3.4: about 4:58 left"]
         );
-        assert_eq!(bar(&running, 60), "build    7.3.4 (1:00, about 4:00 left)");
+        assert_eq!(bar(&running, 60), "build    1:00, about 4:00 left   7.3.4");
         // A quarter in a minute is a total of four: between the two.
         running.event(at(60), &far(300, 1200));
         assert_eq!(
             bar(&running, 60),
-            "build    7.3.4, 300 of 1200 (1:00, about 3:30 left)"
+            "build    1:00, about 3:30 left   7.3.4, 300 of 1200"
         );
         // Its own speed alone.
         running.event(at(60), &far(600, 1200));
         assert_eq!(
             bar(&running, 60),
-            "build    7.3.4, 600 of 1200 (1:00, about 1:00 left)"
+            "build    1:00, about 1:00 left   7.3.4, 600 of 1200"
         );
         // Longer than ever before.
         let mut running = Running::default();
         running.event(at(0), &expected(&[("7.3.4", 300.0)], &[], None));
         running.event(at(0), &started(Stage::Build, "7.3.4"));
-        assert_eq!(bar(&running, 400), "build    7.3.4 (6:40)");
+        assert_eq!(bar(&running, 400), "build    6:40                    7.3.4");
     }
 
     #[test]
@@ -533,7 +540,10 @@ mod tests {
         running.event(at(0), &begun(1));
         assert_eq!(
             running.bars(at(5), 9),
-            ["run      0 of 4 trials (0:05)", "trial    stock/w/1 (0:05)"]
+            [
+                "run      0:05                    0 of 4 trials",
+                "trial    0:05                    stock/w/1"
+            ]
         );
         // The first one teaches what the others take.
         running.event(at(10), &ended(1, 10));
@@ -541,8 +551,8 @@ mod tests {
         assert_eq!(
             running.bars(at(14), 9),
             [
-                "run      1 of 4 trials (0:14, about 0:26 left)",
-                "trial    stock/w/2 (0:04, about 0:06 left)"
+                "run      0:14, about 0:26 left   1 of 4 trials",
+                "trial    0:04, about 0:06 left   stock/w/2"
             ]
         );
     }
@@ -559,8 +569,8 @@ mod tests {
         assert_eq!(
             running.bars(at(3), 9),
             [
-                "run      0 of 4 trials (0:03, about 2:02 left)",
-                "trial    stock/w/1 (0:02, about 0:06 left)"
+                "run      0:03, about 2:02 left   0 of 4 trials",
+                "trial    0:02, about 0:06 left   stock/w/1"
             ]
         );
     }
