@@ -192,12 +192,12 @@ fn worse(changes: &Changes) -> Vec<String> {
     let counted = changes.findings.iter();
     let counted = counted.filter(|finding| !finding.known && is_fix(&finding.arm));
     let counted: Vec<&FindingChange> = counted.collect();
-    let chances: Vec<f64> = fixes
+    let all: Vec<f64> = fixes
         .iter()
         .map(|arm| arm.chance)
         .chain(counted.iter().map(|finding| finding.chance))
         .collect();
-    let corrected = holm(&chances);
+    let corrected = holm(&all);
     let more = |[a, b]: &[Rate; 2]| {
         f64::from(b.hits) * f64::from(a.trials) > f64::from(a.hits) * f64::from(b.trials)
     };
