@@ -25,7 +25,7 @@ const TEXT: usize = 1000;
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Version of this shape: [`VERSION`].
+    /// Version of this shape, 1.
     pub version: u32,
     /// The run's id, see [`id`].
     pub id: String,
