@@ -68,6 +68,9 @@ fn verdict_word(report: &Report, style: Style) -> String {
     )
 }
 
+/// Columns of an arm's role and the blanks after it.
+const ROLE: usize = "control  ".len();
+
 /// Lines of a terminal that the verdict's line may take.
 const LONGEST: usize = 4;
 
@@ -99,13 +102,13 @@ pub fn human_within(report: &Report, style: Style, width: usize) -> String {
         .map(|arm| arm.name.len())
         .max()
         .unwrap_or(0);
+    // Behind an arm's name and role.
+    let indent = " ".repeat(width + 2 + 2 + ROLE);
     for arm in &report.arms {
-        let _ = writeln!(
-            text,
-            "  {:width$}  {}",
-            printable(&arm.name),
-            arm_line(report, arm, style)
-        );
+        let flat = arm_line(report, arm, Style::Plain, None);
+        let fits = width + 2 + 2 + flat.chars().count() <= room;
+        let line = arm_line(report, arm, style, (!fits).then_some(indent.as_str()));
+        let _ = writeln!(text, "  {:width$}  {line}", printable(&arm.name));
     }
     text.push('\n');
     text.push_str(&by_workload(report).within(room));
@@ -314,7 +317,9 @@ fn coverage(report: &Report) -> String {
     text
 }
 
-fn arm_line(report: &Report, arm: &ArmReport, style: Style) -> String {
+/// What an arm's trials came to, in a line; with `fold`, a line each, those after
+/// the first one behind it.
+fn arm_line(report: &Report, arm: &ArmReport, style: Style, fold: Option<&str>) -> String {
     let result = arm.result();
     let role = if result.control { "control" } else { "       " };
     if let Some(broken) = &arm.broken {
@@ -352,9 +357,13 @@ fn arm_line(report: &Report, arm: &ArmReport, style: Style) -> String {
         let missing = format!("{} not run", result.missing());
         parts.push(style.paint("33", &missing));
     }
-    let mut line = format!("{role}  {}", parts.join(", "));
+    let (next, last) = match fold {
+        None => (", ".to_owned(), "  ".to_owned()),
+        Some(indent) => (format!(",\n{indent}"), format!("\n{indent}")),
+    };
+    let mut line = format!("{role}  {}", parts.join(&next));
     if let Some(kernel) = &arm.kernel {
-        let _ = write!(line, "  [{}", printable(&kernel.release));
+        let _ = write!(line, "{last}[{}", printable(&kernel.release));
         if let Some(shown) = arm.armed.name() {
             let _ = write!(line, ", armed by {shown}");
         }
@@ -462,6 +471,18 @@ mod tests {
         assert!(text.contains("  fixed           3/3 clean"), "{text}");
         assert!(text.contains("every control shows the target"), "{text}");
         assert!(text.contains("at most 1.6 %"), "{text}");
+    }
+
+    #[test]
+    fn an_arm_s_line_that_is_too_long_is_folded_behind_its_name() {
+        let mut report = report();
+        report.arms[0].trials[0].judged.outcome = Outcome::Clean;
+        let text = human_within(&report, Style::Plain, 40);
+        let expected = "  stock  control  2/3 target (hung \u{fffd}[2J task) [21-94 %],\n                  \
+                        1/3 clean (hung \u{fffd}[2J task) [6-79 %]\n";
+        assert!(text.contains(expected), "{text}");
+        let text = human_within(&report, Style::Plain, 120);
+        assert!(text.contains("[21-94 %], 1/3 clean"), "{text}");
     }
 
     #[test]
