@@ -363,15 +363,160 @@ impl Ledger {
         self.queue.len()
     }
 
-    /// How many are out.
-    pub(super) fn under_way(&self) -> usize {
-        self.tasks.values().map(BTreeSet::len).sum()
-    }
-
     /// Whether an item is known and not done.
     pub(super) fn is_open(&self, key: &ItemKey) -> bool {
         self.items
             .get(key)
             .is_some_and(|entry| entry.state != State::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(arm: &str, number: u32) -> ItemKey {
+        ItemKey::try_from(format!("arms@{arm}@trials@w@{number}@1")).unwrap()
+    }
+
+    /// Control and fix in turn, as they are scheduled.
+    fn ledger(numbers: u32) -> Ledger {
+        let mut ledger = Ledger::default();
+        for number in 1..=numbers {
+            for arm in ["stock", "fixed"] {
+                let block = Some(("w".to_owned(), number));
+                ledger.add(key(arm, number), block, BTreeSet::new());
+            }
+        }
+        ledger
+    }
+
+    #[test]
+    fn every_item_is_done_once_whatever_becomes_of_its_tasks() {
+        let mut ledger = ledger(3);
+        let cut = ledger.cut(1, 4).unwrap();
+        assert_eq!(cut.keys.len(), 4);
+        ledger.began(Some(1), "n1", "k");
+        assert!(ledger.done(&cut.keys[0]));
+        // The node dies; what it had not done waits again, first of all.
+        assert!(ledger.over(1, Some("n1")).is_empty());
+        assert_eq!(ledger.waiting(), 5);
+        ledger.leave_out("n1", "dead");
+        let again = ledger.cut(2, 10).unwrap();
+        assert_eq!(again.not_on, ["n1"]);
+        // It comes back with what was done elsewhere meanwhile.
+        assert!(again.keys.iter().all(|key| ledger.done(key)));
+        assert!(!ledger.done(&cut.keys[1]));
+        let rest = ledger.cut(3, 10).unwrap();
+        assert!(rest.keys.iter().all(|key| ledger.done(key)));
+        assert_eq!((ledger.waiting(), ledger.cut(4, 10)), (0, None));
+    }
+
+    #[test]
+    fn a_late_result_of_an_item_that_waits_again_counts() {
+        let mut ledger = ledger(1);
+        let cut = ledger.cut(1, 2).unwrap();
+        ledger.over(1, Some("n1"));
+        assert!(ledger.done(&cut.keys[0]));
+        assert_eq!(ledger.waiting(), 1);
+        assert_eq!(ledger.cut(2, 2).unwrap().keys, cut.keys[1..]);
+    }
+
+    #[test]
+    fn the_trials_of_a_block_go_out_together() {
+        let mut ledger = ledger(3);
+        // Three would cut the second block in two.
+        assert_eq!(ledger.cut(1, 3).unwrap().keys.len(), 4);
+        assert_eq!(ledger.cut(2, 3).unwrap().keys.len(), 2);
+    }
+
+    #[test]
+    fn a_fix_runs_where_its_control_ran() {
+        let mut ledger = ledger(2);
+        ledger.know("old");
+        ledger.know("new");
+        ledger.began(None, "old", "QEMU 7");
+        ledger.began(None, "new", "QEMU 10");
+        let first = ledger.take(1, "old", 1);
+        assert_eq!(first, [key("stock", 1)]);
+        // Its partner is not for a host of another kind.
+        let second = ledger.take(2, "new", 9);
+        assert_eq!(second, [key("stock", 2), key("fixed", 2)]);
+        assert_eq!(ledger.take(1, "old", 9), [key("fixed", 1)]);
+    }
+
+    #[test]
+    fn a_batch_waits_until_it_is_known_where_the_control_runs() {
+        let mut ledger = Ledger::default();
+        let block = || Some(("w".to_owned(), 1));
+        ledger.add(key("stock", 1), block(), BTreeSet::new());
+        ledger.cut(1, 9).unwrap();
+        // The other arm's kernel was built later.
+        ledger.add(key("fixed", 1), block(), BTreeSet::new());
+        assert_eq!(ledger.cut(2, 9), None);
+        ledger.began(None, "old", "QEMU 7");
+        ledger.began(Some(1), "new", "QEMU 10");
+        let cut = ledger.cut(2, 9).unwrap();
+        assert_eq!(cut.kind.as_deref(), Some("QEMU 10"));
+        assert_eq!(cut.not_on, ["old"]);
+    }
+
+    #[test]
+    fn what_no_host_of_the_right_kind_can_do_is_not_done_on_another() {
+        let mut ledger = ledger(1);
+        for (name, kind) in [("old", "QEMU 7"), ("new", "QEMU 10")] {
+            ledger.began(None, name, kind);
+        }
+        assert_eq!(ledger.take(1, "old", 1), [key("stock", 1)]);
+        ledger.done(&key("stock", 1));
+        ledger.leave_out("old", "it burnt down");
+        assert!(ledger.take(2, "new", 9).is_empty());
+        let stranded = ledger.stranded();
+        assert_eq!(stranded, [(key("fixed", 1), "QEMU 7".to_owned())]);
+        assert_eq!(ledger.waiting(), 0);
+    }
+
+    #[test]
+    fn a_host_that_fails_again_and_again_is_left_out_unless_it_is_the_last() {
+        let mut ledger = Ledger::default();
+        ledger.began(None, "n1", "k");
+        for _ in 0..9 {
+            assert_eq!(ledger.attempted("n1", Some("no memory")), None);
+        }
+        ledger.began(None, "n2", "k");
+        assert_eq!(ledger.attempted("n2", Some("x")), None);
+        ledger.attempted("n2", None);
+        for _ in 0..2 {
+            assert_eq!(ledger.attempted("n2", Some("x")), None);
+        }
+        let why = ledger.attempted("n2", Some("no memory")).unwrap();
+        assert!(why.ends_with("the last one: no memory"), "{why}");
+        assert_eq!(ledger.usable(), 1);
+    }
+
+    #[test]
+    fn a_second_attempt_goes_elsewhere_if_it_can() {
+        let mut ledger = Ledger::default();
+        ledger.began(None, "n1", "k");
+        let avoid = BTreeSet::from(["n1".to_owned()]);
+        ledger.add(key("stock", 1), None, avoid.clone());
+        // There is no other.
+        assert_eq!(ledger.take(1, "n1", 1).len(), 1);
+        ledger.began(None, "n2", "k");
+        ledger.add(key("stock", 2), None, avoid.clone());
+        assert!(ledger.take(1, "n1", 1).is_empty());
+        assert_eq!(ledger.cut(2, 1).unwrap().not_on, ["n1"]);
+    }
+
+    #[test]
+    fn an_item_that_kills_every_host_is_given_up() {
+        let mut ledger = Ledger::default();
+        ledger.add(key("stock", 1), None, BTreeSet::new());
+        for time in 1..=MOST_TIMES {
+            ledger.cut(time.into(), 1).unwrap();
+            let given_up = ledger.over(time.into(), Some(&format!("n{time}")));
+            assert_eq!(given_up.len(), usize::from(time == MOST_TIMES));
+        }
+        assert_eq!(ledger.waiting(), 0);
     }
 }

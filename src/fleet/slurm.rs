@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the controller may be away while no trial ends.
 const AWAY: Duration = Duration::from_secs(20 * 60);
 
+/// How long no task runs before it is told why.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// How much of its time a task should spend on trials, in seconds: its testbed
 /// and its place in the queue cost some.
 const TASK_SECONDS: f64 = 300.0;
@@ -109,12 +112,15 @@ struct Driver<'a> {
     /// Items of tasks that an earlier driver sent out.
     inherited: BTreeMap<ItemKey, Task>,
     next: Task,
-    nodes: Vec<String>,
+    /// Nodes that can have tasks, each with its processors.
+    nodes: Vec<(String, usize)>,
     /// When Slurm was asked last, and when it answered last.
     asked: Option<Instant>,
     answered: Instant,
     progress: Instant,
     told_away: bool,
+    /// Since when nothing runs, and why, if that was told.
+    idle: Option<(Instant, String)>,
 }
 
 impl<'a> Driver<'a> {
@@ -131,6 +137,7 @@ impl<'a> Driver<'a> {
             answered: Instant::now(),
             progress: Instant::now(),
             told_away: false,
+            idle: None,
             spool,
         };
         if driver.spool.is_there() {
@@ -217,9 +224,10 @@ impl<'a> Driver<'a> {
         self.answered = Instant::now();
         {
             let mut state = self.fleet.state.borrow_mut();
-            nodes.iter().for_each(|node| state.ledger.know(node));
+            nodes.iter().for_each(|(node, _)| state.ledger.know(node));
         }
         self.nodes = nodes;
+        self.tell_idle(&queue);
         for (task, out) in &mut self.out {
             if let Some(queued) = queue.iter().find(|queued| queued.task == *task) {
                 out.missing = 0;
@@ -233,6 +241,23 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Tells why none of the tasks runs, if that has been so for a while.
+    fn tell_idle(&mut self, queue: &[Queued]) {
+        let waiting = queue.iter().find(|queued| !queued.runs);
+        let Some(waiting) = waiting.filter(|_| !queue.iter().any(|queued| queued.runs)) else {
+            self.idle = None;
+            return;
+        };
+        let (since, told) = self
+            .idle
+            .get_or_insert_with(|| (Instant::now(), String::new()));
+        if since.elapsed() > IDLE && *told != waiting.reason {
+            told.clone_from(&waiting.reason);
+            let text = format!("no task runs; Slurm says: {}", waiting.reason);
+            self.fleet.context.emit(Event::Note(text));
+        }
     }
 
     /// The controller does not answer. Tasks that run go on.
@@ -389,9 +414,11 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let left_out = self.fleet.state.borrow().ledger.left_out();
-        let usable = |node: &&String| !left_out.iter().any(|(name, _)| name == *node);
-        let usable = self.nodes.iter().filter(usable).count();
-        if usable == 0 {
+        let is_out = |node: &str| left_out.iter().any(|(name, _)| name == node);
+        let usable = self.nodes.iter().filter(|(node, _)| !is_out(node));
+        // Each may have as many tasks as fit on its processors.
+        let slots: usize = usable.map(|(_, cpus)| (cpus / self.cpus()).max(1)).sum();
+        if slots == 0 {
             return if left_out.is_empty() {
                 // Slurm has none that is up: it may have one later.
                 Ok(())
@@ -405,7 +432,7 @@ impl<'a> Driver<'a> {
             let waiting = self.fleet.state.borrow().ledger.waiting();
             let most = per_task(
                 waiting,
-                usable.saturating_sub(self.out.len()),
+                slots.saturating_sub(self.out.len()),
                 self.fleet.trial_seconds(),
                 self.fleet.opening.at_a_time.unwrap_or(1),
             );
@@ -454,12 +481,14 @@ impl<'a> Driver<'a> {
         let (program, digest) = &self.fleet.program;
         let program = inputs::put(&self.spool.inputs(), program, digest)?;
         let script = script(&program, self.spool.root(), *base);
-        let cpus = self.fleet.cpus as usize * self.fleet.opening.at_a_time.unwrap_or(1);
-        let mut command = Command::new("sbatch")
+        let mut command = Command::new("env")
+            .arg("-i")
+            .args(environment())
+            .arg("sbatch")
             .args(["--parsable", "--no-requeue", "--nodes=1", "--ntasks=1"])
             .args(["--chdir=/", "--open-mode=append"])
-            .arg(format!("--cpus-per-task={cpus}"))
-            .arg(format!("--export={}", exported()))
+            .arg(format!("--cpus-per-task={}", self.cpus()))
+            .arg("--export=ALL")
             .arg(format!("--array=0-{}", tasks.len() - 1))
             .arg(format!("--job-name={}", self.fleet.name))
             .arg(format!("--comment={base}"))
@@ -495,6 +524,12 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Processors of a task.
+    fn cpus(&self) -> usize {
+        let each = usize::try_from(self.fleet.cpus).unwrap_or(1).max(1);
+        each * self.fleet.opening.at_a_time.unwrap_or(1)
+    }
+
     /// Tasks that Slurm did not take: their items wait for its return.
     async fn take_back(&mut self, tasks: &[Task]) -> Result<(), FleetError> {
         tokio::time::sleep(LOOK).await;
@@ -510,7 +545,7 @@ impl<'a> Driver<'a> {
         let answer = Command::new("squeue")
             .args(["--noheader", "--array", "--me"])
             .arg(format!("--name={}", self.fleet.name))
-            .arg("--format=%F|%K|%T|%k")
+            .arg("--format=%F|%K|%T|%k|%r")
             .deadline(PATIENCE)
             .run(&self.fleet.token)
             .await?;
@@ -518,8 +553,8 @@ impl<'a> Driver<'a> {
     }
 
     /// The nodes that can have tasks.
-    async fn sinfo(&self) -> Result<Vec<String>, ProcessError> {
-        let mut command = Command::new("sinfo").args(["--noheader", "--Node", "--format=%N|%T"]);
+    async fn sinfo(&self) -> Result<Vec<(String, usize)>, ProcessError> {
+        let mut command = Command::new("sinfo").args(["--noheader", "--Node", "--format=%N|%T|%c"]);
         if let Some(partition) = self.partition {
             command = command.arg(format!("--partition={partition}"));
         }
@@ -566,7 +601,7 @@ impl<'a> Driver<'a> {
             // A resumed driver goes on with them.
             return Ok(());
         }
-        let until = Instant::now() + super::FAREWELL;
+        let until = Instant::now() + super::FAREWELL * 3 / 4;
         let mut cancelled = BTreeSet::new();
         while let Ok(queue) = self.queue().await {
             let silent = |queued: &&Queued| self.is_left_behind(queued.task);
@@ -634,14 +669,20 @@ fn script(program: &Path, spool: &Path, base: Task) -> String {
     )
 }
 
-/// What a task gets of the driver's environment: what leads to programs and
-/// places. Anything else could be a secret, and Slurm keeps it.
-fn exported() -> String {
+/// What sbatch and a task get of the driver's environment: what leads to programs
+/// and places, and what is meant for sbatch. Anything else could be a secret, and
+/// Slurm keeps a job's environment.
+fn environment() -> Vec<std::ffi::OsString> {
     let names = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_CACHE_HOME"];
-    let set = names
-        .into_iter()
-        .filter(|name| std::env::var_os(name).is_some());
-    set.collect::<Vec<_>>().join(",")
+    let is_meant =
+        |name: &str| names.contains(&name) || name == "SLURM_CONF" || name.starts_with("SBATCH_");
+    let set = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_meant));
+    set.map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    })
+    .collect()
 }
 
 fn is_away(said: &str) -> bool {
@@ -662,9 +703,11 @@ struct Queued {
     task: Task,
     job: String,
     runs: bool,
+    /// Why it does not run.
+    reason: String,
 }
 
-/// Reads `ARRAY|INDEX|STATE|BASE` lines; those of other jobs are passed over.
+/// Reads `ARRAY|INDEX|STATE|BASE|REASON` lines; those of other jobs are passed over.
 fn parse_queue(text: &str) -> Vec<Queued> {
     let line = |line: &str| {
         let mut parts = line.trim().split('|');
@@ -675,19 +718,22 @@ fn parse_queue(text: &str) -> Vec<Queued> {
             task: base.parse::<Task>().ok()?.checked_add(number)?,
             job: format!("{array}_{number}"),
             runs: state == "RUNNING",
+            reason: parts.next().unwrap_or_default().to_owned(),
         })
     };
     text.lines().filter_map(line).collect()
 }
 
-/// Reads `NODE|STATE` lines: those that can have tasks, each once.
-fn parse_nodes(text: &str) -> Vec<String> {
+/// Reads `NODE|STATE|CPUS` lines: those that can have tasks, each once.
+fn parse_nodes(text: &str) -> Vec<(String, usize)> {
     let line = |line: &str| {
-        let (node, state) = line.trim().split_once('|')?;
+        let mut parts = line.trim().split('|');
+        let (node, state, cpus) = (parts.next()?, parts.next()?, parts.next()?);
         let usable = ["idle", "mixed", "allocated", "completing", "planned"];
-        usable.contains(&state).then(|| node.to_owned())
+        let cpus = cpus.parse().ok()?;
+        usable.contains(&state).then(|| (node.to_owned(), cpus))
     };
-    let mut nodes: Vec<String> = text.lines().filter_map(line).collect();
+    let mut nodes: Vec<(String, usize)> = text.lines().filter_map(line).collect();
     nodes.sort();
     nodes.dedup();
     nodes
@@ -714,17 +760,19 @@ mod tests {
 
     #[test]
     fn the_queue_is_read_and_others_jobs_are_not() {
-        let text = "12|0|RUNNING|1\n12|1|PENDING|1\n13|0|COMPLETING|501\n14|N/A|RUNNING|(null)\n";
+        let text = "12|0|RUNNING|1|None\n12|1|PENDING|1|Resources\n13|0|COMPLETING|501|None\n\
+                    14|N/A|RUNNING|(null)|None\n";
         let queue = parse_queue(text);
         let tasks: Vec<_> = queue.iter().map(|q| (q.task, q.runs)).collect();
         assert_eq!(tasks, [(1, true), (2, false), (501, false)]);
-        assert_eq!(queue[1].job, "12_1");
+        assert_eq!((&*queue[1].job, &*queue[1].reason), ("12_1", "Resources"));
     }
 
     #[test]
     fn nodes_that_are_down_are_not_counted() {
-        let text = "n1|idle\nn2|down*\nn3|mixed\nn3|mixed\nn4|drained\nn5|idle*\n";
-        assert_eq!(parse_nodes(text), ["n1", "n3"]);
+        let text = "n1|idle|4\nn2|down*|4\nn3|mixed|64\nn3|mixed|64\nn4|drained|4\nn5|idle*|4\n";
+        let nodes = parse_nodes(text);
+        assert_eq!(nodes, [("n1".to_owned(), 4), ("n3".to_owned(), 64)]);
     }
 
     #[test]

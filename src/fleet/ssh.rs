@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -39,6 +39,9 @@ const READY: Duration = Duration::from_secs(900);
 /// How long a large result may take to arrive.
 const RECEIVING: Duration = Duration::from_secs(600);
 
+/// How long a host may take to end what it does.
+const ENDING: Duration = Duration::from_secs(20);
+
 /// Sessions in a row that ended without a result, and the host is left out.
 const MOST_IN_VAIN: u32 = 2;
 
@@ -60,14 +63,12 @@ pub(super) async fn drive(fleet: &Fleet, hosts: &[String]) -> Result<(), FleetEr
         };
         async move { host.serve().await }
     });
-    let served = join_all(each).await;
+    let served = try_join_all(each).await;
     let incoming = fleet.spool.join("incoming");
     remove_tree(&incoming)?;
     // Only kvet's own directory: one that the user named may hold other things.
     let _ = std::fs::remove_dir(&fleet.spool);
-    for result in served {
-        result?;
-    }
+    served?;
     if fleet.stopped.is_cancelled() {
         return Ok(());
     }
@@ -273,7 +274,8 @@ impl Host<'_> {
             until: Instant::now() + READY,
         };
         let session = tokio::select! {
-            session = talk.hold(&mut told, &mut changed) => session?,
+            // What has arrived is heard before anything is called silent.
+            biased;
             read = &mut reading => match read {
                 // What was said before its end counts.
                 Ok(()) => match talk.rest(&mut told)? {
@@ -288,8 +290,13 @@ impl Host<'_> {
                     Session::Failed(Error::from(error).one_line(), talk.results > 0)
                 }
             },
+            session = talk.hold(&mut told, &mut changed) => session?,
         };
         drop(input);
+        if matches!(session, Session::Over | Session::Again) {
+            // The host ends what it does when its standard input ends.
+            drop(tokio::time::timeout(ENDING, process.wait()).await);
+        }
         process.stop(GRACE).await;
         Ok(session)
     }
@@ -358,6 +365,7 @@ impl Talk<'_> {
             }
             let stopped = &self.host.fleet.stopped;
             tokio::select! {
+                biased;
                 heard = told.recv() => match heard {
                     Some(heard) => {
                         if let Some(session) = self.take(heard)? {

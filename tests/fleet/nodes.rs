@@ -44,7 +44,7 @@ impl Node {
         let log = fs::File::create(base.join(format!("{name}.out"))).unwrap();
         let script = format!(
             "mount -t tmpfs -o size={size},mode=755 tmpfs {0} && mkdir {0}/cache {0}/tmp && \
-             exec \"$@\"",
+             mkdir -p ~/.cache && mount --bind {0}/cache ~/.cache && exec \"$@\"",
             local.display()
         );
         let outer = Command::new("unshare")
