@@ -19,7 +19,7 @@ mod nodes;
 #[path = "fleet/stub.rs"]
 mod stub;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -45,13 +45,22 @@ const TESTS: &[Test] = &[
         ssh_hosts_give_the_same_report,
     ),
     ("ssh_hosts_may_die", SSH, ssh_hosts_may_die),
+    ("hosts_that_differ", SSH, hosts_that_differ),
     ("no_host_is_left", SSH, no_host_is_left),
     ("slurm_nodes_may_die", SLURM, slurm_nodes_may_die),
+    ("slurm_refuses", SLURM, slurm_refuses),
     ("slurm_is_interrupted", SLURM, slurm_is_interrupted),
 ];
 
 /// Tests that boot guests: in the full check.
-const FULL: &[Test] = &[("real_guests_over_ssh", SSH, real_guests_over_ssh)];
+const FULL: &[Test] = &[
+    ("real_guests_over_ssh", SSH, real_guests_over_ssh),
+    (
+        "a_run_on_this_host_goes_on",
+        &[],
+        a_run_on_this_host_goes_on,
+    ),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -325,11 +334,73 @@ fn ssh_hosts_may_die() {
         });
     }
     let log = run.log();
-    for name in ["h1", "h2", "full"] {
+    for name in ["h1", "full"] {
         let told = format!("{name} gets no more trials");
         assert!(log.contains(&told), "{told}: {log}");
     }
     assert_eq!(&run.report(), undisturbed());
+}
+
+/// One lacks something, one has another QEMU, one shows something else.
+fn hosts_that_differ() {
+    let sizes = [
+        ("a", "600m"),
+        ("b", "600m"),
+        ("odd", "600m"),
+        ("newer", "600m"),
+        ("bare", "600m"),
+    ];
+    let variables = [
+        ("odd", "KVET_STUB_ODD", "1"),
+        ("bare", "KVET_STUB_LACKS", "it lacks qemu-system-x86_64"),
+    ];
+    let hosts = Hosts::with(&sizes, true, &variables);
+    hosts.qemu("newer", "QEMU emulator version 99.1");
+    let run = Run::of_ssh(&hosts, "run");
+    let on = "ssh:a,b,odd,newer,bare";
+    let status = run
+        .start(run.command(JOB, on, &["--jobs", "1"]))
+        .wait()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{}", run.log());
+    assert_complete(&run);
+    let text = fs::read_to_string(run.out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    // What is compared ran on one kind.
+    let mut newer: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for arm in report["arms"].as_array().unwrap() {
+        let numbers = newer.entry(arm["name"].to_string()).or_default();
+        for trial in arm["trials"].as_array().unwrap() {
+            if trial["host"] == "newer" {
+                numbers.insert(trial["number"].as_u64().unwrap());
+            }
+        }
+    }
+    let arms: Vec<_> = newer.values().collect();
+    assert!(!arms[0].is_empty(), "{newer:?}");
+    assert_eq!(arms[0], arms[1]);
+    // The odd one is named, and only that one.
+    let named = report["deviations"].as_array().unwrap().iter();
+    let named: Vec<&str> = named.map(|one| one["host"].as_str().unwrap()).collect();
+    assert_eq!(named, ["odd"], "{}", report["deviations"]);
+    let shown = run
+        .kvet(&[
+            "report",
+            &run.out.display().to_string(),
+            "--format",
+            "human",
+        ])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for words in [
+        "odd is odd: of stock, ",
+        "on bare: no trial; left out: it lacks qemu-system-x86_64",
+        "kind of newer: ",
+        "QEMU emulator version 99.1",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
 }
 
 fn no_host_is_left() {
@@ -394,6 +465,33 @@ fn die(slurm: &mut Slurm, run: &Run) {
     assert_eq!(&run.report(), undisturbed());
 }
 
+/// What a user may have got wrong, or the site.
+fn slurm_refuses() {
+    let slurm = Slurm::start(&[("n1", "600m"), ("n2", "600m")]);
+    let run = Run::of_slurm(&slurm, "elsewhere");
+    let status = run.start(run.command(JOB, "slurm:nowhere", &[])).wait();
+    let log = run.log();
+    assert_eq!(status.unwrap().code(), Some(128), "{log}");
+    assert!(log.contains("Slurm does not take the trials"), "{log}");
+    assert!(log.contains("nvalid partition"), "{log}");
+    // Nodes have something else in that place.
+    let run = Run::of_slurm(&slurm, "private");
+    let spool = slurm.base().join("local/spool").display().to_string();
+    let status = run
+        .start(run.command(JOB, "slurm:all", &["--spool", &spool]))
+        .wait();
+    let log = run.log();
+    assert_eq!(status.unwrap().code(), Some(128), "{log}");
+    for words in [
+        "no host is left",
+        "n1: a task ended",
+        "on a file system that it shares",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    assert_eq!(run.recorded(), 0);
+}
+
 fn slurm_is_interrupted() {
     let slurm = Slurm::start(&[("n1", "600m"), ("n2", "600m")]);
     let run = Run::of_slurm(&slurm, "run");
@@ -418,6 +516,31 @@ fn slurm_is_interrupted() {
 
 fn outcome(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A run without other hosts that is killed and resumed.
+fn a_run_on_this_host_goes_on() {
+    let base = tempfile::tempdir().unwrap();
+    let run = Run::new(base.path(), "run");
+    let out = run.out.display().to_string();
+    let job = "tests/jobs/local.yaml";
+    let more = ["run", job, "--trials", "3", "--jobs", "1", "--out", &out];
+    let mut driver = run.start(run.kvet(&more));
+    until("the first trial", || run.recorded() >= 1);
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    let before = attempts(&run.out);
+    let status = run.start(run.kvet(&["run", "--resume", &out])).wait();
+    assert_eq!(status.unwrap().code(), Some(125), "{}", run.log());
+    let after = attempts(&run.out);
+    assert_eq!(after.len(), 3, "{after:?}");
+    // What had ended was not done again.
+    assert!(after.values().all(|count| *count == 1), "{after:?}");
+    assert!(before.len() < 3, "{before:?}");
+    let left: Vec<_> = fs::read_dir(base.path().join("local/tmp"))
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// The same job here and on two hosts, with guests that boot.

@@ -14,7 +14,7 @@ pub(super) struct HostArguments {
     /// Kernels are built here, once, and sent to each host once. On Slurm, trials
     /// are the tasks of job arrays, and driver and nodes need a directory that all
     /// of them see (--spool; the run's own unless it is given). Over ssh nothing has
-    /// to be shared; KVET_SSH names another command than `ssh`. With --jobs, so many
+    /// to be shared; `KVET_SSH` names another command than `ssh`. With --jobs, so many
     /// trials run at a time on each host, or in each task of Slurm's.
     #[arg(long, value_name = "WHERE")]
     on: Option<On>,

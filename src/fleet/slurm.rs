@@ -224,7 +224,9 @@ impl<'a> Driver<'a> {
         self.answered = Instant::now();
         {
             let mut state = self.fleet.state.borrow_mut();
-            nodes.iter().for_each(|(node, _)| state.ledger.know(node));
+            for (node, _) in &nodes {
+                state.ledger.know(node);
+            }
         }
         self.nodes = nodes;
         self.tell_idle(&queue);
@@ -418,14 +420,11 @@ impl<'a> Driver<'a> {
         let usable = self.nodes.iter().filter(|(node, _)| !is_out(node));
         // Each may have as many tasks as fit on its processors.
         let slots: usize = usable.map(|(_, cpus)| (cpus / self.cpus()).max(1)).sum();
-        if slots == 0 {
-            return if left_out.is_empty() {
-                // Slurm has none that is up: it may have one later.
-                Ok(())
-            } else {
-                Err(self.fleet.no_host())
-            };
+        if slots == 0 && !left_out.is_empty() {
+            return Err(self.fleet.no_host());
         }
+        // Where no node is up, Slurm says why it runs nothing, or refuses.
+        let slots = slots.max(1);
         self.fleet.strand();
         let mut groups: BTreeMap<Vec<String>, Vec<Task>> = BTreeMap::new();
         loop {

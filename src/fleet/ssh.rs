@@ -171,8 +171,13 @@ impl Host<'_> {
 
     /// Sees that the host has these inputs; where they are.
     async fn provide(&self, digests: &[&Digest]) -> Result<String, Session> {
-        let failed = |error: ProcessError| Session::Failed(Error::from(error).one_line(), false);
-        let said = self.script(asking(digests)).await.map_err(failed)?;
+        let said = self.script(asking(digests)).await;
+        let said = said.map_err(|error| {
+            Session::Failed(
+                format!("it cannot be reached: {}", what_failed(error)),
+                false,
+            )
+        })?;
         let mut lines = said.lines();
         let place = lines.next().unwrap_or_default().to_owned();
         if !place.starts_with('/') || !place.chars().all(is_plain) {
@@ -191,46 +196,54 @@ impl Host<'_> {
         Ok(place)
     }
 
-    /// Sends an input. It appears whole, once its digest was found right.
+    /// Sends an input. It appears whole, once its digest was found right; if that
+    /// fails nothing of it stays.
     async fn send(&self, digest: &Digest, place: &str, has_rsync: bool) -> Result<(), Session> {
-        let path = self.fleet.state.borrow().paths[digest].clone();
-        let failed = |error: ProcessError| Session::Failed(Error::from(error).one_line(), false);
         let partial = format!("{place}/.kvet-{}-{}", self.fleet.name, digest.as_str());
-        if has_rsync && find_program("rsync").is_some() {
+        let sent = self.copy(digest, &partial, has_rsync).await;
+        let done = match sent {
+            Ok(()) => self
+                .script(placing(&partial, place, digest))
+                .await
+                .map(|_| ()),
+            Err(error) => Err(error),
+        };
+        let Err(error) = done else {
+            return Ok(());
+        };
+        // It may be the disk that is full, or the host that is gone.
+        drop(self.script(format!("rm -rf '{partial}'\n")).await);
+        let why = format!("what it needs cannot be sent: {}", what_failed(error));
+        Err(Session::Failed(why, false))
+    }
+
+    async fn copy(
+        &self,
+        digest: &Digest,
+        partial: &str,
+        has_rsync: bool,
+    ) -> Result<(), ProcessError> {
+        let path = self.fleet.state.borrow().paths[digest].clone();
+        let command = if has_rsync && find_program("rsync").is_some() {
             let words = [ssh_words(), OPTIONS.map(str::to_owned).to_vec()].concat();
             self.script(format!("umask 077; mkdir -p '{partial}'\n"))
-                .await
-                .map_err(failed)?;
-            let copied = Command::new("rsync")
+                .await?;
+            Command::new("rsync")
                 .args(["--compress", "--times", "--copy-links"])
                 .arg(format!("--rsh={}", words.join(" ")))
                 .arg("--")
                 .arg(&path)
                 .arg(format!("{}:{partial}/content", self.name))
-                .deadline(SENDING)
-                .run(&self.fleet.token)
-                .await;
-            copied.map_err(failed)?;
         } else {
-            let content = std::fs::read(&path);
-            let content = content.map_err(|error| {
-                Session::Failed(
-                    Error::from(io_error("read", &path)(error)).one_line(),
-                    false,
-                )
+            let content = std::fs::read(&path).map_err(|source| ProcessError::Io {
+                program: path.display().to_string(),
+                source,
             })?;
             let command = format!("umask 077; mkdir -p '{partial}' && cat > '{partial}/content'");
-            let copied = self
-                .ssh(&command)
-                .input(content)
-                .deadline(SENDING)
-                .run(&self.fleet.token)
-                .await;
-            copied.map_err(failed)?;
-        }
-        let put = self.script(placing(&partial, place, digest)).await;
-        put.map_err(failed)?;
-        Ok(())
+            self.ssh(&command).input(content)
+        };
+        let copied = command.deadline(SENDING).run(&self.fleet.token).await;
+        copied.map(|_| ())
     }
 
     async fn session(&self, task: Task) -> Result<Session, FleetError> {
@@ -278,14 +291,13 @@ impl Host<'_> {
             biased;
             read = &mut reading => match read {
                 // What was said before its end counts.
-                Ok(()) => match talk.rest(&mut told)? {
-                    Some(session) => session,
-                    None => {
-                        let said = complaints.borrow();
-                        let said = said.trim().lines().last().unwrap_or("it was cut").to_owned();
-                        Session::Failed(format!("the session ended: {said}"), talk.results > 0)
-                    }
-                },
+                Ok(()) => talk.rest(&mut told)?.unwrap_or_else(|| {
+                    let said = complaints.borrow();
+                    let said = said.trim().lines().last().unwrap_or("it was cut").to_owned();
+                    Session::Failed(format!("the session ended: {said}"), talk.results > 0)
+                }),
+                // The driver's own disk.
+                Err(FleetError::Store(error)) => return Err(error.into()),
                 Err(error) => {
                     Session::Failed(Error::from(error).one_line(), talk.results > 0)
                 }
@@ -466,6 +478,16 @@ impl Talk<'_> {
         }
         Ok(None)
     }
+}
+
+/// What a program complained about, without how it was called.
+fn what_failed(error: ProcessError) -> String {
+    let ProcessError::Failed { stderr, status, .. } = error else {
+        return Error::from(error).one_line();
+    };
+    // rsync says first what went wrong, and then what follows from it.
+    let first = stderr.lines().map(str::trim).find(|line| !line.is_empty());
+    first.map_or_else(|| status.to_string(), str::to_owned)
 }
 
 /// Keeps the end of what ssh complains about.

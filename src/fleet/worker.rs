@@ -2,6 +2,8 @@
 //! result as soon as it is there, and ends with nothing left behind. Who gave
 //! them and how results travel is the outlet's business.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,9 +22,15 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
 use crate::service::ServiceSpec;
-use crate::store::{Scratch, Store};
+use crate::store::{Scratch, Store, StoreError, io_error};
 use crate::testbed::{Setup, Testbed};
 use crate::trial;
+
+/// Where the service's logs go, below a host's scratch directory and an attempt's.
+const LOGS: &str = "cluster";
+
+/// So many bytes of a log are kept, its end.
+const LOG: u64 = 1 << 20;
 
 /// How often a host shows that it lives.
 const BEAT: Duration = Duration::from_secs(2);
@@ -248,7 +256,7 @@ async fn all_items<B: Bed>(
     let scratch = Scratch::new()?;
     let setup = Setup {
         service: &opening.service,
-        logs: &scratch.join("cluster"),
+        logs: &scratch.join(LOGS),
         image: image.path.clone(),
         acceleration: opening.acceleration,
         kernel: &kernel.path,
@@ -347,13 +355,43 @@ impl<B: Bed> Place<'_, B> {
         let from = self.outlet.inputs();
         let kernel = inputs::get(self.store, &item.kernel, from.as_deref()).await?;
         let directory = self.scratch.join(item.key.as_str());
-        std::fs::create_dir(&directory).map_err(crate::store::io_error("create", &directory))?;
+        std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
         let work = here(&item.work, &kernel.path, self.image, self.host);
         let lost = self.bed.carry_out(self.context, &work, &directory).await?;
+        if lost.is_some() {
+            keep_logs(&self.scratch.join(LOGS), &directory.join(LOGS))?;
+        }
         self.outlet.deliver(&item, &directory).await?;
         crate::store::remove_tree(&directory)?;
         Ok(lost)
     }
+}
+
+/// Keeps the ends of the service's logs with the attempt at which it was lost:
+/// nobody can ask this host for them later.
+fn keep_logs(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let Ok(entries) = std::fs::read_dir(from) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !std::fs::symlink_metadata(&path).is_ok_and(|data| data.is_file()) {
+            continue;
+        }
+        let read = || {
+            let mut file = File::open(&path)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(LOG)))?;
+            let mut end = Vec::new();
+            file.take(LOG).read_to_end(&mut end)?;
+            Ok(end)
+        };
+        let end = read().map_err(io_error("read", &path))?;
+        let to = to.join(entry.file_name());
+        std::fs::write(&to, end).map_err(io_error("write", &to))?;
+    }
+    Ok(())
 }
 
 /// The same work with this host's paths.
@@ -368,4 +406,26 @@ fn here(work: &Work, kernel: &Path, image: &Path, host: &str) -> Work {
         Work::SelfTest(request) => kernel.clone_into(&mut request.kernel),
     }
     work
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_logs_are_kept_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        std::fs::create_dir(&from).unwrap();
+        let mut long = vec![b'a'; usize::try_from(LOG).unwrap()];
+        long.extend(b"the end");
+        std::fs::write(from.join("osd.0.log"), &long).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.join("mon.log")).unwrap();
+        keep_logs(&from, &to).unwrap();
+        let kept = std::fs::read(to.join("osd.0.log")).unwrap();
+        assert_eq!(kept, long[7..]);
+        assert!(!to.join("mon.log").exists());
+        // A service that left none is no fault.
+        keep_logs(&home.path().join("nowhere"), &to).unwrap();
+    }
 }

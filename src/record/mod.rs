@@ -23,6 +23,8 @@
 //!     journal.jsonl                    what happened when
 //!     trial.json                       how it ended; only if it did
 //!     disk.img                         its disk, sparse; only if it was found damaged
+//!     cluster/                         the ends of its service's logs, if that was
+//!                                      lost on another host
 //! ```
 //!
 //! `format` has the shapes of these files, `version1` reads the directories of

@@ -238,7 +238,7 @@ async fn place(
             image: &rootfs.path,
             acceleration: plan.acceleration,
             kernel: &first.image.bzimage,
-            cpus: plan.hardware.cpus.into(),
+            cpus: plan.hardware.cpus,
             alone: workloads.any(|one| one.disturbs_others() || plan.measures(&one.name)),
         };
         let fleet = Fleet::open(context, record, fleet, &common)?;

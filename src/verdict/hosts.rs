@@ -206,7 +206,7 @@ mod tests {
             (state >> 33) % 10
         };
         let names: Vec<String> = (0..12).map(|host| format!("n{host}")).collect();
-        let mut named = 0;
+        let mut runs = 0;
         for _ in 0..100 {
             let mut all = Vec::new();
             for host in &names {
@@ -215,9 +215,9 @@ mod tests {
                     all.extend(trials(host, &[(outcome, 1)]));
                 }
             }
-            named += usize::from(!deviations(&all).is_empty());
+            runs += usize::from(!deviations(&all).is_empty());
         }
-        assert!(named <= 3, "{named} of 100");
+        assert!(runs <= 3, "{runs} of 100");
     }
 
     #[test]

@@ -315,6 +315,15 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn start(sizes: &[(&str, &str)], rsync: bool) -> Self {
+        Self::with(sizes, rsync, &[])
+    }
+
+    /// Hosts of which some have variables of their own: name, variable, value.
+    pub(crate) fn with(
+        sizes: &[(&str, &str)],
+        rsync: bool,
+        variables: &[(&str, &str, &str)],
+    ) -> Self {
         let base = base();
         let path = base.path();
         for name in ["host", "user"] {
@@ -360,11 +369,18 @@ impl Hosts {
         for (name, size) in sizes {
             let port = port();
             let file = path.join(format!("sshd.{name}.conf"));
+            let own = variables.iter().filter(|(host, ..)| host == name);
+            let own: String = own
+                .map(|(_, variable, value)| format!(" \"{variable}={value}\""))
+                .collect();
+            // Their own QEMU, if they have one, comes first.
+            let first = path.join(format!("bin.{name}"));
+            let search = format!("{}:{search}", first.display());
             let text = format!(
                 "ListenAddress 127.0.0.1\nPort {port}\nHostKey {path_text}/host\nPidFile none\n\
                  AuthorizedKeysFile {path_text}/user.pub\nStrictModes no\nUsePAM no\n\
                  PermitRootLogin yes\nMaxStartups 100\n\
-                 SetEnv XDG_CACHE_HOME={0}/cache TMPDIR={0}/tmp PATH={search}\n",
+                 SetEnv XDG_CACHE_HOME={0}/cache TMPDIR={0}/tmp PATH={search}{own}\n",
                 local.display()
             );
             fs::write(&file, text).unwrap();
@@ -383,6 +399,15 @@ impl Hosts {
         fs::write(path.join("ssh.conf"), client).unwrap();
         hosts.base = base;
         hosts
+    }
+
+    /// Another QEMU for a host.
+    pub(crate) fn qemu(&self, host: &str, version: &str) {
+        let bin = self.base.path().join(format!("bin.{host}"));
+        fs::create_dir(&bin).unwrap();
+        let program = bin.join("qemu-system-x86_64");
+        fs::write(&program, format!("#!/bin/sh\necho {version}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The value of `KVET_SSH`.
