@@ -64,7 +64,7 @@ fn measure(name: &str, trials: u32, base: &Path, on: &str, env: (&str, String)) 
     let began = Instant::now();
     let before = usage();
     let status = Command::new(env!("CARGO_BIN_EXE_kvet"))
-        .args(["run", "tests/jobs/fleet.yaml", "--on", on, "--jobs", "2"])
+        .args(["run", "tests/jobs/fleet.yaml", "--on", on, "--jobs", "1"])
         .args(["--trials", &trials.to_string(), "--host-program"])
         .arg(std::env::current_exe().unwrap())
         .arg("--out")
@@ -73,10 +73,15 @@ fn measure(name: &str, trials: u32, base: &Path, on: &str, env: (&str, String)) 
         .env("KVET_STUB_MILLIS", "0")
         .env(env.0, env.1)
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::fs::File::create(base.join("run.log")).unwrap())
         .status()
         .unwrap();
     let seconds = began.elapsed().as_secs_f64();
+    if status.code() != Some(0) {
+        let log = std::fs::read_to_string(base.join("run.log")).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+    }
     let after = usage();
     let all = f64::from(2 * trials);
     println!(
