@@ -277,7 +277,7 @@ impl Host<'_> {
         let complaints = RefCell::new(String::new());
         let mut reading =
             pin!(async { tokio::join!(self.read(output, tell), listen_to(errors, &complaints)).0 });
-        let mut talk = Talk {
+        let mut conversation = Talk {
             host: self,
             task,
             input: &mut input,
@@ -291,18 +291,18 @@ impl Host<'_> {
             biased;
             read = &mut reading => match read {
                 // What was said before its end counts.
-                Ok(()) => talk.rest(&mut told)?.unwrap_or_else(|| {
+                Ok(()) => conversation.rest(&mut told)?.unwrap_or_else(|| {
                     let said = complaints.borrow();
                     let said = said.trim().lines().last().unwrap_or("it was cut").to_owned();
-                    Session::Failed(format!("the session ended: {said}"), talk.results > 0)
+                    Session::Failed(format!("the session ended: {said}"), conversation.results > 0)
                 }),
                 // The driver's own disk.
                 Err(FleetError::Store(error)) => return Err(error.into()),
                 Err(error) => {
-                    Session::Failed(Error::from(error).one_line(), talk.results > 0)
+                    Session::Failed(Error::from(error).one_line(), conversation.results > 0)
                 }
             },
-            session = talk.hold(&mut told, &mut changed) => session?,
+            session = conversation.hold(&mut told, &mut changed) => session?,
         };
         drop(input);
         if matches!(session, Session::Over | Session::Again) {

@@ -19,6 +19,10 @@ const LONGEST: u64 = 16 << 20;
 /// The most bytes of a result: a console, and what little else there is.
 const LARGEST: u64 = 4 << 30;
 
+/// The most bytes of one of its files. A larger one, such as the image of a large
+/// damaged disk, stays behind: it would hold up everything else.
+const LARGEST_FILE: u64 = 2 << 30;
+
 /// What the driver says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,7 +96,8 @@ pub(super) async fn send_result(
     key: &ItemKey,
     directory: &Path,
 ) -> Result<(), FleetError> {
-    let files = merge::files(directory)?;
+    let mut files = merge::files(directory)?;
+    files.retain(|file| file.size <= LARGEST_FILE);
     let lost = |source| FleetError::Link {
         host: "the driver".to_owned(),
         source,
