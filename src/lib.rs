@@ -17,6 +17,7 @@ pub mod context;
 pub mod detect;
 pub mod error;
 pub mod event;
+pub mod fleet;
 pub mod guest;
 pub mod history;
 pub mod host;

@@ -365,6 +365,7 @@ impl<'a> Kernels<'a> {
         let request = Request {
             id,
             attempt,
+            host: None,
             hostname: format!("bisect-{}", self.serial),
             kernel: image.bzimage.clone(),
             release: image.release.clone(),

@@ -2,6 +2,7 @@
 //! arguments, the runtime, signals, printing errors, exit codes. Standard
 //! output carries data; everything else goes to standard error.
 
+mod batch;
 mod bisect;
 pub mod cache;
 pub mod cluster;
@@ -9,6 +10,7 @@ mod compare;
 mod doctor;
 mod export;
 mod history;
+mod hosts;
 mod judge;
 mod list;
 mod new;
@@ -96,6 +98,9 @@ enum Subcommands {
     /// Run one attempt at a trial, for drivers
     #[command(hide = true)]
     Trial(trial::Arguments),
+    /// Do a host's part of a run, for drivers
+    #[command(hide = true)]
+    Batch(batch::Arguments),
 }
 
 /// Parses the arguments and runs the subcommand they name.
@@ -277,6 +282,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Doctor(arguments) => doctor::doctor(arguments, &context).await,
         Subcommands::Schema(arguments) => schema::schema(arguments, &context).await,
         Subcommands::Trial(arguments) => trial::trial(&arguments, &context).await,
+        Subcommands::Batch(arguments) => batch::batch(&arguments, &context).await,
     }
 }
 

@@ -8,10 +8,11 @@ use clap::Args;
 use super::cache::format_size;
 use super::history::time;
 use super::output::{Format, print, print_json, style, width};
-use super::{load_plan, on_a_thread, open_store, patched};
+use super::{hosts, load_plan, on_a_thread, open_store, patched};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::{Event, Expected};
+use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, MOST_TRIALS, Plan};
@@ -19,7 +20,7 @@ use crate::kernel::SourceSpec;
 use crate::library::Places;
 use crate::limits::Limits;
 use crate::printable::printable_lines;
-use crate::record::Past;
+use crate::record::{Past, Record};
 use crate::report::human_within;
 use crate::run::{Executor, Options, run as carry_out};
 use crate::store::{Limit, Store, io_error};
@@ -31,7 +32,8 @@ const MOST_JOBS: i64 = 256;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The job: a file, or the name of one that comes with kvet (`kvet list jobs`)
-    job: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    job: Option<PathBuf>,
     /// Run only this arm (may be repeated)
     #[arg(long = "arm", value_name = "NAME")]
     arms: Vec<String>,
@@ -58,6 +60,11 @@ pub(super) struct Arguments {
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
+    #[command(flatten)]
+    hosts: hosts::HostArguments,
+    /// Go on with a run that was killed or interrupted; its directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = RESUMED)]
+    resume: Option<PathBuf>,
     /// Where trials run, for tests of kvet itself
     #[arg(long, hide = true, default_value = "here")]
     executor: Executor,
@@ -75,7 +82,37 @@ pub(super) struct Arguments {
     out: Option<PathBuf>,
 }
 
+/// What a run is, and where it is recorded, is settled when it begins.
+const RESUMED: [&str; 8] = [
+    "job",
+    "arms",
+    "workloads",
+    "trials",
+    "until",
+    "kernel",
+    "dry_run",
+    "out",
+];
+
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    if let Some(directory) = arguments.resume {
+        let beginning = Record::open(&directory)?.1;
+        let fleet = match arguments.hosts.options(arguments.jobs) {
+            None => fleet::resumed(&directory)?,
+            fleet => fleet,
+        };
+        let how = How {
+            jobs: arguments.jobs,
+            executor: arguments.executor,
+            fleet,
+            setup: arguments.setup,
+            format: arguments.format,
+            out: directory,
+            started: beginning.started,
+            resume: true,
+        };
+        return execute(context, &beginning.plan, how).await;
+    }
     let kernel = arguments.kernel;
     let named = move || match kernel {
         Some(word) => Ok(Some(SourceSpec::from_word(&word)?)),
@@ -91,7 +128,8 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         until: arguments.until,
         source,
     };
-    let plan = load_plan(context, arguments.job, choice).await?;
+    let job = arguments.job.unwrap_or_default();
+    let plan = load_plan(context, job, choice).await?;
     plan.can_settle()?;
     let format = arguments.format;
     if arguments.dry_run {
@@ -107,40 +145,69 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         };
         return on_a_thread(context, tell).await;
     }
-    let store = open_store(context).await?;
-    let limits = Limits::of_the_user()?;
-    prepare_host(context, &plan, arguments.setup).await?;
     let started = jiff::Timestamp::now();
-    let history = History::of_the_user();
-    let out = match (arguments.out, &history) {
+    let out = match (arguments.out, History::of_the_user()) {
         (Some(out), _) => out,
         (None, Ok(history)) => history.new_run(&plan.name, started),
         (None, Err(_)) => return Err(HistoryError::NoHome.into()),
     };
+    let how = How {
+        jobs: arguments.jobs,
+        executor: arguments.executor,
+        fleet: arguments.hosts.options(arguments.jobs),
+        setup: arguments.setup,
+        format,
+        out,
+        started,
+        resume: false,
+    };
+    execute(context, &plan, how).await
+}
+
+/// How a plan is carried out and its report told.
+struct How {
+    jobs: Option<u16>,
+    executor: Executor,
+    fleet: Option<FleetOptions>,
+    setup: bool,
+    format: Format,
+    out: PathBuf,
+    started: jiff::Timestamp,
+    resume: bool,
+}
+
+async fn execute(context: &Context, plan: &Plan, how: How) -> Result<Exit, Error> {
+    let store = open_store(context).await?;
+    let limits = Limits::of_the_user()?;
+    let elsewhere = how.fleet.is_some();
+    prepare_host(context, plan, how.setup, elsewhere).await?;
     let keeping = Keeping {
         context,
         store: &store,
-        history: history.ok(),
+        history: History::of_the_user().ok(),
         limits,
     };
     // Room only: what is old may be what this run is about to use.
     keeping.limit(false).await;
-    let past = keeping.past(&plan).await;
+    let past = keeping.past(plan).await;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        jobs: arguments.jobs.map_or(cpus, usize::from),
-        out,
-        executor: arguments.executor,
-        started,
+        jobs: how.jobs.map_or(cpus, usize::from),
+        out: how.out,
+        executor: how.executor,
+        started: how.started,
         past,
+        fleet: how.fleet,
+        resume: how.resume,
     };
     std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
     let held = history::hold(&options.out);
-    let done = carry_out(context, &store, &plan, &options).await;
+    let done = carry_out(context, &store, plan, &options).await;
     keeping.keep(&options.out).await;
     keeping.limit(true).await;
     drop(held);
     let report = done?;
+    let format = how.format;
     context.emit(Event::Note(format!(
         "the run is recorded in {}",
         options.out.display()
@@ -289,12 +356,25 @@ impl Keeping<'_> {
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.
-async fn prepare_host(context: &Context, plan: &Plan, setup: bool) -> Result<(), Error> {
-    let mut checks = host::checks(&plan.service, &plan.rootfs).await;
-    let packages = host::missing_packages(&checks);
+/// With trials `elsewhere` that is what kernels and the initramfs are made with.
+async fn prepare_host(
+    context: &Context,
+    plan: &Plan,
+    setup: bool,
+    elsewhere: bool,
+) -> Result<(), Error> {
+    let checks = async || {
+        if elsewhere {
+            host::checks_for_building(&plan.rootfs).await
+        } else {
+            host::checks(&plan.service, &plan.rootfs).await
+        }
+    };
+    let mut found = checks().await;
+    let packages = host::missing_packages(&found);
     if !packages.is_empty() {
         if !setup {
-            let missing = checks
+            let missing = found
                 .iter()
                 .filter(|check| matches!(check.lack, Some(Lack::Package(_))))
                 .map(|check| check.what.clone())
@@ -306,9 +386,9 @@ async fn prepare_host(context: &Context, plan: &Plan, setup: bool) -> Result<(),
             .into());
         }
         host::install(context, &packages).await?;
-        checks = host::checks(&plan.service, &plan.rootfs).await;
+        found = checks().await;
     }
-    for check in checks {
+    for check in found {
         match check.lack {
             None => {}
             Some(Lack::Package(package)) => {

@@ -94,14 +94,20 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
 ];
 
+/// What compilers and headers are for.
+const BUILDING: &str = "building kernels";
+
+/// What programs are for that go into the initramfs.
+const GUEST: &str = "the guest";
+
 /// Checks everything that a run with such a service and root file system needs,
 /// but for space: how much depends on what is cached, see [`space`].
 pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
     let for_service = service.required_programs();
     let tables: [(&'static str, &[(&'static str, &'static str)]); 5] = [
         ("the sandbox", PROGRAMS),
-        ("building kernels", crate::kernel::PROGRAMS),
-        ("building kernels", crate::kernel::HEADERS),
+        (BUILDING, crate::kernel::PROGRAMS),
+        (BUILDING, crate::kernel::HEADERS),
         ("running guests", crate::vm::PROGRAMS),
         (service.purpose(), &for_service),
     ];
@@ -133,7 +139,7 @@ pub async fn checks(service: &ServiceSpec, rootfs: &Recipe) -> Vec<Check> {
         let lack = (!present(&thing)).then(|| of_the_recipe(rootfs));
         all.push(Check {
             what: thing,
-            purpose: Some("the guest"),
+            purpose: Some(GUEST),
             lack,
         });
     }
@@ -156,6 +162,28 @@ fn of_the_recipe(rootfs: &Recipe) -> Lack {
             rootfs.name
         ),
     }
+}
+
+/// Checks what of it trials need: on a host that others build kernels for.
+pub async fn checks_for_trials(service: &ServiceSpec) -> Vec<Check> {
+    let rootfs = Recipe::default();
+    let mut all = checks(service, &rootfs).await;
+    all.retain(|check| !is_for_building(check));
+    all
+}
+
+/// Checks what of it kernels and the initramfs are made with: on a host whose
+/// trials run elsewhere.
+pub async fn checks_for_building(rootfs: &Recipe) -> Vec<Check> {
+    let mut all = checks(&ServiceSpec::None, rootfs).await;
+    all.retain(is_for_building);
+    all
+}
+
+fn is_for_building(check: &Check) -> bool {
+    check
+        .purpose
+        .is_some_and(|purpose| [BUILDING, GUEST].contains(&purpose))
 }
 
 /// The packages that would bring what is missing, without repetition.

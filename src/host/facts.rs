@@ -13,6 +13,9 @@ use crate::process::Command;
 pub struct HostFacts {
     /// `uname -srm`.
     pub kernel: String,
+    /// The processor's model, as it calls itself.
+    #[serde(default)]
+    pub processor: String,
     /// Processors available to this process.
     pub cpus: usize,
     /// `kvm` or `tcg`, once known.
@@ -41,12 +44,22 @@ pub async fn facts(context: &Context) -> HostFacts {
             word(uname.release()),
             word(uname.machine())
         ),
+        processor: processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         accelerator: String::new(),
         qemu,
         service,
         kvet: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// The model that `/proc/cpuinfo` names first.
+fn processor(cpuinfo: &str) -> String {
+    let model = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == "model name").then(|| value.trim().to_owned())
+    };
+    cpuinfo.lines().find_map(model).unwrap_or_default()
 }
 
 async fn version(context: &Context, program: &str) -> String {

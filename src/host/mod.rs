@@ -5,6 +5,9 @@ mod doctor;
 mod facts;
 mod load;
 
-pub use doctor::{Check, Lack, SetupError, checks, install, missing_packages, space};
+pub use doctor::{
+    Check, Lack, SetupError, checks, checks_for_building, checks_for_trials, install,
+    missing_packages, space,
+};
 pub use facts::{HostFacts, facts};
 pub use load::{Load, Moment};

@@ -96,6 +96,20 @@ pub struct Stream {
     pub since: u32,
 }
 
+/// `hosts/NAME.json`: a host that trials ran on, or were to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its name.
+    pub name: String,
+    /// What it is; empty if it never said.
+    pub facts: HostFacts,
+    /// What trials that are compared must have in common.
+    pub kind: String,
+    /// Why it got no more trials at some point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+}
+
 /// How the machine and the steps of an attempt came to an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -156,6 +170,9 @@ pub struct Trial {
     pub id: TrialId,
     /// Which attempt at it, from 1: one that the harness failed is repeated.
     pub attempt: u32,
+    /// The host it ran on, where that is not the driver's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The kernel's release.
     pub release: String,
     /// How it ended.

@@ -134,7 +134,12 @@ pub async fn keep_events(
     path: &Path,
     mut told: UnboundedReceiver<Stamped>,
 ) -> Result<(), StoreError> {
-    let mut file = File::create(path).map_err(io_error("create", path))?;
+    // A resumed run goes on where it was killed.
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(io_error("create", path))?;
     while let Some(stamped) = told.recv().await {
         if matches!(stamped.event, Event::Progress { .. }) {
             continue;

@@ -9,6 +9,7 @@
 //! RUN/events.jsonl, kvet.log           what was told, and what kvet did, when
 //! RUN/report.json, junit.xml           the verdict, at the end
 //! RUN/cluster/                         the service's logs
+//! RUN/hosts/NAME.json                  a host that trials ran on, if not this one
 //! RUN/arms/ARM/kernel.json             what its kernel was made from
 //! RUN/arms/ARM/config, build.log       the final .config, make's words
 //! RUN/arms/ARM/broken.json             why there is no kernel
@@ -22,6 +23,8 @@
 //!     journal.jsonl                    what happened when
 //!     trial.json                       how it ended; only if it did
 //!     disk.img                         its disk, sparse; only if it was found damaged
+//!     cluster/                         the ends of its service's logs, if that was
+//!                                      lost on another host
 //! ```
 //!
 //! `format` has the shapes of these files, `version1` reads the directories of
@@ -45,8 +48,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use format::{
-    Beginning, Broken, Ending, Entry, KernelFacts, Line, Part, Past, SelfTest, Side, StepEnd,
-    Stream, TestFailure, Trial, VERSION,
+    Beginning, Broken, Ending, Entry, HostRecord, KernelFacts, Line, Part, Past, SelfTest, Side,
+    StepEnd, Stream, TestFailure, Trial, VERSION,
 };
 pub use journal::{Journal, keep_events};
 pub use other::with_other_findings;
@@ -71,6 +74,8 @@ pub(crate) const DISK: &str = "disk.img";
 const PAST: &str = "history.json";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
+/// The file with how a self-test ended.
+const SELF_TEST: &str = "result.json";
 
 /// The run directory could not be written or read.
 #[derive(Debug, Error, Diagnostic)]
@@ -296,28 +301,17 @@ impl Record {
         read_json_if_there(&self.arm(arm).join("broken.json"))
     }
 
-    fn self_test_directory(&self, arm: &str) -> PathBuf {
+    /// Where an arm's self-test is kept.
+    #[must_use]
+    pub fn self_test_directory(&self, arm: &str) -> PathBuf {
         self.arm(arm).join("self-test")
-    }
-
-    /// Makes the directory of a self-test's boot.
-    pub fn begin_self_test(&self, arm: &str, boot: u32) -> Result<PathBuf, RecordError> {
-        let directory = self.self_test_directory(arm).join(boot.to_string());
-        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-        Ok(directory)
-    }
-
-    /// Keeps how an arm's self-test ended.
-    pub fn end_self_test(&self, arm: &str, result: &SelfTest) -> Result<(), RecordError> {
-        write_json(&self.self_test_directory(arm).join("result.json"), result)?;
-        Ok(())
     }
 
     /// How an arm's self-test ended, and its consoles, boot by boot; `None` if
     /// there was none that came to its end.
     pub fn self_test(&self, arm: &str) -> Result<Option<(SelfTest, Vec<PathBuf>)>, RecordError> {
         let directory = self.self_test_directory(arm);
-        let result: Option<SelfTest> = read_json_if_there(&directory.join("result.json"))?;
+        let result = read_self_test(&directory)?;
         Ok(result.map(|result| {
             // Each boot left a directory; a damaged count must not be believed.
             let boots = (1..=result.boots).map(|boot| directory.join(boot.to_string()));
@@ -351,6 +345,45 @@ impl Record {
         let now = Timestamp::now().to_string();
         write_atomic(&directory.join("started"), now.as_bytes())?;
         Ok((attempt, directory))
+    }
+
+    /// The attempt that is to be made at a trial: the last one if it has not ended,
+    /// such as one whose driver was killed while a host worked on it, or another.
+    pub fn open_attempt(&self, id: &TrialId) -> Result<(u32, PathBuf), RecordError> {
+        match numbered(&self.trial(id))?.pop() {
+            Some((attempt, directory)) if !directory.join(TRIAL).exists() => {
+                Ok((attempt, directory))
+            }
+            _ => self.begin_attempt(id),
+        }
+    }
+
+    /// Keeps what a host is.
+    pub fn keep_host(&self, host: &HostRecord) -> Result<(), RecordError> {
+        let directory = self.path.join("hosts");
+        std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        let name = format!("{}.json", file_name(&host.name));
+        Ok(write_json(&directory.join(name), host)?)
+    }
+
+    /// The hosts that trials ran on, by name; none if they ran on the driver's own.
+    pub fn hosts(&self) -> Result<Vec<HostRecord>, RecordError> {
+        let directory = self.path.join("hosts");
+        if !directory.is_dir() {
+            return Ok(Vec::new());
+        }
+        let entries = std::fs::read_dir(&directory).map_err(io_error("read", &directory))?;
+        let mut hosts = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
+                hosts.push(read_json::<HostRecord>(&path)?);
+            }
+        }
+        hosts.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(hosts)
     }
 
     /// The arm's trials that ended, of this workload, by number.
@@ -403,6 +436,23 @@ pub fn keep_request(directory: &Path, request: &impl Serialize) -> Result<(), Re
 /// Keeps how an attempt ended, in its directory.
 pub fn keep_trial(directory: &Path, trial: &Trial) -> Result<(), RecordError> {
     Ok(write_json(&directory.join(TRIAL), trial)?)
+}
+
+/// Makes the directory of a self-test's boot, below the self-test's.
+pub fn begin_self_test(directory: &Path, boot: u32) -> Result<PathBuf, RecordError> {
+    let directory = directory.join(boot.to_string());
+    std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+    Ok(directory)
+}
+
+/// Keeps how a self-test ended, in its directory.
+pub fn end_self_test(directory: &Path, result: &SelfTest) -> Result<(), RecordError> {
+    Ok(write_json(&directory.join(SELF_TEST), result)?)
+}
+
+/// How a self-test ended, from its directory; `None` if it did not.
+pub fn read_self_test(directory: &Path) -> Result<Option<SelfTest>, RecordError> {
+    read_json_if_there(&directory.join(SELF_TEST))
 }
 
 /// At most the first `limit` bytes of an attempt's console.

@@ -122,6 +122,7 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
             counters: then.counters,
             load: None,
             unanswered: Vec::new(),
+            host: None,
             silenced: None,
             disk: None,
             failed_tests: Vec::new(),

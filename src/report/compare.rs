@@ -108,6 +108,8 @@ mod tests {
                 .map(|(name, count)| ((*name).to_owned(), *count))
                 .collect(),
             directory: String::new(),
+            host: None,
+            alone: false,
         };
         ArmReport {
             name: name.to_owned(),

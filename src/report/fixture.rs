@@ -74,6 +74,8 @@ pub(crate) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport 
         seconds: 8.25,
         counters: BTreeMap::from([("operations".to_owned(), 7)]),
         directory: format!("arms/x/trials/example/{number}/1"),
+        host: None,
+        alone: false,
     }
 }
 
@@ -128,12 +130,15 @@ pub(crate) fn of(arms: Vec<ArmReport>) -> Report {
         known: Vec::new(),
         host: HostFacts {
             kernel: "Linux 6.1.0 x86_64".to_owned(),
+            processor: "Some CPU".to_owned(),
             cpus: 2,
             accelerator: "tcg".to_owned(),
             qemu: "QEMU emulator version 7.2.22".to_owned(),
             service: "ceph version 16.2.15".to_owned(),
             kvet: "0.1.0".to_owned(),
         },
+        hosts: Vec::new(),
+        deviations: Vec::new(),
     }
 }
 

@@ -63,6 +63,9 @@ pub fn markdown(report: &Report) -> String {
             all.len() - told
         );
     }
+    for one in &report.deviations {
+        let _ = writeln!(out, "{}\n", text(&super::hosts::deviation(one)));
+    }
     let host = &report.host;
     let _ = writeln!(
         out,

@@ -6,6 +6,7 @@ mod compare;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod grid;
+mod hosts;
 mod html;
 mod junit;
 mod kcidb;
@@ -24,6 +25,7 @@ mod terminal;
 
 pub use compare::{compare, coverage};
 pub(crate) use grid::{aligned, listed};
+pub use hosts::{differing, hosts, mark_alone};
 pub use html::{Stories, html, wanted};
 pub use junit::junit;
 pub use kcidb::kcidb;
@@ -31,7 +33,10 @@ pub use known::{KnownIn, KnownReport, known};
 pub use ktap::ktap;
 pub use mail::{mail, measured};
 pub use markdown::markdown;
-pub use model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
+pub use model::{
+    ArmReport, Comparison, Coverage, HostRate, HostReport, Report, TrialReport, VERSION,
+    WorkloadReport,
+};
 pub use patchwork::patchwork;
 pub use progress::{Progress, Told};
 pub use terminal::{Style, WIDTH, human, human_within, verdict_line};

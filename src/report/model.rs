@@ -9,7 +9,7 @@ use super::known::KnownReport;
 use crate::detect::Finding;
 use crate::host::HostFacts;
 use crate::record::{Broken, KernelFacts};
-use crate::verdict::{ArmResult, Armed, Judged, Tried, Verdict};
+use crate::verdict::{ArmResult, Armed, Deviation, Judged, Tried, Verdict};
 
 /// The version of this shape that is written. Version 1 had a trial's figures
 /// and its outcome in two lists.
@@ -41,8 +41,14 @@ pub struct Report {
     /// What was known before, and what became of it, in the plan's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<KnownReport>,
-    /// Where it ran.
+    /// Where it ran, or with `hosts`, where its kernels were built.
     pub host: HostFacts,
+    /// The hosts that its trials ran on, if it is others, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostReport>,
+    /// What some of them do differently.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deviations: Vec<Deviation>,
 }
 
 /// One arm.
@@ -109,12 +115,20 @@ pub struct TrialReport {
     pub counters: BTreeMap<String, u64>,
     /// The last attempt's directory, below the run's.
     pub directory: String,
+    /// The host that it ran on, where that is not the driver's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// It ran on a kind of hosts on which no control of its arm told anything: it
+    /// is not compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 impl ArmReport {
     /// What the verdict is made from.
     #[must_use]
     pub fn result(&self) -> ArmResult {
+        let compared = self.trials.iter().filter(|trial| !trial.alone);
         ArmResult {
             name: self.name.clone(),
             control: self.control,
@@ -122,7 +136,7 @@ impl ArmReport {
             planned: self.planned,
             workloads: self.workloads.clone(),
             broken: self.broken.as_ref().map(|broken| broken.message.clone()),
-            trials: self.trials.iter().map(TrialReport::tried).collect(),
+            trials: compared.map(TrialReport::tried).collect(),
             under_way: Vec::new(),
         }
     }
@@ -133,6 +147,38 @@ impl TrialReport {
     fn tried(&self) -> Tried {
         Tried::of(&self.workload, self.number, &self.judged)
     }
+}
+
+/// A host that trials ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HostReport {
+    /// Its name.
+    pub name: String,
+    /// What it is; empty if it never said.
+    pub facts: HostFacts,
+    /// What trials that are compared must have in common: processor, accelerator,
+    /// QEMU, service.
+    pub kind: String,
+    /// Why it got no more trials at some point of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// What its trials of each arm came to.
+    pub rates: Vec<HostRate>,
+}
+
+/// A host's trials of an arm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HostRate {
+    /// The arm.
+    pub arm: String,
+    /// Its trials there.
+    pub trials: u32,
+    /// Those that tell something of the kernel.
+    pub telling: u32,
+    /// Those that show the target.
+    pub target: u32,
 }
 
 /// One measure, arm by arm.

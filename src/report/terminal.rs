@@ -114,6 +114,7 @@ pub fn human_within(report: &Report, style: Style, width: usize) -> String {
     text.push_str(&by_workload(report).within(room));
     text.push_str(&comparison(report).within(room));
     text.push_str(&coverage(report));
+    text.push_str(&super::hosts::in_words(report));
     text.push_str(&left_out(report));
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  {}", printable(reason));
@@ -372,7 +373,7 @@ fn arm_line(report: &Report, arm: &ArmReport, style: Style, fold: Option<&str>) 
     line
 }
 
-fn percent(chance: f64) -> String {
+pub(super) fn percent(chance: f64) -> String {
     if chance < 0.001 {
         "below 0.1 %".to_owned()
     } else {
@@ -409,6 +410,8 @@ mod tests {
                     seconds: 1.0,
                     counters: BTreeMap::new(),
                     directory: String::new(),
+                    host: None,
+                    alone: false,
                 })
                 .to_vec(),
             ..ArmReport::default()
@@ -439,6 +442,8 @@ mod tests {
             }],
             known: vec![],
             host: HostFacts::default(),
+            hosts: Vec::new(),
+            deviations: Vec::new(),
         }
     }
 

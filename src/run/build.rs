@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::sync::{OnceCell, mpsc};
 
 use crate::context::Context;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::job::{Arm, Plan};
 use crate::kernel::{self, KernelImage, KernelVersion, Sources};
@@ -36,7 +36,7 @@ pub(super) async fn build_arms(
             Ok((image, version)) => {
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
-                record.kernel(&arm.name, &facts, &image.config, &image.log)?;
+                keep(record, arm, &facts, &image)?;
                 let arm = Ready {
                     arm: arm.without(&left_out),
                     image: Rc::new(image),
@@ -61,6 +61,32 @@ pub(super) async fn build_arms(
         }
     }
     Ok(())
+}
+
+/// A resumed run's kernel is not the one that its trials had.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the kernel of {arm} is not the one that the run began with: its source has changed")]
+#[diagnostic(help("put the source back as it was, or begin another run"))]
+struct AnotherKernel {
+    arm: String,
+}
+
+impl Fault for AnotherKernel {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Keeps what an arm's kernel is made from; a resumed run has it.
+fn keep(record: &Record, arm: &Arm, facts: &KernelFacts, image: &KernelImage) -> Result<(), Error> {
+    match record.kernel_facts(&arm.name)? {
+        None => Ok(record.kernel(&arm.name, facts, &image.config, &image.log)?),
+        Some(before) if before.key == facts.key => Ok(()),
+        Some(_) => Err(AnotherKernel {
+            arm: arm.name.clone(),
+        }
+        .into()),
+    }
 }
 
 /// Makes one arm's kernel, or finds it in the store; and its version.

@@ -1,22 +1,28 @@
-//! Where a trial runs: in this process, on the run's own testbed, or in one of
-//! its own, `kvet trial`, on a testbed that it makes. The record is the same.
+//! Where trials run: in this process on the run's own testbed, in processes of
+//! their own, `kvet trial`, or on other hosts. The record is the same.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fleet::{Fleet, GivenUp, Work};
 use crate::process::Command;
-use crate::record::{Ending, Part, Trial, read_json, read_trial};
+use crate::record::{
+    Ending, Part, Record, RecordError, SelfTest, Trial, end_self_test, keep_trial, read_json,
+    read_self_test, read_trial,
+};
 use crate::store::Store;
 use crate::testbed::{Setup, Testbed};
-use crate::trial::{self, Request};
+use crate::trial::{self, Request, SelfTestRequest};
+use crate::trial_id::TrialId;
 
 /// The most that a trial in a process of its own may take: its own deadlines
 /// are far below.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Where trials run.
+/// Where trials run on this host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Executor {
     /// In this process.
@@ -26,21 +32,159 @@ pub enum Executor {
     Processes,
 }
 
-impl Executor {
-    /// Carries out an attempt and returns its facts, which are in `directory`,
-    /// too.
-    pub(super) async fn run(
-        self,
-        context: &Context,
-        testbed: &Testbed,
-        request: &Request,
-        directory: &Path,
-    ) -> Result<Trial, Error> {
+/// Where a run's trials are carried out.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// On this host, on the run's own testbed.
+    Here(Box<Testbed>, Executor),
+    /// On others.
+    Fleet(Box<Fleet>),
+}
+
+/// An attempt that was made.
+pub(super) struct Attempted {
+    /// Its facts, which are in its directory, too.
+    pub(super) trial: Trial,
+    /// Why no further trial would tell anything, if none would.
+    pub(super) lost: Option<String>,
+}
+
+impl Place {
+    /// Whether trials run on this host, where those that disturb others must wait
+    /// for each other. A host of a fleet sees to that itself.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self, Self::Here(..))
+    }
+
+    /// How many trials may be under way: here `own`; on hosts as many as there are,
+    /// unless the next one depends on what the others come to.
+    pub(super) fn width(&self, own: usize, until: bool) -> usize {
         match self {
-            Self::Here => trial::run(context, testbed, request, directory).await,
-            Self::Processes => in_a_process(context, request, directory).await,
+            Self::Here(..) => own,
+            Self::Fleet(fleet) => fleet.width(until),
         }
     }
+
+    /// Why no further trial would tell anything, if none would.
+    pub(super) async fn lost(&self) -> Option<String> {
+        match self {
+            Self::Here(testbed, _) => trial::lost(testbed).await,
+            Self::Fleet(_) => None,
+        }
+    }
+
+    /// The attempt that is to be made at a trial, and its directory. One that a
+    /// killed driver gave to another host goes on.
+    pub(super) fn begin(
+        &self,
+        record: &Record,
+        id: &TrialId,
+    ) -> Result<(u32, PathBuf), RecordError> {
+        match self {
+            Self::Here(..) => record.begin_attempt(id),
+            Self::Fleet(_) => record.open_attempt(id),
+        }
+    }
+
+    /// Carries out an attempt. `avoid`: hosts on which the harness failed earlier
+    /// ones.
+    pub(super) async fn attempt(
+        &self,
+        context: &Context,
+        request: &Request,
+        directory: &Path,
+        avoid: BTreeSet<String>,
+    ) -> Result<Attempted, Error> {
+        match self {
+            Self::Here(testbed, executor) => {
+                let trial = match executor {
+                    Executor::Here => trial::run(context, testbed, request, directory).await?,
+                    Executor::Processes => in_a_process(context, request, directory).await?,
+                };
+                let lost = trial::settle(context, testbed, request, &trial).await;
+                Ok(Attempted { trial, lost })
+            }
+            Self::Fleet(fleet) => {
+                let trial = on_a_host(fleet, request, directory, avoid).await?;
+                Ok(Attempted { trial, lost: None })
+            }
+        }
+    }
+
+    /// Tests an arm's kernel.
+    pub(super) async fn self_test(
+        &self,
+        context: &Context,
+        request: &SelfTestRequest,
+        directory: &Path,
+    ) -> Result<SelfTest, Error> {
+        let fleet = match self {
+            Self::Here(testbed, _) => {
+                return trial::self_test(context, testbed, request, directory).await;
+            }
+            Self::Fleet(fleet) => fleet,
+        };
+        std::fs::create_dir_all(directory).map_err(crate::store::io_error("create", directory))?;
+        let work = Work::SelfTest(request.clone());
+        let none = BTreeSet::new();
+        let kernel = &request.kernel;
+        let done = fleet.carry_out(work, kernel, directory, None, none).await?;
+        if done.is_ok()
+            && let Some(result) = read_self_test(directory)?
+        {
+            return Ok(result);
+        }
+        // Nothing was shown: the arm's detectors count as not armed.
+        let result = SelfTest {
+            boots: 0,
+            unseen: trial::unseen(&[]),
+            seconds: 0,
+        };
+        end_self_test(directory, &result)?;
+        Ok(result)
+    }
+
+    /// Ends what runs.
+    pub(super) async fn close(self) {
+        match self {
+            Self::Here(testbed, _) => testbed.close().await,
+            Self::Fleet(_) => {}
+        }
+    }
+}
+
+/// Has an attempt made by a host of a fleet. If none can, it is one that the
+/// harness failed.
+async fn on_a_host(
+    fleet: &Fleet,
+    request: &Request,
+    directory: &Path,
+    avoid: BTreeSet<String>,
+) -> Result<Trial, Error> {
+    let block = Some((request.id.workload.clone(), request.id.number));
+    let work = Work::Trial(Box::new(request.clone()));
+    let done = fleet
+        .carry_out(work, &request.kernel, directory, block, avoid)
+        .await?;
+    if let Some(trial) = read_trial(directory)? {
+        return Ok(trial);
+    }
+    let what = match done {
+        Err(GivenUp(why)) => why,
+        Ok(()) => "the host recorded nothing".to_owned(),
+    };
+    not_made(request, directory, what)
+}
+
+/// Records an attempt that came to nothing because of the host.
+fn not_made(request: &Request, directory: &Path, what: String) -> Result<Trial, Error> {
+    let ending = Ending::Harness {
+        part: Part::Host,
+        what,
+    };
+    let trial = trial::without_guest(request, ending);
+    keep_trial(directory, &trial)?;
+    Ok(trial)
 }
 
 async fn in_a_process(
@@ -71,13 +215,7 @@ async fn in_a_process(
             error.one_line()
         }
     };
-    let ending = Ending::Harness {
-        part: Part::Host,
-        what,
-    };
-    let trial = trial::without_guest(request, ending);
-    crate::record::keep_trial(directory, &trial)?;
-    Ok(trial)
+    not_made(request, directory, what)
 }
 
 /// `kvet trial`: carries out the attempt that a request's file describes, on a

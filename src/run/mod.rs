@@ -10,11 +10,12 @@ mod schedule;
 mod self_test;
 mod shell;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::{TryFutureExt, poll};
+use futures_util::TryFutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -26,17 +27,19 @@ pub use shell::{ShellError, shell};
 pub(crate) use build::facts;
 
 use build::{Ready, build_arms};
+use executor::{Attempted, Place};
 use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use schedule::all_trials;
 
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
+use crate::fleet::{Common, Fleet, FleetOptions};
 use crate::host;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::kernel::KernelImage;
 use crate::process::ProcessError;
-use crate::record::{Beginning, Past, Record, Trial, keep_events};
+use crate::record::{Beginning, Past, Record, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
 use crate::store::Store;
@@ -56,12 +59,16 @@ pub struct Options {
     pub jobs: usize,
     /// The run directory.
     pub out: PathBuf,
-    /// Where trials run.
+    /// Where trials run on this host.
     pub executor: Executor,
     /// When it began, which is part of the run's id.
     pub started: Timestamp,
     /// What the runs before had shown; none if nobody was asked.
     pub past: Option<Past>,
+    /// Other hosts that they run on instead.
+    pub fleet: Option<FleetOptions>,
+    /// The run was begun before: what it has is kept, the rest is done.
+    pub resume: bool,
 }
 
 /// Carries out a plan and returns its report, which is in the run directory,
@@ -73,11 +80,16 @@ pub async fn run(
     options: &Options,
 ) -> Result<Report, Error> {
     let began = Instant::now();
-    let host = host::facts(context).await;
-    let record = Record::create(&options.out, plan, &host, options.started)?;
-    if let Some(past) = &options.past {
-        record.past(past)?;
-    }
+    let record = if options.resume {
+        Record::open(&options.out)?.0
+    } else {
+        let host = host::facts(context).await;
+        let record = Record::create(&options.out, plan, &host, options.started)?;
+        if let Some(past) = &options.past {
+            record.past(past)?;
+        }
+        record
+    };
     // What a prune would take for old is used as long as this lives.
     let files = plan.arms.iter().flat_map(|arm| {
         let files = arm.recipe.series.iter().chain(&arm.recipe.fragments);
@@ -160,7 +172,7 @@ struct Bench<'a> {
     record: &'a Record,
     /// The run's own words: what was known when it began.
     beginning: Beginning,
-    testbed: &'a Testbed,
+    place: Place,
     rootfs: &'a Rootfs,
     options: &'a Options,
 }
@@ -180,37 +192,94 @@ async fn run_trials(
     };
     let prepared = async {
         let rootfs = rootfs::build(context, store, &plan.rootfs).await?;
-        let setup = Setup {
-            service: &plan.service,
-            logs: &record.service_logs(),
-            image: rootfs.path.clone(),
-            acceleration: plan.acceleration,
-            kernel: &first.image.bzimage,
-        };
-        let testbed = Testbed::open(context, store, setup).await?;
-        Ok::<_, Error>((rootfs, testbed))
+        let place = place(context, store, plan, record, options, &rootfs, &first).await?;
+        Ok::<_, Error>((rootfs, place))
     };
-    let (rootfs, testbed) = tokio::select! {
+    let (rootfs, place) = tokio::select! {
         prepared = prepared => prepared?,
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
-    record.accelerator(testbed.accelerator().name())?;
+    if let Place::Here(testbed, _) = &place {
+        record.accelerator(testbed.accelerator().name())?;
+    }
     let (_, beginning) = Record::open(record.path())?;
     let bench = Bench {
         context,
         plan,
         record,
         beginning,
-        testbed: &testbed,
+        place,
         rootfs: &rootfs,
         options,
     };
-    let result = tokio::select! {
-        result = all_trials(&bench, first, ready) => result,
-        () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+    let result = {
+        let trials = all_trials(&bench, first, ready);
+        tokio::select! {
+            result = with_hosts(&bench.place, trials, &context.cancel) => result,
+            () = context.cancel.cancelled(), if bench.place.is_here() => {
+                Err(ProcessError::Interrupted.into())
+            }
+        }
     };
-    testbed.close().await;
+    bench.place.close().await;
     result
+}
+
+/// Where the run's trials are to be: its own testbed, or other hosts.
+async fn place(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    record: &Record,
+    options: &Options,
+    rootfs: &Rootfs,
+    first: &Ready,
+) -> Result<Place, Error> {
+    if let Some(fleet) = &options.fleet {
+        let mut workloads = plan.workloads.iter().map(|planned| &planned.workload);
+        let common = Common {
+            service: &plan.service,
+            image: &rootfs.path,
+            acceleration: plan.acceleration,
+            kernel: &first.image.bzimage,
+            cpus: plan.hardware.cpus,
+            alone: workloads.any(|one| one.disturbs_others() || plan.measures(&one.name)),
+        };
+        let fleet = Fleet::open(context, record, fleet, &common)?;
+        return Ok(Place::Fleet(Box::new(fleet)));
+    }
+    let setup = Setup {
+        service: &plan.service,
+        logs: &record.service_logs(),
+        image: rootfs.path.clone(),
+        acceleration: plan.acceleration,
+        kernel: &first.image.bzimage,
+    };
+    let testbed = Testbed::open(context, store, setup).await?;
+    Ok(Place::Here(Box::new(testbed), options.executor))
+}
+
+/// Drives the hosts of a fleet, if the trials run on one, until the trials have
+/// ended or are interrupted, and calls off there what is still under way.
+async fn with_hosts(
+    place: &Place,
+    trials: impl Future<Output = Result<(), Error>>,
+    cancel: &tokio_util::sync::CancellationToken,
+) -> Result<(), Error> {
+    let Place::Fleet(fleet) = place else {
+        return trials.await;
+    };
+    let mut driving = pin!(fleet.drive());
+    let result = tokio::select! {
+        result = trials => result,
+        () = cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+        // It ends by itself only if no host can go on.
+        driven = &mut driving => return driven,
+    };
+    fleet.stop();
+    // Hosts that say nothing end what they do once they find that nobody listens.
+    let ended = tokio::time::timeout(Fleet::farewell(), driving).await;
+    result.and(ended.unwrap_or(Ok(())))
 }
 
 /// Which trial of which arm.
@@ -230,13 +299,13 @@ async fn one_trial(
 ) -> Result<Option<Judged>, Error> {
     let context = bench.context;
     let question = question(&bench.beginning, subject.arm);
-    let mut lost = pin!(bench.testbed.lost());
-    if poll!(&mut lost).is_ready() {
+    if bench.place.lost().await.is_some() {
         // No further trial would tell anything.
         return Ok(None);
     }
+    let mut avoid = BTreeSet::new();
     loop {
-        let (attempt, directory) = bench.record.begin_attempt(&subject.id)?;
+        let (attempt, directory) = bench.place.begin(bench.record, &subject.id)?;
         context.emit(Event::TrialStarted {
             trial: subject.id.clone(),
             attempt,
@@ -244,19 +313,16 @@ async fn one_trial(
         // A name of its own for every attempt: the service must not mistake one
         // guest for another.
         let request = request(bench, subject, attempt, format!("{hostname}-{attempt}"));
-        let trial = bench
-            .options
-            .executor
-            .run(context, bench.testbed, &request, &directory)
-            .await?;
-        let lost = poll!(&mut lost).is_ready() || still_silent(bench, &trial).await;
-        if !lost && let Err(fault) = bench.testbed.service().clear(&request.hostname).await {
-            let name = &request.hostname;
-            let text = Error::from(fault).one_line();
-            let text = format!("cannot remove what {name} left behind: {text}");
+        let attempted = bench
+            .place
+            .attempt(context, &request, &directory, avoid.clone());
+        let Attempted { trial, lost } = attempted.await?;
+        if let Some(why) = &lost {
+            let text = format!("{why}; the trials that are left are not run");
             context.emit(Event::Warning(text));
         }
-        if !lost && attempt <= RETRIES && is_worth_another(&trial, &question) {
+        if lost.is_none() && attempt <= RETRIES && is_worth_another(&trial, &question) {
+            avoid.extend(trial.host);
             continue;
         }
         let judged = judge_one(bench.record, &bench.beginning, subject.arm, &trial)?;
@@ -267,23 +333,8 @@ async fn one_trial(
             elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
         // Without its service no further trial would tell anything.
-        return Ok((!lost).then_some(judged));
+        return Ok(lost.is_none().then_some(judged));
     }
-}
-
-/// Whether parts of the service did not answer at a trial's end and do not now.
-async fn still_silent(bench: &Bench<'_>, trial: &Trial) -> bool {
-    if trial.unanswered.is_empty() {
-        return false;
-    }
-    let Err(fault) = bench.testbed.service().answers().await else {
-        return false;
-    };
-    let text = Error::from(fault).one_line();
-    bench.context.emit(Event::Warning(format!(
-        "{text}; the trials that are left are not run"
-    )));
-    true
 }
 
 fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: String) -> Request {
@@ -291,6 +342,7 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
     Request {
         id: subject.id.clone(),
         attempt,
+        host: None,
         hostname,
         kernel: subject.image.bzimage.clone(),
         release: subject.image.release.clone(),

@@ -13,7 +13,8 @@ use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
 use crate::report::{
-    ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, junit, known,
+    self, ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, differing,
+    junit, known, mark_alone,
 };
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
@@ -22,8 +23,6 @@ use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, decide, is_mute, judge, target_key, to_blame, unarmed,
 };
 use crate::workload::{Step, Workload};
-
-use super::self_test;
 
 /// The report's file in the record.
 const REPORT: &str = "report.json";
@@ -53,6 +52,8 @@ pub(super) fn derive(
         boots.push(judged.boots);
     }
     blame(&mut arms, &boots);
+    let hosts = record.hosts()?;
+    mark_alone(&mut arms, &hosts);
     let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
     let past = record.kept_past()?;
     let day = beginning.started.to_zoned(TimeZone::UTC).date();
@@ -66,9 +67,11 @@ pub(super) fn derive(
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
         known: known(&plan.known, &plan.known_at, day, &arms, past, &plan.rules),
-        arms,
         workloads: plan.workloads.iter().map(workload).collect(),
         host: beginning.host.clone(),
+        deviations: differing(&arms),
+        hosts: report::hosts(hosts, &arms),
+        arms,
     })
 }
 
@@ -203,6 +206,8 @@ fn judge_arm(
                 seconds: recorded.trial.seconds,
                 counters: recorded.trial.counters,
                 directory: directory.display().to_string(),
+                host: recorded.trial.host,
+                alone: false,
             });
         }
     }
@@ -298,7 +303,7 @@ fn unseen(record: &Record, arm: &str, findings: Findings) -> Result<Vec<Class>, 
     for console in consoles {
         all.extend(read_findings(&console, u64::MAX, &[])?);
     }
-    Ok(self_test::unseen(&all))
+    Ok(crate::trial::unseen(&all))
 }
 
 fn look_again(recorded: &mut Recorded, patterns: &[ExtraRule]) -> Result<(), RecordError> {

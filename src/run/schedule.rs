@@ -2,6 +2,7 @@
 //! tell most ([`next`]), until all have run or, if the job says so, until the
 //! verdict is settled. Arms join as their kernels become ready.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -10,7 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::build::Ready;
-use super::{Bench, Subject, one_trial, self_test};
+use super::report::{is_worth_another, judge_one, question};
+use super::{Bench, RETRIES, Subject, one_trial, self_test};
 use crate::error::Error;
 use crate::job::PlannedWorkload;
 use crate::trial_id::TrialId;
@@ -32,19 +34,19 @@ pub(super) async fn all_trials(
     mut ready: mpsc::UnboundedReceiver<Ready>,
 ) -> Result<(), Error> {
     let mut schedule = Schedule::new(bench);
-    schedule.join(first);
+    schedule.join(first)?;
     let mut open = true;
     if !bench.plan.compare.is_empty() {
         // A compiler beside it would slow down what is measured.
         while let Some(more) = ready.recv().await {
-            schedule.join(more);
+            schedule.join(more)?;
         }
     }
     loop {
         schedule.begin();
         tokio::select! {
             more = ready.recv(), if open => match more {
-                Some(more) => schedule.join(more),
+                Some(more) => schedule.join(more)?,
                 None => open = false,
             },
             Some(ended) = schedule.running.next(), if !schedule.running.is_empty() => {
@@ -55,12 +57,35 @@ pub(super) async fn all_trials(
     }
 }
 
+/// The numbers of an arm's trials of a workload that ended or were begun.
+#[derive(Debug, Default)]
+struct Taken {
+    numbers: BTreeSet<u32>,
+    /// All up to this one are.
+    up_to: u32,
+}
+
+impl Taken {
+    /// The lowest number that is free, which is taken from here on. A run that was
+    /// resumed may have gaps.
+    fn next(&mut self) -> u32 {
+        loop {
+            self.up_to = self.up_to.saturating_add(1);
+            if self.numbers.insert(self.up_to) {
+                return self.up_to;
+            }
+        }
+    }
+}
+
 /// The arms that are ready, and the trials under way.
 struct Schedule<'a> {
     bench: &'a Bench<'a>,
     arms: Vec<Rc<Ready>>,
     /// What is known of each, in the order of `arms`.
     results: Vec<ArmResult>,
+    /// The trials that ended or were begun, by arm and workload.
+    taken: BTreeMap<(usize, String), Taken>,
     running: FuturesUnordered<Running<'a>>,
     /// A trial that must not have another beside it is under way.
     alone: bool,
@@ -74,29 +99,66 @@ impl<'a> Schedule<'a> {
             bench,
             arms: Vec::new(),
             results: Vec::new(),
+            taken: BTreeMap::new(),
             running: FuturesUnordered::new(),
             alone: false,
             serial: 0,
         }
     }
 
-    fn join(&mut self, ready: Ready) {
+    fn join(&mut self, ready: Ready) -> Result<(), Error> {
         let arm = &ready.arm;
-        self.results.push(ArmResult {
+        let mut result = ArmResult {
             name: arm.name.clone(),
             control: arm.control,
             target: target_key(arm.target.as_ref()),
             planned: arm.planned(),
             workloads: arm.workloads.clone(),
             ..ArmResult::default()
-        });
+        };
+        for workload in &arm.workloads {
+            let tried = self.recorded(&ready, workload)?;
+            let taken = self.taken.entry((self.arms.len(), workload.clone()));
+            let numbers = tried.iter().map(|tried| tried.number).collect();
+            taken.or_default().numbers = numbers;
+            result.trials.extend(tried);
+        }
+        self.results.push(result);
         self.arms.push(Rc::new(ready));
+        Ok(())
+    }
+
+    /// What an arm's trials came to before the run was resumed. One that is worth
+    /// another attempt has not ended.
+    fn recorded(&self, ready: &Ready, workload: &str) -> Result<Vec<Tried>, Error> {
+        let bench = self.bench;
+        if !bench.options.resume {
+            return Ok(Vec::new());
+        }
+        let mut tried = Vec::new();
+        for recorded in bench.record.trials(&ready.arm.name, workload)? {
+            let trial = recorded.trial;
+            let question = question(&bench.beginning, &ready.arm);
+            if trial.attempt <= RETRIES && is_worth_another(&trial, &question) {
+                continue;
+            }
+            let judged = judge_one(bench.record, &bench.beginning, &ready.arm, &trial)?;
+            tried.push(Tried::of(workload, trial.id.number, &judged));
+        }
+        Ok(tried)
+    }
+
+    /// How many trials may be under way.
+    fn width(&self) -> usize {
+        let until = self.bench.plan.rules.until.is_some();
+        let own = self.bench.options.jobs.max(1);
+        self.bench.place.width(own, until)
     }
 
     /// Begins as many trials as there is room for.
     fn begin(&mut self) {
         let bench = self.bench;
-        while !self.alone && self.running.len() < bench.options.jobs.max(1) {
+        while !self.alone && self.running.len() < self.width() {
             let Next::Try { arm, workload } = next(&self.results, &bench.plan.rules) else {
                 return;
             };
@@ -106,6 +168,7 @@ impl<'a> Schedule<'a> {
             // What stops a daemon stops it for every trial under way, and what is
             // measured must not depend on who else is there.
             let alone = planned.workload.disturbs_others() || bench.plan.measures(&workload);
+            let alone = alone && bench.place.is_here();
             if alone && !self.running.is_empty() {
                 return;
             }
@@ -119,13 +182,11 @@ impl<'a> Schedule<'a> {
         let ready = Rc::clone(&self.arms[arm]);
         let result = &mut self.results[arm];
         let workload = planned.workload.name.clone();
-        let same = |name: &&String| **name == workload;
-        let ended = result.trials.iter().map(|tried| &tried.workload);
-        let begun = ended.filter(same).count() + result.under_way.iter().filter(same).count();
+        let taken = self.taken.entry((arm, workload.clone())).or_default();
         let id = TrialId {
             arm: ready.arm.name.clone(),
             workload: workload.clone(),
-            number: u32::try_from(begun).map_or(u32::MAX, |begun| begun + 1),
+            number: taken.next(),
         };
         result.under_way.push(workload);
         self.serial += 1;

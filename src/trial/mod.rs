@@ -4,6 +4,8 @@
 //! question. What the facts amount to is decided later.
 
 mod request;
+mod self_test;
+mod settle;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::time::Instant as Deadline;
 
 pub use request::Request;
+pub use self_test::{SelfTestRequest, self_test, unseen};
+pub use settle::{lost, settle};
 use steps::{Move, Steps};
 
 use crate::context::Context;
@@ -151,6 +155,7 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
     Trial {
         id: request.id.clone(),
         attempt: request.attempt,
+        host: request.host.clone(),
         release: request.release.clone(),
         ending,
         findings: Vec::new(),

@@ -21,6 +21,9 @@ pub struct Request {
     pub id: TrialId,
     /// Which attempt at it, from 1.
     pub attempt: u32,
+    /// The host that carries it out, where that is not the driver's own.
+    #[serde(default)]
+    pub host: Option<String>,
     /// The guest's name: what the service knows it by.
     pub hostname: String,
     /// The bzImage.

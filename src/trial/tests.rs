@@ -30,6 +30,7 @@ fn request(steps: &str) -> Request {
             number: 1,
         },
         attempt: 1,
+        host: None,
         hostname: "trial-1-1".to_owned(),
         kernel: "/k".into(),
         release: "7.3.4".to_owned(),

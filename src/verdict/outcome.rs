@@ -244,6 +244,7 @@ mod tests {
             counters: std::collections::BTreeMap::new(),
             load: None,
             unanswered: Vec::new(),
+            host: None,
             silenced: None,
             disk: None,
             failed_tests: Vec::new(),

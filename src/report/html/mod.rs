@@ -218,6 +218,9 @@ fn kernels(page: &mut Markup, report: &Report) {
             row(page, what, value);
         }
     }
+    for line in crate::report::hosts::in_words(report).lines() {
+        row(page, "trials", line.trim());
+    }
     page.raw("</dl>\n</section>\n");
 }
 

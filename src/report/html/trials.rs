@@ -212,5 +212,9 @@ fn trial(page: &mut Markup, placed: &Placed<'_>, stories: &Stories) {
     }
     page.raw("<p class=\"when\">recorded in <code>")
         .text(&trial.directory);
-    page.raw("</code></p>\n</details>\n");
+    page.raw("</code>");
+    if let Some(host) = &trial.host {
+        page.raw(" on ").text(host);
+    }
+    page.raw("</p>\n</details>\n");
 }
