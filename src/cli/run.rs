@@ -15,12 +15,10 @@ use crate::event::{Event, Expected};
 use crate::history::{self, History, HistoryError};
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, MOST_TRIALS, Plan};
-use crate::kernel::SourceSpec;
-use crate::library::Places;
 use crate::limits::Limits;
 use crate::printable::printable_lines;
 use crate::record::Past;
-use crate::report::human_within;
+use crate::report::{Report, human_within};
 use crate::run::{Executor, Options, run as carry_out};
 use crate::store::{Limit, Store, io_error};
 use crate::verdict::Confidence;
@@ -32,6 +30,24 @@ const MOST_JOBS: i64 = 256;
 pub(super) struct Arguments {
     /// The job: a file, or the name of one that comes with kvet (`kvet list jobs`)
     job: PathBuf,
+    #[command(flatten)]
+    tested: patched::Tested,
+    #[command(flatten)]
+    options: RunOptions,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The run directory [default: one of its own in `$XDG_STATE_HOME/kvet/runs`]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// How a job is run, for all subcommands that run one.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
     /// Run only this arm (may be repeated)
     #[arg(long = "arm", value_name = "NAME")]
     arms: Vec<String>,
@@ -44,17 +60,6 @@ pub(super) struct Arguments {
     /// Go on until the verdict is this sure, such as 95%
     #[arg(long, value_name = "CONFIDENCE")]
     until: Option<Confidence>,
-    /// The kernel to test instead of the job's: a version, a directory, ...
-    ///
-    /// One of: a version, such as 7.3.4, whose source Debian has;
-    /// debian:PACKAGE[=VERSION][/SUITE]; kernel.org:VERSION, a release; an
-    /// archive, such as linux.tar.xz or `https://...#sha256=DIGEST`; a directory,
-    /// `.` being the tree you are in with all that is not committed; or
-    /// git:REPOSITORY@REF.
-    #[arg(long, value_name = "KERNEL")]
-    kernel: Option<String>,
-    #[command(flatten)]
-    patched: patched::PatchArguments,
     /// Trials at a time [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
@@ -64,37 +69,28 @@ pub(super) struct Arguments {
     /// Install what the host lacks first
     #[arg(long)]
     setup: bool,
-    /// Print the plan and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Form of the result on standard output
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// The run directory [default: one of its own in `$XDG_STATE_HOME/kvet/runs`]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// What they change about a job, besides `choice`.
+    pub(super) fn on(&self, choice: Choice) -> Choice {
+        Choice {
+            arms: self.arms.clone(),
+            workloads: self.workloads.clone(),
+            trials: self.trials,
+            until: self.until,
+            ..choice
+        }
+    }
 }
 
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
-    let kernel = arguments.kernel;
-    let named = move || match kernel {
-        Some(word) => Ok(Some(SourceSpec::from_word(&word)?)),
-        None => Ok(None),
-    };
-    let source = on_a_thread(context, named).await?;
-    let choice = Choice {
-        patched: patched::series(arguments.patched, source.as_ref(), context).await?,
-        places: Places::default(),
-        arms: arguments.arms,
-        workloads: arguments.workloads,
-        trials: arguments.trials,
-        until: arguments.until,
-        source,
-    };
+    let choice = arguments.tested.choice(context).await?;
+    let choice = arguments.options.on(choice);
     let plan = load_plan(context, arguments.job, choice).await?;
-    plan.can_settle()?;
     let format = arguments.format;
     if arguments.dry_run {
+        plan.can_settle()?;
         let tell = move || {
             match format {
                 Format::Human => {
@@ -107,12 +103,31 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         };
         return on_a_thread(context, tell).await;
     }
+    let report = execute(context, &plan, &arguments.options, arguments.out).await?;
+    let tell = move || {
+        match format {
+            Format::Human => print(&human_within(&report, style(), width()))?,
+            Format::Json => print_json(&report)?,
+        }
+        Ok(report.verdict.kind.exit())
+    };
+    on_a_thread(context, tell).await
+}
+
+/// Runs a plan, whose record goes to `out`, or where history keeps its runs.
+pub(super) async fn execute(
+    context: &Context,
+    plan: &Plan,
+    options: &RunOptions,
+    out: Option<PathBuf>,
+) -> Result<Report, Error> {
+    plan.can_settle()?;
     let store = open_store(context).await?;
     let limits = Limits::of_the_user()?;
-    prepare_host(context, &plan, arguments.setup).await?;
+    prepare_host(context, plan, options.setup).await?;
     let started = jiff::Timestamp::now();
     let history = History::of_the_user();
-    let out = match (arguments.out, &history) {
+    let out = match (out, &history) {
         (Some(out), _) => out,
         (None, Ok(history)) => history.new_run(&plan.name, started),
         (None, Err(_)) => return Err(HistoryError::NoHome.into()),
@@ -125,18 +140,18 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     };
     // Room only: what is old may be what this run is about to use.
     keeping.limit(false).await;
-    let past = keeping.past(&plan).await;
+    let past = keeping.past(plan).await;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        jobs: arguments.jobs.map_or(cpus, usize::from),
+        jobs: options.jobs.map_or(cpus, usize::from),
         out,
-        executor: arguments.executor,
+        executor: options.executor,
         started,
         past,
     };
     std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
     let held = history::hold(&options.out);
-    let done = carry_out(context, &store, &plan, &options).await;
+    let done = carry_out(context, &store, plan, &options).await;
     keeping.keep(&options.out).await;
     keeping.limit(true).await;
     drop(held);
@@ -145,14 +160,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         "the run is recorded in {}",
         options.out.display()
     )));
-    let tell = move || {
-        match format {
-            Format::Human => print(&human_within(&report, style(), width()))?,
-            Format::Json => print_json(&report)?,
-        }
-        Ok(report.verdict.kind.exit())
-    };
-    on_a_thread(context, tell).await
+    Ok(report)
 }
 
 /// How long a run of this plan takes, as far as history knows; nothing if it

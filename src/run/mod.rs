@@ -10,7 +10,7 @@ mod schedule;
 mod self_test;
 mod shell;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use schedule::all_trials;
 
 use crate::context::Context;
+use crate::coverage;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::host;
@@ -245,6 +246,7 @@ async fn one_trial(
             .executor
             .run(context, bench.testbed, &request, &directory)
             .await?;
+        count_lines(context, subject.image, &directory).await;
         let lost = poll!(&mut lost).is_ready() || still_silent(bench, &trial).await;
         if !lost && let Err(fault) = bench.testbed.service().clear(&request.hostname).await {
             let name = &request.hostname;
@@ -282,6 +284,29 @@ async fn still_silent(bench: &Bench<'_>, trial: &Trial) -> bool {
     true
 }
 
+/// The objects of a kernel that count their lines.
+fn counted(image: &KernelImage) -> Vec<String> {
+    let counters = image.counters.iter();
+    counters
+        .flat_map(|counters| counters.objects.clone())
+        .collect()
+}
+
+/// Makes line counts of what an attempt's guest counted. That it does not work
+/// costs no trial.
+async fn count_lines(context: &Context, image: &KernelImage, attempt: &Path) {
+    let Some(counters) = &image.counters else {
+        return;
+    };
+    let counts = coverage::count(context, &counters.notes, &counters.changed, attempt);
+    if let Err(error) = counts.await {
+        let text = Error::from(error).one_line();
+        context.emit(Event::Warning(format!(
+            "cannot count executed lines: {text}"
+        )));
+    }
+}
+
 fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: String) -> Request {
     let plan = bench.plan;
     Request {
@@ -302,6 +327,7 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
         patterns: plan.patterns.clone(),
         profile: plan.profile.clone(),
         counters: plan.counters.clone(),
+        counted: counted(subject.image),
         day: question(&bench.beginning, subject.arm).day,
     }
 }
