@@ -76,6 +76,8 @@ impl Lab {
             source,
             series: Vec::new(),
             fragments: self.fragments.clone(),
+            whole_config: None,
+            instrumented: Vec::new(),
         };
         let began = Instant::now();
         let (image, _) = make(&self.context, &self.store, &recipe).await.unwrap();

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 pub mod console;
 pub mod context;
+pub mod coverage;
 pub mod detect;
 pub mod error;
 pub mod event;

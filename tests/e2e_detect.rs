@@ -203,7 +203,7 @@ async fn kernel(version: &str, fragments: &[&str]) -> PathBuf {
         .iter()
         .map(|name| Fragment::find(&kconfigs, Path::new("."), name).unwrap())
         .collect();
-    let image = prepare(&context, &store, &tree, &[], &fragments, 0).await;
+    let image = prepare(&context, &store, &tree, &[], &fragments.into(), 0).await;
     image.unwrap().bzimage
 }
 

@@ -81,7 +81,8 @@ async fn the_fragments_serve_old_and_new_kernels() {
         for names in [&["base"][..], &["base", "ceph", "debug-vfs"], &all] {
             let context = Context::default();
             let patched = patch(&context, &store, &tree, &[]).await.unwrap();
-            if let Err(error) = configure(&context, &store, patched, &fragments(names)).await {
+            if let Err(error) = configure(&context, &store, patched, &fragments(names).into()).await
+            {
                 panic!("{package} with {names:?}: {error}");
             }
         }
@@ -93,7 +94,7 @@ async fn an_arm_compiles_only_what_its_patch_touches() {
     let store = Store::open().unwrap();
     let context = Context::default();
     let tree = tree(&store, "{ debian: linux-source-7.3 }").await;
-    let fragments = fragments(&["base", "ceph", "debug-vfs"]);
+    let fragments = fragments(&["base", "ceph", "debug-vfs"]).into();
     let stock = prepare(&context, &store, &tree, &[], &fragments, 0)
         .await
         .unwrap();
@@ -190,6 +191,8 @@ async fn an_edit_compiles_what_make_compiles_and_gives_the_kernel_of_a_build_fro
         },
         series: Vec::new(),
         fragments: vec![fragment],
+        whole_config: None,
+        instrumented: Vec::new(),
     };
     let build = async || {
         kvet::kernel::make(&context, &store, &recipe)

@@ -153,6 +153,7 @@ async fn faulty(tree: &Tree) -> SelectedSeries {
             path: PathBuf::from("faulty.patch"),
             content: content.into_bytes(),
         }],
+        base_commit: None,
         needs: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ mod lab;
 use std::time::Duration;
 
 use kvet::event::{Event, EventSink, Stage};
-use kvet::kernel::{SourceSpec, fetch, patch};
+use kvet::kernel::{Configuration, Fragment, PatchError, SourceSpec, WholeConfig, fetch, patch};
 use kvet::process::Command;
 use kvet::{Context, Error, Exit};
 use lab::{CONFIG, INODE, KCONFIG, Lab, SUPER, text};
@@ -322,4 +322,111 @@ async fn a_read_only_cache_still_serves_what_it_has() {
         .run(&lab.context.cancel)
         .await
         .unwrap();
+}
+
+const WHOLE: &str = "# Linux/x86 7.3.4 Kernel Configuration\nCONFIG_X86_64=y\nCONFIG_CEPH=m\n\
+                     CONFIG_HZ_250=y\nCONFIG_LOST=y\nCONFIG_CMDLINE_OVERRIDE=y\n";
+
+#[tokio::test]
+async fn a_whole_config_is_kept_but_for_what_is_asked_and_cannot_be() {
+    let lab = Lab::new().await;
+    let path = lab.home.path().join("config");
+    std::fs::write(&path, WHOLE).unwrap();
+    let text = "CONFIG_CEPH=y\n# kvet: unless given\nCONFIG_HZ_100=y\n";
+    let configuration = |fragment: &str| Configuration {
+        base: Some(WholeConfig::read(&path).unwrap()),
+        fragments: vec![Fragment::parse("tiny", fragment).unwrap()],
+        ..Configuration::default()
+    };
+    let image = lab.build_as(&[], &configuration(text)).await.unwrap();
+    let config = std::fs::read_to_string(&image.config).unwrap();
+    assert_eq!(
+        config,
+        "# Linux/x86 7.3.4 Kernel Configuration\nCONFIG_X86_64=y\nCONFIG_HZ_250=y\n\
+         CONFIG_LOST=y\nCONFIG_CEPH=y\n# CONFIG_CMDLINE_OVERRIDE is not set\n"
+    );
+    assert_eq!(image.record.fragments, ["config", "tiny"]);
+    // Another .config is another kernel.
+    std::fs::write(&path, WHOLE.replace("HZ_250", "HZ_1000")).unwrap();
+    let other = lab.build_as(&[], &configuration(text)).await.unwrap();
+    assert!(!other.cached && other.key != image.key);
+    assert!(
+        lab.build_as(&[], &configuration(text))
+            .await
+            .unwrap()
+            .cached
+    );
+}
+
+#[tokio::test]
+async fn lines_are_counted_in_the_arm_s_tree_and_nowhere_else() {
+    let mut lab = Lab::new().await;
+    // A Makefile without an end of line, as some are.
+    lab.edit("fs/Makefile", "obj-y += inode.o super.o");
+    let path = lab.source();
+    lab.fetch(&SourceSpec::Directory { path }).await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    let above = "--- a/fs/inode.c\n+++ b/fs/inode.c\n@@ -1,2 +1,3 @@\n-one\n+zero\n+one\n TWO\n";
+    std::fs::write(lab.home.path().join("patches/b.patch"), above).unwrap();
+    let series = lab.series(&["a.patch"]);
+    let instrumented = kvet::kernel::sources_of(&series);
+    let configuration = Configuration {
+        instrumented: instrumented.clone(),
+        ..vec![Fragment::parse("tiny", CONFIG).unwrap()].into()
+    };
+    let image = lab
+        .build_as(&["a.patch", "b.patch"], &configuration)
+        .await
+        .unwrap();
+    let counters = image.counters.as_ref().unwrap();
+    let lines = &counters.changed.files[0].lines;
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line.line, line.patch, line.text.as_str()))
+        .collect();
+    assert_eq!(told, [(1, 1, "zero"), (3, 0, "TWO")]);
+    let makefile = lab.working("fs/Makefile");
+    assert_eq!(
+        makefile,
+        "obj-y += inode.o super.o\nGCOV_PROFILE_inode.o := y\n"
+    );
+    assert_eq!(lab.working("fs/inode.c"), "zero\none\nTWO\nthree\n");
+    let users = std::fs::read_to_string(lab.source().join("fs/Makefile")).unwrap();
+    assert_eq!(users, "obj-y += inode.o super.o");
+    // It is another kernel than without counters; found again, it has the same.
+    let plain = lab.build(&["a.patch", "b.patch"], CONFIG).await.unwrap();
+    assert!(!plain.cached && plain.counters.is_none());
+    assert_eq!(lab.working("fs/Makefile"), "obj-y += inode.o super.o");
+    let again = lab
+        .build_as(&["a.patch", "b.patch"], &configuration)
+        .await
+        .unwrap();
+    assert!(again.cached);
+    assert_eq!(again.counters.unwrap().changed, counters.changed);
+}
+
+#[tokio::test]
+async fn that_patches_apply_is_known_without_touching_the_working_tree() {
+    let lab = Lab::new().await;
+    lab.build(&[], CONFIG).await.unwrap();
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.patch(
+        "wrong.patch",
+        "fs/inode.c",
+        &["one", "2", "three"],
+        "2",
+        "3",
+    );
+    let check = async |names: &[&str]| {
+        kvet::kernel::applies(&lab.context, &lab.tree, &lab.series(names)).await
+    };
+    // Nobody is waited for: another kvet may be building here.
+    let held = patch(&lab.context, &lab.store, &lab.tree, &[])
+        .await
+        .unwrap();
+    check(&["a.patch"]).await.unwrap();
+    let error = check(&["a.patch", "wrong.patch"]).await.unwrap_err();
+    assert!(matches!(error, PatchError::Refused { .. }), "{error}");
+    drop(held);
+    assert_eq!(lab.working("fs/inode.c"), "one\ntwo\nthree\n");
 }

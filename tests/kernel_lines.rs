@@ -301,3 +301,29 @@ async fn a_damaged_kernel_is_named_and_built_again() {
         assert!(said[0].contains(problem), "{said:?}");
     }
 }
+
+#[tokio::test]
+async fn a_commit_and_the_work_on_top_of_it_share_objects() {
+    let mut lab = Lab::new().await;
+    let source = lab.source();
+    git(&lab, &["init", "--quiet"]).await;
+    git(&lab, &["add", "."]).await;
+    git(&lab, &["commit", "--quiet", "-m", "one"]).await;
+    let commit = SourceSpec::Git {
+        repo: source.display().to_string(),
+        reference: "HEAD".to_owned(),
+    };
+    lab.fetch(&commit).await;
+    let first = lab.build(&[], CONFIG).await.unwrap();
+    assert_eq!(first.record.objects_compiled, 2);
+    lab.edit("fs/inode.c", "edited\n");
+    let second = lab.build_directory().await;
+    assert_eq!(second.record.objects_compiled, 1);
+    assert_eq!(text(&second.bzimage), "edited\nalpha\nbeta\n");
+    lab.fetch(&commit).await;
+    lab.patch("a.patch", "fs/super.c", &["alpha", "beta"], "beta", "BETA");
+    let third = lab.build(&["a.patch"], CONFIG).await.unwrap();
+    assert_eq!(text(&third.bzimage), "one\ntwo\nthree\nalpha\nBETA\n");
+    assert_eq!(third.record.objects_compiled, 2);
+    assert_eq!(lab.entries("worktrees").len(), 1);
+}

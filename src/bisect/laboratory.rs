@@ -381,6 +381,7 @@ impl<'a> Kernels<'a> {
             patterns: plan.patterns.clone(),
             profile: plan.profile.clone(),
             counters: plan.counters.clone(),
+            counted: Vec::new(),
             day: self.judge.day,
         };
         Ok(Prepared {

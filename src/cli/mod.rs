@@ -5,6 +5,7 @@
 mod batch;
 mod bisect;
 pub mod cache;
+mod check;
 pub mod cluster;
 mod compare;
 mod doctor;
@@ -23,6 +24,7 @@ mod scan_text;
 mod schema;
 mod shell;
 mod trial;
+mod watch;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -67,6 +69,10 @@ They suit `git bisect run` as they are.";
 enum Subcommands {
     /// Run a job: build its kernels, try them, and give the verdict
     Run(run::Arguments),
+    /// Run a job on the series that a mail is of, and print what `b4 review` shows
+    Check(check::Arguments),
+    /// Run a job on a kernel tree again whenever a file of it is saved
+    Watch(watch::Arguments),
     /// Find the commit, release, patch or option that brought or cured a bug
     Bisect(bisect::Arguments),
     /// Make a job of one's own, with a comment on each of its keys
@@ -249,6 +255,8 @@ async fn carry_out(command: Subcommands, told: Told) -> Result<Exit, Error> {
 async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error> {
     match command {
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
+        Subcommands::Check(arguments) => check::check(arguments, &context).await,
+        Subcommands::Watch(arguments) => watch::watch(arguments, &context).await,
         Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
         Subcommands::New(arguments) => new::new(arguments, &context).await,
         Subcommands::List(arguments) => list::list(arguments, &context).await,

@@ -16,13 +16,11 @@ use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
 use crate::host::{self, Lack, SetupError};
 use crate::job::{Choice, MOST_TRIALS, Plan};
-use crate::kernel::SourceSpec;
-use crate::library::Places;
 use crate::limits::Limits;
 use crate::printable::printable_lines;
 use crate::record::{Past, Record};
-use crate::report::human_within;
-use crate::run::{Executor, Options, run as carry_out};
+use crate::report::{Report, human_within};
+use crate::run::{Executor, Options};
 use crate::store::{Limit, Store, io_error};
 use crate::verdict::Confidence;
 
@@ -34,43 +32,13 @@ pub(super) struct Arguments {
     /// The job: a file, or the name of one that comes with kvet (`kvet list jobs`)
     #[arg(required_unless_present = "resume")]
     job: Option<PathBuf>,
-    /// Run only this arm (may be repeated)
-    #[arg(long = "arm", value_name = "NAME")]
-    arms: Vec<String>,
-    /// Run only this workload (may be repeated)
-    #[arg(long = "workload", value_name = "NAME")]
-    workloads: Vec<String>,
-    /// Trials of each arm and workload, instead of the job's; at most, with --until
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TRIALS)))]
-    trials: Option<u32>,
-    /// Go on until the verdict is this sure, such as 95%
-    #[arg(long, value_name = "CONFIDENCE")]
-    until: Option<Confidence>,
-    /// The kernel to test instead of the job's: a version, a directory, ...
-    ///
-    /// One of: a version, such as 7.3.4, whose source Debian has;
-    /// debian:PACKAGE[=VERSION][/SUITE]; kernel.org:VERSION, a release; an
-    /// archive, such as linux.tar.xz or `https://...#sha256=DIGEST`; a directory,
-    /// `.` being the tree you are in with all that is not committed; or
-    /// git:REPOSITORY@REF.
-    #[arg(long, value_name = "KERNEL")]
-    kernel: Option<String>,
     #[command(flatten)]
-    patched: patched::PatchArguments,
-    /// Trials at a time [default: the number of CPUs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
-    jobs: Option<u16>,
+    tested: patched::Tested,
     #[command(flatten)]
-    hosts: hosts::HostArguments,
+    options: RunOptions,
     /// Go on with a run that was killed or interrupted; its directory
     #[arg(long, value_name = "DIR", conflicts_with_all = RESUMED)]
     resume: Option<PathBuf>,
-    /// Where trials run, for tests of kvet itself
-    #[arg(long, hide = true, default_value = "here")]
-    executor: Executor,
-    /// Install what the host lacks first
-    #[arg(long)]
-    setup: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -94,45 +62,59 @@ const RESUMED: [&str; 8] = [
     "out",
 ];
 
-pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
-    if let Some(directory) = arguments.resume {
-        let beginning = Record::open(&directory)?.1;
-        let fleet = match arguments.hosts.options(arguments.jobs) {
-            None => fleet::resumed(&directory)?,
-            fleet => fleet,
-        };
-        let how = How {
-            jobs: arguments.jobs,
-            executor: arguments.executor,
-            fleet,
-            setup: arguments.setup,
-            format: arguments.format,
-            out: directory,
-            started: beginning.started,
-            resume: true,
-        };
-        return execute(context, &beginning.plan, how).await;
+/// How a job is run, for all subcommands that run one.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// Run only this arm (may be repeated)
+    #[arg(long = "arm", value_name = "NAME")]
+    arms: Vec<String>,
+    /// Run only this workload (may be repeated)
+    #[arg(long = "workload", value_name = "NAME")]
+    workloads: Vec<String>,
+    /// Trials of each arm and workload, instead of the job's; at most, with --until
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TRIALS)))]
+    trials: Option<u32>,
+    /// Go on until the verdict is this sure, such as 95%
+    #[arg(long, value_name = "CONFIDENCE")]
+    until: Option<Confidence>,
+    /// Trials at a time [default: the number of CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    hosts: hosts::HostArguments,
+    /// Where trials run, for tests of kvet itself
+    #[arg(long, hide = true, default_value = "here")]
+    executor: Executor,
+    /// Install what the host lacks first
+    #[arg(long)]
+    setup: bool,
+}
+
+impl RunOptions {
+    /// What they change about a job, besides `choice`.
+    pub(super) fn on(&self, choice: Choice) -> Choice {
+        Choice {
+            arms: self.arms.clone(),
+            workloads: self.workloads.clone(),
+            trials: self.trials,
+            until: self.until,
+            ..choice
+        }
     }
-    let kernel = arguments.kernel;
-    let named = move || match kernel {
-        Some(word) => Ok(Some(SourceSpec::from_word(&word)?)),
-        None => Ok(None),
-    };
-    let source = on_a_thread(context, named).await?;
-    let choice = Choice {
-        patched: patched::series(arguments.patched, source.as_ref(), context).await?,
-        places: Places::default(),
-        arms: arguments.arms,
-        workloads: arguments.workloads,
-        trials: arguments.trials,
-        until: arguments.until,
-        source,
-    };
+}
+
+pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let format = arguments.format;
+    if let Some(directory) = arguments.resume {
+        let report = resume(context, directory, &arguments.options).await?;
+        return on_a_thread(context, move || tell(&report, format)).await;
+    }
+    let choice = arguments.tested.choice(context).await?;
+    let choice = arguments.options.on(choice);
     let job = arguments.job.unwrap_or_default();
     let plan = load_plan(context, job, choice).await?;
-    plan.can_settle()?;
-    let format = arguments.format;
     if arguments.dry_run {
+        plan.can_settle()?;
         let tell = move || {
             match format {
                 Format::Human => {
@@ -145,42 +127,79 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         };
         return on_a_thread(context, tell).await;
     }
+    let report = execute(context, &plan, &arguments.options, arguments.out).await?;
+    on_a_thread(context, move || tell(&report, format)).await
+}
+
+fn tell(report: &Report, format: Format) -> Result<Exit, Error> {
+    match format {
+        Format::Human => print(&human_within(report, style(), width()))?,
+        Format::Json => print_json(report)?,
+    }
+    Ok(report.verdict.kind.exit())
+}
+
+/// Goes on with the run that is recorded in this directory.
+async fn resume(
+    context: &Context,
+    directory: PathBuf,
+    options: &RunOptions,
+) -> Result<Report, Error> {
+    let beginning = Record::open(&directory)?.1;
+    let fleet = match options.hosts.options(options.jobs) {
+        None => fleet::resumed(&directory)?,
+        fleet => fleet,
+    };
+    let run = Run {
+        out: directory,
+        started: beginning.started,
+        fleet,
+        resume: true,
+    };
+    carry_out(context, &beginning.plan, options, run).await
+}
+
+/// Runs a plan, whose record goes to `out`, or where history keeps its runs.
+pub(super) async fn execute(
+    context: &Context,
+    plan: &Plan,
+    options: &RunOptions,
+    out: Option<PathBuf>,
+) -> Result<Report, Error> {
+    plan.can_settle()?;
     let started = jiff::Timestamp::now();
-    let out = match (arguments.out, History::of_the_user()) {
+    let out = match (out, History::of_the_user()) {
         (Some(out), _) => out,
         (None, Ok(history)) => history.new_run(&plan.name, started),
         (None, Err(_)) => return Err(HistoryError::NoHome.into()),
     };
-    let how = How {
-        jobs: arguments.jobs,
-        executor: arguments.executor,
-        fleet: arguments.hosts.options(arguments.jobs),
-        setup: arguments.setup,
-        format,
+    let run = Run {
         out,
         started,
+        fleet: options.hosts.options(options.jobs),
         resume: false,
     };
-    execute(context, &plan, how).await
+    carry_out(context, plan, options, run).await
 }
 
-/// How a plan is carried out and its report told.
-struct How {
-    jobs: Option<u16>,
-    executor: Executor,
-    fleet: Option<FleetOptions>,
-    setup: bool,
-    format: Format,
+/// Where a run is recorded, and where its trials run.
+struct Run {
     out: PathBuf,
     started: jiff::Timestamp,
+    fleet: Option<FleetOptions>,
     resume: bool,
 }
 
-async fn execute(context: &Context, plan: &Plan, how: How) -> Result<Exit, Error> {
+async fn carry_out(
+    context: &Context,
+    plan: &Plan,
+    options: &RunOptions,
+    run: Run,
+) -> Result<Report, Error> {
     let store = open_store(context).await?;
     let limits = Limits::of_the_user()?;
-    let elsewhere = how.fleet.is_some();
-    prepare_host(context, plan, how.setup, elsewhere).await?;
+    let elsewhere = run.fleet.is_some();
+    prepare_host(context, plan, options.setup, elsewhere).await?;
     let keeping = Keeping {
         context,
         store: &store,
@@ -192,34 +211,26 @@ async fn execute(context: &Context, plan: &Plan, how: How) -> Result<Exit, Error
     let past = keeping.past(plan).await;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        jobs: how.jobs.map_or(cpus, usize::from),
-        out: how.out,
-        executor: how.executor,
-        started: how.started,
+        jobs: options.jobs.map_or(cpus, usize::from),
+        out: run.out,
+        executor: options.executor,
+        started: run.started,
         past,
-        fleet: how.fleet,
-        resume: how.resume,
+        fleet: run.fleet,
+        resume: run.resume,
     };
     std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
     let held = history::hold(&options.out);
-    let done = carry_out(context, &store, plan, &options).await;
+    let done = crate::run::run(context, &store, plan, &options).await;
     keeping.keep(&options.out).await;
     keeping.limit(true).await;
     drop(held);
     let report = done?;
-    let format = how.format;
     context.emit(Event::Note(format!(
         "the run is recorded in {}",
         options.out.display()
     )));
-    let tell = move || {
-        match format {
-            Format::Human => print(&human_within(&report, style(), width()))?,
-            Format::Json => print_json(&report)?,
-        }
-        Ok(report.verdict.kind.exit())
-    };
-    on_a_thread(context, tell).await
+    Ok(report)
 }
 
 /// How long a run of this plan takes, as far as history knows; nothing if it
@@ -325,7 +336,7 @@ impl Keeping<'_> {
         let (freed, left) = (format_size(freed), format_size(left));
         if count > 0 {
             self.context.emit(Event::Note(format!(
-                "{what}: {count} removed ({freed}) for the limit, {left} left"
+                "{what}: {count} entries ({freed}) removed by the limit, {left} left"
             )));
         }
         if over {

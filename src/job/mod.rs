@@ -2,6 +2,7 @@
 //! the file, and resolved once into a [`Plan`] that the stages work from. No
 //! stage reads YAML.
 
+mod choice;
 mod commented;
 mod known;
 mod limits;
@@ -13,12 +14,13 @@ pub(crate) mod schema;
 mod spec;
 mod variation;
 
+pub use choice::Choice;
 pub use commented::commented;
 pub use limits::{MOST_TRIALS, is_name};
 pub use load::JobError;
 pub(crate) use load::{What, read_yaml};
 pub use names::{find, name_of};
-pub use plan::{Arm, Choice, Plan, PlannedWorkload};
+pub use plan::{Arm, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,
 };

@@ -19,6 +19,9 @@ use crate::workload::{Workload, WorkloadError};
 /// The fragment of kernels that fail on request, which self-tests need.
 const LKDTM: &str = "lkdtm";
 
+/// The fragment of kernels that count their executed lines.
+const COVERAGE: &str = "coverage";
+
 /// What the job of a directory of its own is called.
 const IN_DIRECTORY: &str = "job.yaml";
 
@@ -147,6 +150,7 @@ impl<'a> Names<'a> {
         job: &Job,
         arm: &str,
         spec: &ArmSpec,
+        coverage: bool,
     ) -> Result<Vec<PathBuf>, JobError> {
         let mut fragments = Vec::new();
         for (index, fragment) in job.kernel.config.iter().enumerate() {
@@ -162,6 +166,9 @@ impl<'a> Names<'a> {
             if !fragments.contains(&lkdtm) {
                 fragments.push(lkdtm);
             }
+        }
+        if coverage {
+            fragments.push(self.fragment(COVERAGE, &["kernel", "config"])?);
         }
         Ok(fragments)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::{Choice, PATCHED};
 use super::known::known;
 use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
@@ -15,14 +16,14 @@ use super::names::Names;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
-use crate::kernel::{self, KernelVersion, SourceSpec};
-use crate::library::{Found, Kind, Places};
+use crate::kernel::{self, KernelVersion};
+use crate::library::{Found, Kind};
 use crate::names::did_you_mean;
 use crate::rootfs::Recipe;
 use crate::service::{DiskSpec, ServiceSpec};
 use crate::step::Medium;
 use crate::trial_id::TrialId;
-use crate::verdict::{Confidence, Rules};
+use crate::verdict::Rules;
 use crate::vm::{Acceleration, Hardware};
 use crate::workload::Workload;
 
@@ -70,6 +71,9 @@ pub struct Plan {
     /// Whether each arm's kernel is tested first for what it reports.
     #[serde(default)]
     pub self_test: bool,
+    /// Whether it is counted which lines of the patches trials execute.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub coverage: bool,
     /// Tables of counters that every trial reads at its end.
     #[serde(default)]
     pub counters: Vec<CounterTable>,
@@ -82,6 +86,11 @@ pub struct Plan {
     /// Where the names in it led.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Found>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A workload with what the job says of it.
@@ -101,6 +110,10 @@ pub struct Arm {
     pub name: String,
     /// Whether it must show the target.
     pub control: bool,
+    /// Whether the command line added it: if its patches do not apply, there is
+    /// nothing to run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub added: bool,
     /// What its kernel is made of.
     #[serde(flatten)]
     pub recipe: kernel::Recipe,
@@ -128,6 +141,7 @@ impl Arm {
         let mut arm = self.clone();
         PATCHED.clone_into(&mut arm.name);
         arm.control = false;
+        arm.added = true;
         arm.recipe.series.extend_from_slice(series);
         arm
     }
@@ -149,57 +163,6 @@ impl Arm {
                 number,
             })
         })
-    }
-}
-
-/// What the command line changes about a job.
-#[derive(Debug, Clone, Default)]
-pub struct Choice {
-    /// Only these arms; all if empty.
-    pub arms: Vec<String>,
-    /// This many trials for every arm; the most, with `until`.
-    pub trials: Option<u32>,
-    /// Trials go on until the verdict is this sure.
-    pub until: Option<Confidence>,
-    /// This source instead of the job's.
-    pub source: Option<SourceSpec>,
-    /// Only these workloads; all if empty.
-    pub workloads: Vec<String>,
-    /// Where names are looked for that lead to nothing beside the job.
-    pub places: Places,
-    /// What an arm `patched` has on top of the job's control; without it there
-    /// is no such arm.
-    pub patched: Vec<PathBuf>,
-}
-
-/// The arm that the command line adds.
-const PATCHED: &str = "patched";
-
-impl Choice {
-    /// With the arm that `patched` adds, which is for one arm of the job, and the
-    /// job's other arms left out unless they were named.
-    fn with_patched(&self, text: &Text, job: &Job) -> Result<(Self, Option<String>), JobError> {
-        if self.patched.is_empty() {
-            return Ok((self.clone(), None));
-        }
-        if job.arms.contains_key(PATCHED) {
-            let message = format!("the job has an arm `{PATCHED}` of its own");
-            let help = "give it another name: --patch and --series add one of this name".to_owned();
-            return Err(text.error(&["arms", PATCHED], message, Some(help)));
-        }
-        // The plainest control: the job's own patches are not what is asked of.
-        let plainest = |control: bool| {
-            let arms = job.arms.iter().filter(|(_, arm)| arm.control == control);
-            arms.min_by_key(|(_, arm)| arm.patches.len())
-        };
-        let beside = plainest(true).or_else(|| plainest(false));
-        let beside = beside.map(|(name, _)| name.clone());
-        let mut choice = self.clone();
-        if choice.arms.is_empty() {
-            choice.arms = beside.iter().cloned().collect();
-            choice.arms.push(PATCHED.to_owned());
-        }
-        Ok((choice, beside))
     }
 }
 
@@ -237,7 +200,7 @@ impl Plan {
             if !chosen(name) && !with_patched {
                 continue;
             }
-            let fragments = names.fragments(&job, name, spec)?;
+            let fragments = names.fragments(&job, name, spec, choice.coverage)?;
             let mut series = Vec::new();
             for (index, patch) in spec.patches.iter().enumerate() {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
@@ -267,10 +230,13 @@ impl Plan {
                 workloads: of_arm,
                 name: name.clone(),
                 control: spec.control,
+                added: false,
                 recipe: kernel::Recipe {
                     source: source.unwrap_or(&job.kernel.source).clone(),
                     series,
                     fragments,
+                    whole_config: choice.whole_config.clone(),
+                    instrumented: Vec::new(),
                 },
                 command_line: job.kernel.command_line.clone(),
                 target: spec.target.clone().or_else(|| job.target.clone()),
@@ -306,6 +272,7 @@ impl Plan {
             known_at: listed.at,
             patterns,
             self_test: job.self_test,
+            coverage: choice.coverage,
             counters: job.counters,
             profile: job.profile,
             compare: job.compare,
@@ -494,7 +461,11 @@ impl fmt::Display for Plan {
             writeln!(f, "\narm {}{role}, {most}{trials} trials", arm.name)?;
             writeln!(f, "  source   {}", arm.recipe.source.name())?;
             writeln!(f, "  patches  {}", names(&arm.recipe.series))?;
-            writeln!(f, "  config   {}", names(&arm.recipe.fragments))?;
+            write!(f, "  config   {}", names(&arm.recipe.fragments))?;
+            match &arm.recipe.whole_config {
+                Some(path) => writeln!(f, ", on top of {}", path.display())?,
+                None => writeln!(f)?,
+            }
             if arm.workloads.len() < self.workloads.len() {
                 writeln!(f, "  only     {}", arm.workloads.join(", "))?;
             }
@@ -533,6 +504,7 @@ mod tests {
     use miette::Diagnostic;
 
     use super::*;
+    use crate::verdict::Confidence;
 
     /// Loads a job from a directory that has one fragment and one series.
     fn load(job: &str, choice: &Choice) -> Result<Plan, JobError> {

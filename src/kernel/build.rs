@@ -14,6 +14,7 @@ use thiserror::Error as ThisError;
 
 use super::build_log::BuildLog;
 use super::config::Configured;
+use super::counters::{self, Counters};
 use super::kept::{self, Kept};
 use super::patch::subject;
 use super::progress::Progress;
@@ -48,6 +49,8 @@ pub struct KernelImage {
     pub cached: bool,
     /// How it came about.
     pub record: BuildRecord,
+    /// What lines it counts, if it counts any.
+    pub counters: Option<Counters>,
     /// Keeps it in the store.
     _in_use: Option<InUse>,
 }
@@ -186,6 +189,7 @@ fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError
         key: key.clone(),
         cached,
         record,
+        counters: Counters::of(path)?,
         _in_use: InUse::of(path),
     })
 }
@@ -211,6 +215,9 @@ pub async fn build(
             for (name, made) in kept::FILES {
                 let from = objects.join(made);
                 std::fs::copy(&from, place.join(name)).map_err(io_error("copy", &from))?;
+            }
+            if let Some(changed) = &configured.patched.changed {
+                counters::keep(&place, objects, &configured.instrumented, changed)?;
             }
             let mut record = record(&configured, compiled, elapsed)?;
             record.files = kept::of(&place)?;

@@ -1,6 +1,7 @@
 //! Configuring: fragments over `allnoconfig`, and the proof that everything
 //! asked for is in the final .config.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -13,11 +14,76 @@ use super::object_directory::ObjectDirectory;
 use super::patch::{PatchedTree, subject};
 use super::progress::Progress;
 use super::toolchain::{self, ToolchainError};
+use super::whole_config::{Change, WholeConfig};
 use crate::context::Context;
 use crate::error::{Exit, Fault};
-use crate::event::Stage;
-use crate::process::ProcessError;
+use crate::event::{Event, Stage};
+use crate::process::{ProcessError, find_program};
 use crate::store::{Key, Store, StoreError, io_error, write_atomic};
+
+/// How a kernel is to be configured and compiled.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// A whole .config to begin with; with nothing if absent.
+    pub base: Option<WholeConfig>,
+    /// What is asked for on top of that.
+    pub fragments: Vec<Fragment>,
+    /// Files of the source whose executed lines are counted.
+    pub instrumented: BTreeSet<PathBuf>,
+}
+
+impl From<Vec<Fragment>> for Configuration {
+    fn from(fragments: Vec<Fragment>) -> Self {
+        Self {
+            fragments,
+            ..Self::default()
+        }
+    }
+}
+
+impl Configuration {
+    /// All that decides the .config of one tree, each after what it is.
+    pub(super) fn parts(&self) -> Vec<Vec<u8>> {
+        let mut parts = Vec::new();
+        for fragment in &self.fragments {
+            let text = self.text_of(fragment);
+            parts.extend([b"fragment".to_vec(), text.into_bytes()]);
+        }
+        if let Some(base) = &self.base {
+            parts.extend([b"whole config".to_vec(), base.text.clone().into_bytes()]);
+        }
+        parts
+    }
+
+    /// As much of a fragment's text as decides what it asks for here.
+    fn text_of(&self, fragment: &Fragment) -> String {
+        match self.base {
+            Some(_) => fragment.text.clone(),
+            None => fragment.identity(),
+        }
+    }
+
+    /// The names of what it is made of, in order.
+    fn names(&self) -> Vec<String> {
+        let base = self.base.iter().map(|base| base.name.clone());
+        let fragments = self.fragments.iter().map(|one| one.name.clone());
+        base.chain(fragments).collect()
+    }
+
+    /// What decides in which directory make builds: not the files that are
+    /// counted in, which change some objects only.
+    fn place(&self, line: &Key, compiler: &str) -> Key {
+        // As it was before there were other parts: objects are still good.
+        let mut parts: Vec<Vec<u8>> = vec![line.as_str().into(), compiler.into()];
+        let shared = self
+            .fragments
+            .iter()
+            .filter(|fragment| !fragment.text.starts_with(CANDIDATE));
+        parts.extend(shared.map(|fragment| self.text_of(fragment).into_bytes()));
+        parts.extend(self.base.iter().map(|base| base.text.clone().into_bytes()));
+        Key::of(parts)
+    }
+}
 
 /// A patched tree with its final configuration, ready to build.
 #[derive(Debug)]
@@ -30,6 +96,8 @@ pub struct Configured {
     pub fragments: Vec<String>,
     /// The compiler and linker.
     pub compiler: String,
+    /// Files of the source whose executed lines are counted.
+    pub instrumented: BTreeSet<PathBuf>,
     /// What decides the kernel that comes out.
     pub key: Key,
     pub(super) objects: ObjectDirectory,
@@ -115,7 +183,7 @@ pub async fn configure(
     context: &Context,
     store: &Store,
     patched: PatchedTree,
-    fragments: &[Fragment],
+    configuration: &Configuration,
 ) -> Result<Configured, ConfigError> {
     toolchain::require()?;
     let compiler = toolchain::compiler(context).await?;
@@ -130,24 +198,24 @@ pub async fn configure(
         file,
         reason,
     };
-    let wanted = asks(fragments, &patched.tree.version, |symbol| {
-        Ok::<bool, KconfigError>(read_once(&mut kconfig, &patched.path)?.knows(symbol))
-    })
+    let given = configuration.base.is_some();
+    let wanted = asks(
+        &configuration.fragments,
+        &patched.tree.version,
+        given,
+        |symbol| Ok::<bool, KconfigError>(read_once(&mut kconfig, &patched.path)?.knows(symbol)),
+    )
     .map_err(unreadable)?;
-    let key = build_key(&patched.tree, &patched.series, fragments, &compiler);
+    let key = build_key(&patched.tree, &patched.series, configuration, &compiler);
     // By the line, so that what follows from one tree serves the next; by the
     // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.
-    let shared = fragments
-        .iter()
-        .filter(|fragment| !fragment.text.starts_with(CANDIDATE));
-    let place = Key::of(
-        [patched.tree.line.key.as_str(), &compiler]
-            .into_iter()
-            .chain(shared.map(|fragment| fragment.text.as_str())),
-    );
+    let place = configuration.place(&patched.tree.line.key, &compiler);
     let objects = ObjectDirectory::open(store, &place, patched.worktree.generation()).await?;
-    let asked = text_of(&wanted);
+    let (asked, wanted) = match &configuration.base {
+        Some(base) => on_top_of(context, base, wanted, &patched),
+        None => (text_of(&wanted), wanted),
+    };
     let path = objects.join(".config");
     let stamp = objects.join("kvet-configured");
     let decided_by = decided_by(context, &patched, &place, &asked).await?;
@@ -159,7 +227,14 @@ pub async fn configure(
         let asked_path = objects.join("kvet-asked.config");
         write_atomic(&asked_path, asked.as_bytes())?;
         objects.mark()?;
-        for target in ["allnoconfig", "olddefconfig"] {
+        let targets: &[&str] = match &configuration.base {
+            Some(_) => &["olddefconfig"],
+            None => &["allnoconfig", "olddefconfig"],
+        };
+        if configuration.base.is_some() {
+            write_atomic(&path, asked.as_bytes())?;
+        }
+        for &target in targets {
             let mut make = objects.make(&patched.path).arg("-s");
             if target == "allnoconfig" {
                 make = make.env("KCONFIG_ALLCONFIG", &asked_path);
@@ -187,15 +262,62 @@ pub async fn configure(
             lost,
         });
     }
+    if let Some(base) = &configuration.base {
+        tell_lost(context, base, &base.lost(&wanted, &values(&config)));
+    }
     progress.finish(cached);
     Ok(Configured {
         patched,
         config,
-        fragments: fragments.iter().map(|one| one.name.clone()).collect(),
+        fragments: configuration.names(),
+        instrumented: configuration.instrumented.clone(),
         compiler,
         key,
         objects,
     })
+}
+
+/// The text of a whole .config with what was asked in the place of its own
+/// words, and all that is asked, what this host needs included.
+fn on_top_of(
+    context: &Context,
+    base: &WholeConfig,
+    mut wanted: Vec<Ask>,
+    patched: &PatchedTree,
+) -> (String, Vec<Ask>) {
+    let in_tree = |name: &str| patched.path.join(name).exists();
+    let has_program = |name: &str| find_program(name).is_some();
+    for Change { ask, why } in base.changes(in_tree, has_program) {
+        if wanted.iter().any(|other| other.symbol == ask.symbol) {
+            continue;
+        }
+        context.emit(Event::Note(format!(
+            "CONFIG_{} of {} becomes {}: {why}",
+            ask.symbol, base.name, ask.value
+        )));
+        wanted.push(ask);
+    }
+    let asked = base.without(&wanted) + &text_of(&wanted);
+    (asked, wanted)
+}
+
+/// So many settings that came out otherwise are named.
+const NAMED: usize = 6;
+
+/// Tells which settings of a whole .config this kernel does not have so.
+fn tell_lost(context: &Context, base: &WholeConfig, lost: &[String]) {
+    if lost.is_empty() {
+        return;
+    }
+    let more = match lost.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    context.emit(Event::Note(format!(
+        "of {}, these came out otherwise (what the job needs aside): {}{more}",
+        base.name,
+        lost[..lost.len().min(NAMED)].join(", ")
+    )));
 }
 
 /// The tree's symbols, read at the first need.
@@ -291,7 +413,10 @@ mod tests {
             "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_D=7\n",
         )
         .unwrap();
-        let mut wanted = asks(&[fragment], &"7.3".parse().unwrap(), |_| Ok::<_, ()>(true)).unwrap();
+        let mut wanted = asks(&[fragment], &"7.3".parse().unwrap(), false, |_| {
+            Ok::<_, ()>(true)
+        })
+        .unwrap();
         wanted.push(Ask::needed("CONFIG_E", "vfs-sync-owner"));
         let values = values("CONFIG_A=y\nCONFIG_C=y\nCONFIG_D=7\n");
         let kconfig = Kconfig::default();

@@ -12,6 +12,12 @@ use thiserror::Error;
 use super::version::{KernelVersion, VersionRange};
 use crate::error::{Exit, Fault};
 
+/// A condition that a whole .config does not meet.
+const UNLESS_GIVEN: &str = "unless given";
+
+/// The end of a condition before the next blank line.
+const ALWAYS: &str = "always";
+
 /// A fragment, read and checked line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
@@ -39,6 +45,8 @@ enum Origin {
     Fragment { name: String, line: usize },
     /// A series that does nothing without it.
     Series { name: String },
+    /// What the host lacks for a whole .config's own word.
+    Host { name: String },
 }
 
 impl Ask {
@@ -53,11 +61,23 @@ impl Ask {
         }
     }
 
+    /// A symbol of the whole .config `name` that this host needs otherwise.
+    pub(super) fn of_host(symbol: &str, value: &str, name: &str) -> Self {
+        Self {
+            symbol: symbol.to_owned(),
+            value: value.to_owned(),
+            origin: Origin::Host {
+                name: name.to_owned(),
+            },
+        }
+    }
+
     /// Who asks, for messages.
     pub(super) fn origin(&self) -> String {
         match &self.origin {
             Origin::Fragment { name, line } => format!("fragment {name}, line {line}"),
             Origin::Series { name } => format!("needed by series {name}"),
+            Origin::Host { name } => format!("in place of what {name} says"),
         }
     }
 }
@@ -73,6 +93,8 @@ struct ConditionalAsk {
 struct Condition {
     versions: VersionRange,
     where_known: bool,
+    /// Only where there is no whole .config, which has a word of its own on it.
+    unless_given: bool,
 }
 
 /// A fragment is not to be had, or not one.
@@ -100,7 +122,7 @@ pub enum FragmentError {
     #[error("fragment {name}, line {line}: {reason}")]
     #[diagnostic(help(
         "a line is `CONFIG_X=value`, `# CONFIG_X is not set`, a comment, or \
-         `# kvet: from 6.15, before 7.0, where known`"
+         `# kvet: from 6.15, before 7.0, where known, unless given`"
     ))]
     Line {
         /// The fragment.
@@ -182,6 +204,19 @@ impl Fragment {
     }
 }
 
+impl Fragment {
+    /// Its text as far as it decides a kernel that begins with nothing: without
+    /// the lines that are about whole .configs alone.
+    pub(super) fn identity(&self) -> String {
+        let about_given = |line: &str| {
+            let clause = line.trim().strip_prefix("# kvet:").map(str::trim);
+            matches!(clause, Some(UNLESS_GIVEN | ALWAYS))
+        };
+        let lines = self.text.split_inclusive('\n');
+        lines.filter(|line| !about_given(line)).collect()
+    }
+}
+
 fn text_at(path: &Path) -> Result<String, FragmentError> {
     std::fs::read_to_string(path).map_err(|error| FragmentError::Unreadable {
         path: path.to_owned(),
@@ -190,13 +225,18 @@ fn text_at(path: &Path) -> Result<String, FragmentError> {
 }
 
 impl Condition {
-    /// `from VERSION`, `before VERSION`, `where known`, separated by commas.
+    /// `from VERSION`, `before VERSION`, `where known`, `unless given`, `always`,
+    /// separated by commas.
     fn parse(text: &str) -> Result<Self, String> {
         let mut condition = Self::default();
         for clause in text.split(',').map(str::trim) {
             let version = |text: &str| text.trim().parse().map_err(|error| format!("{error}"));
             if clause == "where known" {
                 condition.where_known = true;
+            } else if clause == UNLESS_GIVEN {
+                condition.unless_given = true;
+            } else if clause == ALWAYS {
+                // What held up to here holds no more.
             } else if let Some(text) = clause.strip_prefix("from ") {
                 condition.versions.from = Some(version(text)?);
             } else if let Some(text) = clause.strip_prefix("before ") {
@@ -232,15 +272,20 @@ fn setting(line: &str) -> Result<Option<(&str, &str)>, String> {
 }
 
 /// What the fragments ask of a kernel of this version, the last word on each
-/// symbol, in order. `known` tells whether the kernel has a symbol at all.
+/// symbol, in order. `given` says that they come on top of a whole .config;
+/// `known` tells whether the kernel has a symbol at all.
 pub(super) fn asks<E>(
     fragments: &[Fragment],
     version: &KernelVersion,
+    given: bool,
     mut known: impl FnMut(&str) -> Result<bool, E>,
 ) -> Result<Vec<Ask>, E> {
     let mut wanted: Vec<Ask> = Vec::new();
     for ConditionalAsk { ask, condition } in fragments.iter().flat_map(|one| &one.asks) {
-        if !condition.versions.holds(version) || (condition.where_known && !known(&ask.symbol)?) {
+        if !condition.versions.holds(version)
+            || (given && condition.unless_given)
+            || (condition.where_known && !known(&ask.symbol)?)
+        {
             continue;
         }
         wanted.retain(|earlier| earlier.symbol != ask.symbol);
@@ -274,14 +319,40 @@ mod tests {
     use super::*;
 
     fn symbols(text: &str, version: &str, known: &[&str]) -> Vec<String> {
+        symbols_on(false, text, version, known)
+    }
+
+    /// The symbols asked for, on top of a whole .config if `given`.
+    fn symbols_on(given: bool, text: &str, version: &str, known: &[&str]) -> Vec<String> {
         let fragment = Fragment::parse("f", text).unwrap();
-        asks(&[fragment], &version.parse().unwrap(), |symbol| {
+        asks(&[fragment], &version.parse().unwrap(), given, |symbol| {
             Ok::<_, ()>(known.contains(&symbol))
         })
         .unwrap()
         .into_iter()
         .map(|ask| format!("{}={}", ask.symbol, ask.value))
         .collect()
+    }
+
+    #[test]
+    fn a_whole_config_has_its_own_word_on_what_is_asked_unless_given() {
+        let text = "CONFIG_A=y\n# kvet: unless given\nCONFIG_HZ_100=y\n# kvet: always\n\
+                    CONFIG_B=y\n# kvet: unless given, from 7.0\n# CONFIG_C is not set\n";
+        assert_eq!(symbols_on(true, text, "7.3", &[]), ["A=y", "B=y"]);
+        let without = ["A=y", "HZ_100=y", "B=y", "C=n"];
+        assert_eq!(symbols_on(false, text, "7.3", &[]), without);
+        assert_eq!(symbols_on(false, text, "6.1", &[]), without[..3]);
+        // Such a line alone makes no other kernel.
+        let identity = |text| Fragment::parse("f", text).unwrap().identity();
+        let plain = "CONFIG_A=y\nCONFIG_B=y\n";
+        assert_eq!(
+            identity("CONFIG_A=y\n# kvet: unless given\nCONFIG_B=y\n"),
+            plain
+        );
+        assert_ne!(
+            identity("CONFIG_A=y\n# kvet: from 6.1\nCONFIG_B=y\n"),
+            plain
+        );
     }
 
     #[test]

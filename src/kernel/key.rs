@@ -1,6 +1,8 @@
 //! What decides which kernel comes out: the key of a build in the store.
 
-use super::fragment::Fragment;
+use std::os::unix::ffi::OsStrExt;
+
+use super::config::Configuration;
 use super::series::SelectedSeries;
 use super::source::Tree;
 use crate::store::Key;
@@ -13,7 +15,7 @@ const RECIPE: &str = "kvet build 1";
 pub(super) fn build_key(
     tree: &Tree,
     series: &[SelectedSeries],
-    fragments: &[Fragment],
+    configuration: &Configuration,
     compiler: &str,
 ) -> Key {
     let mut parts: Vec<&[u8]> = vec![
@@ -28,8 +30,11 @@ pub(super) fn build_key(
             parts.extend([b"patch".as_slice(), &patch.content]);
         }
     }
-    for fragment in fragments {
-        parts.extend([b"fragment".as_slice(), fragment.text.as_bytes()]);
+    let configured = configuration.parts();
+    parts.extend(configured.iter().map(Vec::as_slice));
+    let instrumented = &configuration.instrumented;
+    for file in instrumented {
+        parts.extend([b"instrumented".as_slice(), file.as_os_str().as_bytes()]);
     }
     Key::of(parts)
 }

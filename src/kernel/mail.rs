@@ -16,6 +16,7 @@ use regex::Regex;
 use thiserror::Error;
 
 use super::diff;
+use super::series::BASE_COMMIT;
 use crate::error::{Exit, Fault};
 use crate::store::{Key, Store, StoreError, io_error};
 
@@ -41,6 +42,8 @@ pub struct Posted {
     pub base_commit: Option<String>,
     /// Subjects of mails with patches that are not in it.
     pub passed_over: Vec<String>,
+    /// A later reroll than this one that is in the same thread.
+    pub newer: Option<u32>,
 }
 
 /// There is no series to be had.
@@ -178,10 +181,37 @@ pub fn read(name: &str, content: &[u8]) -> Result<Posted, MailError> {
             version: 1,
             base_commit: base_commit(content),
             passed_over: Vec::new(),
+            newer: None,
         });
     }
-    let series = choose(name, mails)?;
-    let chosen = in_order(name, &series)?;
+    posted(name, mails, &choose(name, mails)?)
+}
+
+/// The series that the mail of this id is of, from the mails of its thread: a
+/// patch of it, its cover letter, or a reply to one of them.
+pub fn read_series(name: &str, content: &[u8], id: &str) -> Result<Posted, MailError> {
+    let mails: Vec<Mail> = split(content).into_iter().filter_map(parse).collect();
+    let series = series_of(&mails, id);
+    if series.is_empty() {
+        return Err(MailError::NoPatch {
+            name: name.to_owned(),
+        });
+    }
+    posted(name, &mails, &series)
+}
+
+/// Whether a mail is a whole series by itself: one patch.
+#[must_use]
+pub fn is_whole(content: &[u8]) -> bool {
+    parse(content).is_some_and(|mail| {
+        let alone = mail.subject.number.is_none_or(|(_, total)| total == 1);
+        mail.has_diff && alone && !mail.subject.reply
+    })
+}
+
+/// Puts the patches of a series in order and reads what is said of them.
+fn posted(name: &str, mails: &[Mail], series: &[&Mail]) -> Result<Posted, MailError> {
+    let chosen = in_order(name, series)?;
     let version = chosen[0].subject.version;
     let alone = mails.len() == 1;
     let mut patches = Vec::new();
@@ -198,9 +228,13 @@ pub fn read(name: &str, content: &[u8]) -> Result<Posted, MailError> {
         patches.push((file, content));
     }
     let is_chosen = |mail: &Mail| chosen.iter().any(|other| std::ptr::eq(*other, mail));
+    let is_answered = |mail: &Mail| {
+        let mut parents = chosen.iter().map(|patch| &patch.parent);
+        mail.id.is_some() && !mail.subject.reply && parents.any(|parent| *parent == mail.id)
+    };
     let with_cover = mails
         .iter()
-        .filter(|mail| is_chosen(mail) || (!mail.subject.reply && mail.subject.version == version));
+        .filter(|mail| is_chosen(mail) || is_answered(mail));
     Ok(Posted {
         name: name.to_owned(),
         patches,
@@ -211,6 +245,12 @@ pub fn read(name: &str, content: &[u8]) -> Result<Posted, MailError> {
             .filter(|mail| mail.has_diff && !is_chosen(mail))
             .map(|mail| mail.subject.title.clone())
             .collect(),
+        newer: mails
+            .iter()
+            .filter(|mail| mail.has_diff && !mail.subject.reply)
+            .map(|mail| mail.subject.version)
+            .max()
+            .filter(|&newest| newest > version),
     })
 }
 
@@ -223,6 +263,8 @@ pub async fn keep(store: &Store, posted: &Posted) -> Result<PathBuf, StoreError>
     let directory = directory.unwrap_or_else(|| "patch".to_owned());
     let parts = posted.patches.iter();
     let parts = parts.flat_map(|(file, content)| [file.as_bytes(), content.as_slice()]);
+    let base = posted.base_commit.iter().map(String::as_bytes);
+    let parts = parts.chain(base);
     let key = Key::of(std::iter::once(directory.as_bytes()).chain(parts));
     let write = |path: PathBuf| {
         let directory = path.join(&directory);
@@ -231,6 +273,10 @@ pub async fn keep(store: &Store, posted: &Posted) -> Result<PathBuf, StoreError>
             for (file, content) in &posted.patches {
                 let path = directory.join(file);
                 std::fs::write(&path, content).map_err(io_error("write", &path))?;
+            }
+            if let Some(base) = &posted.base_commit {
+                let path = directory.join(BASE_COMMIT);
+                std::fs::write(&path, base).map_err(io_error("write", &path))?;
             }
             Ok::<(), StoreError>(())
         }
@@ -276,7 +322,7 @@ fn split(content: &[u8]) -> Vec<&[u8]> {
 }
 
 /// `From WHO Mon Sep 17 00:00:00 2001`: with a time and a year.
-fn is_from_line(line: &[u8]) -> bool {
+pub(super) fn is_from_line(line: &[u8]) -> bool {
     static FROM: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^From \S+ .*\d:\d\d.*\d{4}\s*$").ok());
     let text = String::from_utf8_lossy(line);
@@ -422,6 +468,51 @@ fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError>
     Ok(newest[0].1.clone())
 }
 
+/// The patches of the series that the mail of this id belongs to. A series is
+/// what one mail began: a cover letter or a first patch.
+fn series_of<'a>(mails: &'a [Mail], id: &str) -> Vec<&'a Mail> {
+    let by_id: HashMap<&str, &Mail> = mails
+        .iter()
+        .filter_map(|mail| Some((mail.id.as_deref()?, mail)))
+        .collect();
+    let parent = |mail: &Mail| -> Option<&'a Mail> { by_id.get(mail.parent.as_deref()?).copied() };
+    let Some(mut named) = by_id.get(id).copied() else {
+        return Vec::new();
+    };
+    // A reply is about what it answers.
+    for _ in 0..mails.len() {
+        match parent(named) {
+            Some(above) if named.subject.reply => named = above,
+            _ => break,
+        }
+    }
+    let total = |mail: &Mail| mail.subject.number.map_or(1, |(_, total)| total);
+    let same = |one: &Mail, other: &Mail| {
+        !other.subject.reply
+            && one.subject.version == other.subject.version
+            && total(one) == total(other)
+    };
+    // The id of the mail that began it; of an absent one, too.
+    let beginning = |mail: &'a Mail| -> &'a str {
+        let mut top = mail;
+        for _ in 0..mails.len() {
+            match parent(top) {
+                Some(above) if same(top, above) => top = above,
+                _ => break,
+            }
+        }
+        let is_patch = top.subject.number.is_some_and(|(number, _)| number > 0);
+        match top.parent.as_deref() {
+            // A cover letter that is missing: its patches all answer to it.
+            Some(absent) if is_patch && parent(top).is_none() => absent,
+            _ => top.id.as_deref().unwrap_or_default(),
+        }
+    };
+    let wanted = beginning(named);
+    let of_it = |mail: &&'a Mail| mail.has_diff && same(named, mail) && beginning(mail) == wanted;
+    mails.iter().filter(of_it).collect()
+}
+
 /// The patches by their numbers, each of which must be there once.
 fn in_order<'a>(name: &str, series: &[&'a Mail]) -> Result<Vec<&'a Mail>, MailError> {
     let Some((_, total)) = series.iter().find_map(|mail| mail.subject.number) else {
@@ -506,6 +597,73 @@ mod tests {
         assert_eq!(posted.version, 2);
         assert_eq!(posted.base_commit.as_deref(), Some("2222222222"));
         assert_eq!(posted.passed_over, ["one", "two", "Re: [PATCH 1/2] one"]);
+    }
+
+    #[test]
+    fn a_mail_s_series_is_found_among_rerolls_replies_and_other_threads() {
+        let base = |n: u32| format!("base-commit: {}\n", n.to_string().repeat(10));
+        let reply = format!("so perhaps:\n\n{DIFF}");
+        let thread = [
+            mail("c1", "", "[PATCH 0/2] all", &base(1)),
+            mail("p2", "c1", "[PATCH 2/2] two", DIFF),
+            mail("p1", "c1", "[PATCH 1/2] one", DIFF),
+            mail("r1", "p1", "Re: [PATCH 1/2] one", &reply),
+            mail("r2", "r1", "Re: [PATCH 1/2] one", "no.\n"),
+            // A reroll in the same thread, and one by somebody else.
+            mail("c2", "c1", "[PATCH v2 0/2] all", &base(2)),
+            mail("q1", "c2", "[PATCH v2 1/2] one", DIFF),
+            mail("q2", "c2", "[PATCH v2 2/2] two", DIFF),
+            mail("o", "p2", "[PATCH] instead of two", DIFF),
+            // Without their cover letters; of one each mail answers the one before.
+            mail("e1", "lost", "[PATCH 1/2] wide", DIFF),
+            mail("e2", "lost", "[PATCH 2/2] open", DIFF),
+            mail("d2", "d1", "[PATCH 2/3] deep", DIFF),
+            mail("d3", "d2", "[PATCH 3/3] deeper", DIFF),
+            mail("d1", "gone", "[PATCH 1/3] not", DIFF),
+        ]
+        .concat();
+        let read = |id: &str| read_series("t", thread.as_bytes(), id);
+        for (ids, wanted, version, base, newer) in [
+            (
+                &["c1", "p1", "p2", "r1", "r2"][..],
+                &["one", "two"][..],
+                1,
+                Some("1111111111"),
+                Some(2),
+            ),
+            (
+                &["c2", "q1", "q2"],
+                &["one", "two"],
+                2,
+                Some("2222222222"),
+                None,
+            ),
+            (&["o"], &["instead of two"], 1, None, Some(2)),
+            (
+                &["d1", "d2", "d3"],
+                &["not", "deep", "deeper"],
+                1,
+                None,
+                Some(2),
+            ),
+        ] {
+            for id in ids {
+                let posted = read(id).unwrap();
+                assert_eq!(titles(&posted), wanted, "{id}");
+                assert_eq!((posted.version, posted.newer), (version, newer), "{id}");
+                assert_eq!(posted.base_commit.as_deref(), base, "{id}");
+            }
+        }
+        assert!(matches!(read("absent"), Err(MailError::NoPatch { .. })));
+        // A patch that is lost is missed.
+        let cut = thread.replace("[PATCH v2 2/2]", "Re: [PATCH v2 2/2]");
+        let error = read_series("t", cut.as_bytes(), "c2")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("patch 2/2 of the series is missing"),
+            "{error}"
+        );
     }
 
     #[test]

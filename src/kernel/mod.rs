@@ -2,12 +2,15 @@
 //! Each stage takes the previous one's value: `Tree`, `PatchedTree`,
 //! `Configured`, `KernelImage`. [`make`] is the whole way for a [`Recipe`].
 
+pub mod archive;
 mod base;
 pub mod build;
 mod build_log;
 pub mod config;
+mod counters;
 mod diff;
 pub mod fragment;
+mod instrument;
 mod kconfig;
 mod kept;
 mod key;
@@ -25,22 +28,26 @@ mod repository;
 pub mod series;
 pub mod source;
 pub mod toolchain;
+mod whole_config;
 mod worktree;
 
 pub use crate::version::{self, KernelVersion, VersionRange};
 pub use base::{BaseError, base};
 pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
-pub use config::{ConfigError, Configured, configure};
+pub use config::{ConfigError, Configuration, Configured, configure};
+pub use counters::Counters;
 pub use fragment::{Fragment, FragmentError};
+pub use instrument::sources_of;
 pub use kept::Kept;
 pub use line::Line;
-pub use patch::{PatchError, PatchedTree, patch};
+pub use patch::{PatchError, PatchedTree, applies, patch};
 pub use prepare::{prepare, stored};
-pub use range::{RangeError, range};
+pub use range::{Range, RangeError, blob, range, repository_with};
 pub use recipe::{Recipe, Sources, make, make_from};
 pub use series::{PatchFile, SelectedSeries, Series, SeriesError, leave_to_first, select};
 pub use source::{SourceError, SourceSpec, Tree, fetch, offered};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
+pub use whole_config::{WholeConfig, WholeConfigError};
 pub use worktree::WorktreeError;
 
 use crate::names::did_you_mean;

@@ -13,17 +13,20 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::diff::{self, FileChange};
+use super::instrument::instrument;
 use super::nearest::{Nearest, nearest};
 use super::progress::Progress;
 use super::repository::write_tree;
 use super::series::{PatchFile, SelectedSeries};
 use super::source::Tree;
-use super::worktree::{Worktree, WorktreeError};
+use super::worktree::{Staging, Worktree, WorktreeError};
 use crate::context::Context;
+use crate::coverage::Changed;
+use crate::coverage::changed::Tracker;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage, Unit};
 use crate::process::{Command, ProcessError};
-use crate::store::{Store, StoreError};
+use crate::store::{Scratch, Store, StoreError};
 
 /// A working tree that holds an arm's files, and is the caller's until dropped.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct PatchedTree {
     pub touched: BTreeSet<PathBuf>,
     /// How many files were rewritten to get here from the arm before.
     pub rewritten: usize,
+    /// Which lines the series change; only where lines are to be counted.
+    pub changed: Option<Changed>,
     pub(super) worktree: Worktree,
 }
 
@@ -103,39 +108,49 @@ pub async fn patch(
     tree: &Tree,
     series: &[SelectedSeries],
 ) -> Result<PatchedTree, PatchError> {
+    patch_for(context, store, tree, series, &BTreeSet::new()).await
+}
+
+/// The same for a kernel in which the executed lines of these files are counted.
+pub(super) async fn patch_for(
+    context: &Context,
+    store: &Store,
+    tree: &Tree,
+    series: &[SelectedSeries],
+    instrumented: &BTreeSet<PathBuf>,
+) -> Result<PatchedTree, PatchError> {
     let progress = Progress::start(context, Stage::Patch, subject(tree, series));
     let mut worktree = Worktree::open(context, store, tree).await?;
     let mut touched = BTreeSet::new();
     let patches: Vec<&PatchFile> = series.iter().flat_map(|one| &one.patches).collect();
     let mut id = tree.id.clone();
-    if !patches.is_empty() {
-        worktree.stage(context, &tree.id).await?;
+    let is_changed = !patches.is_empty() || !instrumented.is_empty();
+    let staging = worktree.staging()?;
+    if is_changed {
+        staging.begin(context, &tree.id).await?;
     }
+    let mut tracker = Tracker::default();
     for (done, patch) in patches.iter().enumerate() {
         progress.at(done as u64, Some(patches.len() as u64), Unit::Count);
-        let refused = |reason, help: &str| PatchError::Refused {
-            patch: patch.name.clone(),
-            version: tree.version.to_string(),
-            file: None,
-            hunk: None,
-            reason,
-            help: help.to_owned(),
-        };
-        if let Some(damage) = diff::damage(&patch.content) {
-            return Err(refused(damage.reason, damage.help));
-        }
-        let changes =
-            diff::changes(&patch.content).map_err(|reason| refused(reason, diff::FORM))?;
+        let changes = apply_next(context, &staging, tree, series, patch).await?;
         touched.extend(
             changes
                 .iter()
                 .flat_map(FileChange::paths)
                 .map(Path::to_owned),
         );
-        apply(context, &worktree, tree, patch, &changes).await?;
+        if !instrumented.is_empty() {
+            let after = write_tree(context, staging.git()).await?;
+            let diff = worktree.difference(context, &id, &after).await?;
+            tracker.patch(&patch.name, &diff);
+            id = after;
+        }
     }
-    if !patches.is_empty() {
-        id = write_tree(context, worktree.staged()?).await?;
+    if !instrumented.is_empty() {
+        instrument(context, &staging, instrumented).await?;
+    }
+    if is_changed {
+        id = write_tree(context, staging.git()).await?;
     }
     let rewritten = worktree.become_tree(context, &id).await?;
     progress.finish(false);
@@ -145,7 +160,93 @@ pub async fn patch(
         series: series.to_vec(),
         touched,
         rewritten,
+        changed: (!instrumented.is_empty()).then(|| tracker.changed()),
         worktree,
+    })
+}
+
+/// Whether the patches of `series` apply to a tree, one after the other: nothing
+/// but an index for the purpose is written, and nobody is waited for.
+pub async fn applies(
+    context: &Context,
+    tree: &Tree,
+    series: &[SelectedSeries],
+) -> Result<(), PatchError> {
+    let scratch = Scratch::new()?;
+    let staging = Staging::beside(&tree.repository, &scratch)?;
+    staging.begin(context, &tree.id).await?;
+    for patch in series.iter().flat_map(|one| &one.patches) {
+        apply_next(context, &staging, tree, series, patch).await?;
+    }
+    Ok(())
+}
+
+/// Applies the next patch of `series`; returns what it changes.
+async fn apply_next(
+    context: &Context,
+    staging: &Staging,
+    tree: &Tree,
+    series: &[SelectedSeries],
+    patch: &PatchFile,
+) -> Result<Vec<FileChange>, PatchError> {
+    let refused = |reason, help: &str| PatchError::Refused {
+        patch: patch.name.clone(),
+        version: tree.version.to_string(),
+        file: None,
+        hunk: None,
+        reason,
+        help: help.to_owned(),
+    };
+    if let Some(damage) = diff::damage(&patch.content) {
+        return Err(refused(damage.reason, damage.help));
+    }
+    let changes = diff::changes(&patch.content).map_err(|reason| refused(reason, diff::FORM))?;
+    let applied = apply(context, staging, tree, patch, &changes).await;
+    let Err(PatchError::Refused {
+        patch: name,
+        version,
+        file,
+        hunk,
+        reason,
+        help,
+    }) = applied
+    else {
+        return applied.map(|()| changes);
+    };
+    let of_patch = |one: &&SelectedSeries| one.patches.contains(patch);
+    let base = series
+        .iter()
+        .find(of_patch)
+        .and_then(|one| one.base_commit.as_deref());
+    let help = match base {
+        Some(base) => format!("{help}; {}", on_base(context, tree, base).await?),
+        None => help,
+    };
+    Err(PatchError::Refused {
+        patch: name,
+        version,
+        file,
+        hunk,
+        reason,
+        help,
+    })
+}
+
+/// Where a patch applies that says for which commit it was made.
+async fn on_base(context: &Context, tree: &Tree, base: &str) -> Result<String, PatchError> {
+    let short = base.get(..12).unwrap_or(base);
+    let known = tree
+        .repository
+        .has(context, &format!("{base}^{{commit}}"))
+        .await?;
+    let name = &tree.line.name;
+    Ok(if known {
+        format!("it was made for commit {short}, which `--kernel git:{name}@{base}` tests")
+    } else {
+        format!(
+            "it was made for commit {short}: fetch that into a repository DIR, and \
+             `--kernel git:DIR@{base}` tests it there"
+        )
     })
 }
 
@@ -169,12 +270,12 @@ pub(super) fn subject(tree: &Tree, series: &[SelectedSeries]) -> String {
 /// Applies one patch to what is staged: every line of context must match.
 async fn apply(
     context: &Context,
-    worktree: &Worktree,
+    staging: &Staging,
     tree: &Tree,
     patch: &PatchFile,
     changes: &[FileChange],
 ) -> Result<(), PatchError> {
-    let finished = git_apply(worktree, &["--verbose"])?
+    let finished = git_apply(staging, &["--verbose"])
         .input(patch.content.clone())
         .status(&context.cancel)
         .await?;
@@ -186,10 +287,10 @@ async fn apply(
         return Ok(());
     }
     let (file, hunk, mut reason) = explain(&said, changes);
-    let already = is_there(&context.cancel, worktree, patch).await?;
+    let already = is_there(&context.cancel, staging, patch).await?;
     if !already
         && let Some((file, hunk)) = file.as_ref().zip(hunk)
-        && let Some(nearest) = near(&context.cancel, worktree, patch, file, hunk - 1).await?
+        && let Some(nearest) = near(&context.cancel, staging, patch, file, hunk - 1).await?
     {
         reason = format!("{reason}\n{nearest}");
     }
@@ -209,26 +310,26 @@ async fn apply(
             format!(
                 "rebase {} onto this kernel, or choose a kernel that the series serves; \
                  nothing was changed",
-                patch.path.display()
+                patch.name
             )
         },
     })
 }
 
-fn git_apply(worktree: &Worktree, options: &[&str]) -> Result<Command, WorktreeError> {
-    let git = worktree.staged()?;
-    Ok(git
+fn git_apply(staging: &Staging, options: &[&str]) -> Command {
+    staging
+        .git()
         .args(["apply", "--cached", "--whitespace=nowarn", "-p1"])
         .args(options)
-        .arg("-"))
+        .arg("-")
 }
 
 async fn is_there(
     cancel: &CancellationToken,
-    worktree: &Worktree,
+    staging: &Staging,
     patch: &PatchFile,
 ) -> Result<bool, PatchError> {
-    let finished = git_apply(worktree, &["--reverse", "--check"])?
+    let finished = git_apply(staging, &["--reverse", "--check"])
         .input(patch.content.clone())
         .status(cancel)
         .await?;
@@ -238,7 +339,7 @@ async fn is_there(
 /// Where in the file as staged a hunk, counted from 0, comes nearest to applying.
 async fn near(
     cancel: &CancellationToken,
-    worktree: &Worktree,
+    staging: &Staging,
     patch: &PatchFile,
     file: &Path,
     hunk: usize,
@@ -246,8 +347,10 @@ async fn near(
     let Some(lines) = diff::hunk_lines(&patch.content, file, hunk) else {
         return Ok(None);
     };
-    let git = worktree.staged()?;
-    let show = git.arg("show").arg(format!(":{}", file.display()));
+    let show = staging
+        .git()
+        .arg("show")
+        .arg(format!(":{}", file.display()));
     let finished = show.status(cancel).await?;
     if !finished.status.success() {
         return Ok(None);

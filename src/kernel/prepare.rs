@@ -1,10 +1,9 @@
 //! An arm's kernel in one call: from the store if it is there, made otherwise.
 
 use super::build::{self, KernelImage, Stored, build};
-use super::config::{ConfigError, configure};
-use super::fragment::Fragment;
+use super::config::{ConfigError, Configuration, configure};
 use super::key::build_key;
-use super::patch::{patch, subject};
+use super::patch::{patch_for, subject};
 use super::progress::Progress;
 use super::series::SelectedSeries;
 use super::source::Tree;
@@ -20,9 +19,9 @@ pub async fn stored(
     store: &Store,
     tree: &Tree,
     series: &[SelectedSeries],
-    fragments: &[Fragment],
+    configuration: &Configuration,
 ) -> Result<Option<KernelImage>, Error> {
-    let key = key_of(context, tree, series, fragments).await?;
+    let key = key_of(context, tree, series, configuration).await?;
     Ok(match build::stored(store, &key).await {
         Stored::Whole(image) => Some(*image),
         Stored::Damaged(_) | Stored::Nothing => None,
@@ -33,12 +32,12 @@ async fn key_of(
     context: &Context,
     tree: &Tree,
     series: &[SelectedSeries],
-    fragments: &[Fragment],
+    configuration: &Configuration,
 ) -> Result<Key, Error> {
     let compiler = toolchain::compiler(context)
         .await
         .map_err(ConfigError::from)?;
-    Ok(build_key(tree, series, fragments, &compiler))
+    Ok(build_key(tree, series, configuration, &compiler))
 }
 
 /// The arm's kernel: from the store, or patched, configured and built with
@@ -49,10 +48,10 @@ pub async fn prepare(
     store: &Store,
     tree: &Tree,
     series: &[SelectedSeries],
-    fragments: &[Fragment],
+    configuration: &Configuration,
     jobs: usize,
 ) -> Result<KernelImage, Error> {
-    let key = key_of(context, tree, series, fragments).await?;
+    let key = key_of(context, tree, series, configuration).await?;
     let subject = subject(tree, series);
     match build::stored(store, &key).await {
         Stored::Whole(image) => {
@@ -67,7 +66,7 @@ pub async fn prepare(
         }
         Stored::Nothing => {}
     }
-    let patched = patch(context, store, tree, series).await?;
-    let configured = configure(context, store, patched, fragments).await?;
+    let patched = patch_for(context, store, tree, series, &configuration.instrumented).await?;
+    let configured = configure(context, store, patched, configuration).await?;
     Ok(build(context, store, configured, jobs).await?)
 }

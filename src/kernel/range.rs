@@ -1,11 +1,14 @@
-//! The patches of a range of commits in the user's repository.
+//! Commits of the user's repositories, which are only read: the patches of a
+//! range, and whether a commit is there.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::source::of_the_user;
+use super::version::KernelVersion;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::process::ProcessError;
@@ -42,13 +45,17 @@ impl Fault for RangeError {
     }
 }
 
-/// The commits of a range as a mailbox, in order. Merges are left out, as git
-/// does; the repository is only read.
-pub async fn range(
-    context: &Context,
-    directory: &Path,
-    range: &str,
-) -> Result<Vec<u8>, RangeError> {
+/// A range of commits.
+#[derive(Debug)]
+pub struct Range {
+    /// Its patches as a mailbox, in order. Merges are left out, as git does.
+    pub mailbox: Vec<u8>,
+    /// The commit that it begins after, where that is a single one.
+    pub base: Option<String>,
+}
+
+/// The commits of a range such as `v7.3..HEAD`.
+pub async fn range(context: &Context, directory: &Path, range: &str) -> Result<Range, RangeError> {
     let fit = range.contains("..")
         && !range.starts_with('-')
         && !range.contains(|c: char| c.is_whitespace() || c.is_control());
@@ -62,15 +69,68 @@ pub async fn range(
             "--no-textconv",
             "--no-cover-letter",
             "--no-thread",
+            "--no-base",
         ])
         .args(["--src-prefix=a/", "--dst-prefix=b/", "--no-attach", "-N"])
         .args([range, "--"]);
-    match git.run(&context.cancel).await {
-        Ok(finished) => Ok(finished.stdout),
-        Err(source) => Err(RangeError::Git {
-            range: range.to_owned(),
-            directory: directory.display().to_string(),
-            source,
-        }),
+    let mailbox = match git.run(&context.cancel).await {
+        Ok(finished) => finished.stdout,
+        Err(source) => {
+            return Err(RangeError::Git {
+                range: range.to_owned(),
+                directory: directory.display().to_string(),
+                source,
+            });
+        }
+    };
+    let start = range.split_once("..").map_or("", |(start, _)| start);
+    let base = commit(context, directory, start).await;
+    Ok(Range { mailbox, base })
+}
+
+/// The commit that a name stands for in a repository, in full.
+async fn commit(context: &Context, directory: &Path, name: &str) -> Option<String> {
+    if name.is_empty() {
+        return None;
     }
+    let wanted = format!("{name}^{{commit}}");
+    let ask = of_the_user(directory).args(["rev-parse", "--verify", "--quiet", &wanted]);
+    let finished = ask.run(&context.cancel).await.ok()?;
+    Some(String::from_utf8_lossy(&finished.stdout).trim().to_owned())
+}
+
+/// The kernel repository around a directory, if it has this commit.
+pub async fn repository_with(
+    context: &Context,
+    directory: &Path,
+    id: &str,
+) -> Result<Option<PathBuf>, ProcessError> {
+    let ask = of_the_user(directory).args(["rev-parse", "--show-toplevel"]);
+    let finished = match ask.status(&context.cancel).await {
+        Ok(finished) if finished.status.success() => finished,
+        Ok(_) | Err(ProcessError::Start { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let top = finished
+        .stdout
+        .strip_suffix(b"\n")
+        .unwrap_or(&finished.stdout);
+    let top = PathBuf::from(std::ffi::OsString::from_vec(top.to_vec()));
+    let is_kernel = KernelVersion::of_tree(&top).is_some();
+    let known = is_kernel && commit(context, &top, id).await.is_some();
+    Ok(known.then_some(top))
+}
+
+/// A blob of the repository around a directory; `None` if it has no such one.
+pub async fn blob(
+    context: &Context,
+    directory: &Path,
+    id: &str,
+) -> Result<Option<Vec<u8>>, ProcessError> {
+    if id.len() < 40 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let ask = of_the_user(directory).args(["cat-file", "blob", id]);
+    let finished = ask.status(&context.cancel).await?;
+    Ok(finished.status.success().then_some(finished.stdout))
 }

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::build::KernelImage;
+use super::config::Configuration;
 use super::fragment::Fragment;
 use super::prepare::prepare;
 use super::series::{SelectedSeries, SeriesError, leave_to_first, select_at};
 use super::source::{SourceError, SourceSpec, Tree, fetch};
 use super::version::KernelVersion;
+use super::whole_config::WholeConfig;
 use crate::context::Context;
 use crate::error::Error;
 use crate::store::Store;
@@ -26,6 +28,12 @@ pub struct Recipe {
     pub series: Vec<PathBuf>,
     /// Kconfig fragments, in order.
     pub fragments: Vec<PathBuf>,
+    /// A whole .config that they come on top of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_config: Option<PathBuf>,
+    /// Files of the source whose executed lines are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instrumented: Vec<PathBuf>,
 }
 
 impl Recipe {
@@ -37,6 +45,23 @@ impl Recipe {
         }
         leave_to_first(&mut series);
         Ok(series)
+    }
+
+    /// How its kernel is configured, read from its files.
+    fn configuration(&self) -> Result<Configuration, Error> {
+        let mut fragments = Vec::new();
+        for path in &self.fragments {
+            fragments.push(Fragment::read(path)?);
+        }
+        let base = match &self.whole_config {
+            Some(path) => Some(WholeConfig::read(path)?),
+            None => None,
+        };
+        Ok(Configuration {
+            base,
+            fragments,
+            instrumented: self.instrumented.iter().cloned().collect(),
+        })
     }
 }
 
@@ -84,9 +109,6 @@ pub async fn make_from(
     recipe: &Recipe,
 ) -> Result<KernelImage, Error> {
     let series = recipe.select(&tree.version)?;
-    let mut fragments = Vec::new();
-    for path in &recipe.fragments {
-        fragments.push(Fragment::read(path)?);
-    }
-    prepare(context, store, tree, &series, &fragments, 0).await
+    let configuration = recipe.configuration()?;
+    prepare(context, store, tree, &series, &configuration, 0).await
 }

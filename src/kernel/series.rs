@@ -14,10 +14,14 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::version::{KernelVersion, VersionRange};
+use crate::bounded;
 use crate::error::{Exit, Fault};
 
 /// No patch file is larger; the largest stable releases are a tenth of it.
 const PATCH_LIMIT: u64 = 64 << 20;
+
+/// The file in a directory of patches that has the commit they were made for.
+pub(super) const BASE_COMMIT: &str = "base-commit";
 
 /// The name of a topic's description.
 const DESCRIPTION: &str = "series.yaml";
@@ -122,6 +126,8 @@ pub struct SelectedSeries {
     pub patches: Vec<PatchFile>,
     /// Symbols that must be `y` in the final config.
     pub needs: Vec<String>,
+    /// The commit that they were made for, where that is known.
+    pub base_commit: Option<String>,
 }
 
 /// The patches an arm names are not to be had.
@@ -246,6 +252,7 @@ impl Series {
             name: self.topic.clone(),
             patches,
             needs: self.needs.clone(),
+            base_commit: None,
         })
     }
 
@@ -370,7 +377,16 @@ fn loose(path: &Path, base: &Path, name: &str) -> Result<SelectedSeries, SeriesE
         name: name.to_owned(),
         patches,
         needs: Vec::new(),
+        base_commit: base_commit(path),
     })
+}
+
+/// The commit that the patches of a directory were made for, if it says so.
+fn base_commit(directory: &Path) -> Option<String> {
+    let text = bounded::read_own(&directory.join(BASE_COMMIT), 128).ok()?;
+    let id = String::from_utf8(text).ok()?;
+    let fit = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fit.then_some(id)
 }
 
 /// The patches of a directory in the order of their names, as `git

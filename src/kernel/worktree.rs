@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::Event;
 use crate::process::{Command, ProcessError};
-use crate::store::{Key, Lock, Store, StoreError, io_error, remove_tree, write_atomic};
+use crate::store::{Key, Lock, Scratch, Store, StoreError, io_error, remove_tree, write_atomic};
 
 const KIND: &str = "worktrees";
 const TREE: &str = "tree";
@@ -143,20 +143,9 @@ impl Worktree {
         touched.map_err(io_error("write", &path))
     }
 
-    /// git on an index in which an arm's tree is put together.
-    pub(super) fn staged(&self) -> Result<Command, WorktreeError> {
-        let tree = self.path();
-        std::fs::create_dir_all(&tree).map_err(io_error("create", &tree))?;
-        Ok(self.repository.git_on(&self.root.join(STAGED), &tree))
-    }
-
-    /// Begins with the files of a tree.
-    pub(super) async fn stage(&self, context: &Context, tree: &str) -> Result<(), WorktreeError> {
-        let lock = self.root.join(format!("{STAGED}.lock"));
-        forget(&lock)?;
-        let read = self.staged()?.args(["read-tree", tree]);
-        read.run(&context.cancel).await?;
-        Ok(())
+    /// Where an arm's tree is put together.
+    pub(super) fn staging(&self) -> Result<Staging, WorktreeError> {
+        Staging::new(&self.repository, self.root.join(STAGED), self.path())
     }
 
     /// The names and contents of the files for which `patterns` (git's
@@ -168,6 +157,19 @@ impl Worktree {
     ) -> Result<Vec<u8>, ProcessError> {
         let list = self.git().args(["ls-files", "--stage", "-z", "--"]);
         Ok(list.args(patterns).run(&context.cancel).await?.stdout)
+    }
+
+    /// What differs between two trees, without context.
+    pub(super) async fn difference(
+        &self,
+        context: &Context,
+        old: &str,
+        new: &str,
+    ) -> Result<Vec<u8>, ProcessError> {
+        let diff = self.git().args(["diff-tree", "-r", "-p", "-M", "-U0"]);
+        let diff = diff.args(["--no-color", "--no-ext-diff", "--no-textconv"]);
+        let diff = diff.args(["--src-prefix=a/", "--dst-prefix=b/", old, new]);
+        Ok(diff.run(&context.cancel).await?.stdout)
     }
 
     /// Makes the working tree hold exactly this tree. Returns how many files
@@ -224,6 +226,48 @@ impl Worktree {
 
     fn git(&self) -> Command {
         self.repository.git_on(&self.root.join(INDEX), &self.path())
+    }
+}
+
+/// An index in which an arm's tree is put together; files of a working tree are
+/// not touched.
+#[derive(Debug)]
+pub(super) struct Staging {
+    repository: Repository,
+    index: PathBuf,
+    /// A directory for git's sake.
+    tree: PathBuf,
+}
+
+impl Staging {
+    fn new(repository: &Repository, index: PathBuf, tree: PathBuf) -> Result<Self, WorktreeError> {
+        std::fs::create_dir_all(&tree).map_err(io_error("create", &tree))?;
+        Ok(Self {
+            repository: repository.clone(),
+            index,
+            tree,
+        })
+    }
+
+    /// One for a look only, in a directory of its own.
+    pub(super) fn beside(
+        repository: &Repository,
+        scratch: &Scratch,
+    ) -> Result<Self, WorktreeError> {
+        Self::new(repository, scratch.join(STAGED), scratch.join(TREE))
+    }
+
+    /// git on it.
+    pub(super) fn git(&self) -> Command {
+        self.repository.git_on(&self.index, &self.tree)
+    }
+
+    /// Begins with the files of a tree.
+    pub(super) async fn begin(&self, context: &Context, tree: &str) -> Result<(), WorktreeError> {
+        forget(&self.index.with_extension("lock"))?;
+        let read = self.git().args(["read-tree", tree]);
+        read.run(&context.cancel).await?;
+        Ok(())
     }
 }
 

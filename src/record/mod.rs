@@ -13,6 +13,7 @@
 //! RUN/arms/ARM/kernel.json             what its kernel was made from
 //! RUN/arms/ARM/config, build.log       the final .config, make's words
 //! RUN/arms/ARM/broken.json             why there is no kernel
+//! RUN/arms/ARM/changed.json            which lines its patches change, if lines are counted
 //! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
 //! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's
 //! RUN/arms/ARM/trials/WORKLOAD/N/A/    attempt A at trial N of this workload:
@@ -25,6 +26,7 @@
 //!     disk.img                         its disk, sparse; only if it was found damaged
 //!     cluster/                         the ends of its service's logs, if that was
 //!                                      lost on another host
+//!     coverage/, coverage.json         the guest's line counters, and what they come to
 //! ```
 //!
 //! `format` has the shapes of these files, `version1` reads the directories of
@@ -56,6 +58,7 @@ pub use other::with_other_findings;
 pub use story::{ConsoleLine, Excerpt, Story};
 
 use crate::bounded;
+use crate::coverage::Changed;
 use crate::error::{Exit, Fault};
 use crate::host::HostFacts;
 use crate::job::Plan;
@@ -76,6 +79,8 @@ const PAST: &str = "history.json";
 const TRIAL: &str = "trial.json";
 /// The file with how a self-test ended.
 const SELF_TEST: &str = "result.json";
+/// The file with the lines that an arm's patches change.
+const CHANGED: &str = "changed.json";
 
 /// The run directory could not be written or read.
 #[derive(Debug, Error, Diagnostic)]
@@ -269,6 +274,17 @@ impl Record {
         }
         write_json(&directory.join("kernel.json"), facts)?;
         Ok(())
+    }
+
+    /// Keeps which lines an arm's patches change.
+    pub fn changed(&self, arm: &str, changed: &Changed) -> Result<(), RecordError> {
+        write_json(&self.made_arm(arm)?.join(CHANGED), changed)?;
+        Ok(())
+    }
+
+    /// Which lines an arm's patches change; `None` if no lines were counted.
+    pub fn changed_lines(&self, arm: &str) -> Result<Option<Changed>, RecordError> {
+        read_json_if_there(&self.arm(arm).join(CHANGED))
     }
 
     /// What an arm's kernel was made from; `None` if there is none.

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::executed::sentences;
 use super::model::Report;
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
@@ -46,6 +47,13 @@ pub fn markdown(report: &Report) -> String {
         let all = moved + coverage.still.len();
         let (table, arm) = (text(&coverage.table), text(&coverage.arm));
         let _ = writeln!(out, "{table} in {arm}: {moved} of {all} moved\n");
+    }
+    for (sentence, below) in sentences(report) {
+        let _ = writeln!(out, "{}\n", text(&sentence));
+        for line in below {
+            let _ = writeln!(out, "- {}", text(&line));
+        }
+        out.push('\n');
     }
     let all = shown(report);
     let mut told = 0;

@@ -3,6 +3,7 @@
 //! module's writers and the command line print.
 
 mod compare;
+mod executed;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod grid;

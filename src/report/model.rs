@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::known::KnownReport;
+use crate::coverage::Executed;
 use crate::detect::Finding;
 use crate::host::HostFacts;
 use crate::record::{Broken, KernelFacts};
@@ -80,6 +81,10 @@ pub struct ArmReport {
     pub configuration: Vec<String>,
     /// Its trials that ended, workload by workload in the job's order.
     pub trials: Vec<TrialReport>,
+    /// Which lines that its patches change its trials executed, if lines were
+    /// counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<Executed>,
 }
 
 /// One workload.

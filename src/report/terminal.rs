@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::executed::sentences;
 use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
@@ -115,6 +116,7 @@ pub fn human_within(report: &Report, style: Style, width: usize) -> String {
     text.push_str(&comparison(report).within(room));
     text.push_str(&coverage(report));
     text.push_str(&super::hosts::in_words(report));
+    text.push_str(&executed(report));
     text.push_str(&left_out(report));
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  {}", printable(reason));
@@ -294,6 +296,19 @@ fn comparison(report: &Report) -> Grid {
 
 fn names_of_arms(report: &Report) -> Vec<String> {
     report.arms.iter().map(|arm| arm.name.clone()).collect()
+}
+
+/// Which changed lines were run, and which never.
+fn executed(report: &Report) -> String {
+    let mut text = String::new();
+    for (sentence, below) in sentences(report) {
+        let _ = writeln!(text, "  {}", printable(&sentence));
+        for line in below {
+            let _ = writeln!(text, "    {}", printable(&line));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// How much of each table of counters moved, and what did not.

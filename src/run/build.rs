@@ -1,6 +1,8 @@
 //! The building half of a run: each arm's kernel, one after the other, handed
 //! on as soon as it is there.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use tokio::sync::{OnceCell, mpsc};
@@ -31,7 +33,20 @@ pub(super) async fn build_arms(
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
     let mut sources = Sources::default();
+    for arm in plan.arms.iter().filter(|arm| arm.added) {
+        let tree = sources.tree(context, store, &arm.recipe.source).await?;
+        let series = arm.recipe.select(&tree.version)?;
+        kernel::applies(context, &tree, &series).await?;
+    }
+    let instrumented = if plan.coverage {
+        instrumented(context, store, &mut sources, plan).await?
+    } else {
+        BTreeSet::new()
+    };
     for arm in &plan.arms {
+        let mut arm = arm.clone();
+        arm.recipe.instrumented.extend(instrumented.iter().cloned());
+        let arm = &arm;
         match kernel(context, store, &mut sources, arm).await {
             Ok((image, version)) => {
                 let left_out = plan.too_new(arm, &version);
@@ -80,13 +95,38 @@ impl Fault for AnotherKernel {
 /// Keeps what an arm's kernel is made from; a resumed run has it.
 fn keep(record: &Record, arm: &Arm, facts: &KernelFacts, image: &KernelImage) -> Result<(), Error> {
     match record.kernel_facts(&arm.name)? {
-        None => Ok(record.kernel(&arm.name, facts, &image.config, &image.log)?),
+        None => {
+            record.kernel(&arm.name, facts, &image.config, &image.log)?;
+            if let Some(counters) = &image.counters {
+                record.changed(&arm.name, &counters.changed)?;
+            }
+            Ok(())
+        }
         Some(before) if before.key == facts.key => Ok(()),
         Some(_) => Err(AnotherKernel {
             arm: arm.name.clone(),
         }
         .into()),
     }
+}
+
+/// The files in which lines are counted, in every arm alike: those that any of
+/// them patches. An arm that has no patches for its kernel says so when its
+/// turn comes.
+async fn instrumented(
+    context: &Context,
+    store: &Store,
+    sources: &mut Sources,
+    plan: &Plan,
+) -> Result<BTreeSet<PathBuf>, Error> {
+    let mut files = BTreeSet::new();
+    for arm in &plan.arms {
+        let tree = sources.tree(context, store, &arm.recipe.source).await?;
+        if let Ok(series) = arm.recipe.select(&tree.version) {
+            files.extend(kernel::sources_of(&series));
+        }
+    }
+    Ok(files)
 }
 
 /// Makes one arm's kernel, or finds it in the store; and its version.

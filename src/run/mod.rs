@@ -11,7 +11,7 @@ mod self_test;
 mod shell;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use schedule::all_trials;
 
 use crate::context::Context;
+use crate::coverage;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::fleet::{Common, Fleet, FleetOptions};
@@ -317,6 +318,7 @@ async fn one_trial(
             .place
             .attempt(context, &request, &directory, avoid.clone());
         let Attempted { trial, lost } = attempted.await?;
+        count_lines(context, subject.image, &directory).await;
         if let Some(why) = &lost {
             let text = format!("{why}; the trials that are left are not run");
             context.emit(Event::Warning(text));
@@ -334,6 +336,29 @@ async fn one_trial(
         });
         // Without its service no further trial would tell anything.
         return Ok(lost.is_none().then_some(judged));
+    }
+}
+
+/// The objects of a kernel that count their lines.
+fn counted(image: &KernelImage) -> Vec<String> {
+    let counters = image.counters.iter();
+    counters
+        .flat_map(|counters| counters.objects.clone())
+        .collect()
+}
+
+/// Makes line counts of what an attempt's guest counted. That it does not work
+/// costs no trial.
+async fn count_lines(context: &Context, image: &KernelImage, attempt: &Path) {
+    let Some(counters) = &image.counters else {
+        return;
+    };
+    let counts = coverage::count(context, &counters.notes, &counters.changed, attempt);
+    if let Err(error) = counts.await {
+        let text = Error::from(error).one_line();
+        context.emit(Event::Warning(format!(
+            "cannot count executed lines: {text}"
+        )));
     }
 }
 
@@ -358,6 +383,7 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
         patterns: plan.patterns.clone(),
         profile: plan.profile.clone(),
         counters: plan.counters.clone(),
+        counted: counted(subject.image),
         day: question(&bench.beginning, subject.arm).day,
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 
+use crate::coverage::executed::Counted;
+use crate::coverage::{Counts, Executed, executed};
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
@@ -20,7 +22,8 @@ use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
 use crate::verdict::{
-    ArmResult, Armed, Boot, Judged, Question, decide, is_mute, judge, target_key, to_blame, unarmed,
+    ArmResult, Armed, Boot, Judged, Question, Verdict, VerdictKind, decide, is_mute, judge,
+    target_key, to_blame, unarmed,
 };
 use crate::workload::{Step, Workload};
 
@@ -58,12 +61,14 @@ pub(super) fn derive(
     let past = record.kept_past()?;
     let day = beginning.started.to_zoned(TimeZone::UTC).date();
     let past = past.as_ref();
+    let mut verdict = judge(&results, &plan.rules);
+    doubt(&mut verdict, &arms);
     Ok(Report {
         version: VERSION,
         job: plan.name.clone(),
         started: beginning.started.strftime("%FT%TZ").to_string(),
         seconds,
-        verdict: judge(&results, &plan.rules),
+        verdict,
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
         known: known(&plan.known, &plan.known_at, day, &arms, past, &plan.rules),
@@ -73,6 +78,17 @@ pub(super) fn derive(
         hosts: report::hosts(hosts, &arms),
         arms,
     })
+}
+
+/// Has a `fixed` say so if it rests on patches of which no line was run.
+fn doubt(verdict: &mut Verdict, arms: &[ArmReport]) {
+    if verdict.kind != VerdictKind::Fixed {
+        return;
+    }
+    let fixes = arms.iter().filter(|arm| !arm.control);
+    let counted = fixes.filter_map(|arm| arm.executed.as_ref());
+    let patched = counted.filter(|executed| !executed.patches.is_empty());
+    verdict.reasons.extend(patched.filter_map(Executed::doubt));
 }
 
 fn workload(planned: &PlannedWorkload) -> WorkloadReport {
@@ -182,6 +198,8 @@ fn judge_arm(
         _ => Armed::Unknown,
     };
     let question = question(beginning, &arm);
+    let changed = record.changed_lines(&arm.name)?;
+    let mut counted = Vec::new();
     let mut trials = Vec::new();
     let mut boots = Vec::new();
     for workload in &arm.workloads {
@@ -195,6 +213,12 @@ fn judge_arm(
             }
             let missing = missing(plan, &arm, &recorded.trial, config.as_deref(), &unseen);
             let judged = decide(&recorded.trial, &question, &missing);
+            if changed.is_some() {
+                counted.push(Counted {
+                    workload: workload.clone(),
+                    counts: Counts::of(&recorded.directory)?,
+                });
+            }
             let directory = recorded.directory.strip_prefix(record.path());
             let directory = directory.unwrap_or(&recorded.directory);
             trials.push(TrialReport {
@@ -219,6 +243,7 @@ fn judge_arm(
             broken: record.why_broken(&arm.name)?,
             configuration: configuration(&arm),
             workloads: arm.workloads,
+            executed: changed.map(|changed| executed(&arm.name, &changed, &counted)),
             name: arm.name,
             control: arm.control,
             kernel,

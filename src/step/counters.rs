@@ -35,7 +35,18 @@ pub enum CounterStep {
     },
     /// What the profiler counted: `profile/FUNCTION/calls` and `…/nanoseconds`.
     Profiled,
+    /// A piece of the line counters of an object that counts, in base64. Every
+    /// trial of `--coverage` ends with these.
+    LineCounters {
+        /// Its path in the kernel's tree, without extension: `fs/ceph/addr`.
+        object: String,
+        /// From which byte; at 0 the counters are read anew.
+        offset: u64,
+    },
 }
+
+/// So many bytes of counters are in a piece, at most; the last one has fewer.
+pub const PIECE: usize = 48 << 10;
 
 impl Family for CounterStep {
     /// The file or the table.
@@ -43,6 +54,7 @@ impl Family for CounterStep {
         match self {
             Self::Collect { path } => Some(path),
             Self::Counters { name, .. } => Some(name),
+            Self::LineCounters { object, .. } => Some(object),
             Self::Profile { .. } | Self::Profiled => None,
         }
     }

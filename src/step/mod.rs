@@ -34,7 +34,7 @@ use strum::VariantNames;
 
 use family::Family;
 
-pub use counters::CounterStep;
+pub use counters::{CounterStep, PIECE};
 pub use faults::FaultStep;
 pub use handles::{HandleStep, OpenFlag};
 pub use host::HostStep;
@@ -244,6 +244,7 @@ mod tests {
         r#"{"counters":{"name":"t","path":"/x","keys":2}}"#,
         r#"{"profile":{"functions":["iput"]}}"#,
         r#""profiled""#,
+        r#"{"line_counters":{"object":"fs/ceph/addr","offset":0}}"#,
         r#"{"fail_allocations":{"within":"f","times":3}}"#,
         r#"{"write_file":{"path":"/x","text":"1"}}"#,
         r#"{"exec":{"program":"ls","args":["{a}"]}}"#,

@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::time::Instant;
 
+use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
 use crate::guest::heartbeat::Beat;
@@ -327,7 +328,9 @@ impl<'a> Guest<'a> {
             }
         };
         tracing::debug!(hostname = self.welcome.hostname, ?message, "from the agent");
-        self.journal.entry(Entry::Guest(message.clone()))?;
+        if !is_of_line_counters(&message) {
+            self.journal.entry(Entry::Guest(message.clone()))?;
+        }
         Ok(match message {
             GuestMessage::Ready(ready) if self.phase == Phase::Booting => {
                 if ready.protocol != VERSION {
@@ -509,6 +512,13 @@ impl<'a> Guest<'a> {
     pub fn process(&self) -> Option<u32> {
         self.machine.pid()
     }
+}
+
+/// Whether a message is about line counters, which are kept elsewhere.
+fn is_of_line_counters(message: &GuestMessage) -> bool {
+    matches!(message,
+        GuestMessage::Started { step } | GuestMessage::Finished { step, .. }
+            if *step > FIRST_STEP)
 }
 
 /// What came while the kernel was made to print everybody's stacks.

@@ -7,6 +7,7 @@
 
 mod accelerator;
 mod guest;
+mod line_counters;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod start;

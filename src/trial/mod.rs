@@ -22,6 +22,7 @@ pub use settle::{lost, settle};
 use steps::{Move, Steps};
 
 use crate::context::Context;
+use crate::coverage::Artifacts;
 use crate::detect::{Finding, complete, known_as};
 use crate::error::{Error, Exit};
 use crate::event::Event;
@@ -88,6 +89,7 @@ pub async fn run(
         Ending::Finished => examine(context, testbed, request, directory, &heard).await,
         _ => None,
     };
+    heard.counted.keep(directory)?;
     let trial = Trial {
         silenced: silenced(directory, &ending, &heard)?,
         disk,
@@ -214,6 +216,8 @@ struct Heard {
     failed_tests: Vec<TestFailure>,
     /// Lines of console.
     console_lines: u64,
+    /// The line counters that were asked for.
+    counted: Artifacts,
 }
 
 /// An attempt under way.
@@ -239,6 +243,7 @@ impl<'a> Attempt<'a> {
 
     async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
         let mut ending = self.drive(service).await?;
+        self.count_lines(&ending).await?;
         self.hear_out();
         match &ending {
             // Stuck or silent: have the kernel say where everybody is.
@@ -264,6 +269,21 @@ impl<'a> Attempt<'a> {
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
         Ok((ending, self.heard))
+    }
+
+    /// Reads the line counters that the request names, of a guest that is there.
+    async fn count_lines(&mut self, ending: &Ending) -> Result<(), Error> {
+        let is_gone = matches!(ending, Ending::GuestEnded { .. } | Ending::Harness { .. });
+        if is_gone || self.request.counted.is_empty() {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        let objects = &self.request.counted;
+        self.heard.counted = self.guest.line_counters(objects, &mut found).await?;
+        for finding in found {
+            self.found(finding);
+        }
+        Ok(())
     }
 
     /// Takes the report under way, if any: the console so far is all of it.

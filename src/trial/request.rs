@@ -55,6 +55,9 @@ pub struct Request {
     pub profile: Vec<String>,
     /// Tables of counters that are read at the end.
     pub counters: Vec<CounterTable>,
+    /// Objects of the kernel whose line counters are read at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<String>,
     /// When the run began, for findings that are known until some day.
     pub day: Date,
 }

@@ -5,7 +5,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use kvet::kernel::{Fragment, KernelImage, SourceSpec, Tree, fetch, prepare, series};
+use kvet::kernel::{
+    Configuration, Fragment, KernelImage, SourceSpec, Tree, fetch, prepare, series,
+};
 use kvet::store::Store;
 use kvet::{Context, Error};
 
@@ -88,15 +90,17 @@ impl Lab {
 
     pub(crate) async fn build(&self, patches: &[&str], config: &str) -> Result<KernelImage, Error> {
         let fragment = Fragment::parse("tiny", config).unwrap();
-        prepare(
-            &self.context,
-            &self.store,
-            &self.tree,
-            &self.series(patches),
-            &[fragment],
-            1,
-        )
-        .await
+        self.build_as(patches, &vec![fragment].into()).await
+    }
+
+    pub(crate) async fn build_as(
+        &self,
+        patches: &[&str],
+        configuration: &Configuration,
+    ) -> Result<KernelImage, Error> {
+        let series = self.series(patches);
+        let (context, store) = (&self.context, &self.store);
+        prepare(context, store, &self.tree, &series, configuration, 1).await
     }
 
     /// Files below a kind of the store, without locks.

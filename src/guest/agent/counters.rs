@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::places::expand;
-use super::report;
+use super::{lines, report};
 use crate::guest::protocol::{StepFailure, StepReport};
 use crate::step::CounterStep;
 
@@ -27,6 +27,9 @@ pub(super) fn carry_out(step: &CounterStep) -> Result<StepReport, StepFailure> {
         CounterStep::Counters { name, path, keys } => read(name, path, (*keys).into()),
         CounterStep::Profile { functions } => profile(functions),
         CounterStep::Profiled => profiled(),
+        CounterStep::LineCounters { object, offset } => {
+            lines::piece(object, usize::try_from(*offset).unwrap_or(usize::MAX))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod files;
 mod handles;
 mod heart;
 mod kernel;
+mod lines;
 mod mounts;
 mod network;
 mod paths;

@@ -39,6 +39,7 @@ const BUILT_PATHS: &[&str] = &[
     "arch/x86/include/generated",
     "include/config",
     "include/generated",
+    "kvet-runs",
     "vmlinux",
 ];
 
@@ -57,9 +58,11 @@ pub(super) async fn fetch(
         source,
     };
     let path = path.canonicalize().map_err(unreadable)?;
-    let line = Line::of([b"dir", path.as_os_str().as_bytes()], &*origin);
-    let (repository, _writing) = Repository::open(context, store, &line).await?;
     let in_git = path.join(".git").exists();
+    // Work on top of a commit shares what was built of the commit.
+    let kind: &[u8] = if in_git { b"git" } else { b"dir" };
+    let line = Line::of([kind, path.as_os_str().as_bytes()], &*origin);
+    let (repository, _writing) = Repository::open(context, store, &line).await?;
     let files = if in_git {
         files_of_git(context, &path).await?
     } else {
@@ -200,10 +203,30 @@ async fn files_of_git(context: &Context, path: &Path) -> Result<BTreeSet<PathBuf
         .await?;
     // Not those that are deleted, but still in the index, and no submodules.
     let is_file = |name: &PathBuf| {
+        if name.starts_with("kvet-runs") {
+            return false;
+        }
         let data = path.join(name).symlink_metadata();
         data.is_ok_and(|data| data.is_file() || data.is_symlink())
     };
-    Ok(names(&listing.stdout).filter(is_file).collect())
+    let files: BTreeSet<PathBuf> = names(&listing.stdout).filter(is_file).collect();
+    Ok(without_builds(files))
+}
+
+/// What kbuild leaves in a directory that it builds in, `make O=DIR`.
+const BUILT_IN: &str = "include/config/auto.conf";
+
+/// The files that are in no directory of a build.
+fn without_builds(files: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let builds: Vec<PathBuf> = files
+        .iter()
+        .filter(|file| file.ends_with(BUILT_IN))
+        .filter_map(|file| Some(file.ancestors().nth(3)?.to_owned()))
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .collect();
+    let is_built = |file: &PathBuf| builds.iter().any(|directory| file.starts_with(directory));
+    let files = files.into_iter();
+    files.filter(|file| !is_built(file)).collect()
 }
 
 /// All files below, without what builds leave.
@@ -216,6 +239,9 @@ fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<
             continue;
         }
         let kind = entry.file_type()?;
+        if kind.is_dir() && entry.path().join(BUILT_IN).exists() {
+            continue;
+        }
         if kind.is_dir() {
             walk(root, &path, found)?;
         } else if kind.is_file() || kind.is_symlink() {
@@ -254,12 +280,28 @@ mod tests {
         Some(String::from_utf8(content).unwrap())
     }
 
+    #[test]
+    fn of_a_repository_what_was_built_in_a_directory_of_its_own_is_left_out() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        let files = [
+            "fs/inode.c",
+            "include/config/auto.conf",
+            "out/x86/.config",
+            "out/x86/include/config/auto.conf",
+            "out/x86/vmlinux",
+            "out/notes",
+        ];
+        let left = ["fs/inode.c", "include/config/auto.conf", "out/notes"];
+        assert_eq!(without_builds(paths(&files)), paths(&left));
+    }
+
     #[tokio::test]
     async fn a_snapshot_leaves_builds_behind_and_follows_edits() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path().join("cache")).unwrap();
         let source = home.path().join("linux");
         std::fs::create_dir_all(source.join("include/config")).unwrap();
+        std::fs::create_dir_all(source.join("out/include/config")).unwrap();
         for (name, text) in [
             ("Makefile", MAKEFILE),
             ("fs.c", "one"),
@@ -273,6 +315,8 @@ mod tests {
             (".fixdep.cmd", "built"),
             (".config", "built"),
             ("include/config/auto.conf", "built"),
+            ("out/include/config/auto.conf", "built"),
+            ("out/generated.c", "built"),
         ] {
             std::fs::write(source.join(name), text).unwrap();
         }
@@ -286,7 +330,8 @@ mod tests {
         ] {
             assert_eq!(has(&first, name).await.as_deref(), Some(text));
         }
-        for built in ["fs.o", "fixdep", ".config", "include/config/auto.conf"] {
+        let others = [".config", "include/config/auto.conf", "out/generated.c"];
+        for built in ["fs.o", "fixdep"].into_iter().chain(others) {
             assert_eq!(has(&first, built).await, None, "{built}");
         }
         assert!(snapshot_of(&store, &source).await.1);
