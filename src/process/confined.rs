@@ -56,7 +56,7 @@ mount -o remount,ro,nosuid,nodev "$root"
 cd "$root"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 exec chroot . setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \
-    prlimit --as=4294967296 --cpu=120 --core=0 --nofile=256 -- "$@"
+    prlimit --as=4294967296 --cpu=120 --core=0 --nofile=256 --nproc=4096 -- "$@"
 "#;
 
 impl Command {
