@@ -193,6 +193,7 @@ struct WrittenMute {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     expires: Option<jiff::civil::Date>,
+    /// Where there is more about it, such as a mail: an http address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     link: Option<String>,
 }

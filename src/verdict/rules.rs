@@ -13,6 +13,7 @@ const MOST: u32 = 200;
 /// accepted. Written `95%`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("pattern" = "^ *[0-9]+([.][0-9]+)? *% *$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Confidence(f64);
 
