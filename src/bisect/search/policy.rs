@@ -22,13 +22,13 @@ const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 /// boots that tell a bit, for each halving still ahead. Whoever looks in the
 /// wrong range tends to build there more than once, and the fewer bits a boot
 /// tells, the longer it takes to notice.
-const WASTE: f64 = 1.0;
+const WASTE: f64 = 1.4;
 
 /// How much dearer builds are where boots tell less.
-const POWER: f64 = 1.25;
+const POWER: f64 = 1.6;
 
 /// Boots that tell fewer bits than this do not make builds dearer still.
-const DULL: f64 = 0.08;
+const DULL: f64 = 0.12;
 
 /// The probability of being after the culprit at which a boot tells about most.
 const BALANCE: f64 = 0.44;

@@ -25,7 +25,7 @@ const REACH: f64 = 5.5;
 const ALWAYS: f64 = 0.15;
 
 /// What it gives to others that never show without their cause.
-const CLEAN: f64 = 0.35;
+const CLEAN: f64 = 0.1;
 
 /// The part of the rest in which false alarms are few: their rate has the density
 /// Beta(1, `SELDOM`), with a mean of one in thirteen.
