@@ -34,6 +34,7 @@ fn a_save_is_a_new_round_and_ctrl_c_the_end() {
     let makefile = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n";
     fs::write(tree.join("Makefile"), makefile).unwrap();
     fs::write(tree.join("fs/f.c"), "common\nfirst\n").unwrap();
+    fs::write(tree.join(".gitignore"), "*.o\n").unwrap();
     let git = Command::new("git")
         .args(["init", "--quiet"])
         .current_dir(&tree)
@@ -54,6 +55,7 @@ fn a_save_is_a_new_round_and_ctrl_c_the_end() {
         ])
         .env("XDG_CACHE_HOME", home.path().join("cache"))
         .env("XDG_CONFIG_HOME", home.path().join("config"))
+        .env("XDG_STATE_HOME", home.path().join("state"))
         .current_dir(&tree)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
