@@ -107,7 +107,7 @@ mod tests {
                 Next::Try(way) => {
                     let (every, seconds) = ways[way];
                     let number = tries.counts(way).1 + 1;
-                    tries.add(way, Some(number % every == 0), seconds);
+                    tries.add(way, Some(number.is_multiple_of(every)), seconds);
                 }
             }
         }

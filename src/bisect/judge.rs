@@ -145,8 +145,9 @@ impl Again<'_> {
     /// An entry, with what its trial comes to now.
     fn entry(&self, entry: Entry, state: &State) -> Result<Entry, Error> {
         let directory = match &entry {
-            Entry::Boot { trial, .. } | Entry::Confirmed { trial, .. } => trial.clone(),
-            Entry::Lost {
+            Entry::Boot { trial, .. }
+            | Entry::Confirmed { trial, .. }
+            | Entry::Lost {
                 trial: Some(trial),
                 service: false,
                 ..

@@ -563,11 +563,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_caught_and_told() {
-        async fn reads_nonsense(line: Option<u32>) -> Option<u32> {
+        let reads_nonsense = async {
+            let line: Option<u32> = None;
             assert!(line.is_some(), "no line {}", 7);
-            line
-        }
-        let ran = AssertUnwindSafe(reads_nonsense(None)).catch_unwind().await;
+        };
+        let ran = AssertUnwindSafe(reads_nonsense).catch_unwind().await;
         let said = panicked(ran.unwrap_err().as_ref());
         assert!(said.contains("a bug of kvet: no line 7"), "{said}");
     }

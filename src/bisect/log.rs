@@ -32,6 +32,10 @@ const LINE_LIMIT: usize = 64 << 20;
 
 /// What is asked, said once at the beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 pub struct Begun {
     /// The version of the log's shape.
     pub version: u32,
@@ -676,15 +680,7 @@ impl State {
             }
             Entry::Forgotten { candidate } => {
                 let point = self.point(candidate.as_ref())?;
-                self.lost.remove(&point);
-                if let Some(number) = point {
-                    self.skipped.remove(&number);
-                    self.words.remove(&number);
-                } else {
-                    self.bases.fill(Counts::default());
-                }
-                self.search
-                    .forget(point.map_or(Point::Base, Point::Candidate));
+                self.forget(point);
             }
             Entry::Tried {
                 way, hit, seconds, ..
@@ -701,6 +697,20 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Forgets what was seen of a candidate, or of what is in the place of the
+    /// good end.
+    fn forget(&mut self, point: Option<usize>) {
+        self.lost.remove(&point);
+        if let Some(number) = point {
+            self.skipped.remove(&number);
+            self.words.remove(&number);
+        } else {
+            self.bases.fill(Counts::default());
+        }
+        self.search
+            .forget(point.map_or(Point::Base, Point::Candidate));
     }
 
     /// The log in git's own format, which `git bisect replay` takes.

@@ -80,6 +80,10 @@ const FILES: usize = 50;
 
 /// What is asked of a new bisection.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 pub struct Asked {
     /// The job.
     pub job: PathBuf,

@@ -273,7 +273,7 @@ const HEAD: usize = 256 << 10;
 
 /// Tells where in a mailbox each mail begins and how long it is, with its
 /// beginning. Those that are too large are passed over.
-fn split(path: &Path, each: &mut dyn FnMut((u64, u64), &[u8])) -> io::Result<()> {
+fn split(path: &Path, mut each: impl FnMut((u64, u64), &[u8])) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
     let (mut at, mut start, mut after_blank) = (0, 0, true);
     let mut head = Vec::new();

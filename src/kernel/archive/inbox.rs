@@ -104,7 +104,7 @@ async fn names(context: &Context, repository: &Path) -> Result<(Vec<String>, boo
     };
     let suffix = if newest_first { ":m" } else { "" };
     let listed = list.lines(&context.cancel, |_, line| {
-        names.push(format!("{line}{suffix}"))
+        names.push(format!("{line}{suffix}"));
     });
     listed.await?;
     Ok((names, newest_first))
@@ -151,10 +151,10 @@ async fn contents(
                 break;
             };
             let end = (start + 1).saturating_add(usize::try_from(*size).unwrap_or(usize::MAX));
-            let Some(content) = said.get(start + 1..end) else {
+            let Some(mail) = said.get(start + 1..end) else {
                 break;
             };
-            found.push(((*name).clone(), content.to_vec()));
+            found.push(((*name).clone(), mail.to_vec()));
             said = said.get(end + 1..).unwrap_or_default();
         }
         rest = later;
