@@ -206,6 +206,8 @@ async fn carry_out(
         history: History::of_the_user().ok(),
         limits,
     };
+    // A run that is gone on with is not to be removed by its own limit.
+    let held = history::hold(&run.out);
     // Room only: what is old may be what this run is about to use.
     keeping.limit(false).await;
     let past = keeping.past(plan).await;
@@ -220,7 +222,7 @@ async fn carry_out(
         resume: run.resume,
     };
     std::fs::create_dir_all(&options.out).map_err(io_error("create", &options.out))?;
-    let held = history::hold(&options.out);
+    let held = held.or_else(|| history::hold(&options.out));
     let done = crate::run::run(context, &store, plan, &options).await;
     keeping.keep(&options.out).await;
     keeping.limit(true).await;
