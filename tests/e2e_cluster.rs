@@ -751,3 +751,44 @@ async fn up_status_and_down_work_together() {
     assert!(key.is_empty() || !out.contains(&key));
     assert!(!socket.exists() && !secret.exists());
 }
+
+/// The second cluster of a description is a copy of what the first was made from.
+#[tokio::test]
+async fn a_cluster_is_made_once_and_copied_from_then_on() {
+    let lab = Lab::new().await;
+    let store = Store::at(lab.home.path().join("store")).unwrap();
+    let spec: ClusterSpec = serde_yaml::from_str("{osd: 2, mds: 2, max_mds: 2}").unwrap();
+    let start = async || {
+        let logs = lab.logs();
+        let started = Cluster::start(&lab.context, &store, &spec, &lab.namespace, ADDRESS, &logs);
+        started.await
+    };
+    let first = start().await.unwrap();
+    let fsid = first.access().fsid.clone();
+    let guest = first.admit(&lab.context, &lab.namespace, "trial-1").await;
+    let key = guest.unwrap().secret.expose().to_owned();
+    first.stop().await;
+    let entries = || std::fs::read_dir(store.root().join("clusters")).unwrap();
+    let prepared = || {
+        entries()
+            .flatten()
+            .find(|entry| entry.path().join("state").exists())
+    };
+    let entry = prepared().unwrap().path();
+    let mode = entry.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "keys lie there");
+    let second = start().await.unwrap();
+    assert_eq!(second.complaints().await.unwrap(), Vec::<String>::new());
+    assert_eq!(second.access().fsid, fsid);
+    // What a guest had in the first is not in the second.
+    let again = second.admit(&lab.context, &lab.namespace, "trial-1").await;
+    assert_ne!(again.unwrap().secret.expose(), key);
+    second.stop().await;
+    // One that was damaged is noticed, and a cluster made in spite of it.
+    std::fs::remove_dir_all(entry.join("state/mon.a/store.db")).unwrap();
+    let third = start().await.unwrap();
+    assert_ne!(third.access().fsid, fsid);
+    third.stop().await;
+    assert!(prepared().is_none());
+    assert_nothing_left(&lab);
+}

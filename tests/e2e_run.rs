@@ -352,7 +352,7 @@ fn a_killed_run_leaves_no_process_and_the_next_reclaims_its_files() {
 /// told, not that a connection was closed.
 #[tokio::test(flavor = "current_thread")]
 async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
-    use kvet::vm::{Accelerator, Boot, Hardware, Machine, VmError};
+    use kvet::vm::{Accelerator, Boot, Hardware, Machine, Memory, VmError};
     let namespace = kvet::process::Namespace::create([10, 99, 0, 1].into());
     let namespace = namespace.await.unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -365,6 +365,7 @@ async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
         initramfs: Some(&kernel),
         disks: &[],
         command_line: "",
+        memory: Memory::Own,
         directory: directory.path().to_owned(),
     };
     let error = Machine::start(boot, &namespace).await.unwrap_err();

@@ -373,6 +373,9 @@ impl<'a> Kernels<'a> {
             hardware: hardware.unwrap_or_else(|| plan.hardware.clone()),
             image: rootfs,
             acceleration: plan.acceleration,
+            start: plan.start,
+            // Most candidates are booted once.
+            save: number > 1,
             service: plan.service.clone(),
             workload: workload.unwrap_or_else(|| planned.workload.clone()),
             timeout: planned.timeout,

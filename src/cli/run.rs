@@ -77,7 +77,7 @@ pub(super) struct RunOptions {
     /// Go on until the verdict is this sure, such as 95%
     #[arg(long, value_name = "CONFIDENCE")]
     until: Option<Confidence>,
-    /// Trials at a time [default: the number of CPUs]
+    /// Trials at a time [default: as many as the host has room for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
     #[command(flatten)]
@@ -211,9 +211,8 @@ async fn carry_out(
     // Room only: what is old may be what this run is about to use.
     keeping.limit(false).await;
     let past = keeping.past(plan).await;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        jobs: options.jobs.map_or(cpus, usize::from),
+        jobs: options.jobs.map(usize::from),
         out: run.out,
         executor: options.executor,
         started: run.started,

@@ -224,6 +224,11 @@ impl Daemon {
         }
     }
 
+    /// Asks it to end in order.
+    pub(super) fn terminate(&self) -> Result<(), ClusterError> {
+        self.signal(Signal::TERM)
+    }
+
     /// Ends it at once. Its state is thrown away with it, so there is nothing
     /// that a gentler end would save.
     pub(super) fn kill(&self) {

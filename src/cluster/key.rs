@@ -76,6 +76,9 @@ pub(super) fn random_uuid() -> io::Result<String> {
     ))
 }
 
+/// The most bytes that a keyring has.
+const LIMIT: u64 = 1 << 20;
+
 /// One section of a keyring.
 #[derive(Debug)]
 pub(super) struct Entity {
@@ -100,6 +103,20 @@ pub(super) fn write_keyring(path: &Path, entities: &[Entity]) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// The key that a keyring has for an entity.
+pub(super) fn read_secret(path: &Path, name: &str) -> io::Result<Secret> {
+    let text = String::from_utf8(crate::bounded::read_own(path, LIMIT)?)
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let section = format!("[{name}]");
+    let mut lines = text.lines().skip_while(|line| *line != section).skip(1);
+    let key = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with('['))
+        .find_map(|line| line.trim().strip_prefix("key = "));
+    let key = key.map(Secret::new);
+    key.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("it has no key of {name}")))
 }
 
 #[cfg(test)]
@@ -136,6 +153,11 @@ mod tests {
         );
         assert!(text.ends_with(&section), "{text}");
         assert_ne!(entities[0].secret, entities[1].secret);
+        assert_eq!(
+            read_secret(&path, "client.kvet").unwrap(),
+            entities[1].secret
+        );
+        assert!(read_secret(&path, "client.admin").is_err());
     }
 
     #[test]

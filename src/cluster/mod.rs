@@ -6,7 +6,8 @@
 //! directory that goes with it; its logs and its ceph.conf stay in the
 //! directory that the caller names. The daemons come either from the installed
 //! programs (`native`) or from Ceph's own `vstart.sh` (`vstart`); from then on
-//! the two are the same: daemons with admin sockets.
+//! the two are the same: daemons with admin sockets. What the first way makes is
+//! made once and copied from then on (`prepared`).
 
 mod admin;
 mod conf;
@@ -18,6 +19,7 @@ mod key;
 mod log;
 mod monitor;
 mod native;
+mod prepared;
 mod programs;
 mod script;
 mod session;
@@ -201,7 +203,7 @@ impl Cluster {
             logs: &logs,
         };
         let started = match &spec.vstart {
-            None => native::start(&site, &mut daemons).await,
+            None => native::start(&site, store, &mut daemons).await,
             Some(script) => vstart::start(&site, store, script, &mut daemons).await,
         };
         let (access, monitor) =

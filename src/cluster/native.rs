@@ -5,7 +5,7 @@
 //! command. Left for a running monitor are the OSDs' numbers, two pools and
 //! the file system.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -15,9 +15,12 @@ use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::{self, Entity, Secret};
 use super::monitor::{Bindings, Monitor};
+use super::prepared::{self, Prepared};
 use super::{Access, ClusterError, Daemons, Site, USER, guest_caps};
+use crate::error::Error;
+use crate::event::Event;
 use crate::process::Command;
-use crate::store::io_error;
+use crate::store::{Store, io_error, remove_tree};
 
 /// The file system's name.
 const FILE_SYSTEM: &str = "cephfs";
@@ -53,8 +56,84 @@ struct Launch<'a> {
     fsid: String,
 }
 
-/// Starts everything and waits until it is healthy.
+/// Starts everything and waits until it is healthy: from a prepared cluster where
+/// there can be one, and from nothing otherwise.
 pub(super) async fn start(
+    site: &Site<'_>,
+    store: &Store,
+    daemons: &mut Daemons,
+) -> Result<(Access, Monitor), ClusterError> {
+    let Some(prepared) = prepared::get(site, store).await? else {
+        return fresh(site, daemons).await;
+    };
+    match resume(site, &prepared, daemons).await {
+        Err(ClusterError::Interrupted) => Err(ClusterError::Interrupted),
+        Err(error) => {
+            let text = Error::from(error).one_line();
+            let text = format!("a prepared cluster does not start and is removed: {text}");
+            site.context.emit(Event::Warning(text));
+            prepared.discard(store).await?;
+            *daemons = Daemons::new(site.logs.to_owned());
+            clear(site.state)?;
+            fresh(site, daemons).await
+        }
+        started => started,
+    }
+}
+
+/// Removes all that lies where a cluster was to run, but the lock on it.
+fn clear(state: &Path) -> Result<(), ClusterError> {
+    let entries = std::fs::read_dir(state).map_err(io_error("read the directory", state))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_lock = path.file_name().is_some_and(|name| name == ".lock");
+        if path.is_dir() && !path.is_symlink() {
+            remove_tree(&path)?;
+        } else if !is_lock {
+            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the daemons on a copy of a prepared cluster.
+async fn resume(
+    site: &Site<'_>,
+    prepared: &Prepared,
+    daemons: &mut Daemons,
+) -> Result<(Access, Monitor), ClusterError> {
+    let Site { context, spec, .. } = *site;
+    let until = Until::within(spec.deadline);
+    let launch = Launch {
+        site,
+        fsid: prepared.fsid.clone(),
+    };
+    prepared.copy_to(site.state)?;
+    launch.configure()?;
+    let keyring = site.state.join("keyring");
+    let secret = key::read_secret(&keyring, &format!("client.{USER}"))
+        .map_err(io_error("read", &keyring))?;
+    for id in letters(spec.mon) {
+        daemons.push(launch.spawn(Kind::Mon, &id)?);
+    }
+    // Its libraries load while the monitors start.
+    let monitor = Monitor::start(site, &launch.conf(), &keyring, &Bindings::default())?;
+    // A daemon that calls before anyone listens waits seconds to call again.
+    health::quorum(context, daemons, until).await?;
+    for id in 0..spec.osd {
+        daemons.push(launch.spawn(Kind::Osd, &id.to_string())?);
+    }
+    for id in letters(spec.mds) {
+        daemons.push(launch.spawn(Kind::Mds, &id)?);
+    }
+    for id in letters(spec.mgr) {
+        daemons.push(launch.spawn(Kind::Mgr, &id)?);
+    }
+    health::healthy(context, daemons, &monitor, spec.max_mds, until).await?;
+    Ok((launch.access(secret), monitor))
+}
+
+/// Makes a cluster from nothing, starts it, and waits until it is healthy.
+pub(super) async fn fresh(
     site: &Site<'_>,
     daemons: &mut Daemons,
 ) -> Result<(Access, Monitor), ClusterError> {
@@ -103,15 +182,7 @@ pub(super) async fn start(
         made = launch.make_file_system(&monitor) => made?,
     }
     health::healthy(context, daemons, &monitor, spec.max_mds, until).await?;
-    let access = Access {
-        monitors: conf::mount_addresses(site.address, spec.mon),
-        user: USER.to_owned(),
-        secret,
-        fsid: launch.fsid,
-        filesystem: FILE_SYSTEM.to_owned(),
-        root: "/".to_owned(),
-    };
-    Ok((access, monitor))
+    Ok((launch.access(secret), monitor))
 }
 
 impl Launch<'_> {
@@ -119,11 +190,33 @@ impl Launch<'_> {
         self.site.state.join("ceph.conf")
     }
 
-    /// Writes configuration and keys; returns the guests' key.
-    fn prepare(&self) -> Result<Secret, ClusterError> {
+    fn access(self, secret: Secret) -> Access {
+        Access {
+            monitors: conf::mount_addresses(self.site.address, self.site.spec.mon),
+            user: USER.to_owned(),
+            secret,
+            fsid: self.fsid,
+            filesystem: FILE_SYSTEM.to_owned(),
+            root: "/".to_owned(),
+        }
+    }
+
+    /// Writes what belongs to the place where the cluster runs.
+    fn configure(&self) -> Result<(), ClusterError> {
         let Site { spec, state, .. } = *self.site;
         let link = state.join(LOGS);
         std::os::unix::fs::symlink(self.site.logs, &link).map_err(io_error("create", &link))?;
+        let text = conf::ceph_conf(spec, &self.fsid, self.site.address, state);
+        for conf in [self.conf(), self.site.logs.join("ceph.conf")] {
+            std::fs::write(&conf, &text).map_err(io_error("write", &conf))?;
+        }
+        Ok(())
+    }
+
+    /// Writes configuration and keys; returns the guests' key.
+    fn prepare(&self) -> Result<Secret, ClusterError> {
+        let Site { spec, state, .. } = *self.site;
+        self.configure()?;
         let names = letters(self.site.spec.mon)
             .map(|id| format!("mon.{id}"))
             .chain(letters(self.site.spec.mgr).map(|id| format!("mgr.{id}")))
@@ -133,10 +226,6 @@ impl Launch<'_> {
         for name in names {
             let directory = state.join(name);
             std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
-        }
-        let text = conf::ceph_conf(self.site.spec, &self.fsid, self.site.address, state);
-        for conf in [self.conf(), self.site.logs.join("ceph.conf")] {
-            std::fs::write(&conf, &text).map_err(io_error("write", &conf))?;
         }
         let fixed = |caps: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
             caps.iter()

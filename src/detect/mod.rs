@@ -32,7 +32,7 @@ pub use scanner::Scanner;
 pub use signature::canonical;
 pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target, known_as};
-pub use waiting::complete;
+pub use waiting::{circle, complete};
 
 /// The texts by which lines are picked out before anything else looks at them:
 /// what a search for the same lines would have to look for.

@@ -212,13 +212,18 @@ impl Task {
         WAITS.iter().map(|(_, awaited)| is_in(awaited)).collect()
     }
 
+    /// The kind of its wait, if it is one that is known.
+    fn waits_in(&self) -> Option<usize> {
+        self.functions.iter().find_map(|function| {
+            let function = canonical(function);
+            WAITS.iter().position(|(name, _)| *name == function)
+        })
+    }
+
     /// The one task of these, or itself, that ends what this one waits in. With
     /// several to choose from the log does not tell.
     fn waits_among(&self, tasks: &[(&Self, Vec<bool>)]) -> Option<String> {
-        let kind = self.functions.iter().find_map(|function| {
-            let function = canonical(function);
-            WAITS.iter().position(|(name, _)| *name == function)
-        })?;
+        let kind = self.waits_in()?;
         if self.ends()[kind] {
             return Some(self.label());
         }
@@ -265,6 +270,38 @@ pub fn complete(findings: &mut [Finding], said: &[u8]) {
         dump.line(&console::parse(raw).body);
     }
     dump.complete(findings);
+}
+
+/// The blocked tasks of a dump that wait for each other in a circle, or the one
+/// that waits for itself; none if the dump shows no such. It is beyond doubt only
+/// if no other task could end what one of them waits in.
+#[must_use]
+pub fn circle(said: &[u8]) -> Vec<String> {
+    let mut dump = Dump::default();
+    for raw in said.split(|byte| *byte == b'\n') {
+        let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
+        dump.line(&console::parse(raw).body);
+    }
+    let known: Vec<(&Task, Vec<bool>)> =
+        dump.tasks.iter().map(|task| (task, task.ends())).collect();
+    let alone = |kind: usize| known.iter().filter(|(_, ends)| ends[kind]).count() == 1;
+    let waits: HashMap<String, String> = known
+        .iter()
+        .filter(|(task, _)| task.waits_in().is_some_and(alone))
+        .filter_map(|(task, _)| Some((task.label(), task.waits_among(&known)?)))
+        .collect();
+    for first in waits.keys() {
+        let mut path = vec![first];
+        while let Some(next) = path.last().and_then(|last| waits.get(*last)) {
+            if let Some(at) = path.iter().position(|label| *label == next) {
+                let mut circle: Vec<String> = path[at..].iter().map(ToString::to_string).collect();
+                circle.sort();
+                return circle;
+            }
+            path.push(next);
+        }
+    }
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -332,6 +369,21 @@ Call Trace:
         let findings = scan(format!("{hung}{HUNG}").as_bytes());
         assert_eq!(findings[0].waits_for, ["kworker/u9:2:41"]);
         assert_eq!(findings[1].waits_for, ["kworker/u9:2:41"]);
+    }
+
+    #[test]
+    fn a_circle_is_one_only_if_nobody_else_could_end_the_wait() {
+        let other = BLOCKED
+            .replace("kworker/u9:2", "kworker/u9:3")
+            .replace("41", "42");
+        let sync = HUNG.split_once("Not tainted 7.3.4 #1\n").unwrap().1;
+        // Whoever waits for it is none of the circle.
+        let own = format!("{BLOCKED}{sync}");
+        assert_eq!(circle(own.as_bytes()), ["kworker/u9:2:41"]);
+        assert_eq!(circle(format!("{BLOCKED}{other}").as_bytes()), [""; 0]);
+        assert_eq!(circle(sync.as_bytes()), [""; 0]);
+        let slow = BLOCKED.replace("inode_wait_for_writeback", "folio_wait_bit");
+        assert_eq!(circle(slow.as_bytes()), [""; 0]);
     }
 
     #[test]

@@ -7,17 +7,21 @@
 //! [`Link::next`] (it can be dropped and called again) against whatever else
 //! can happen.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, BytesMut};
 use miette::Diagnostic;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::protocol::{GuestMessage, HostMessage, LINE_LIMIT, Ready, VERSION, Welcome};
+use super::protocol::{
+    GuestMessage, HostMessage, LINE_LIMIT, Ready, Renewal, Secret, VERSION, Welcome,
+};
 use crate::error::{Exit, Fault};
 use crate::step::GuestStep;
 
@@ -93,6 +97,27 @@ pub struct Link {
     scanned: usize,
 }
 
+/// Bytes of entropy that a guest is given: twice what its generator's key has.
+const ENTROPY: usize = 64;
+
+/// What a guest is given that no other has.
+fn renewal(hostname: &str, seed: u64) -> io::Result<Renewal> {
+    let mut entropy = [0; ENTROPY];
+    File::open("/dev/urandom")?.read_exact(&mut entropy)?;
+    let mut address = [0; 6];
+    let name = Sha256::new_with_prefix(hostname).chain_update(seed.to_le_bytes());
+    address.copy_from_slice(&name.finalize()[..6]);
+    // One station's, and nobody's product.
+    address[0] = address[0] & 0xfc | 0x02;
+    Ok(Renewal {
+        clock: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+        entropy: Secret::new(hex::encode(entropy)),
+        address,
+    })
+}
+
 impl Link {
     /// Connects to the socket that QEMU listens on.
     pub async fn connect(path: &Path) -> Result<Self, LinkError> {
@@ -127,6 +152,8 @@ impl Link {
 
     /// Tells the guest who it is; it answers [`GuestMessage::Greeted`].
     pub async fn hello(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
+        let renewal = renewal(&welcome.hostname, welcome.seed)?;
+        self.send(&HostMessage::Renew(renewal)).await?;
         self.send(&HostMessage::Hello(welcome.clone())).await
     }
 

@@ -27,6 +27,8 @@ pub const LINE_LIMIT: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostMessage {
+    /// What no two guests may share, before [`Self::Hello`].
+    Renew(Renewal),
     /// Who the guest is in this trial and how it gets at the file system.
     Hello(Welcome),
     /// Carry out a step.
@@ -185,6 +187,19 @@ pub enum FailureKind {
     Usage,
     /// The agent itself failed.
     Agent,
+}
+
+/// What makes a guest another one than those that were restored from the same
+/// saved state. A guest that was booted is given it as well: the two differ in
+/// nothing that a workload could notice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// What time it is: since 1970, in UTC.
+    pub clock: Duration,
+    /// Random bytes from the host, in hexadecimal, for the kernel's generator.
+    pub entropy: Secret,
+    /// The address of its network interface.
+    pub address: [u8; 6],
 }
 
 /// Who the guest is in this trial.

@@ -20,6 +20,12 @@ const KEYS: &[(&str, &str, &str)] = &[
         "machine: { cpus: 2, memory: 1024 }",
     ),
     (
+        "start",
+        "How guests come up: restored from one that was booted once (`restore`), or each from\n\
+         its reset on (`boot`), which a bug needs that depends on what is decided at boot.",
+        "start: boot",
+    ),
+    (
         "rootfs",
         "What programs guests have besides kvet's agent.",
         "rootfs: shell",

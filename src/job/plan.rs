@@ -24,7 +24,7 @@ use crate::service::{DiskSpec, ServiceSpec};
 use crate::step::Medium;
 use crate::trial_id::TrialId;
 use crate::verdict::Rules;
-use crate::vm::{Acceleration, Hardware};
+use crate::vm::{Acceleration, Hardware, Startup};
 use crate::workload::Workload;
 
 /// A job, resolved.
@@ -60,6 +60,9 @@ pub struct Plan {
     pub amplify: Vec<Variation>,
     /// What may run it.
     pub acceleration: Acceleration,
+    /// How its guests come up.
+    #[serde(default)]
+    pub start: Startup,
     /// Findings that are shown and not counted: the job's, then those of lists.
     pub known: Vec<Mute>,
     /// Where each of `known` is written, `FILE:LINE`; earlier records do not say.
@@ -260,6 +263,7 @@ impl Plan {
             every_trial: job.rate.is_some(),
             amplify: job.amplify,
             acceleration: job.machine.accel,
+            start: job.start,
             workloads,
             known: listed.entries,
             known_at: listed.at,

@@ -14,7 +14,7 @@ use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::service::{DiskSpec, ServiceSpec};
 use crate::verdict::Confidence;
-use crate::vm::{Acceleration, Hardware};
+use crate::vm::{Acceleration, Hardware, Startup};
 
 /// One experiment, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +33,10 @@ pub struct Job {
     /// The machine of every trial.
     #[serde(default)]
     pub machine: MachineSpec,
+    /// How guests come up: `restore` (from one that was booted once and saved,
+    /// unless given) or `boot`.
+    #[serde(default)]
+    pub start: Startup,
     /// The guests' root file system: a recipe by name (`rootfs/NAME.yaml`) or
     /// path.
     #[serde(default = "agent_only")]

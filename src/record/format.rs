@@ -247,6 +247,12 @@ pub enum Entry {
         /// Its process, as this host knows it.
         process: u32,
     },
+    /// The machine was not booted but is one that was saved, and goes on from
+    /// there.
+    Restored {
+        /// The saved guest, by its name in the cache.
+        guest: String,
+    },
     /// The agent said something.
     Guest(GuestMessage),
     /// A step began.
@@ -290,6 +296,13 @@ pub enum Entry {
     },
     /// The harness has the kernel print everybody's stacks from here on.
     Dump,
+    /// A step takes longer than usual, and the kernel prints its blocked tasks.
+    Look,
+    /// Tasks wait for each other, or one for itself, and will for ever.
+    Circle {
+        /// Which.
+        tasks: Vec<String>,
+    },
     /// A self-test provokes a failure.
     Provoke {
         /// As LKDTM calls it.

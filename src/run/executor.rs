@@ -56,13 +56,20 @@ impl Place {
         matches!(self, Self::Here(..))
     }
 
-    /// How many trials may be under way: here `own`; on hosts as many as there are,
-    /// unless the next one depends on what the others come to.
-    pub(super) fn width(&self, own: usize, until: bool) -> usize {
+    /// How many trials may be under way on other hosts: as many as these are, unless
+    /// the next one depends on what the others come to. `None` here, where that is
+    /// measured.
+    pub(super) fn width(&self, until: bool) -> Option<usize> {
         match self {
-            Self::Here(..) => own,
-            Self::Fleet(fleet) => fleet.width(until),
+            Self::Here(..) => None,
+            Self::Fleet(fleet) => Some(fleet.width(until)),
         }
+    }
+
+    /// Whether trials share the run's own testbed, so that one that others would
+    /// feel needs another.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Here(_, Executor::Here))
     }
 
     /// Why no further trial would tell anything, if none would.
@@ -86,17 +93,19 @@ impl Place {
         }
     }
 
-    /// Carries out an attempt. `avoid`: hosts on which the harness failed earlier
-    /// ones.
+    /// Carries out an attempt, here on a lane if there is one. `avoid`: hosts on
+    /// which the harness failed earlier ones.
     pub(super) async fn attempt(
         &self,
         context: &Context,
+        lane: Option<&Testbed>,
         request: &Request,
         directory: &Path,
         avoid: BTreeSet<String>,
     ) -> Result<Attempted, Error> {
         match self {
             Self::Here(testbed, executor) => {
+                let testbed: &Testbed = lane.unwrap_or(testbed.as_ref());
                 let trial = match executor {
                     Executor::Here => trial::run(context, testbed, request, directory).await?,
                     Executor::Processes => in_a_process(context, request, directory).await?,

@@ -5,10 +5,12 @@
 mod build;
 mod executor;
 mod judge;
+mod lanes;
 mod report;
 mod schedule;
 mod self_test;
 mod shell;
+mod width;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub(crate) use build::facts;
 
 use build::{Ready, build_arms};
 use executor::{Attempted, Place};
+use lanes::Lanes;
 use report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use schedule::all_trials;
 
@@ -56,8 +59,8 @@ const RETRIES: u32 = 2;
 /// How a run is carried out; what is carried out is the plan.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Trials at a time.
-    pub jobs: usize,
+    /// Trials at a time; as many as the host has room for, unless given.
+    pub jobs: Option<usize>,
     /// The run directory.
     pub out: PathBuf,
     /// Where trials run on this host.
@@ -176,6 +179,10 @@ struct Bench<'a> {
     place: Place,
     rootfs: &'a Rootfs,
     options: &'a Options,
+    store: &'a Store,
+    /// One of the kernels.
+    kernel: &'a Path,
+    lanes: Lanes,
 }
 
 /// Runs the trials of arms as they become ready.
@@ -200,6 +207,7 @@ async fn run_trials(
         prepared = prepared => prepared?,
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
+    let kernel = first.image.bzimage.clone();
     if let Place::Here(testbed, _) = &place {
         record.accelerator(testbed.accelerator().name())?;
     }
@@ -212,6 +220,9 @@ async fn run_trials(
         place,
         rootfs: &rootfs,
         options,
+        store,
+        kernel: &kernel,
+        lanes: Lanes::default(),
     };
     let result = {
         let trials = all_trials(&bench, first, ready);
@@ -222,6 +233,7 @@ async fn run_trials(
             }
         }
     };
+    bench.lanes.close().await;
     bench.place.close().await;
     result
 }
@@ -291,18 +303,34 @@ struct Subject<'a> {
     id: TrialId,
 }
 
+/// What a trial came to.
+struct OneTrial {
+    /// `None` if the service was lost before.
+    judged: Option<Judged>,
+    /// Whether the service is lost now.
+    lost: bool,
+}
+
 /// Runs and records one trial, and again if it tells nothing but that the
-/// harness failed; what it came to, unless the service was lost before.
+/// harness failed: on a lane, or on what the run's trials share.
 async fn one_trial(
     bench: &Bench<'_>,
+    lane: Option<&Testbed>,
     subject: &Subject<'_>,
     hostname: &str,
-) -> Result<Option<Judged>, Error> {
+) -> Result<OneTrial, Error> {
     let context = bench.context;
     let question = question(&bench.beginning, subject.arm);
-    if bench.place.lost().await.is_some() {
+    let lost = match lane {
+        Some(lane) => crate::trial::lost(lane).await,
+        None => bench.place.lost().await,
+    };
+    if lost.is_some() {
         // No further trial would tell anything.
-        return Ok(None);
+        return Ok(OneTrial {
+            judged: None,
+            lost: true,
+        });
     }
     let mut avoid = BTreeSet::new();
     loop {
@@ -316,11 +344,11 @@ async fn one_trial(
         let request = request(bench, subject, attempt, format!("{hostname}-{attempt}"));
         let attempted = bench
             .place
-            .attempt(context, &request, &directory, avoid.clone());
+            .attempt(context, lane, &request, &directory, avoid.clone());
         let Attempted { trial, lost } = attempted.await?;
         count_lines(context, subject.image, &directory).await;
         if let Some(why) = &lost {
-            let text = format!("{why}; the trials that are left are not run");
+            let text = format!("{why}; no further trial is run there");
             context.emit(Event::Warning(text));
         }
         if lost.is_none() && attempt <= RETRIES && is_worth_another(&trial, &question) {
@@ -334,8 +362,10 @@ async fn one_trial(
             reason: judged.reason.clone(),
             elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
-        // Without its service no further trial would tell anything.
-        return Ok(lost.is_none().then_some(judged));
+        return Ok(OneTrial {
+            judged: Some(judged),
+            lost: lost.is_some(),
+        });
     }
 }
 
@@ -375,6 +405,8 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
         hardware: plan.hardware.clone(),
         image: bench.rootfs.path.clone(),
         acceleration: plan.acceleration,
+        start: plan.start,
+        save: subject.arm.planned() > 1,
         service: plan.service.clone(),
         workload: subject.planned.workload.clone(),
         timeout: subject.planned.timeout,

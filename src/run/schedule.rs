@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::build::Ready;
 use super::report::{is_worth_another, judge_one, question};
+use super::width::Width;
 use super::{Bench, RETRIES, Subject, one_trial, self_test};
 use crate::error::Error;
 use crate::job::PlannedWorkload;
@@ -44,6 +45,7 @@ pub(super) async fn all_trials(
     }
     loop {
         schedule.begin();
+        let crowded = schedule.crowded;
         tokio::select! {
             more = ready.recv(), if open => match more {
                 Some(more) => schedule.join(more)?,
@@ -52,6 +54,7 @@ pub(super) async fn all_trials(
             Some(ended) = schedule.running.next(), if !schedule.running.is_empty() => {
                 schedule.ended(ended)?;
             }
+            () = schedule.width.look_again(), if crowded => {}
             else => return Ok(()),
         }
     }
@@ -78,6 +81,23 @@ impl Taken {
     }
 }
 
+/// Runs a trial on a testbed that no other is on.
+async fn on_a_lane(
+    bench: &Bench<'_>,
+    subject: &Subject<'_>,
+    hostname: &str,
+) -> Result<Option<Judged>, Error> {
+    let testbed = bench.lanes.lease(bench).await?;
+    let tried = one_trial(bench, Some(&testbed), subject, hostname).await?;
+    if tried.lost {
+        // It took its own service with it, and nobody else's.
+        testbed.close().await;
+    } else {
+        bench.lanes.give_back(testbed);
+    }
+    Ok(tried.judged)
+}
+
 /// The arms that are ready, and the trials under way.
 struct Schedule<'a> {
     bench: &'a Bench<'a>,
@@ -89,6 +109,9 @@ struct Schedule<'a> {
     running: FuturesUnordered<Running<'a>>,
     /// A trial that must not have another beside it is under way.
     alone: bool,
+    width: Width,
+    /// Another trial would begin if there were room for it.
+    crowded: bool,
     /// Guests so far: each has a name of its own.
     serial: u32,
 }
@@ -102,6 +125,8 @@ impl<'a> Schedule<'a> {
             taken: BTreeMap::new(),
             running: FuturesUnordered::new(),
             alone: false,
+            width: Width::new(bench.options.jobs, bench.plan.hardware.memory),
+            crowded: false,
             serial: 0,
         }
     }
@@ -148,32 +173,35 @@ impl<'a> Schedule<'a> {
         Ok(tried)
     }
 
-    /// How many trials may be under way.
-    fn width(&self) -> usize {
-        let until = self.bench.plan.rules.until.is_some();
-        let own = self.bench.options.jobs.max(1);
-        self.bench.place.width(own, until)
-    }
-
     /// Begins as many trials as there is room for.
     fn begin(&mut self) {
         let bench = self.bench;
-        while !self.alone && self.running.len() < self.width() {
+        self.crowded = false;
+        while !self.alone {
+            let running = self.running.len();
+            let until = bench.plan.rules.until.is_some();
+            let hosts = bench.place.width(until);
+            let has_room =
+                hosts.map_or_else(|| self.width.has_room(running), |most| running < most);
+            if !has_room {
+                self.crowded = hosts.is_none();
+                self.width.looked();
+                return;
+            }
             let Next::Try { arm, workload } = next(&self.results, &bench.plan.rules) else {
                 return;
             };
             let Some(planned) = bench.plan.workload(&workload) else {
                 return;
             };
-            // What stops a daemon stops it for every trial under way, and what is
-            // measured must not depend on who else is there.
-            let alone = planned.workload.disturbs_others() || bench.plan.measures(&workload);
-            let alone = alone && bench.place.is_here();
+            // What is measured must not depend on who else is there.
+            let alone = bench.plan.measures(&workload) && bench.place.is_here();
             if alone && !self.running.is_empty() {
                 return;
             }
             self.alone = alone;
             self.push(arm, planned);
+            self.width.begun();
         }
     }
 
@@ -207,7 +235,13 @@ impl<'a> Schedule<'a> {
                     Ok::<_, Error>(())
                 };
                 ready.tested.get_or_try_init(test).await?;
-                one_trial(bench, &subject, &hostname).await
+                if planned.workload.disturbs_others() && bench.place.is_shared() {
+                    // What stops a daemon stops it for every trial that uses it.
+                    return on_a_lane(bench, &subject, &hostname).await;
+                }
+                let tried = one_trial(bench, None, &subject, &hostname).await?;
+                // Without its service no further trial would tell anything.
+                Ok(tried.judged.filter(|_| !tried.lost))
             };
             let result = result.await;
             Ended { arm, id, result }

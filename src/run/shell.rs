@@ -156,7 +156,10 @@ async fn converse(mut guest: Guest<'_>) -> Result<(), Error> {
             Happening::Ended(_) => return Err(ShellError::Ended.into()),
             Happening::Broken(error) => return Err(error.into()),
             Happening::ServiceLost(what) => return Err(ShellError::Step(what).into()),
-            Happening::Ready(_) | Happening::Finding(_) | Happening::Deadline => {}
+            Happening::Ready(_)
+            | Happening::Finding(_)
+            | Happening::Blocked(_)
+            | Happening::Deadline => {}
         }
     }
     drop(terminal);

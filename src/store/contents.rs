@@ -116,6 +116,33 @@ impl Store {
         Ok(())
     }
 
+    /// Removes entries of a kind that nobody uses until no more than `count` are
+    /// left: those first that were used longest ago.
+    pub(crate) fn keep_newest(&self, kind: &str, count: usize) -> Result<(), StoreError> {
+        let record = kinds::kind(kind).and_then(|kind| kind.record);
+        let mut held = Vec::new();
+        for path in children(&self.kind(kind)?)? {
+            let file = file_name(&path);
+            if let Name::Entry(name) = name_of(&file) {
+                let record = record.map(|record| path.join(record));
+                held.push(Held {
+                    kind: kind.to_owned(),
+                    name: name.to_owned(),
+                    used: last_used(&path, record.as_deref()),
+                    path,
+                    size: 0,
+                    about: String::new(),
+                    unfinished: false,
+                });
+            }
+        }
+        held.sort_by_key(|one| std::cmp::Reverse(one.used));
+        for one in held.iter().skip(count) {
+            self.evict(one, false)?;
+        }
+        Ok(())
+    }
+
     /// Removes an entry, unless someone makes or uses it; whether it is gone.
     /// With `dry_run`, whether it would be.
     pub fn evict(&self, held: &Held, dry_run: bool) -> Result<bool, StoreError> {
@@ -252,6 +279,8 @@ fn remove_any(path: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::store::InUse;
 
@@ -287,6 +316,22 @@ mod tests {
         drop(kernel);
         discard(&store);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_used_last_is_kept_and_what_is_in_use() {
+        let names = ["builds/one", "builds/two", "builds/three", "builds/four"];
+        let (home, store) = store_with(&names);
+        for (age, name) in (0..).zip(names) {
+            let record = File::open(home.path().join(name).join("build.json")).unwrap();
+            let time = SystemTime::now() + Duration::from_secs(1000 - age * 100);
+            record.set_modified(time).unwrap();
+        }
+        let used = InUse::of(&home.path().join("builds/four"));
+        store.keep_newest("builds", 2).unwrap();
+        let there = names.map(|name| home.path().join(name).exists());
+        assert_eq!(there, [true, true, false, true]);
+        drop(used);
     }
 
     #[test]

@@ -86,6 +86,18 @@ pub(super) const KINDS: &[Kind] = &[
         room: 64 * MIB,
     },
     Kind {
+        name: "clusters",
+        record: Some("cluster.json"),
+        guards: &[],
+        room: 64 * MIB,
+    },
+    Kind {
+        name: "guests",
+        record: Some("saved.json"),
+        guards: &[],
+        room: 512 * MIB,
+    },
+    Kind {
         name: "library",
         record: None,
         guards: &[],

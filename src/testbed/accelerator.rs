@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::process::{Command, Namespace};
 use crate::store::{Key, Scratch, Store, write_json};
-use crate::vm::{Acceleration, Accelerator, Boot, End, Hardware, Machine, QEMU, VmError};
+use crate::vm::{Acceleration, Accelerator, Boot, End, Hardware, Machine, Memory, QEMU, VmError};
 
 /// A remembered probe.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,6 +114,7 @@ async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
         initramfs: None,
         disks: &[],
         command_line: "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1",
+        memory: Memory::Own,
         directory: scratch.path().to_owned(),
     };
     let (mut machine, mut channels) = match Machine::start(boot, namespace).await {

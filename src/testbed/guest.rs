@@ -69,6 +69,8 @@ pub enum Happening<T> {
     Ready(Box<Ready>),
     /// The agent knows who it is and awaits steps.
     Greeted,
+    /// The kernel has printed its blocked tasks, as [`Guest::ask_blocked`] asked.
+    Blocked(Vec<u8>),
     /// A step ended.
     Finished {
         /// Its number.
@@ -118,6 +120,8 @@ pub struct Guest<'a> {
     link_open: bool,
     welcome: Welcome,
     phase: Phase,
+    /// What the agent said before its guest was saved, not yet handed on.
+    remembered: Option<Ready>,
     ended: bool,
     lost: Lost<'a>,
     scanner: Scanner,
@@ -133,6 +137,8 @@ pub struct Guest<'a> {
     pub journal: Journal,
     /// What the kernel printed because the harness asked.
     dumped: Vec<u8>,
+    /// What it says since it was asked for its blocked tasks, until it is through.
+    blocked: Option<Vec<u8>>,
     /// The signs of life that the agent says it wrote to the console.
     told: Vec<Beat>,
     /// QEMU did not answer when it was asked to pass on a key.
@@ -179,6 +185,7 @@ impl<'a> Guest<'a> {
             link_open: true,
             welcome: manner.welcome,
             phase: Phase::Booting,
+            remembered: None,
             ended: false,
             lost: manner.lost,
             scanner: Scanner::with_rules(manner.patterns),
@@ -188,10 +195,19 @@ impl<'a> Guest<'a> {
             slowdown: manner.slowdown,
             journal: manner.journal,
             dumped: Vec::new(),
+            blocked: None,
             told: Vec::new(),
             frozen: false,
             _scratch: manner.scratch,
         }
+    }
+
+    /// Takes over what was heard of a guest before it was saved: its console is
+    /// this one's beginning, and its agent is up.
+    pub(super) fn remember(&mut self, console: &[u8], ready: Ready) -> Result<(), Error> {
+        self.take(console)?;
+        self.remembered = Some(ready);
+        Ok(())
     }
 
     /// A deadline this far from now, longer under emulation.
@@ -218,6 +234,12 @@ impl<'a> Guest<'a> {
         loop {
             if let Some(finding) = self.found.pop_front() {
                 return self.happened_finding(finding);
+            }
+            if let Some(ready) = self.remembered.take() {
+                let said = Ok(GuestMessage::Ready(ready));
+                if let Some(happening) = self.listen(said).await? {
+                    return Ok(happening);
+                }
             }
             if self.ended && !self.console_open {
                 return Ok(Happening::Ended(self.machine.end().await));
@@ -276,24 +298,39 @@ impl<'a> Guest<'a> {
         Ok(Happening::Finding(Box::new(finding)))
     }
 
-    /// Keeps what the console said and looks at it.
+    /// Takes what was read of the console.
     fn hear(&mut self, read: std::io::Result<usize>) -> Result<(), Error> {
         // An error here is QEMU going away; its end tells more.
         let count = read.unwrap_or(0);
-        let bytes = if count == 0 {
+        if count == 0 {
             self.console_open = false;
-            self.redactor.finish()
-        } else {
-            self.redactor.push(&self.buffer[..count])
-        };
+            let rest = self.redactor.finish();
+            return self.keep(&rest);
+        }
+        let bytes = self.redactor.push(&self.buffer[..count]);
+        self.keep(&bytes)
+    }
+
+    /// Takes bytes for what the console said.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let bytes = self.redactor.push(bytes);
+        self.keep(&bytes)
+    }
+
+    /// Keeps what the console said, without secrets, and looks at it.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
         }
         if let Some(tap) = &mut self.tap {
-            tap(&bytes);
+            tap(bytes);
         }
-        self.journal.console(&bytes)?;
-        let sightings = self.scanner.push(&bytes);
+        self.journal.console(bytes)?;
+        if let Some(blocked) = &mut self.blocked {
+            let room = DUMP_LIMIT.saturating_sub(blocked.len());
+            blocked.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        let sightings = self.scanner.push(bytes);
         self.sighted(sightings);
         self.last_word = Instant::now();
         if self.journal.console_length() > CONSOLE_LIMIT {
@@ -356,6 +393,7 @@ impl<'a> Guest<'a> {
                 self.tell(Beat::Tick(tick));
                 None
             }
+            GuestMessage::SysrqDone { .. } => self.blocked.take().map(Happening::Blocked),
             GuestMessage::Fatal { text } => {
                 self.link_open = false;
                 Some(Happening::Broken(LinkError::Fatal {
@@ -411,6 +449,17 @@ impl<'a> Guest<'a> {
         let sightings = self.scanner.end();
         self.sighted(sightings);
         self.found.drain(..).collect()
+    }
+
+    /// Has the kernel print its blocked tasks while the trial goes on:
+    /// [`Happening::Blocked`] is the answer. False if the agent cannot be asked.
+    pub async fn ask_blocked(&mut self) -> Result<bool, Error> {
+        if !self.link_open || self.link.sysrq("w").await.is_err() {
+            return Ok(false);
+        }
+        self.journal.entry(Entry::Look)?;
+        self.blocked = Some(Vec::new());
+        Ok(true)
     }
 
     /// Has the kernel print blocked tasks, the CPUs' stacks and all tasks, and
@@ -471,7 +520,10 @@ impl<'a> Guest<'a> {
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
                 message = self.link.next(), if self.link_open => match message {
-                    Ok(GuestMessage::SysrqDone { .. }) => return Ok(Some(Overheard::SysrqDone)),
+                    // A look at blocked tasks may be answered yet, too.
+                    Ok(GuestMessage::SysrqDone { letters }) if letters == DUMP_KEYS => {
+                        return Ok(Some(Overheard::SysrqDone));
+                    }
                     Ok(_) => {}
                     Err(_) => self.link_open = false,
                 },

@@ -1,13 +1,16 @@
 //! What trials run on: a private network with the service that guests mount,
 //! an image for their root file system, an accelerator, and a way to a guest.
 //!
-//! `start` says how a guest comes to be, `guest` what it is from then on, and
-//! `accelerator` which one to trust. Everything that boots a machine (trials,
+//! `start` says how a guest comes to be, `saved` keeps those that need not boot,
+//! `guest` is what it is from then on, and `accelerator` which one to trust.
+//! Everything that boots a machine (trials,
 //! self-tests, `kvet shell`, tests, benchmarks) does it through here.
 
 mod accelerator;
 mod guest;
 mod line_counters;
+mod pace;
+mod saved;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod start;
@@ -15,6 +18,7 @@ mod start;
 use std::path::{Path, PathBuf};
 
 pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, Guest, Happening, Tap};
+pub use pace::Pace;
 pub use start::{COMMAND_LINE, Start};
 
 use crate::cluster::private_network;
@@ -25,6 +29,7 @@ use crate::process::Namespace;
 use crate::service::{ADDRESS, DiskCheck, Service, ServiceSpec};
 use crate::store::Store;
 use crate::vm::{Acceleration, Accelerator};
+use saved::SavedGuests;
 
 /// What a testbed is made from.
 #[derive(Debug, Clone)]
@@ -44,10 +49,14 @@ pub struct Setup<'a> {
 /// A place where guests can run.
 #[derive(Debug)]
 pub struct Testbed {
+    context: Context,
     network: Namespace,
     service: Service,
     image: PathBuf,
     accelerator: Accelerator,
+    /// Without a store nothing is saved.
+    saved: Option<SavedGuests>,
+    pace: Pace,
 }
 
 impl Testbed {
@@ -68,10 +77,13 @@ impl Testbed {
         );
         match ready {
             Ok((service, accelerator)) => Ok(Self {
+                context: context.clone(),
                 network,
                 service,
                 image: setup.image,
                 accelerator,
+                saved: Some(SavedGuests::new(store)),
+                pace: Pace::default(),
             }),
             Err(error) => {
                 network.close().await;
@@ -81,19 +93,37 @@ impl Testbed {
     }
 
     /// One without a service, for an image and an accelerator that are known.
+    /// Guests are booted on it.
     pub async fn bare(image: PathBuf, accelerator: Accelerator) -> Result<Self, Error> {
         Ok(Self {
+            context: Context::default(),
             network: private_network(ADDRESS).await?,
             service: Service::None,
             image,
             accelerator,
+            saved: None,
+            pace: Pace::default(),
         })
+    }
+
+    /// The same, with a store in which guests are saved.
+    #[must_use]
+    pub fn saving_in(mut self, context: &Context, store: &Store) -> Self {
+        self.context = context.clone();
+        self.saved = Some(SavedGuests::new(store));
+        self
     }
 
     /// What guests mount.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// How long steps take here.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What runs guests.

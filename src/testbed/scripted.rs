@@ -122,6 +122,7 @@ impl Script {
     /// Comes up and is greeted.
     pub(crate) async fn come_up(&mut self) {
         self.say(&GuestMessage::Ready(ready(VERSION))).await;
+        assert!(matches!(self.told().await, HostMessage::Renew(_)));
         assert!(matches!(self.told().await, HostMessage::Hello(_)));
         self.say(&GuestMessage::Greeted).await;
     }

@@ -3,6 +3,7 @@
 //! workload's steps, and stops as soon as the kernel's words settle the
 //! question. What the facts amount to is decided later.
 
+mod hang;
 mod request;
 mod self_test;
 mod settle;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Instant as Deadline;
 
+use hang::{Seen, Watch};
 pub use request::Request;
 pub use self_test::{SelfTestRequest, self_test, unseen};
 pub use settle::{lost, settle};
@@ -34,8 +36,8 @@ use crate::record::{
     DISK, Ending, Entry, Journal, Part, TestFailure, Trial, keep_request, keep_trial, read_console,
 };
 use crate::service::{DiskCheck, DiskState, Service, ServiceFault};
-use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start, Testbed};
-use crate::vm::End;
+use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Pace, Start, Testbed};
+use crate::vm::{End, Startup};
 
 /// After a finding that is not the target: how long other reports of the same
 /// event (the other tasks that hang) may take to follow.
@@ -66,7 +68,7 @@ pub async fn run(
     let before = Moment::now();
     let (ending, mut heard) = match begin(context, testbed, request, journal).await {
         Ok(guest) => {
-            let attempt = Attempt::new(context, request, guest);
+            let attempt = Attempt::new(context, request, guest, testbed.pace());
             attempt.run(testbed.service()).await?
         }
         Err(error) if error.exit() == Exit::Interrupted => return Err(error),
@@ -184,11 +186,23 @@ async fn begin<'a>(
 ) -> Result<Guest<'a>, Error> {
     let welcome = testbed.welcome(context, &request.hostname, request.id.seed());
     let disks = testbed.service().disks(&request.hostname)?;
-    let start = Start::Boot {
-        kernel: &request.kernel,
-        hardware: &request.hardware,
-        words: &request.words,
-        disks: &disks,
+    let (kernel, hardware, words) = (&request.kernel, &request.hardware, &request.words);
+    // What a kernel knows of a disk it learns when it boots.
+    let start = if request.start == Startup::Boot || !disks.is_empty() {
+        Start::Boot {
+            kernel,
+            hardware,
+            words,
+            disks: &disks,
+        }
+    } else {
+        Start::Restore {
+            kernel,
+            hardware,
+            words,
+            name: &request.id.arm,
+            make: request.save,
+        }
     };
     testbed
         .start(start, welcome, journal, &request.patterns, None)
@@ -227,12 +241,20 @@ struct Attempt<'a> {
     guest: Guest<'a>,
     /// When a finding that ends the trial was seen: wait no longer than this.
     settled: Option<Deadline>,
+    /// How long steps take.
+    pace: &'a Pace,
+    watch: Watch,
+    /// When the step in the foreground began.
+    step_began: Deadline,
     heard: Heard,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(context: &'a Context, request: &'a Request, guest: Guest<'a>) -> Self {
+    fn new(context: &'a Context, request: &'a Request, guest: Guest<'a>, pace: &'a Pace) -> Self {
         Self {
+            pace,
+            watch: Watch::none(),
+            step_began: Deadline::now(),
             context,
             request,
             guest,
@@ -301,9 +323,13 @@ impl<'a> Attempt<'a> {
         let mut last = None;
         loop {
             let settled = self.settled.is_some_and(|settled| settled <= deadline);
-            let until = self
+            let end = self
                 .settled
                 .map_or(deadline, |settled| settled.min(deadline));
+            let until = match self.watch.at() {
+                Some(look) if self.settled.is_none() => look.min(end),
+                _ => end,
+            };
             let host = async {
                 match steps.host.as_mut() {
                     Some(step) => step.await,
@@ -341,6 +367,12 @@ impl<'a> Attempt<'a> {
                     what,
                 }),
                 Happening::Ended(end) => Move::End(ended(end, steps.label())),
+                Happening::Blocked(said) => self.blocked(&said, &steps).await?,
+                Happening::Deadline if until < end => {
+                    self.watch.asked();
+                    self.guest.ask_blocked().await?;
+                    Move::Wait
+                }
                 Happening::Deadline if settled => Move::End(Ending::Stopped),
                 Happening::Deadline => {
                     let step = steps.label();
@@ -355,6 +387,8 @@ impl<'a> Attempt<'a> {
             // A deadline belongs to a step; a new step has a new one.
             if steps.current() != last {
                 last = steps.current();
+                self.step_began = Deadline::now();
+                self.watch = self.watch_of(&steps);
                 deadline = self.guest.within(steps.timeout());
                 if let Some(whole) = steps.whole_deadline(self.guest.slowdown()) {
                     deadline = deadline.min(whole);
@@ -377,6 +411,42 @@ impl<'a> Attempt<'a> {
                 Move::End(ending) => return Ok(Some(ending)),
             };
         }
+    }
+
+    /// Whether to look at the step that begins, and after how long.
+    fn watch_of(&self, steps: &Steps<'a>) -> Watch {
+        let step = steps.foreground();
+        match (steps.current(), step) {
+            (Some(at), Some(step)) if hang::is_brief(self.request, step) => {
+                Watch::of(self.pace.patience(&self.request.workload.name, at))
+            }
+            _ => Watch::none(),
+        }
+    }
+
+    /// The kernel has printed its blocked tasks.
+    async fn blocked(&mut self, said: &[u8], steps: &Steps<'a>) -> Result<Move, Error> {
+        let Seen::Circle(tasks) = self.watch.answered(said) else {
+            return Ok(Move::Wait);
+        };
+        let trial = &self.request.id;
+        self.context.emit(Event::Note(format!(
+            "{trial}: in a circle of waits: {}",
+            tasks.join(", ")
+        )));
+        let entry = Entry::Circle { tasks };
+        self.guest.journal.entry(entry)?;
+        self.watch = Watch::none();
+        let haste = hang::haste(self.request, self.heard.ready.as_ref());
+        if haste.is_empty() {
+            // Nobody would ever say so.
+            let step = steps.label();
+            return Ok(Move::End(Ending::Deadline { step }));
+        }
+        for (number, step) in hang::NUMBERS.into_iter().zip(&haste) {
+            self.guest.start(number, step).await;
+        }
+        Ok(Move::Wait)
     }
 
     fn found(&mut self, finding: Finding) {
@@ -407,6 +477,11 @@ impl<'a> Attempt<'a> {
         steps: &mut Steps<'a>,
     ) -> Result<Move, Error> {
         if let StepResult::Done(report) = &result {
+            if usize::try_from(step).ok() == steps.current() {
+                let took = self.step_began.elapsed();
+                let workload = &self.request.workload.name;
+                self.pace.took(workload, step as usize, took);
+            }
             count(&mut self.heard.counters, &report.counters);
             self.heard.released = report.released.or(self.heard.released);
             self.fail_tests(&report.failed_tests);

@@ -11,7 +11,7 @@ use crate::detect::{ExtraRule, Mute, Target};
 use crate::job::CounterTable;
 use crate::service::ServiceSpec;
 use crate::trial_id::TrialId;
-use crate::vm::{Acceleration, Hardware};
+use crate::vm::{Acceleration, Hardware, Startup};
 use crate::workload::Workload;
 
 /// One attempt at a trial.
@@ -38,6 +38,13 @@ pub struct Request {
     pub image: PathBuf,
     /// What may run the guest.
     pub acceleration: Acceleration,
+    /// How the guest comes up.
+    #[serde(default)]
+    pub start: Startup,
+    /// Whether a guest is saved that nobody has saved yet: more trials of its
+    /// kernel are to come.
+    #[serde(default)]
+    pub save: bool,
     /// What it mounts.
     #[serde(deserialize_with = "crate::service::recorded")]
     pub service: ServiceSpec,

@@ -123,6 +123,11 @@ impl<'a> Steps<'a> {
         self.current
     }
 
+    /// The step in the foreground.
+    pub(super) fn foreground(&self) -> Option<&Step> {
+        self.list.get(self.current?)
+    }
+
     /// What the trial is about, for messages.
     pub(super) fn label(&self) -> String {
         match self.current.and_then(|at| self.list.get(at)) {

@@ -43,6 +43,8 @@ fn request(steps: &str) -> Request {
         hardware: crate::vm::Hardware::default(),
         image: "/i".into(),
         acceleration: crate::vm::Acceleration::Tcg,
+        start: Startup::Boot,
+        save: false,
         service: crate::service::ServiceSpec::None,
         workload: Workload::load("w", &workload).unwrap(),
         timeout: None,
@@ -77,7 +79,8 @@ async fn play_with(
     let journal = Journal::create(directory.path()).unwrap();
     let (guest, theirs) = scripted::guest(journal, lost).await;
     let context = Context::default();
-    let attempt = Attempt::new(&context, request, guest);
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, request, guest, &pace);
     let (result, script) = tokio::join!(attempt.run(&Service::None), script(theirs));
     drop(script);
     let (ending, heard) = result.unwrap();
@@ -428,7 +431,8 @@ async fn the_key_that_a_guest_was_given_is_kept_nowhere() {
         script.failed(step, failure).await;
         script
     };
-    let attempt = Attempt::new(&context, &request, guest);
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, &request, guest, &pace);
     let (result, script) = tokio::join!(attempt.run(&Service::None), hostile);
     drop(script);
     let (ending, heard) = result.unwrap();
@@ -617,4 +621,109 @@ async fn a_guest_that_gives_no_line_counters_is_not_waited_for_long() {
     })
     .await;
     assert_eq!(played.ending, Ending::Finished);
+}
+
+/// What the kernel says when it is asked for its blocked tasks and one waits for
+/// itself.
+const ITSELF: &str = "\
+[    9.1] sysrq: Show Blocked State
+[    9.1] task:kworker/u9:2 state:D stack:0 pid:41 tgid:41 ppid:2 flags:0x00004000
+[    9.1] Call Trace:
+[    9.1]  <TASK>
+[    9.1]  schedule+0x27/0xf0
+[    9.1]  inode_wait_for_writeback+0x3c/0x120
+[    9.1]  evict+0x3c/0x120
+[    9.1]  __writeback_single_inode+0x3c/0x120
+[    9.1]  wb_workfn+0x3c/0x120
+[    9.1]  </TASK>
+";
+
+/// Is asked for the blocked tasks, and says that one waits for itself.
+async fn wait_for_itself(script: &mut Script) {
+    let letters = "w".to_owned();
+    let asked = script.told().await;
+    assert_eq!(
+        asked,
+        HostMessage::Sysrq {
+            letters: letters.clone()
+        }
+    );
+    script.kernel(ITSELF).await;
+    script.say(&GuestMessage::SysrqDone { letters }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_of_waits_ends_a_trial_whose_kernel_would_never_tell() {
+    let request = request("[{ guest: sync }]");
+    let began = tokio::time::Instant::now();
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        wait_for_itself(&mut script).await;
+        wait_for_itself(&mut script).await;
+        script
+    })
+    .await;
+    let step = "sync".to_owned();
+    assert_eq!(played.ending, Ending::Deadline { step });
+    // What the harness provoked is no finding.
+    assert_eq!(played.heard.findings, []);
+    let tasks = vec!["kworker/u9:2:41".to_owned()];
+    assert!(played.journal.contains(&Entry::Circle { tasks }));
+    // Of the script's time, not of the machine's.
+    assert!(began.elapsed() < request.workload.step_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_of_waits_has_the_kernel_report_it_at_once() {
+    let mut request = request("[{ guest: sync }]");
+    let timeout = "kernel.hung_task_timeout_secs";
+    request
+        .workload
+        .sysctls
+        .insert(timeout.to_owned(), "120".to_owned());
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        let prepared = script.begins().await;
+        script.done(prepared).await;
+        script.begins().await;
+        wait_for_itself(&mut script).await;
+        wait_for_itself(&mut script).await;
+        for number in hang::NUMBERS {
+            assert_eq!(script.begins().await, number);
+            script.done(number).await;
+        }
+        script.kernel(HANG).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+    assert_eq!(played.heard.findings.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_merely_slow_is_looked_at_ever_more_rarely() {
+    let request = request("[{ guest: sync }]");
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        let step = script.begins().await;
+        for _ in 0..3 {
+            let letters = "w".to_owned();
+            let asked = script.told().await;
+            assert_eq!(
+                asked,
+                HostMessage::Sysrq {
+                    letters: letters.clone()
+                }
+            );
+            script.say(&GuestMessage::SysrqDone { letters }).await;
+        }
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    let looks = |entry: &&Entry| matches!(entry, Entry::Look);
+    assert_eq!(played.journal.iter().filter(looks).count(), 3);
 }

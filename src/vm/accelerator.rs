@@ -1,4 +1,4 @@
-//! What may run a machine's instructions, and what does.
+//! What may run a machine's instructions, what does, and how machines come up.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,19 @@ pub enum Acceleration {
     Kvm,
     /// Emulation.
     Tcg,
+}
+
+/// How a job's machines are to come up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Startup {
+    /// Each from its reset on.
+    Boot,
+    /// From where one of the same kernel was saved, its agent being up; from the
+    /// reset where that cannot be.
+    #[default]
+    Restore,
 }
 
 /// What runs a machine's instructions.

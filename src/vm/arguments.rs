@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Accelerator;
+use super::{Accelerator, Boot};
 
 /// What a job may choose about the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,20 +50,36 @@ impl Sockets {
     }
 }
 
+/// Where a machine's memory lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory<'a> {
+    /// With QEMU alone.
+    Own,
+    /// In this file, which has all of it as long as the machine runs: for a guest
+    /// that is to be saved.
+    In(&'a Path),
+    /// As this file has it, page by page as the guest looks at it. What it writes
+    /// stays its own, so that any number of machines can share the file; and the
+    /// state of all the rest is awaited on the control connection.
+    Of(&'a Path),
+}
+
 /// The name by which the guest finds its agent's port.
 const AGENT_PORT: &str = "kvet.agent";
 
 /// The whole vector, program name excluded.
 #[must_use]
-pub fn arguments(
-    hardware: &Hardware,
-    accelerator: Accelerator,
-    kernel: &Path,
-    initramfs: Option<&Path>,
-    disks: &[PathBuf],
-    command_line: &str,
-    sockets: &Sockets,
-) -> Vec<OsString> {
+pub fn arguments(boot: &Boot<'_>, sockets: &Sockets) -> Vec<OsString> {
+    let Boot {
+        hardware,
+        accelerator,
+        kernel,
+        initramfs,
+        disks,
+        command_line,
+        memory,
+        directory: _,
+    } = *boot;
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     // Nothing that was not asked for: no display, no default devices, no
@@ -74,13 +90,32 @@ pub fn arguments(
     // A guest that breaks out of the device models may not start programs.
     add(&["-sandbox", "on,spawn=deny,elevateprivileges=deny"]);
     add(&["-name", "kvet"]);
-    add(&["-machine", "q35"]);
+    let size = format!("{}M", hardware.memory);
+    match memory {
+        Memory::Own => add(&["-machine", "q35"]),
+        Memory::In(file) | Memory::Of(file) => {
+            let shared = if matches!(memory, Memory::In(_)) {
+                "on"
+            } else {
+                "off"
+            };
+            let object = format!(
+                "memory-backend-file,id=memory,size={size},share={shared},mem-path={}",
+                escaped(file)
+            );
+            add(&["-machine", "q35,memory-backend=memory"]);
+            add(&["-object", &object]);
+        }
+    }
+    if matches!(memory, Memory::Of(_)) {
+        add(&["-incoming", "defer"]);
+    }
     match accelerator {
         Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         Accelerator::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
     }
     add(&["-smp", &hardware.cpus.to_string()]);
-    add(&["-m", &format!("{}M", hardware.memory)]);
+    add(&["-m", &size]);
     add(&["-chardev", &socket("console", &sockets.console)]);
     add(&["-serial", "chardev:console"]);
     add(&["-chardev", &socket("qmp", &sockets.qmp)]);
@@ -128,18 +163,25 @@ mod tests {
     use super::*;
 
     fn words(accelerator: Accelerator) -> Vec<String> {
-        arguments(
-            &Hardware::default(),
+        words_with(accelerator, Memory::Own)
+    }
+
+    fn words_with(accelerator: Accelerator, memory: Memory<'_>) -> Vec<String> {
+        let boot = Boot {
+            hardware: &Hardware::default(),
             accelerator,
-            Path::new("/k"),
-            Some(Path::new("/i")),
-            &["/tmp/a,b/t.img".into(), "/tmp/t.spare.img".into()],
-            "console=ttyS0",
-            &Sockets::under(Path::new("/tmp/a,b")),
-        )
-        .into_iter()
-        .map(|word| word.into_string().unwrap())
-        .collect()
+            kernel: Path::new("/k"),
+            initramfs: Some(Path::new("/i")),
+            disks: &["/tmp/a,b/t.img".into(), "/tmp/t.spare.img".into()],
+            command_line: "console=ttyS0",
+            memory,
+            directory: PathBuf::new(),
+        };
+        let words = arguments(&boot, &Sockets::under(Path::new("/tmp/a,b")));
+        words
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
     }
 
     #[test]
@@ -178,6 +220,25 @@ mod tests {
             .filter_map(|word| word.split("serial=").nth(1))
             .collect();
         assert_eq!(serials, ["disk0", "disk1"]);
+    }
+
+    #[test]
+    fn a_guest_s_memory_is_shared_to_be_saved_and_private_when_restored() {
+        let file = Path::new("/a,b/ram");
+        for (memory, share, awaits) in [
+            (Memory::In(file), "share=on,", false),
+            (Memory::Of(file), "share=off,", true),
+        ] {
+            let words = words_with(Accelerator::Tcg, memory);
+            let object = words
+                .iter()
+                .find(|word| word.starts_with("memory-backend-file"))
+                .unwrap();
+            assert!(object.contains("size=1024M,"), "{object}");
+            assert!(object.contains(share), "{object}");
+            assert!(object.ends_with("mem-path=/a,,b/ram"), "{object}");
+            assert_eq!(words.contains(&"-incoming".to_owned()), awaits);
+        }
     }
 
     #[test]

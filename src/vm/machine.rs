@@ -1,6 +1,7 @@
 //! A running machine: QEMU's process, its console, the agent's channel and the
 //! control connection, from start to end.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::qmp::Qmp;
-use super::{Accelerator, Hardware, QEMU, Sockets, VmError, arguments};
+use super::{Accelerator, Hardware, Memory, QEMU, Sockets, VmError, arguments};
 use crate::process::{Command, Namespace, Process};
 
 /// QEMU opens its channels within a fraction of a second on an idle host.
@@ -34,6 +35,8 @@ pub struct Boot<'a> {
     pub disks: &'a [PathBuf],
     /// The kernel's command line.
     pub command_line: &'a str,
+    /// Where its memory lies.
+    pub memory: Memory<'a>,
     /// A private directory with a short path, for the sockets.
     pub directory: PathBuf,
 }
@@ -80,15 +83,7 @@ impl Machine {
         let agent = listen(&sockets.agent)?;
         let control = listen(&sockets.qmp)?;
         let mut process = Command::new(QEMU)
-            .args(arguments(
-                boot.hardware,
-                boot.accelerator,
-                boot.kernel,
-                boot.initramfs,
-                boot.disks,
-                boot.command_line,
-                &sockets,
-            ))
+            .args(arguments(&boot, &sockets))
             .inside(namespace)
             .spawn(false)?;
         let command = process.display().to_owned();
@@ -129,6 +124,66 @@ impl Machine {
             command,
         };
         Ok((machine, Channels { console, agent }))
+    }
+
+    /// Stops the guest where it stands and writes the state of everything but its
+    /// memory to `state`. The memory is in the file that the machine was started
+    /// with, once QEMU has ended.
+    pub async fn save(&mut self, state: &File) -> Result<(), VmError> {
+        self.qmp.execute("stop", json!({})).await?;
+        self.set_capabilities().await?;
+        self.qmp.hand_over("state", state).await?;
+        let way = json!({"uri": "fd:state"});
+        self.qmp.execute("migrate", way).await?;
+        self.moved("save").await
+    }
+
+    /// Reads what [`Self::save`] wrote into a machine that awaits it. The guest
+    /// stands where it stood, until [`Self::go_on`].
+    pub async fn restore(&mut self, state: &File) -> Result<(), VmError> {
+        self.set_capabilities().await?;
+        self.qmp.hand_over("state", state).await?;
+        let way = json!({"uri": "fd:state"});
+        let moved = async {
+            self.qmp.execute("migrate-incoming", way).await?;
+            self.moved("restore").await
+        };
+        match moved.await {
+            Ok(()) => Ok(()),
+            // A QEMU that cannot read it ends, and says why on its way out.
+            Err(error) => match tokio::time::timeout(LAST_WORDS, self.process.wait()).await {
+                Ok(_) => Err(VmError::Snapshot {
+                    action: "restore",
+                    said: said(&mut self.process).await,
+                }),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    /// Lets a guest that stands go on.
+    pub async fn go_on(&mut self) -> Result<(), VmError> {
+        self.qmp.execute("cont", json!({})).await.map(drop)
+    }
+
+    /// The memory is in a file, and QEMU is to tell when it is through.
+    async fn set_capabilities(&mut self) -> Result<(), VmError> {
+        let on = |name: &str| json!({"capability": name, "state": true});
+        let capabilities = json!({"capabilities": [on("x-ignore-shared"), on("events")]});
+        self.qmp
+            .execute("migrate-set-capabilities", capabilities)
+            .await
+            .map(drop)
+    }
+
+    async fn moved(&mut self, action: &'static str) -> Result<(), VmError> {
+        match self.qmp.migrated().await?.as_str() {
+            "completed" => Ok(()),
+            other => Err(VmError::Snapshot {
+                action,
+                said: other.to_owned(),
+            }),
+        }
     }
 
     /// Sends a SysRq key through the serial line: works as long as the guest

@@ -14,8 +14,8 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-pub use accelerator::{Acceleration, Accelerator};
-pub use arguments::{Hardware, Sockets, arguments};
+pub use accelerator::{Acceleration, Accelerator, Startup};
+pub use arguments::{Hardware, Memory, Sockets, arguments};
 pub use machine::{Boot, Channels, End, Machine};
 
 use crate::error::{Exit, Fault};
@@ -63,6 +63,14 @@ pub enum VmError {
     /// The serial line broke.
     #[error("QEMU's serial line failed: {0}")]
     Console(String),
+    /// A guest could not be saved or restored.
+    #[error("QEMU did not {action} the guest: {said}")]
+    Snapshot {
+        /// `save` or `restore`.
+        action: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// The job asks for KVM and it does not run guests here.
     #[error("the job asks for KVM, and {reason}")]
     #[diagnostic(help("`accel: auto` falls back to emulation"))]
@@ -77,9 +85,11 @@ impl Fault for VmError {
         match self {
             Self::Process(error) => error.exit(),
             Self::NoKvm { .. } | Self::Socket { .. } => Exit::Usage,
-            Self::StartedNot { .. } | Self::Silent { .. } | Self::Qmp(_) | Self::Console(_) => {
-                Exit::Undecided
-            }
+            Self::StartedNot { .. }
+            | Self::Silent { .. }
+            | Self::Qmp(_)
+            | Self::Console(_)
+            | Self::Snapshot { .. } => Exit::Undecided,
         }
     }
 }

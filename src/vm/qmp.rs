@@ -4,10 +4,15 @@
 //! Every call ends: a QEMU that is stopped, or busy for good, keeps its sockets
 //! open and says nothing.
 
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -83,6 +88,40 @@ impl Qmp {
         .await
     }
 
+    /// Gives QEMU an open file, which it then knows as `name`.
+    pub(super) async fn hand_over(&mut self, name: &str, file: &File) -> Result<(), VmError> {
+        let line = json!({"execute": "getfd", "arguments": {"fdname": name}});
+        let line = format!("{line}\n");
+        let answer = self.deadlines.answer;
+        let given = async {
+            send_with(&self.writer, line.as_bytes(), file)
+                .await
+                .map_err(|error| VmError::Qmp(error.to_string()))?;
+            self.answer("getfd").await.map(drop)
+        };
+        within(answer, "take a file", given).await
+    }
+
+    /// How a migration under way ended: `completed` or `failed`.
+    pub(super) async fn migrated(&mut self) -> Result<String, VmError> {
+        let answer = self.deadlines.answer;
+        let told = async {
+            loop {
+                let status = |event: &Value| {
+                    let status = event.pointer("/data/status")?.as_str()?;
+                    let is_end = matches!(status, "completed" | "failed" | "cancelled");
+                    (event["event"] == "MIGRATION" && is_end).then(|| status.to_owned())
+                };
+                if let Some(status) = self.events.iter().find_map(status) {
+                    return Ok(status);
+                }
+                let event = self.line().await?;
+                self.keep(event);
+            }
+        };
+        within(answer, "move the guest", told).await
+    }
+
     async fn exchange(&mut self, name: &str, arguments: Value) -> Result<Value, VmError> {
         let mut line = json!({"execute": name, "arguments": arguments}).to_string();
         line.push('\n');
@@ -90,6 +129,10 @@ impl Qmp {
             .write_all(line.as_bytes())
             .await
             .map_err(|error| VmError::Qmp(error.to_string()))?;
+        self.answer(name).await
+    }
+
+    async fn answer(&mut self, name: &str) -> Result<Value, VmError> {
         loop {
             let mut message = self.line().await?;
             if let Some(value) = message.get_mut("return") {
@@ -146,6 +189,26 @@ impl Qmp {
         }
         serde_json::from_slice(&line).map_err(|error| VmError::Qmp(error.to_string()))
     }
+}
+
+/// Sends a line and with it a file.
+async fn send_with(writer: &OwnedWriteHalf, line: &[u8], file: &File) -> std::io::Result<()> {
+    let stream: &UnixStream = writer.as_ref();
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let files = [file.as_fd()];
+            control.push(SendAncillaryMessage::ScmRights(&files));
+            let parts = [IoSlice::new(line)];
+            Ok(sendmsg(stream, &parts, &mut control, SendFlags::empty())?)
+        })
+        .await?;
+    if sent == line.len() {
+        return Ok(());
+    }
+    // A line this short goes at once, or the socket is beyond use.
+    Err(std::io::ErrorKind::WriteZero.into())
 }
 
 /// Gives the other end so long to do something.

@@ -22,6 +22,7 @@ mod network;
 mod paths;
 mod places;
 mod programs;
+mod renewal;
 mod report;
 mod series;
 mod state;
@@ -171,6 +172,11 @@ impl Agent {
 
     fn obey(&self, message: HostMessage) {
         match message {
+            HostMessage::Renew(renewal) => {
+                for text in renewal::carry_out(&renewal) {
+                    self.send(GuestMessage::Note { text });
+                }
+            }
             HostMessage::Hello(welcome) => {
                 if let Err(error) = rustix::system::sethostname(welcome.hostname.as_bytes()) {
                     self.send(GuestMessage::Note {

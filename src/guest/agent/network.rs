@@ -25,6 +25,7 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFF_UP: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFLA_ADDRESS: u16 = 1;
 const RTA_GATEWAY: u16 = 5;
 const AF_INET: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
@@ -33,15 +34,28 @@ const RTN_UNICAST: u8 = 1;
 
 /// Brings the interface up, gives it its address and the default route.
 pub(super) fn configure() -> io::Result<()> {
-    let index: u32 = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"))?
+    ask(&messages(index()?))
+}
+
+/// Gives the interface another hardware address.
+pub(super) fn set_hardware_address(address: [u8; 6]) -> io::Result<()> {
+    ask(&[hardware_address(index()?, address)])
+}
+
+fn index() -> io::Result<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"))?
         .trim()
         .parse()
-        .map_err(io::Error::other)?;
+        .map_err(io::Error::other)
+}
+
+/// Sends the requests, each when the one before was granted.
+fn ask(messages: &[Vec<u8>]) -> io::Result<()> {
     let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
-    for message in messages(index) {
+    for message in messages {
         rustix::net::sendto(
             &socket,
-            &message,
+            message,
             SendFlags::empty(),
             &SocketAddrNetlink::new(0, 0),
         )?;
@@ -50,6 +64,20 @@ pub(super) fn configure() -> io::Result<()> {
         acknowledged(&answer[..length])?;
     }
     Ok(())
+}
+
+/// The request for another hardware address.
+fn hardware_address(index: u32, address: [u8; 6]) -> Vec<u8> {
+    // struct ifinfomsg: family, padding, type, index, flags, change mask.
+    let mut link = vec![0, 0, 0, 0];
+    link.extend(index.to_ne_bytes());
+    link.extend([0; 8]);
+    // struct rtattr: 4 bytes and 6 of address, to a multiple of 4.
+    link.extend(10u16.to_ne_bytes());
+    link.extend(IFLA_ADDRESS.to_ne_bytes());
+    link.extend(address);
+    link.extend([0, 0]);
+    request(RTM_NEWLINK, &link)
 }
 
 /// The three requests, in order.
@@ -117,7 +145,10 @@ mod tests {
 
     #[test]
     fn requests_have_the_lengths_they_state() {
-        for (message, expected) in messages(2).iter().zip([32, 40, 36]) {
+        let address = hardware_address(2, [2, 0, 0, 0, 0, 1]);
+        let messages = messages(2);
+        let messages = messages.iter().chain([&address]);
+        for (message, expected) in messages.zip([32, 40, 36, 44]) {
             let stated = u32::from_ne_bytes(message[..4].try_into().unwrap());
             assert_eq!((stated as usize, message.len()), (expected, expected));
         }

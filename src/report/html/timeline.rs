@@ -142,6 +142,10 @@ fn read(journal: &[Line], seconds: f64) -> Times {
                 let what = format!("deadline of {step}");
                 times.events.push(moment(&what, None));
             }
+            Entry::Circle { tasks } => {
+                let what = format!("in a circle of waits: {}", tasks.join(", "));
+                times.events.push(moment(&what, None));
+            }
             Entry::Dump => times.dump = times.dump.or(Some(at)),
             _ => {}
         }
