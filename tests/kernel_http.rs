@@ -6,98 +6,17 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod server;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvet::Context;
 use kvet::kernel::source::{Network, fetch_with};
 use kvet::kernel::{SourceError, SourceSpec, Tree};
 use kvet::store::Store;
+use server::{Reply, Request, Server, response};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-/// What the server does with one request.
-enum Reply {
-    /// Sends these bytes and closes.
-    Send(Vec<u8>),
-    /// Sends these bytes and then nothing, until the client leaves.
-    Stall(Vec<u8>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Request {
-    path: String,
-    /// Where the client wants to go on.
-    start: Option<usize>,
-}
-
-/// A server and what it was asked.
-struct Server {
-    address: String,
-    requests: Arc<Mutex<Vec<Request>>>,
-}
-
-impl Server {
-    /// Answers every request with `reply`, which is told its number, from 0.
-    async fn start(reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let request = read_request(&mut stream).await;
-                let number = {
-                    let mut seen = seen.lock().unwrap();
-                    seen.push(request.clone());
-                    seen.len() - 1
-                };
-                match reply(number, &request) {
-                    Reply::Send(bytes) => drop(stream.write_all(&bytes).await),
-                    Reply::Stall(bytes) => {
-                        tokio::spawn(async move {
-                            drop(stream.write_all(&bytes).await);
-                            drop(stream.read(&mut [0]).await);
-                        });
-                    }
-                }
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    fn starts(&self) -> Vec<Option<usize>> {
-        self.requests().iter().map(|one| one.start).collect()
-    }
-}
-
-async fn read_request(stream: &mut TcpStream) -> Request {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let path = head.split(' ').nth(1).unwrap().to_owned();
-    let start = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        let range = value.strip_prefix("bytes=")?.strip_suffix('-')?;
-        (name.eq_ignore_ascii_case("range")).then(|| range.parse().unwrap())
-    });
-    Request { path, start }
-}
-
-fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n").into_bytes();
-    bytes.extend_from_slice(body);
-    bytes
-}
 
 /// An honest answer, also to a request that goes on somewhere.
 fn honest(content: &[u8], request: &Request) -> Vec<u8> {
@@ -150,9 +69,9 @@ fn digest(content: &[u8]) -> String {
 fn network(mirrors: &[&Server]) -> Network {
     Network {
         mirrors: mirrors.iter().map(|one| one.address.clone()).collect(),
-        keyring: None,
         stall: Duration::from_millis(300),
         pause: Duration::from_millis(1),
+        ..Network::default()
     }
 }
 

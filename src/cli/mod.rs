@@ -10,13 +10,17 @@ pub mod cluster;
 mod compare;
 mod doctor;
 mod export;
+mod generate;
 mod history;
 mod hosts;
+mod join;
 mod judge;
 mod list;
 mod new;
 mod output;
 mod patched;
+mod plan;
+mod plan_text;
 mod report;
 mod run;
 pub mod scan;
@@ -73,6 +77,10 @@ enum Subcommands {
     Check(check::Arguments),
     /// Run a job on a kernel tree again whenever a file of it is saved
     Watch(watch::Arguments),
+    /// Tell in which parts machines can share a run, for CI services
+    Plan(plan::Arguments),
+    /// Make one run of its parts, and give the verdict
+    Join(join::Arguments),
     /// Find the commit, release, patch or option that brought or cured a bug
     Bisect(bisect::Arguments),
     /// Make a job of one's own, with a comment on each of its keys
@@ -101,6 +109,10 @@ enum Subcommands {
     Doctor(doctor::Arguments),
     /// Print the JSON schema of job files, for editors
     Schema(schema::Arguments),
+    /// Print what a shell reads to complete kvet's arguments
+    Completions(generate::CompletionArguments),
+    /// Write the manual pages
+    Man(generate::ManArguments),
     /// Run one attempt at a trial, for drivers
     #[command(hide = true)]
     Trial(trial::Arguments),
@@ -257,6 +269,8 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Run(arguments) => run::run(arguments, &context).await,
         Subcommands::Check(arguments) => check::check(arguments, &context).await,
         Subcommands::Watch(arguments) => watch::watch(arguments, &context).await,
+        Subcommands::Plan(arguments) => plan::plan(arguments, &context).await,
+        Subcommands::Join(arguments) => join::run(arguments, &context).await,
         Subcommands::Bisect(arguments) => bisect::run(arguments, &context).await,
         Subcommands::New(arguments) => new::new(arguments, &context).await,
         Subcommands::List(arguments) => list::list(arguments, &context).await,
@@ -289,6 +303,12 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         }
         Subcommands::Doctor(arguments) => doctor::doctor(arguments, &context).await,
         Subcommands::Schema(arguments) => schema::schema(arguments, &context).await,
+        Subcommands::Completions(arguments) => {
+            on_a_thread(&context, move || generate::completions(&arguments)).await
+        }
+        Subcommands::Man(arguments) => {
+            on_a_thread(&context, move || generate::man(&arguments)).await
+        }
         Subcommands::Trial(arguments) => trial::trial(&arguments, &context).await,
         Subcommands::Batch(arguments) => batch::batch(&arguments, &context).await,
     }

@@ -66,6 +66,21 @@ pub(super) struct Tested {
     pub(super) coverage: bool,
 }
 
+impl Tested {
+    /// What is tested on a kernel, as words of a command line: flags with what
+    /// follows them.
+    pub(super) fn words(&self) -> Vec<(&'static str, String)> {
+        let shown = |path: &PathBuf| path.display().to_string();
+        let patches = self.patches.iter().map(|path| ("--patch", shown(path)));
+        let series = self.series.iter().map(|word| ("--series", word.clone()));
+        let ids = self.ids.iter().map(|id| ("--message-id", id.clone()));
+        let from = self.from.iter().map(|from| ("--from", from.clone()));
+        let config = self.config.iter().map(|path| ("--config", shown(path)));
+        let all = patches.chain(series).chain(ids).chain(from);
+        all.chain(config).collect()
+    }
+}
+
 /// A file with a patch is not to be read.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the patch {}", path.display())]

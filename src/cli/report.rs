@@ -38,6 +38,8 @@ enum Format {
     Kcidb,
     /// For the summary of a CI job
     Markdown,
+    /// Annotations of a GitHub Actions step
+    Github,
     /// A check of patchwork's
     Patchwork,
     /// Text for a mail to a list
@@ -56,6 +58,7 @@ impl Format {
             Self::Ktap => "report.ktap",
             Self::Kcidb => "kcidb.json",
             Self::Markdown => "summary.md",
+            Self::Github => "annotations.txt",
             Self::Patchwork => "patchwork.json",
             Self::Mail => "mail.txt",
             Self::Html => "report.html",
@@ -92,6 +95,7 @@ impl Run {
             Format::Ktap => report::ktap(report),
             Format::Kcidb => json(serde_json::to_string_pretty(&report::kcidb(report))),
             Format::Markdown => report::markdown(report),
+            Format::Github => report::annotations(report),
             Format::Patchwork => json(serde_json::to_string_pretty(&report::patchwork(report))),
             Format::Mail => report::mail(report),
             Format::Html => report::html(report, &self.stories()),

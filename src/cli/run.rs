@@ -7,21 +7,24 @@ use clap::Args;
 
 use super::cache::format_size;
 use super::history::time;
+use super::join::after_the_verdict;
 use super::output::{Format, print, print_json, style, width};
-use super::{hosts, load_plan, on_a_thread, open_store, patched};
+use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::{Event, Expected};
 use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
 use crate::host::{self, Lack, SetupError};
-use crate::job::{Choice, MOST_TRIALS, Plan};
+use crate::job::{Choice, JobError, MOST_TRIALS, Part, Plan};
+use crate::kernel::source::Extent;
 use crate::limits::Limits;
 use crate::printable::printable_lines;
 use crate::record::{Past, Record};
 use crate::report::{Report, human_within};
-use crate::run::{Executor, Options};
-use crate::store::{Limit, Store, io_error};
+use crate::run::{Executor, Options, pin_sources, question_key, sources};
+use crate::store::{Limit, Lock, Store, io_error};
+use crate::tested::{Answer, Tested};
 use crate::verdict::Confidence;
 
 /// Trials at a time. Each is a machine with memory of its own.
@@ -39,6 +42,13 @@ pub(super) struct Arguments {
     /// Go on with a run that was killed or interrupted; its directory
     #[arg(long, value_name = "DIR", conflicts_with_all = RESUMED)]
     resume: Option<PathBuf>,
+    /// Run only this part of it, such as 2/6: `kvet plan` tells which there are
+    ///
+    /// A part has no verdict: `kvet join` makes one run of all of them.
+    #[arg(long, value_name = "K/N", conflicts_with = "if_new")]
+    part: Option<Part>,
+    #[command(flatten)]
+    news: NewsArguments,
     /// Print the plan and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -51,7 +61,7 @@ pub(super) struct Arguments {
 }
 
 /// What a run is, and where it is recorded, is settled when it begins.
-const RESUMED: [&str; 8] = [
+const RESUMED: [&str; 10] = [
     "job",
     "arms",
     "workloads",
@@ -59,6 +69,8 @@ const RESUMED: [&str; 8] = [
     "until",
     "kernel",
     "dry_run",
+    "part",
+    "if_new",
     "out",
 ];
 
@@ -103,18 +115,36 @@ impl RunOptions {
     }
 }
 
+/// Whether anything is run that asks nothing new.
+#[derive(Debug, Args)]
+pub(super) struct NewsArguments {
+    /// Only if there is something new to ask: another kernel, or another job
+    ///
+    /// What was answered is remembered in `$XDG_STATE_HOME/kvet`. Sources are pinned
+    /// to what they stand for now. A run that left its question undecided is made
+    /// again twice.
+    #[arg(long)]
+    pub(super) if_new: bool,
+    /// With --if-new, nevertheless
+    #[arg(long, requires = "if_new")]
+    pub(super) force: bool,
+}
+
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let format = arguments.format;
     if let Some(directory) = arguments.resume {
-        let report = resume(context, directory, &arguments.options).await?;
-        return on_a_thread(context, move || tell(&report, format)).await;
+        let (report, out) = resume(context, directory, &arguments.options).await?;
+        return conclude(context, report, &out, format).await;
     }
     let choice = arguments.tested.choice(context).await?;
     let choice = arguments.options.on(choice);
     let job = arguments.job.unwrap_or_default();
-    let plan = load_plan(context, job, choice).await?;
+    let mut plan = load_plan(context, job, choice).await?;
     if arguments.dry_run {
         plan.can_settle()?;
+        if let Some(part) = arguments.part {
+            plan = part_of(&plan, part)?;
+        }
         let tell = move || {
             match format {
                 Format::Human => {
@@ -127,16 +157,90 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         };
         return on_a_thread(context, tell).await;
     }
-    let report = execute(context, &plan, &arguments.options, arguments.out).await?;
-    on_a_thread(context, move || tell(&report, format)).await
+    plan.can_settle()?;
+    // Held until the end: a second run of the job then finds this one's answer.
+    let _alone = match settle(context, &mut plan, &arguments.news, arguments.part).await? {
+        Settled::Run(alone) => alone,
+        Settled::NothingNew(answer) => {
+            return on_a_thread(context, move || tell_nothing_new(format, &answer)).await;
+        }
+    };
+    let (report, out) = execute_at(context, &plan, &arguments.options, arguments.out).await?;
+    conclude(context, report, &out, format).await
 }
 
-fn tell(report: &Report, format: Format) -> Result<Exit, Error> {
-    match format {
-        Format::Human => print(&human_within(report, style(), width()))?,
-        Format::Json => print_json(report)?,
+/// What is to be done with a plan.
+enum Settled {
+    /// It is run, with this lock if only what is new is.
+    Run(Option<Lock>),
+    /// Its question was answered.
+    NothingNew(Box<Answer>),
+}
+
+/// Pins what moves in a plan, sees whether it asks anything new, and cuts the part
+/// out of it that is to be run.
+async fn settle(
+    context: &Context,
+    plan: &mut Plan,
+    news: &NewsArguments,
+    part: Option<Part>,
+) -> Result<Settled, Error> {
+    let store = open_store(context).await?;
+    let alone = if news.if_new {
+        Some(Tested::alone(context, &plan.name).await?)
+    } else {
+        None
+    };
+    let remembered = news.if_new || part.is_some();
+    let extent = if remembered {
+        Extent::All
+    } else {
+        Extent::Moving
+    };
+    pin_sources(context, &store, plan, extent).await?;
+    if remembered {
+        plan.question = Some(question_key(context, &store, plan).await?);
     }
-    Ok(report.verdict.kind.exit())
+    if news.if_new
+        && let Some(answer) = nothing_new(context, plan, news.force)?
+    {
+        return Ok(Settled::NothingNew(Box::new(answer)));
+    }
+    if let Some(part) = part {
+        *plan = part_of(plan, part)?;
+    }
+    Ok(Settled::Run(alone))
+}
+
+/// Tells of a run that has ended, whoever waits for it first.
+async fn conclude(
+    context: &Context,
+    report: Report,
+    out: &Path,
+    format: Format,
+) -> Result<Exit, Error> {
+    let plan = Record::open(out)?.1.plan;
+    let part = plan.part_of.as_ref().map(|part_of| part_of.part);
+    if part.is_none() {
+        after_the_verdict(context, &plan, &report, out).await;
+    }
+    on_a_thread(context, move || tell(&report, part, format)).await
+}
+
+fn tell(report: &Report, part: Option<Part>, format: Format) -> Result<Exit, Error> {
+    match (format, part) {
+        (Format::Human, None) => print(&human_within(report, style(), width()))?,
+        (Format::Human, Some(part)) => print(&format!(
+            "part {part} of {} is recorded; `kvet join` has the verdict on all\n",
+            report.job
+        ))?,
+        (Format::Json, _) => print_json(report)?,
+    }
+    // A part that was carried out has done what it can.
+    Ok(match part {
+        None => report.verdict.kind.exit(),
+        Some(_) => Exit::Good,
+    })
 }
 
 /// Goes on with the run that is recorded in this directory.
@@ -144,7 +248,7 @@ async fn resume(
     context: &Context,
     directory: PathBuf,
     options: &RunOptions,
-) -> Result<Report, Error> {
+) -> Result<(Report, PathBuf), Error> {
     let beginning = Record::open(&directory)?.1;
     let fleet = match options.hosts.options(options.jobs) {
         None => fleet::resumed(&directory)?,
@@ -167,6 +271,16 @@ pub(super) async fn execute(
     out: Option<PathBuf>,
 ) -> Result<Report, Error> {
     plan.can_settle()?;
+    Ok(execute_at(context, plan, options, out).await?.0)
+}
+
+/// The same, and where it is recorded.
+async fn execute_at(
+    context: &Context,
+    plan: &Plan,
+    options: &RunOptions,
+    out: Option<PathBuf>,
+) -> Result<(Report, PathBuf), Error> {
     let started = jiff::Timestamp::now();
     let out = match (out, History::of_the_user()) {
         (Some(out), _) => out,
@@ -195,7 +309,7 @@ async fn carry_out(
     plan: &Plan,
     options: &RunOptions,
     run: Run,
-) -> Result<Report, Error> {
+) -> Result<(Report, PathBuf), Error> {
     let store = open_store(context).await?;
     let limits = Limits::of_the_user()?;
     let elsewhere = run.fleet.is_some();
@@ -231,7 +345,7 @@ async fn carry_out(
         "the run is recorded in {}",
         options.out.display()
     )));
-    Ok(report)
+    Ok((report, options.out))
 }
 
 /// How long a run of this plan takes, as far as history knows; nothing if it
@@ -365,6 +479,54 @@ impl Keeping<'_> {
             self.context.emit(Event::Warning(remark));
         }
     }
+}
+
+/// The plan of one part.
+fn part_of(plan: &Plan, part: Part) -> Result<Plan, JobError> {
+    let mut parts = plan.parts(part.of);
+    let number = part.number as usize;
+    if parts.len() == part.of as usize && number >= 1 {
+        return Ok(parts.swap_remove(number - 1));
+    }
+    let message = format!(
+        "there is no part {part}: it comes apart into {}",
+        parts.len()
+    );
+    let help = plan.indivisible().map_or_else(
+        || "`kvet plan` tells which parts there are".to_owned(),
+        |why| format!("one part: {why}"),
+    );
+    Err(JobError::Choice(message, Some(help)))
+}
+
+/// What was answered to the plan's question, if asking again is of no use;
+/// otherwise it is told what is new.
+fn nothing_new(context: &Context, plan: &Plan, force: bool) -> Result<Option<Answer>, Error> {
+    let tested = Tested::open(context, &plan.name)?;
+    let answer = plan.question.as_ref().and_then(|key| tested.answer(key));
+    if let Some(answer) = answer.filter(|answer| answer.settles() && !force) {
+        return Ok(Some(answer.clone()));
+    }
+    let now = sources(plan).join(", ");
+    let what = match (answer, tested.last()) {
+        (Some(answer), _) if force => format!("{now} again, as --force says: {}", answer.run),
+        (Some(answer), _) => format!("{now} again: {} was undecided", answer.run),
+        (None, Some(last)) if last.sources == sources(plan) => {
+            format!("{now} as before, and the job has changed")
+        }
+        (None, Some(last)) => format!("new: {now}, after {}", last.sources.join(", ")),
+        (None, None) => format!("new: {now}, the first"),
+    };
+    context.emit(Event::Note(what));
+    Ok(None)
+}
+
+fn tell_nothing_new(format: Format, answer: &Answer) -> Result<Exit, Error> {
+    match format {
+        Format::Human => print(&(plan_text::nothing_new(answer) + "\n"))?,
+        Format::Json => print_json(&serde_json::json!({ "new": false, "answer": answer }))?,
+    }
+    Ok(Exit::Good)
 }
 
 /// Sees that the host has what a run needs, installing it if that was asked.

@@ -311,6 +311,28 @@ async fn sudo_works(context: &Context) -> bool {
 mod tests {
     use super::*;
 
+    /// Cargo.toml names what the package depends on and recommends.
+    #[test]
+    fn the_package_names_each_package_that_a_run_may_need() {
+        let manifest = include_str!("../../Cargo.toml");
+        let (_, deb) = manifest.split_once("[package.metadata.deb]").unwrap();
+        let for_service = ServiceSpec::default().required_programs();
+        let tables = [
+            PROGRAMS,
+            crate::kernel::PROGRAMS,
+            crate::kernel::HEADERS,
+            crate::vm::PROGRAMS,
+            &for_service,
+        ];
+        for (thing, package) in tables.concat() {
+            // Every Debian has these.
+            let essential = ["gzip", "perl-base", "util-linux"].contains(&package);
+            let words = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+            let named = deb.split(words).any(|word| word == package);
+            assert!(essential || named, "{package}, for {thing}");
+        }
+    }
+
     #[test]
     fn space_is_told_as_wanted_and_found() {
         let fits = space_of(Path::new("/c"), 60 << 30, 4 << 30);

@@ -79,6 +79,12 @@ const KEYS: &[(&str, &str, &str)] = &[
         "self_test: true",
     ),
     (
+        "notify",
+        "A webhook that is called when the verdict is another one than before; its address is\n\
+         a secret and stands in this variable of the environment.",
+        "notify: { webhook: { env: KVET_WEBHOOK } }",
+    ),
+    (
         "arms",
         "The kernels that are compared. A control must show the bug; `patches` go on top of the\n\
          kernel (`kvet list series`, or files in `patches/` beside this job).",

@@ -49,6 +49,10 @@ pub(super) fn check(text: &Text, job: &Job) -> Result<(), JobError> {
     bisection(text, job)?;
     workloads(text, job)?;
     command_line(text, &job.kernel.command_line)?;
+    if let Some(notify) = &job.notify {
+        let wrong = |(message, help)| text.error(&["notify", "body"], message, help);
+        notify.body.check().map_err(wrong)?;
+    }
     for (index, measure) in job.compare.iter().enumerate() {
         if !measure.times.is_finite() {
             let place = ["compare", &index.to_string(), "times"];

@@ -8,6 +8,7 @@ mod known;
 mod limits;
 mod load;
 mod names;
+mod parts;
 mod plan;
 #[cfg(test)]
 pub(crate) mod schema;
@@ -20,6 +21,7 @@ pub use limits::{MOST_TRIALS, is_name};
 pub use load::JobError;
 pub(crate) use load::{What, read_yaml};
 pub use names::{find, name_of};
+pub use parts::{MOST_PARTS, Part, PartOf};
 pub use plan::{Arm, Plan, PlannedWorkload};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,

@@ -13,15 +13,18 @@ use super::known::known;
 use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::names::Names;
+use super::parts::PartOf;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::{self, KernelVersion};
 use crate::library::{Found, Kind};
 use crate::names::did_you_mean;
+use crate::notify::Notify;
 use crate::rootfs::Recipe;
 use crate::service::{DiskSpec, ServiceSpec};
 use crate::step::Medium;
+use crate::store::Key;
 use crate::trial_id::TrialId;
 use crate::verdict::Rules;
 use crate::vm::{Acceleration, Hardware, Startup};
@@ -89,6 +92,19 @@ pub struct Plan {
     /// Where the names in it led.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Found>,
+    /// The streams of kernels it asks about, before anything was pinned.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stream: String,
+    /// What decides the answer, if the answer is remembered: see
+    /// [`crate::tested`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Key>,
+    /// Whom to tell that the verdict changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// The run that this is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Box<PartOf>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -247,12 +263,9 @@ impl Plan {
             let help = "choose fewer things: `--dry-run` shows the whole plan".to_owned();
             return Err(JobError::Choice(message, Some(help)));
         }
-        let planned = arms.iter().map(Arm::planned).fold(0, u32::saturating_add);
-        if planned > MOST_PLANNED {
-            let message = format!("{planned} trials in all are more than {MOST_PLANNED}");
-            return Err(text.error(&["trials"], message, None));
-        }
+        not_too_many(&text, &arms)?;
         Ok(Self {
+            stream: stream(&arms),
             rules,
             name: job.name,
             job: path.to_owned(),
@@ -274,6 +287,9 @@ impl Plan {
             profile: job.profile,
             compare: job.compare,
             found: names.found(),
+            question: None,
+            notify: job.notify,
+            part_of: None,
         })
     }
 
@@ -329,6 +345,24 @@ fn workloads_exist(
         }
     }
     Ok(())
+}
+
+/// Refuses more trials than a run can have.
+fn not_too_many(text: &Text, arms: &[Arm]) -> Result<(), JobError> {
+    let planned = arms.iter().map(Arm::planned).fold(0, u32::saturating_add);
+    if planned <= MOST_PLANNED {
+        return Ok(());
+    }
+    let message = format!("{planned} trials in all are more than {MOST_PLANNED}");
+    Err(text.error(&["trials"], message, None))
+}
+
+/// What the arms' sources have in common over time.
+fn stream(arms: &[Arm]) -> String {
+    let mut streams: Vec<String> = arms.iter().map(|arm| arm.recipe.source.stream()).collect();
+    streams.sort();
+    streams.dedup();
+    streams.join(", ")
 }
 
 /// Refuses a name on the command line that the job does not have.

@@ -116,6 +116,7 @@ pub(crate) fn one_source(schema: &mut Schema) {
             { "required": ["version"], "not": { "required": ["debian"] } },
             { "required": ["url", "sha256"] },
             { "required": ["git"] },
+            { "required": ["watch"] },
             { "required": ["dir"] },
         ]),
     );

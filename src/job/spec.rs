@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
+use crate::notify::Notify;
 use crate::service::{DiskSpec, ServiceSpec};
 use crate::verdict::Confidence;
 use crate::vm::{Acceleration, Hardware, Startup};
@@ -88,6 +89,9 @@ pub struct Job {
     /// What to show side by side for all arms.
     #[serde(default)]
     pub compare: Vec<Measure>,
+    /// Whom to tell when the verdict is another one than before.
+    #[serde(default)]
+    pub notify: Option<Notify>,
     /// The kernels to compare, in the order they are reported.
     #[cfg_attr(test, schemars(schema_with = "super::schema::arms"))]
     pub arms: IndexMap<String, ArmSpec>,

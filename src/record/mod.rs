@@ -33,6 +33,7 @@
 //! earlier kvets.
 
 pub mod format;
+mod join;
 mod journal;
 mod other;
 mod story;
@@ -53,6 +54,7 @@ pub use format::{
     Beginning, Broken, Ending, Entry, HostRecord, KernelFacts, Line, Part, Past, SelfTest, Side,
     StepEnd, Stream, TestFailure, Trial, VERSION,
 };
+pub use join::{JoinError, Joined, join};
 pub use journal::{Journal, keep_events};
 pub use other::with_other_findings;
 pub use story::{ConsoleLine, Excerpt, Story};
@@ -426,6 +428,12 @@ impl Record {
             }
         }
         Ok(trials)
+    }
+
+    /// The longest of the trials' parts of a joined run, in seconds.
+    #[must_use]
+    pub fn longest_part(&self) -> f64 {
+        join::longest(&self.path)
     }
 
     /// Keeps a derived file at the top, in the place of an earlier one.

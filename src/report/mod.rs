@@ -6,6 +6,7 @@ mod compare;
 mod executed;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod github;
 mod grid;
 mod hosts;
 mod html;
@@ -25,6 +26,7 @@ mod table;
 mod terminal;
 
 pub use compare::{compare, coverage};
+pub use github::annotations;
 pub(crate) use grid::{aligned, listed};
 pub use hosts::{differing, hosts, mark_alone};
 pub use html::{Stories, html, wanted};

@@ -6,6 +6,7 @@ mod build;
 mod executor;
 mod judge;
 mod lanes;
+mod news;
 mod report;
 mod schedule;
 mod self_test;
@@ -22,7 +23,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use executor::{Executor, trial_of};
-pub use judge::judge_again;
+pub use judge::{judge_again, judge_joined};
+pub use news::{pin_sources, question_key, remember, sources};
 pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};
 

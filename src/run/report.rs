@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::coverage::executed::Counted;
 use crate::coverage::{Counts, Executed, executed};
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
+use crate::error::Exit;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
@@ -63,6 +64,7 @@ pub(super) fn derive(
     let past = past.as_ref();
     let mut verdict = judge(&results, &plan.rules);
     doubt(&mut verdict, &arms);
+    of_a_part(&mut verdict, plan);
     Ok(Report {
         version: VERSION,
         job: plan.name.clone(),
@@ -78,6 +80,19 @@ pub(super) fn derive(
         hosts: report::hosts(hosts, &arms),
         arms,
     })
+}
+
+/// Of a part alone nothing good can be said: the other arms are elsewhere.
+fn of_a_part(verdict: &mut Verdict, plan: &Plan) {
+    if let Some(part_of) = &plan.part_of
+        && verdict.kind.exit() == Exit::Good
+    {
+        verdict.kind = VerdictKind::Inconclusive;
+        verdict.reasons = vec![format!(
+            "this is part {} of the run: `kvet join` has the verdict",
+            part_of.part
+        )];
+    }
 }
 
 /// Has a `fixed` say so if it rests on patches of which no line was run.

@@ -35,7 +35,8 @@ pub enum StoreError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
-        "free space there or make it writable; XDG_CACHE_HOME, TMPDIR and --out choose other places"
+        "free space there or make it writable; XDG_CACHE_HOME, XDG_STATE_HOME, TMPDIR and --out choose \
+         other places"
     ))]
     Io {
         /// What was attempted.
@@ -69,6 +70,10 @@ pub enum StoreError {
     #[error("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set XDG_CACHE_HOME to a directory on a disk with some 5 GiB free"))]
     NoHome,
+    /// Neither `XDG_STATE_HOME` nor `HOME` is set.
+    #[error("there is no place for what is remembered: neither XDG_STATE_HOME nor HOME is set")]
+    #[diagnostic(help("set XDG_STATE_HOME to a directory that is kept"))]
+    NoState,
 }
 
 impl Fault for StoreError {
@@ -283,6 +288,15 @@ fn touch(entry: &Path) {
         .and_then(|entry| entry.set_modified(std::time::SystemTime::now()));
     // A cache that cannot be written serves as well.
     drop(touched);
+}
+
+/// Where kvet keeps what is not to be lost with a cache: `$XDG_STATE_HOME/kvet` or
+/// `~/.local/state/kvet`.
+pub fn state_directory() -> Result<PathBuf, StoreError> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || Some(PathBuf::from(set("HOME")?).join(".local/state"));
+    let base = set("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    Ok(base.ok_or(StoreError::NoState)?.join("kvet"))
 }
 
 /// Removes what processes that were killed have left of entries they were

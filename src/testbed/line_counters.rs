@@ -101,6 +101,7 @@ impl Guest<'_> {
                     continue;
                 }
                 Happening::Ready(_)
+                | Happening::Blocked(_)
                 | Happening::Greeted
                 | Happening::Finished { .. }
                 | Happening::Aside(()) => continue,

@@ -33,6 +33,9 @@ const SECURITY_SUITES: &[&str] = &["bookworm-security", "trixie-security"];
 /// How long lists, and the answer to "which is the newest", are good for.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
 
+/// The same for those who ask whether there is anything new.
+const LATELY: Duration = Duration::from_secs(3600);
+
 /// The version a package was last resolved to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Resolved {
@@ -104,6 +107,7 @@ pub(super) async fn fetch(
     let apt = Apt {
         context,
         home: home.clone(),
+        fresh: FRESH,
     };
     let found = apt.find(package, version, suite).await;
     let (lists, offer) = match (found, known) {
@@ -150,6 +154,21 @@ pub(super) async fn fetch(
     Ok((finished(context, store, &key, &origin).await?, entry.cached))
 }
 
+/// The package's newest version, by lists that are an hour old at most.
+pub(super) async fn newest(
+    context: &Context,
+    store: &Store,
+    package: &str,
+    suite: Option<&str>,
+) -> Result<String, SourceError> {
+    let apt = Apt {
+        context,
+        home: store.kind("debian")?,
+        fresh: LATELY,
+    };
+    Ok(apt.find(package, None, suite).await?.1.version)
+}
+
 /// The kernel versions of which some suite has a source package, unordered.
 pub(super) async fn offered(
     context: &Context,
@@ -158,6 +177,7 @@ pub(super) async fn offered(
     let apt = Apt {
         context,
         home: store.kind("debian")?,
+        fresh: FRESH,
     };
     let mut found = apt.sources(None).await?;
     if Path::new(apt::KEYRING).exists() {
@@ -188,22 +208,24 @@ fn key(package: &str, version: &str) -> Key {
 /// The last answer to this question, and whether it is from today.
 fn recall(path: &Path) -> Option<(Resolved, bool)> {
     let resolved = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    Some((resolved, is_fresh(path)))
+    Some((resolved, is_fresh(path, FRESH)))
 }
 
-fn is_fresh(path: &Path) -> bool {
+fn is_fresh(path: &Path, within: Duration) -> bool {
     path.metadata()
         .and_then(|data| data.modified())
         .is_ok_and(|time| {
             SystemTime::now()
                 .duration_since(time)
-                .is_ok_and(|age| age < FRESH)
+                .is_ok_and(|age| age < within)
         })
 }
 
 struct Apt<'a> {
     context: &'a Context,
     home: PathBuf,
+    /// How old lists may be that are read again.
+    fresh: Duration,
 }
 
 impl Apt<'_> {
@@ -265,7 +287,7 @@ impl Apt<'_> {
         let stamp = private.directory().join("updated");
         let mut updated = false;
         loop {
-            if updated || is_fresh(&stamp) {
+            if updated || is_fresh(&stamp, self.fresh) {
                 let offers = self.offers(Some(&private), package).await?;
                 if let Some(offer) = choose(&offers, version) {
                     return Ok(Some((Some(private), offer)));
@@ -289,7 +311,7 @@ impl Apt<'_> {
             () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
         };
         let stamp = private.directory().join("updated");
-        if !is_fresh(&stamp) {
+        if !is_fresh(&stamp, self.fresh) {
             self.update(&private).await?;
             write_atomic(&stamp, b"")?;
         }

@@ -26,6 +26,16 @@ pub const MIRRORS_VARIABLE: &str = "KVET_KERNEL_MIRRORS";
 /// lists of digests.
 pub const KEYRING_VARIABLE: &str = "KVET_KERNEL_KEYRING";
 
+/// Environment variable: the address of a list like kernel.org's `releases.json`.
+pub const RELEASES_VARIABLE: &str = "KVET_KERNEL_RELEASES";
+
+/// Environment variable: the repository whose tags are mainline's releases and
+/// release candidates.
+pub const MAINLINE_VARIABLE: &str = "KVET_KERNEL_MAINLINE";
+
+const RELEASES: &str = "https://www.kernel.org/releases.json";
+const MAINLINE: &str = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git";
+
 /// Where kernel.org's files are, below which `v6.x/` and its like lie.
 const MIRRORS: &[&str] = &[
     "https://cdn.kernel.org/pub/linux/kernel",
@@ -52,6 +62,10 @@ const REPORT_EVERY: u64 = 1 << 20;
 pub struct Network {
     /// Base addresses of kernel.org mirrors, in order.
     pub mirrors: Vec<String>,
+    /// The list of releases, as kernel.org has it.
+    pub releases: String,
+    /// The repository of mainline's releases and release candidates.
+    pub mainline: String,
     /// The keyring that lists of digests are checked with, if any.
     pub keyring: Option<PathBuf>,
     /// A server that sends nothing for so long is given up.
@@ -64,6 +78,8 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             mirrors: MIRRORS.iter().map(|&mirror| mirror.to_owned()).collect(),
+            releases: RELEASES.to_owned(),
+            mainline: MAINLINE.to_owned(),
             keyring: None,
             stall: Duration::from_secs(30),
             pause: Duration::from_secs(1),
@@ -72,7 +88,8 @@ impl Default for Network {
 }
 
 impl Network {
-    /// The defaults, with what [`MIRRORS_VARIABLE`] and [`KEYRING_VARIABLE`] say.
+    /// The defaults, with what [`MIRRORS_VARIABLE`], [`RELEASES_VARIABLE`],
+    /// [`MAINLINE_VARIABLE`] and [`KEYRING_VARIABLE`] say.
     #[must_use]
     pub fn from_environment() -> Self {
         let mut network = Self::default();
@@ -83,6 +100,16 @@ impl Network {
                 .collect();
             if !mirrors.is_empty() {
                 network.mirrors = mirrors;
+            }
+        }
+        for (variable, address) in [
+            (RELEASES_VARIABLE, &mut network.releases),
+            (MAINLINE_VARIABLE, &mut network.mainline),
+        ] {
+            if let Ok(other) = std::env::var(variable)
+                && !other.is_empty()
+            {
+                *address = other;
             }
         }
         network.keyring = std::env::var_os(KEYRING_VARIABLE)
@@ -103,6 +130,15 @@ enum Attempt {
     Restart(String),
 }
 
+/// Chooses what TLS is done with, once for the whole program.
+pub(crate) fn cryptography() {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        // Fails only if there is one already, which serves as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+}
+
 /// Downloads for one source.
 pub(super) struct Downloader<'a> {
     context: &'a Context,
@@ -117,11 +153,7 @@ impl<'a> Downloader<'a> {
         network: &'a Network,
         progress: &'a Progress,
     ) -> Result<Self, SourceError> {
-        static PROVIDER: OnceLock<()> = OnceLock::new();
-        PROVIDER.get_or_init(|| {
-            // Fails only if there is one already, which serves as well.
-            drop(rustls::crypto::ring::default_provider().install_default());
-        });
+        cryptography();
         let client = Client::builder()
             .user_agent(concat!("kvet/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::limited(REDIRECTS))

@@ -8,6 +8,7 @@ mod directory;
 mod git;
 mod http;
 mod kernel_org;
+mod moving;
 mod spec;
 mod words;
 
@@ -19,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(super) use git::{objects_of, of_the_user};
-pub use http::{KEYRING_VARIABLE, MIRRORS_VARIABLE, Network};
+pub(crate) use http::cryptography;
+pub use http::{KEYRING_VARIABLE, MAINLINE_VARIABLE, MIRRORS_VARIABLE, Network, RELEASES_VARIABLE};
+pub use moving::{Channel, Extent, pin};
 pub use spec::SourceSpec;
 pub use words::WordError;
 
@@ -149,6 +152,15 @@ pub enum SourceError {
         /// What git said.
         source: ProcessError,
     },
+    /// A repository has no such branch or tag.
+    #[error("{repo} has no `{reference}`")]
+    #[diagnostic(help("`git ls-remote` shows its branches and tags"))]
+    NoTip {
+        /// The repository.
+        repo: String,
+        /// The branch or tag.
+        reference: String,
+    },
     /// A directory could not be read.
     #[error("cannot read the kernel tree {}", path.display())]
     #[diagnostic(help("check its path, and that all of it can be read"))]
@@ -251,8 +263,15 @@ pub async fn fetch_with(
     spec: &SourceSpec,
     network: &Network,
 ) -> Result<Tree, SourceError> {
+    let spec = &pin(context, store, spec, Extent::Moving, network).await?;
     let progress = Progress::start(context, Stage::Source, spec.name());
     let (tree, cached) = match spec {
+        // Pinned: what they stood for is one of the others.
+        SourceSpec::Newest { .. } | SourceSpec::Watched { .. } => {
+            return Err(SourceError::NoKernel {
+                origin: spec.name(),
+            });
+        }
         SourceSpec::Debian {
             package,
             version,

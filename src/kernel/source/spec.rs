@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::moving::Channel;
 use super::{debian, git};
 use crate::kernel::version::KernelVersion;
 
@@ -41,6 +42,18 @@ pub enum SourceSpec {
         /// A branch, a tag or a full commit id.
         reference: String,
     },
+    /// The newest release of a kind on kernel.org.
+    Newest {
+        /// Which kind.
+        channel: Channel,
+    },
+    /// Whatever was pushed last to a branch of a git repository.
+    Watched {
+        /// Address or path of the repository.
+        repo: String,
+        /// The branch.
+        branch: String,
+    },
     /// A tree on this machine.
     Directory {
         /// Its path.
@@ -49,7 +62,7 @@ pub enum SourceSpec {
 }
 
 /// The keys of a source in YAML; which of them are there decides the kind.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(transform = crate::job::schema::one_source))]
 #[serde(deny_unknown_fields)]
@@ -58,7 +71,7 @@ struct RawSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     debian: Option<String>,
     /// With `debian` the package's version, Debian's or the kernel's; alone a release
-    /// of kernel.org.
+    /// of kernel.org, also `latest-stable`, `latest-mainline`, `longterm` or `6.12.y`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// The suite to take the package from; the usual ones in turn if left out.
@@ -73,12 +86,15 @@ struct RawSource {
     /// A commit of a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     git: Option<RawGit>,
+    /// Whatever was pushed last to a branch of a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watch: Option<RawWatch>,
     /// A tree on this machine, relative to where kvet runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dir: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawGit {
@@ -89,10 +105,31 @@ struct RawGit {
     reference: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct RawWatch {
+    /// Address or path of the repository.
+    repo: String,
+    /// The branch.
+    branch: String,
+}
+
+/// What there is, for those who wrote something else.
+const KINDS: &str = "a kernel source is one of: `debian` (with `version` and `suite` if wanted), \
+    `version` alone, `url` with `sha256`, `git: {repo, ref}`, `watch: {repo, branch}`, or `dir`";
+
 impl TryFrom<RawSource> for SourceSpec {
     type Error = String;
 
-    fn try_from(raw: RawSource) -> Result<Self, String> {
+    fn try_from(mut raw: RawSource) -> Result<Self, String> {
+        if let Some(RawWatch { repo, branch }) = raw.watch.take() {
+            if raw != RawSource::default() {
+                return Err(KINDS.to_owned());
+            }
+            git::check_words(&repo, &branch)?;
+            return Ok(Self::Watched { repo, branch });
+        }
         match raw {
             RawSource {
                 debian: Some(package),
@@ -102,6 +139,7 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: None,
                 git: None,
                 dir: None,
+                watch: _,
             } => {
                 debian::check_words(&package, version.as_deref(), suite.as_deref())?;
                 Ok(Self::Debian {
@@ -118,9 +156,13 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: None,
                 git: None,
                 dir: None,
-            } => Ok(Self::Release {
-                version: version.parse().map_err(|error| format!("{error}"))?,
-            }),
+                watch: _,
+            } => match version.parse() {
+                Ok(channel) => Ok(Self::Newest { channel }),
+                Err(_) => Ok(Self::Release {
+                    version: version.parse().map_err(|error| format!("{error}"))?,
+                }),
+            },
             RawSource {
                 debian: None,
                 version: None,
@@ -129,6 +171,7 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: Some(sha256),
                 git: None,
                 dir: None,
+                watch: _,
             } => {
                 let sha256 = sha256.to_ascii_lowercase();
                 if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -144,6 +187,7 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: None,
                 git: Some(RawGit { repo, reference }),
                 dir: None,
+                watch: _,
             } => {
                 git::check_words(&repo, &reference)?;
                 Ok(Self::Git { repo, reference })
@@ -156,17 +200,14 @@ impl TryFrom<RawSource> for SourceSpec {
                 sha256: None,
                 git: None,
                 dir: Some(path),
+                watch: _,
             } => Ok(Self::Directory { path }),
             RawSource {
                 url: Some(_),
                 sha256: None,
                 ..
             } => Err("`url` needs `sha256`, the digest of what is to arrive".to_owned()),
-            _ => Err(
-                "a kernel source is one of: `debian` (with `version` and `suite` if wanted), \
-                 `version` alone, `url` with `sha256`, `git: {repo, ref}`, or `dir`"
-                    .to_owned(),
-            ),
+            _ => Err(KINDS.to_owned()),
         }
     }
 }
@@ -198,6 +239,14 @@ impl From<SourceSpec> for RawSource {
                 git: Some(RawGit { repo, reference }),
                 ..raw
             },
+            SourceSpec::Newest { channel } => Self {
+                version: Some(channel.to_string()),
+                ..raw
+            },
+            SourceSpec::Watched { repo, branch } => Self {
+                watch: Some(RawWatch { repo, branch }),
+                ..raw
+            },
             SourceSpec::Directory { path } => Self {
                 dir: Some(path),
                 ..raw
@@ -220,7 +269,52 @@ impl SourceSpec {
             Self::Release { version } => format!("linux-{version}"),
             Self::Archive { url, .. } => url.clone(),
             Self::Git { repo, reference } => format!("{repo} {reference}"),
+            Self::Newest { channel } => format!("linux {channel}"),
+            Self::Watched { repo, branch } => format!("{repo} {branch}"),
             Self::Directory { path } => path.display().to_string(),
+        }
+    }
+
+    /// The word of the command line that names it, as [`Self::from_word`] reads.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Debian {
+                package,
+                version,
+                suite,
+            } => {
+                let part = |sign: char, part: &Option<String>| {
+                    part.as_ref()
+                        .map_or_else(String::new, |part| format!("{sign}{part}"))
+                };
+                format!("debian:{package}{}{}", part('=', version), part('/', suite))
+            }
+            Self::Release { version } => format!("kernel.org:{version}"),
+            Self::Archive { url, sha256 } => match url.strip_prefix("file://") {
+                Some(path) => path.to_owned(),
+                None => format!("{url}#sha256={sha256}"),
+            },
+            Self::Git { repo, reference } => format!("git:{repo}@{reference}"),
+            Self::Newest { channel } => format!("kernel.org:{channel}"),
+            Self::Watched { repo, branch } => format!("git:{repo}@{branch}"),
+            Self::Directory { path } => path.display().to_string(),
+        }
+    }
+
+    /// What its versions have in common: verdicts on one stream of kernels follow
+    /// each other.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        match self {
+            Self::Debian { package, .. } => package.clone(),
+            Self::Release { version } => {
+                let (major, minor, _) = version.numbers();
+                format!("linux {major}.{minor}.y")
+            }
+            Self::Git { repo, reference } if reference.len() >= 40 => repo.clone(),
+            Self::Archive { .. } => "an archive".to_owned(),
+            other => other.name(),
         }
     }
 }
@@ -243,6 +337,9 @@ mod tests {
             "{ version: \"6.17.3\" }".to_owned(),
             format!("{{ url: \"https://x.example/l.tar.xz\", sha256: {digest} }}"),
             "{ git: { repo: /linux, ref: v7.3 } }".to_owned(),
+            "{ version: latest-stable }".to_owned(),
+            "{ version: 6.12.y }".to_owned(),
+            "{ watch: { repo: \"https://x.example/linux\", branch: for-next } }".to_owned(),
             "{ dir: /linux }".to_owned(),
         ] {
             let spec = read(&yaml).unwrap();
@@ -266,6 +363,9 @@ mod tests {
                 "64 hexadecimal digits",
             ),
             ("{ version: latest }", "is not a kernel version"),
+            ("{ watch: { repo: /a, branch: b }, dir: /a }", "is one of"),
+            ("{ watch: { repo: /a, branch: \"a b\" } }", "not a branch"),
+            ("{ watch: { repo: /a, ref: b } }", "unknown field `ref`"),
             ("{ debain: linux-source-7.3 }", "unknown field `debain`"),
             (
                 "{ git: { repo: \"--upload-pack=x\", ref: v7.3 } }",

@@ -17,7 +17,7 @@ use crate::kernel::version::KernelVersion;
 /// What there is, for those whose word is none of it.
 const FORMS: &str = "\
     a version (`7.3.4`, Debian's source of it), `debian:PACKAGE[=VERSION][/SUITE]`, \
-    `kernel.org:VERSION`, an archive (`linux.tar.xz`, `https://…#sha256=DIGEST`), a directory \
+    `kernel.org:VERSION` (or `latest-stable`, `latest-mainline`, `longterm`, `6.12.y`), an archive (`linux.tar.xz`, `https://…#sha256=DIGEST`), a directory \
     (`.` is the tree you are in), or `git:REPOSITORY@REF`";
 
 /// The ends of archives' names.
@@ -72,7 +72,11 @@ impl SourceSpec {
         if let Some(rest) = word.strip_prefix("debian:") {
             return from_debian(rest).map_err(wrong);
         }
-        if let Some(version) = word.strip_prefix("kernel.org:") {
+        let released = word.strip_prefix("kernel.org:");
+        if let Ok(channel) = released.unwrap_or(word).parse() {
+            return Ok(Self::Newest { channel });
+        }
+        if let Some(version) = released {
             let version: KernelVersion =
                 version.parse().map_err(|error| wrong(format!("{error}")))?;
             return Ok(Self::Release { version });
@@ -243,6 +247,8 @@ mod tests {
                     .to_owned(),
             ),
             ("kernel.org:6.17.3", "{ version: 6.17.3 }".to_owned()),
+            ("latest-stable", "{ version: latest-stable }".to_owned()),
+            ("kernel.org:6.12.y", "{ version: 6.12.y }".to_owned()),
             (&tree, format!("{{ dir: {tree} }}")),
             (
                 &archive,
@@ -263,6 +269,7 @@ mod tests {
         ] {
             let wanted: SourceSpec = serde_yaml::from_str(&yaml).unwrap();
             assert_eq!(SourceSpec::from_word(word).unwrap(), wanted, "{word}");
+            assert_eq!(SourceSpec::from_word(&wanted.word()).unwrap(), wanted);
         }
     }
 

@@ -1,0 +1,96 @@
+//! A webhook on loopback that hangs, refuses, redirects and fails: it is told
+//! when it can be, and costs nothing but a warning when it cannot.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod server;
+
+use std::time::Duration;
+
+use kvet::notify::{Address, Body, Facts, Patience, deliver};
+use server::{Reply, Server, response};
+
+fn patience() -> Patience {
+    Patience {
+        attempts: 3,
+        each: Duration::from_millis(100),
+        pause: Duration::from_millis(1),
+    }
+}
+
+/// Sends something to the server, and tells how that ended.
+async fn sent(server: &Server) -> Result<(), String> {
+    let address = Address::read(&format!("{}/hooks/SECRET", server.address)).unwrap();
+    let message = Body::default().filled(&Facts::default());
+    let sent = deliver(&address, &message, &patience()).await;
+    if let Err(reason) = &sent {
+        assert!(
+            !reason.contains("SECRET") && !reason.contains("127.0.0.1"),
+            "{reason}"
+        );
+    }
+    sent
+}
+
+#[tokio::test]
+async fn one_that_fails_at_first_is_told_all_the_same() {
+    let server = Server::start(|number, _| match number {
+        0 => Reply::Send(response("503 Service Unavailable", "", b"")),
+        1 => Reply::Send(Vec::new()),
+        _ => Reply::Send(response("204 No Content", "", b"")),
+    })
+    .await;
+    sent(&server).await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|one| one.path == "/hooks/SECRET"));
+    let body: serde_json::Value = serde_json::from_str(&requests[2].body).unwrap();
+    assert!(body["text"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn one_that_does_not_take_it_is_given_up() {
+    for (reply, said, times) in [
+        ("hang", "it did not answer within 100ms, 3 times", 3),
+        ("cut", "the connection was cut, 3 times", 3),
+        ("500", "it answered 500, 3 times", 3),
+        ("429", "it answered 429, 3 times", 3),
+        // Asking again would not help.
+        ("404", "it answered 404", 1),
+        ("302", "it answered 302", 1),
+    ] {
+        let server = Server::start(move |_, _| match reply {
+            "hang" => Reply::Stall(Vec::new()),
+            "cut" => Reply::Send(b"HTTP/1.1 ".to_vec()),
+            "500" => Reply::Send(response("500 Internal Server Error", "", b"")),
+            "429" => Reply::Send(response("429 Too Many Requests", "", b"")),
+            "404" => Reply::Send(response("404 Not Found", "", b"")),
+            _ => {
+                let there = "Location: http://127.0.0.1:1/elsewhere\r\n";
+                Reply::Send(response("302 Found", there, b""))
+            }
+        })
+        .await;
+        assert_eq!(sent(&server).await.unwrap_err(), said);
+        assert_eq!(server.requests().len(), times, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_waited_for() {
+    let server = Server::start(|_, _| Reply::Drip(response("200 OK", "", b""))).await;
+    sent(&server).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_is_not_there_is_said_to_be_so() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let address = Address::read(&format!("http://127.0.0.1:{port}/SECRET")).unwrap();
+    let message = Body::default().filled(&Facts::default());
+    let error = deliver(&address, &message, &patience()).await.unwrap_err();
+    assert_eq!(error, "no connection to it, 3 times");
+}
