@@ -236,6 +236,7 @@ fn a_form_that_cannot_be_written_costs_neither_the_others_nor_the_verdict() {
         .collect();
     written.sort();
     let expected = [
+        "annotations.txt",
         "kcidb.json",
         "mail.txt",
         "patchwork.json",
