@@ -206,14 +206,7 @@ impl Plan {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
                 series.push(names.patches(patch, &place)?);
             }
-            for (index, wanted) in spec.workloads.iter().enumerate() {
-                if !known.contains(&wanted.as_str()) {
-                    let place = ["arms", name.as_str(), "workloads", &index.to_string()];
-                    let help = did_you_mean(wanted, known.iter().copied());
-                    let message = format!("the job has no workload `{wanted}`");
-                    return Err(text.error(&place, message, help));
-                }
-            }
+            workloads_exist(&text, name, &spec.workloads, &known)?;
             let among = |list: &[String], name: &str| {
                 list.is_empty() || list.iter().any(|chosen| chosen == name)
             };
@@ -314,6 +307,24 @@ impl Plan {
         let mut all = self.workloads.iter();
         all.find(|planned| planned.workload.name == name)
     }
+}
+
+/// Refuses a workload of an arm that the job does not have.
+fn workloads_exist(
+    text: &Text,
+    arm: &str,
+    wanted: &[String],
+    known: &[&str],
+) -> Result<(), JobError> {
+    for (index, wanted) in wanted.iter().enumerate() {
+        if !known.contains(&wanted.as_str()) {
+            let place = ["arms", arm, "workloads", &index.to_string()];
+            let help = did_you_mean(wanted, known.iter().copied());
+            let message = format!("the job has no workload `{wanted}`");
+            return Err(text.error(&place, message, help));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a name on the command line that the job does not have.
