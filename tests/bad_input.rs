@@ -98,6 +98,7 @@ impl User {
             .args(arguments)
             .env("XDG_CACHE_HOME", self.home.path().join("cache"))
             .env("XDG_CONFIG_HOME", self.home.path().join("config"))
+            .env("XDG_STATE_HOME", self.home.path().join("state"))
             .env("PATH", path_without_b4())
             .current_dir(self.tree())
             .output()
