@@ -226,13 +226,7 @@ impl Plan {
                 series.push(names.patches(patch, &place)?);
             }
             workloads_exist(&text, name, &spec.workloads, &known)?;
-            let among = |list: &[String], name: &str| {
-                list.is_empty() || list.iter().any(|chosen| chosen == name)
-            };
-            let of_arm = known
-                .iter()
-                .filter(|name| among(&spec.workloads, name) && among(&choice.workloads, name));
-            let of_arm: Vec<String> = of_arm.map(|name| (*name).to_owned()).collect();
+            let of_arm = among(&known, &spec.workloads, &choice.workloads);
             // Chosen on the command line are only workloads that it leaves out.
             if of_arm.is_empty() {
                 continue;
@@ -345,6 +339,15 @@ fn workloads_exist(
         }
     }
     Ok(())
+}
+
+/// Those workloads of a job that an arm has and that were chosen; an empty list
+/// leaves none out.
+fn among(known: &[&str], of_arm: &[String], chosen: &[String]) -> Vec<String> {
+    let is_in = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+    let names = known.iter();
+    let names = names.filter(|name| is_in(of_arm, name) && is_in(chosen, name));
+    names.map(|name| (*name).to_owned()).collect()
 }
 
 /// Refuses more trials than a run can have.
