@@ -82,6 +82,7 @@ impl Bisection {
         command
             .current_dir(project())
             .env("NO_COLOR", "1")
+            .env("XDG_STATE_HOME", self.directory.path())
             .arg("bisect")
             .args(words);
         command
