@@ -219,6 +219,7 @@ fn what_is_said_by_hand_is_in_the_log_that_git_replays() {
     };
     hand(&["good", &ids[1]]);
     hand(&["bad", &ids[5][..12]]);
+    hand(&["bad", &ids[6]]);
     hand(&["skip", &ids[3]]);
     hand(&["good", &ids[2]]);
     hand(&["forget", &ids[2]]);

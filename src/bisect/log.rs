@@ -741,6 +741,8 @@ impl State {
             ""
         };
         let _ = writeln!(text, "git bisect start{terms}{parents} '{newer}' '{older}'");
+        // git goes by the last one that has the bug: that must be the oldest.
+        let mut having = Vec::new();
         for (number, candidate) in begun.candidates.list.iter().enumerate() {
             let id = &candidate.name;
             let counts = self.search.counts(Point::Candidate(number));
@@ -770,8 +772,16 @@ impl State {
                     continue;
                 }
             };
+            if word == has {
+                having.push(id);
+                continue;
+            }
             line(&mut text, word, id);
             let _ = writeln!(text, "git bisect {word} {id}");
+        }
+        for id in having.into_iter().rev() {
+            line(&mut text, has, id);
+            let _ = writeln!(text, "git bisect {has} {id}");
         }
         text
     }
