@@ -18,7 +18,7 @@ use kvet::rootfs::cpio::{Archive, Node};
 use kvet::rootfs::{self, Recipe};
 use kvet::store::{Scratch, Store};
 use kvet::testbed::{Happening, Start, Testbed};
-use kvet::vm::{Accelerator, Hardware};
+use kvet::vm::{Accelerator, Debugging, Hardware};
 use tokio::sync::Notify;
 
 /// Boots of each kind.
@@ -70,6 +70,7 @@ async fn boot(kernel: &Path, testbed: &Testbed, until: Until) -> Duration {
         hardware: &Hardware::default(),
         words: "",
         disks: &[],
+        debugging: Debugging::default(),
     };
     let context = Context::default();
     let welcome = testbed.welcome(&context, "bench", 0);

@@ -23,7 +23,7 @@ use kvet::rootfs::{self, Recipe};
 use kvet::step::{GuestStep, KernelStep};
 use kvet::store::{Scratch, Store};
 use kvet::testbed::{Happening, Start, Testbed};
-use kvet::vm::{Accelerator, Hardware};
+use kvet::vm::{Accelerator, Debugging, Hardware};
 
 /// Guests of each kind.
 const ROUNDS: usize = 9;
@@ -67,6 +67,7 @@ async fn first_step(kernel: &Path) {
         hardware: &hardware,
         words: "",
         disks: &[],
+        debugging: Debugging::default(),
     };
     let restore = Start::Restore {
         kernel,

@@ -10,6 +10,7 @@
 mod apt;
 pub mod bisect;
 mod bounded;
+pub mod bundle;
 pub mod cli;
 pub mod cluster;
 pub mod console;

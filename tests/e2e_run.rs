@@ -367,6 +367,7 @@ async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
         command_line: "",
         memory: Memory::Own,
         directory: directory.path().to_owned(),
+        debugging: kvet::vm::Debugging::default(),
     };
     let error = Machine::start(boot, &namespace).await.unwrap_err();
     assert!(

@@ -117,6 +117,12 @@ fn skipped(what: &str) {
     writeln!(std::io::stderr(), "\nSKIPPED: {what}\n").unwrap();
 }
 
+/// Tells a figure, past the test's own capture.
+#[expect(clippy::explicit_write, reason = "a test's own capture would hide it")]
+fn tell(what: &str) {
+    writeln!(std::io::stderr(), "\n{what}\n").unwrap();
+}
+
 /// The kernel's own parser, from a source tree in the cache.
 fn kunit() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -258,6 +264,41 @@ fn a_form_that_cannot_be_written_costs_neither_the_others_nor_the_verdict() {
         String::from_utf8_lossy(&again.stderr).contains("junit.xml"),
         "{again:?}"
     );
+}
+
+#[test]
+fn a_bisection_has_its_forms_and_says_which() {
+    let (_home, run) = bisection();
+    assert!(report(&run, "human").contains("cured"));
+    let json: Value = serde_json::from_str(&report(&run, "json")).unwrap();
+    assert_eq!(json["candidates"], 12);
+    let mut refused = kvet();
+    let refused = refused.arg("report").arg(&run).args(["--format", "junit"]);
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(128));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("human, json, html and mail"), "{said}");
+    let all = run.join("reports");
+    let written = kvet()
+        .arg("report")
+        .arg(&run)
+        .arg("--all")
+        .arg(&all)
+        .status()
+        .unwrap();
+    assert!(written.success());
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 4);
+    // One that was cut off, and one that is another version's.
+    fs::remove_file(run.join("bisection.json")).unwrap();
+    let cut = kvet()
+        .arg("report")
+        .arg(&run)
+        .args(["--format", "html"])
+        .output()
+        .unwrap();
+    assert_eq!(cut.status.code(), Some(128));
+    let said = String::from_utf8(cut.stderr).unwrap();
+    assert!(said.contains("did not come to its end"), "{said}");
 }
 
 /// A browser with a run's page, which is kept beside the run.
@@ -427,11 +468,102 @@ fn a_screen_reader_has_a_name_for_everything() {
 }
 
 #[test]
+fn a_run_of_fifty_megabytes_is_a_page_of_few() {
+    let (_home, run) = run();
+    let line = format!(
+        "[   12.345678] {}\n",
+        "ceph: a word of the kernel's ".repeat(3)
+    );
+    let noise = line.repeat((50 << 20) / 6 / line.len() + 1);
+    let mut consoles = 0;
+    for arm in ["stock", "fixed"] {
+        for number in 1..=3 {
+            let console = run.join(format!("arms/{arm}/trials/example/{number}/1/console.log"));
+            let file = fs::OpenOptions::new().append(true).open(console);
+            file.unwrap().write_all(noise.as_bytes()).unwrap();
+            consoles += noise.len();
+        }
+    }
+    assert!(consoles >= 50 << 20);
+    let Some(mut browser) = page(&run) else {
+        return;
+    };
+    let size = fs::metadata(run.join("report.html")).unwrap().len();
+    assert!(size < 4 << 20, "{size}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let painted = browser.value(
+        "new Promise((resolve) => new PerformanceObserver((list) => \
+         resolve(list.getEntriesByName('first-contentful-paint')[0].startTime))\
+         .observe({ type: 'paint', buffered: true }))",
+    );
+    // How long it took is for people to read: a busy host takes longer.
+    assert!(painted.as_f64().is_some_and(|at| at > 0.0), "{painted}");
+    if std::env::var_os("KVET_TEST_PICTURES").is_some() {
+        tell(&format!("{size} bytes, first painted after {painted} ms"));
+    }
+}
+
+/// A bisection's directory, with bad things where names and titles stand.
+fn bisection() -> (TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let run = home.path().join("bisection");
+    copy(Path::new("tests/fixtures/bisection"), &run);
+    let log = fs::read_to_string(run.join("log.jsonl")).unwrap();
+    let evil = json!(EVIL).to_string();
+    let log = log.replacen("\"INFO: task hung in evict\"", &evil, 1);
+    fs::write(run.join("log.jsonl"), log).unwrap();
+    let path = run.join("bisection.json");
+    let mut report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    report["target"] = json!(EVIL);
+    report["skipped"] = json!([[EVIL, EVIL]]);
+    report["others"] = json!([[EVIL, [EVIL]]]);
+    report["recipients"] = json!([EVIL]);
+    fs::write(&path, report.to_string()).unwrap();
+    (home, run)
+}
+
+#[test]
+fn a_bisection_s_page_shows_how_the_belief_moved() {
+    let (_home, run) = bisection();
+    let Some(mut browser) = page(&run) else {
+        return;
+    };
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.requests().len(), 1, "{:?}", browser.requests());
+    let title = browser.value("document.title");
+    assert!(title.as_str().unwrap().ends_with(": bisection"), "{title}");
+    let count = |selector: &str| format!("document.querySelectorAll('{selector}').length");
+    assert_eq!(browser.value(&count("img, [onload], [onerror]")), 0);
+    assert_eq!(browser.value(&count(".belief text.boot")), 10);
+    assert_eq!(browser.value(&count(".belief text.target")), 4);
+    // Twelve patches, the base, and that there is none.
+    assert_eq!(browser.value(&count(".belief text.name")), 14);
+    assert_eq!(browser.value(&count(".figure svg")), 4);
+    let last = "document.querySelector('section[aria-labelledby=boots] tbody tr:last-child')\
+        .textContent";
+    let last = browser.value(last);
+    assert!(last.as_str().unwrap().contains("97 %"), "{last}");
+    let text = browser.value("document.body.textContent");
+    assert!(
+        !text
+            .as_str()
+            .unwrap()
+            .contains(['\u{1b}', '\u{202e}', '\0'])
+    );
+    fits(&mut browser, "bisection");
+}
+
+#[test]
 fn the_page_fits_a_phone_in_either_colours() {
     let (_home, run) = tampered();
     let Some(mut browser) = page(&run) else {
         return;
     };
+    fits(&mut browser, "run");
+}
+
+/// A page is no wider than its screen and readable in either colours.
+fn fits(browser: &mut Browser, name: &str) {
     browser.value("document.querySelectorAll('details').forEach((box) => { box.open = true })");
     let mut backgrounds = Vec::new();
     for colours in ["light", "dark"] {
@@ -443,7 +575,8 @@ fn the_page_fits_a_phone_in_either_colours() {
                 "{wide} of {width}"
             );
             if let Some(pictures) = std::env::var_os("KVET_TEST_PICTURES") {
-                browser.picture(&Path::new(&pictures).join(format!("{colours}-{width}.png")));
+                browser
+                    .picture(&Path::new(&pictures).join(format!("{name}-{colours}-{width}.png")));
             }
         }
         backgrounds.push(browser.value("getComputedStyle(document.body).backgroundColor"));

@@ -635,7 +635,8 @@ fn tell(context: &Context, state: &State) {
 }
 
 /// A commit's id as people write it; other names as they are.
-pub(super) fn short(name: &str) -> &str {
+#[must_use]
+pub fn short(name: &str) -> &str {
     let is_id = name.len() >= 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { &name[..12] } else { name }
 }

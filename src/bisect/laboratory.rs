@@ -385,6 +385,7 @@ impl<'a> Kernels<'a> {
             profile: plan.profile.clone(),
             counters: plan.counters.clone(),
             counted: Vec::new(),
+            dump: false,
             day: self.judge.day,
         };
         Ok(Prepared {

@@ -413,13 +413,23 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>, LogError> {
 
 /// The bisection that these entries make.
 pub(super) fn replay(path: &Path, entries: Vec<Entry>) -> Result<State, LogError> {
+    replay_with(path, entries, |_, _| {})
+}
+
+/// The same, shown each state with the entry that led to it.
+pub(super) fn replay_with(
+    path: &Path,
+    entries: Vec<Entry>,
+    mut each: impl FnMut(&State, &Entry),
+) -> Result<State, LogError> {
     let mut entries = entries.into_iter();
     let Some(Entry::Begun(begun)) = entries.next() else {
         return Err(LogError::NoBeginning(path.to_owned()));
     };
     let mut state = State::new(*begun)?;
     for entry in entries {
-        state.take(entry)?;
+        state.take(entry.clone())?;
+        each(&state, &entry);
     }
     Ok(state)
 }

@@ -13,6 +13,7 @@
 )]
 mod amplify;
 pub mod candidates;
+pub mod course;
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -23,6 +24,7 @@ mod drive;
 mod judge;
 mod laboratory;
 pub mod log;
+pub mod page;
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -46,10 +48,10 @@ use jiff::tz::TimeZone;
 use miette::Diagnostic;
 use thiserror::Error;
 
-pub use drive::DriveError;
+pub use drive::{DriveError, short};
 
 use candidates::{Kind, git};
-use drive::{End, Limits, ROWS, Subject, short, subjects};
+use drive::{End, Limits, ROWS, Subject, subjects};
 use judge::Judge;
 use laboratory::Kernels;
 use log::{Begun, Entry, Log, Source, State};

@@ -4,6 +4,7 @@
 
 mod batch;
 mod bisect;
+mod bundle;
 pub mod cache;
 mod check;
 pub mod cluster;
@@ -97,6 +98,10 @@ enum Subcommands {
     History(history::Arguments),
     /// Show what is different in a second run
     Compare(compare::Arguments),
+    /// Pack a trial for others: its kernel and all it takes to see it again
+    Bundle(bundle::Arguments),
+    /// Carry out a bundle's trial again, on its kernel or another
+    Replay(bundle::ReplayArguments),
     /// Boot an arm's kernel in the same guest, with a shell on the console
     Shell(shell::Arguments),
     /// Find findings in any kernel log
@@ -287,6 +292,8 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Compare(arguments) => {
             on_a_thread(&context, move || compare::compare(&arguments)).await
         }
+        Subcommands::Bundle(arguments) => bundle::bundle(arguments, &context).await,
+        Subcommands::Replay(arguments) => bundle::replay(arguments, &context).await,
         Subcommands::Shell(arguments) => shell::shell(arguments, &context).await,
         Subcommands::Scan(arguments) => {
             let scan = move || {

@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::history::find_run;
 use super::output::{complain, print, style, width};
-use crate::error::{Error, Exit};
+use crate::bisect::course::{Course, course, is_bisection};
+use crate::bisect::page::page;
+use crate::error::{Error, Exit, Fault};
+use crate::printable::printable_lines;
 use crate::record::{Beginning, Record};
 use crate::report::{self, Report, Stories, Style, WIDTH, human_within};
 use crate::run::kept_report;
@@ -124,10 +127,61 @@ impl Run {
     }
 }
 
+/// A bisection's report has fewer forms.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("a bisection has no report in this form")]
+#[diagnostic(help("it has human, json, html and mail; --all writes these"))]
+struct NoSuchForm;
+
+impl Fault for NoSuchForm {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// The forms of a bisection's report.
+const OF_BISECTIONS: [Format; 4] = [Format::Human, Format::Json, Format::Html, Format::Mail];
+
+/// A bisection's report in this form; nothing if it has none.
+fn of_bisection(course: &Course, format: Format) -> Option<String> {
+    match format {
+        Format::Human | Format::Mail => Some(printable_lines(&course.report.text())),
+        Format::Json => serde_json::to_string_pretty(&course.report)
+            .ok()
+            .map(|text| text + "\n"),
+        Format::Html => Some(page(course)),
+        _ => None,
+    }
+}
+
+fn bisection(arguments: &Arguments) -> Result<Exit, Error> {
+    let course = course(&arguments.run)?;
+    match (&arguments.all, arguments.format) {
+        (Some(directory), _) => {
+            let texts = OF_BISECTIONS.into_iter();
+            let texts = texts.filter_map(|form| Some((form, of_bisection(&course, form)?)));
+            Ok(write_all(directory, texts))
+        }
+        (None, Some(format)) => {
+            print(&of_bisection(&course, format).ok_or(NoSuchForm)?)?;
+            Ok(Exit::Good)
+        }
+        // The parser asks for one of the two.
+        (None, None) => Ok(Exit::Usage),
+    }
+}
+
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
+    if is_bisection(&arguments.run) {
+        return bisection(arguments);
+    }
     let run = Run::open(&find_run(&arguments.run)?)?;
     match (&arguments.all, arguments.format) {
-        (Some(directory), _) => Ok(all(&run, directory)),
+        (Some(directory), _) => {
+            let forms = Format::value_variants().iter();
+            let texts = forms.map(|form| (*form, run.text(*form, Style::Plain)));
+            Ok(write_all(directory, texts))
+        }
         (None, Some(format)) => {
             print(&run.text(format, style(), width()))?;
             Ok(Exit::Good)
@@ -138,15 +192,14 @@ pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
 }
 
 /// Writes every form; one that cannot be written does not cost the others.
-fn all(run: &Run, directory: &Path) -> Exit {
+fn write_all(directory: &Path, texts: impl Iterator<Item = (Format, String)>) -> Exit {
     let mut exit = Exit::Good;
     let made = std::fs::create_dir_all(directory).map_err(io_error("create", directory));
     if let Err(error) = made {
         complain(&error.into());
         return Exit::Usage;
     }
-    for format in Format::value_variants() {
-        let text = run.text(*format, Style::Plain, WIDTH);
+    for (format, text) in texts {
         let path = directory.join(format.file());
         if let Err(error) = write_atomic(&path, text.as_bytes()) {
             complain(&error.into());

@@ -89,6 +89,10 @@ pub(super) struct RunOptions {
     /// Go on until the verdict is this sure, such as 95%
     #[arg(long, value_name = "CONFIDENCE")]
     until: Option<Confidence>,
+    /// Keep the memory of guests that show something, for crash and drgn: the
+    /// first two of an arm
+    #[arg(long)]
+    dump: bool,
     /// Trials at a time [default: as many as the host has room for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
     jobs: Option<u16>,
@@ -110,6 +114,7 @@ impl RunOptions {
             workloads: self.workloads.clone(),
             trials: self.trials,
             until: self.until,
+            dump: self.dump,
             ..choice
         }
     }

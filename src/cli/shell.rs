@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// The arm whose kernel to boot [default: the job's only one]
     #[arg(long, value_name = "NAME")]
     arm: Option<String>,
+    /// Let gdb look into the guest; the command for it is told
+    #[arg(long)]
+    gdb: bool,
 }
 
 pub(super) async fn shell(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
@@ -25,6 +28,6 @@ pub(super) async fn shell(arguments: Arguments, context: &Context) -> Result<Exi
     };
     let plan = load_plan(context, arguments.job, choice).await?;
     let store = open_store(context).await?;
-    crate::run::shell(context, &store, &plan).await?;
+    crate::run::shell(context, &store, &plan, arguments.gdb).await?;
     Ok(Exit::Good)
 }

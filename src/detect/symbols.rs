@@ -101,6 +101,16 @@ impl Symbols {
         })
     }
 
+    /// Whether the image knows lines, not functions alone.
+    #[must_use]
+    pub fn has_lines(&self) -> bool {
+        let mut functions = self.functions.values().flatten().take(64);
+        functions.any(|function| {
+            let location = self.loader.find_location(function.address);
+            location.is_ok_and(|found| found.is_some_and(|found| found.line.is_some()))
+        })
+    }
+
     /// Where the frame is: the innermost inlined function first, the frame's
     /// own last. `called` says that the frame's address is a return address,
     /// as all but the first of a stack are. Empty if the image has no such

@@ -28,6 +28,8 @@ pub struct Choice {
     pub whole_config: Option<PathBuf>,
     /// Count which lines of the patches trials execute.
     pub coverage: bool,
+    /// The memory of guests that show something is kept, whatever the job says.
+    pub dump: bool,
     /// What an arm `patched` has on top of the job's control; without it there
     /// is no such arm.
     pub patched: Vec<PathBuf>,

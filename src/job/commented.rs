@@ -85,6 +85,11 @@ const KEYS: &[(&str, &str, &str)] = &[
         "notify: { webhook: { env: KVET_WEBHOOK } }",
     ),
     (
+        "dump",
+        "Whether the memory of guests that show the bug is kept, for crash and drgn.",
+        "dump: true",
+    ),
+    (
         "arms",
         "The kernels that are compared. A control must show the bug; `patches` go on top of the\n\
          kernel (`kvet list series`, or files in `patches/` beside this job).",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use super::choice::Choice;
 use super::limits;
 use super::load::{JobError, Text, What, read_yaml};
 use super::plan::PlannedWorkload;
@@ -21,6 +22,8 @@ const LKDTM: &str = "lkdtm";
 
 /// The fragment of kernels that count their executed lines.
 const COVERAGE: &str = "coverage";
+/// The fragment that memory dumps need.
+const MEMORY_DUMP: &str = "memory-dump";
 
 /// What the job of a directory of its own is called.
 const IN_DIRECTORY: &str = "job.yaml";
@@ -150,7 +153,7 @@ impl<'a> Names<'a> {
         job: &Job,
         arm: &str,
         spec: &ArmSpec,
-        coverage: bool,
+        choice: &Choice,
     ) -> Result<Vec<PathBuf>, JobError> {
         let mut fragments = Vec::new();
         for (index, fragment) in job.kernel.config.iter().enumerate() {
@@ -161,13 +164,16 @@ impl<'a> Names<'a> {
             let place = ["arms", arm, "config", &index.to_string()];
             fragments.push(self.fragment(fragment, &place)?);
         }
-        if job.self_test {
-            let lkdtm = self.fragment(LKDTM, &["self_test"])?;
-            if !fragments.contains(&lkdtm) {
-                fragments.push(lkdtm);
+        let mut needed = Vec::new();
+        needed.extend(job.self_test.then_some((LKDTM, "self_test")));
+        needed.extend((job.dump || choice.dump).then_some((MEMORY_DUMP, "dump")));
+        for (name, key) in needed {
+            let fragment = self.fragment(name, &[key])?;
+            if !fragments.contains(&fragment) {
+                fragments.push(fragment);
             }
         }
-        if coverage {
+        if choice.coverage {
             fragments.push(self.fragment(COVERAGE, &["kernel", "config"])?);
         }
         Ok(fragments)

@@ -80,6 +80,10 @@ pub struct Plan {
     /// Whether it is counted which lines of the patches trials execute.
     #[serde(default, skip_serializing_if = "is_false")]
     pub coverage: bool,
+    /// Whether the memory of guests that show something is kept: of the first
+    /// two of an arm.
+    #[serde(default)]
+    pub dump: bool,
     /// Tables of counters that every trial reads at its end.
     #[serde(default)]
     pub counters: Vec<CounterTable>,
@@ -219,7 +223,7 @@ impl Plan {
             if !chosen(name) && !with_patched {
                 continue;
             }
-            let fragments = names.fragments(&job, name, spec, choice.coverage)?;
+            let fragments = names.fragments(&job, name, spec, choice)?;
             let mut series = Vec::new();
             for (index, patch) in spec.patches.iter().enumerate() {
                 let place = ["arms", name.as_str(), "patches", &index.to_string()];
@@ -277,6 +281,7 @@ impl Plan {
             patterns,
             self_test: job.self_test,
             coverage: choice.coverage,
+            dump: job.dump || choice.dump,
             counters: job.counters,
             profile: job.profile,
             compare: job.compare,

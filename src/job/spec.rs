@@ -80,6 +80,10 @@ pub struct Job {
     /// reports a warning, a hung task and a BUG. Adds the fragment `lkdtm`.
     #[serde(default)]
     pub self_test: bool,
+    /// Whether the memory of guests that show something is kept, for crash and
+    /// drgn. Adds the fragment `memory-dump`.
+    #[serde(default)]
+    pub dump: bool,
     /// Tables of counters in the guest that every trial reads at its end.
     #[serde(default)]
     pub counters: Vec<CounterTable>,

@@ -169,6 +169,21 @@ pub(super) async fn stored(store: &Store, key: &Key) -> Stored {
     }
 }
 
+/// The kernel of this key if the store has it, whole; nothing is made.
+pub async fn built(store: &Store, key: &Key) -> Option<KernelImage> {
+    match stored(store, key).await {
+        Stored::Whole(image) => Some(*image),
+        Stored::Damaged(_) | Stored::Nothing => None,
+    }
+}
+
+/// The kernel of this key with its symbols, if the store has it.
+#[must_use]
+pub fn vmlinux_of(store: &Store, key: &Key) -> Option<PathBuf> {
+    let path = store.get(KIND, key.as_str())?.join("vmlinux");
+    path.is_file().then_some(path)
+}
+
 /// Removes a kernel that cannot be used any more.
 pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> {
     store.discard(KIND, key.as_str()).await

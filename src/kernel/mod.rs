@@ -33,7 +33,7 @@ mod worktree;
 
 pub use crate::version::{self, KernelVersion, VersionRange};
 pub use base::{BaseError, base};
-pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build};
+pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build, built, vmlinux_of};
 pub use config::{ConfigError, Configuration, Configured, configure};
 pub use counters::Counters;
 pub use fragment::{Fragment, FragmentError};

@@ -49,6 +49,20 @@ pub struct KernelFacts {
     pub left_out: Vec<String>,
 }
 
+/// `decoded.json`: where in the source the functions of an arm's stacks are, by
+/// `function+offset/size`, with `<` before a return address: those inlined there,
+/// innermost first, and the function itself.
+pub type Decoding = BTreeMap<String, Vec<DecodedFrame>>;
+
+/// A function at a place in the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecodedFrame {
+    /// Its name.
+    pub function: String,
+    /// `file:line`.
+    pub place: String,
+}
+
 /// `broken.json`: why an arm has no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -213,6 +227,9 @@ pub struct Trial {
     /// Tests of a suite that did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_tests: Vec<TestFailure>,
+    /// Bytes of the dump of its memory beside this file, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Of a version 1 record alone: what was not armed, as judged then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unarmed_then: Vec<String>,
@@ -298,6 +315,15 @@ pub enum Entry {
     Dump,
     /// A step takes longer than usual, and the kernel prints its blocked tasks.
     Look,
+    /// The guest's memory was to be kept: its dump's size, or why there is none.
+    Memory {
+        /// Bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+        /// Why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
     /// Tasks wait for each other, or one for itself, and will for ever.
     Circle {
         /// Which.

@@ -12,6 +12,8 @@
 //! RUN/hosts/NAME.json                  a host that trials ran on, if not this one
 //! RUN/arms/ARM/kernel.json             what its kernel was made from
 //! RUN/arms/ARM/config, build.log       the final .config, make's words
+//! RUN/arms/ARM/decoded.json            files and lines for its stacks
+//! RUN/arms/ARM/vmlinux                 where the job keeps dumps: its symbols
 //! RUN/arms/ARM/broken.json             why there is no kernel
 //! RUN/arms/ARM/changed.json            which lines its patches change, if lines are counted
 //! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
@@ -22,6 +24,7 @@
 //!     command.txt                      QEMU's command line
 //!     console.log                      what the kernel said, whole and raw
 //!     journal.jsonl                    what happened when
+//!     vmcore                           the guest's memory, where the job keeps dumps
 //!     trial.json                       how it ended; only if it did
 //!     disk.img                         its disk, sparse; only if it was found damaged
 //!     cluster/                         the ends of its service's logs, if that was
@@ -51,8 +54,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use format::{
-    Beginning, Broken, Ending, Entry, HostRecord, KernelFacts, Line, Part, Past, SelfTest, Side,
-    StepEnd, Stream, TestFailure, Trial, VERSION,
+    Beginning, Broken, DecodedFrame, Decoding, Ending, Entry, HostRecord, KernelFacts, Line, Part,
+    Past, SelfTest, Side, StepEnd, Stream, TestFailure, Trial, VERSION,
 };
 pub use join::{JoinError, Joined, join};
 pub use journal::{Journal, keep_events};
@@ -61,6 +64,7 @@ pub use story::{ConsoleLine, Excerpt, Story};
 
 use crate::bounded;
 use crate::coverage::Changed;
+use crate::detect::Finding;
 use crate::error::{Exit, Fault};
 use crate::host::HostFacts;
 use crate::job::Plan;
@@ -77,6 +81,12 @@ const COMMAND: &str = "command.txt";
 pub(crate) const DISK: &str = "disk.img";
 /// The file with what the runs before had shown.
 const PAST: &str = "history.json";
+/// The file with the guest's memory, of an attempt that had it dumped.
+pub const MEMORY: &str = "vmcore";
+/// The kernel with its symbols, of an arm whose memory is dumped.
+pub const VMLINUX: &str = "vmlinux";
+/// The file with files and lines for an arm's stacks.
+const DECODED: &str = "decoded.json";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
 /// The file with how a self-test ended.
@@ -289,6 +299,21 @@ impl Record {
         read_json_if_there(&self.arm(arm).join(CHANGED))
     }
 
+    /// The same of a kernel that kvet did not build; its .config may be unknown.
+    pub fn release(
+        &self,
+        arm: &str,
+        facts: &KernelFacts,
+        config: Option<&Path>,
+    ) -> Result<(), RecordError> {
+        let directory = self.made_arm(arm)?;
+        if let Some(config) = config {
+            let to = directory.join("config");
+            std::fs::copy(config, &to).map_err(io_error("write", &to))?;
+        }
+        Ok(write_json(&directory.join("kernel.json"), facts)?)
+    }
+
     /// What an arm's kernel was made from; `None` if there is none.
     pub fn kernel_facts(&self, arm: &str) -> Result<Option<KernelFacts>, RecordError> {
         read_json_if_there(&self.arm(arm).join("kernel.json"))
@@ -302,6 +327,60 @@ impl Record {
         }
         let text = bounded::read_own(&path, LARGEST).map_err(io_error("read", &path))?;
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Keeps the kernel with its symbols, for those who look into its dumps: by a
+    /// link, so that it costs nothing while the cache has it, too.
+    pub fn vmlinux(&self, arm: &str, vmlinux: &Path) -> Result<(), RecordError> {
+        let to = self.made_arm(arm)?.join(VMLINUX);
+        if std::fs::hard_link(vmlinux, &to).is_err() {
+            std::fs::copy(vmlinux, &to).map_err(io_error("write", &to))?;
+        }
+        Ok(())
+    }
+
+    /// How many memory dumps an arm has.
+    #[must_use]
+    pub fn memory_dumps(&self, arm: &str) -> usize {
+        let below = |path: &Path| {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let workloads = below(&self.arm(arm).join("trials"));
+        let trials = workloads.iter().flat_map(|path| below(path));
+        let attempts = trials.flat_map(|path| below(&path));
+        attempts.filter(|path| path.join(MEMORY).exists()).count()
+    }
+
+    /// Every finding of an arm's trials, those of earlier attempts, too.
+    pub fn findings(&self, arm: &str) -> Result<Vec<Finding>, RecordError> {
+        let mut all = Vec::new();
+        let workloads = self.arm(arm).join("trials");
+        let entries = std::fs::read_dir(&workloads)
+            .into_iter()
+            .flatten()
+            .flatten();
+        for workload in entries.map(|entry| entry.path()) {
+            for (_, trial) in numbered(&workload)? {
+                for (_, attempt) in numbered(&trial)? {
+                    let facts: Option<Trial> = read_json_if_there(&attempt.join(TRIAL))?;
+                    all.extend(facts.into_iter().flat_map(|facts| facts.findings));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Keeps the files and lines of what an arm's stacks name.
+    pub fn decoded(&self, arm: &str, decoding: &Decoding) -> Result<(), RecordError> {
+        Ok(write_json(&self.made_arm(arm)?.join(DECODED), decoding)?)
+    }
+
+    /// The files and lines of what an arm's stacks name; empty if they are not
+    /// known.
+    pub fn decoding(&self, arm: &str) -> Result<Decoding, RecordError> {
+        let kept = read_json_if_there(&self.arm(arm).join(DECODED))?;
+        Ok(kept.unwrap_or_default())
     }
 
     /// Keeps why an arm has no kernel.

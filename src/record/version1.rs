@@ -126,6 +126,7 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
             silenced: None,
             disk: None,
             failed_tests: Vec::new(),
+            memory: None,
             unarmed_then: then.unarmed,
         };
         trials.push(Recorded {

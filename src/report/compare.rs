@@ -110,6 +110,7 @@ mod tests {
             directory: String::new(),
             host: None,
             alone: false,
+            memory: None,
         };
         ArmReport {
             name: name.to_owned(),

@@ -76,6 +76,7 @@ pub(crate) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport 
         directory: format!("arms/x/trials/example/{number}/1"),
         host: None,
         alone: false,
+        memory: None,
     }
 }
 

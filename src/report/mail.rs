@@ -183,11 +183,36 @@ fn kernels(out: &mut String, report: &Report) {
                 &format!("detectors shown to be armed by: {armed}"),
             );
         }
-        for (file, hash) in &kernel.patches {
-            let hash = hash.get(..12).unwrap_or(hash);
-            paragraph(out, "  ", &format!("patch: {file} (sha256 {hash})"));
-        }
+        patches(out, report, arm);
         told = Some(arm);
+    }
+}
+
+/// An arm's patches, by the beginning of their SHA-256. What begins as another
+/// arm's did before is not told again.
+fn patches(out: &mut String, report: &Report, arm: &ArmReport) {
+    let of = |arm: &ArmReport| {
+        let kernel = arm.kernel.as_ref();
+        kernel.map_or_else(Vec::new, |kernel| kernel.patches.clone())
+    };
+    let all = of(arm);
+    let before = report.arms.iter().take_while(|one| one.name != arm.name);
+    let shared = before
+        .map(|one| (one, of(one)))
+        .filter(|(_, patches)| patches.len() > 1 && all.starts_with(patches))
+        .max_by_key(|(_, patches)| patches.len());
+    let mut told = 0;
+    if let Some((one, patches)) = &shared {
+        told = patches.len();
+        let and = if told < all.len() { ", and then:" } else { "" };
+        paragraph(out, "  ", &format!("the patches of {}{and}", one.name));
+    } else if !all.is_empty() {
+        paragraph(out, "  ", "patches, each after its SHA-256:");
+    }
+    for (file, hash) in &all[told..] {
+        let hash = hash.get(..12).unwrap_or(hash);
+        let line = format!("    {hash} {}", plain(file));
+        let _ = writeln!(out, "{}", cut(&line, WIDTH));
     }
 }
 
@@ -212,6 +237,14 @@ fn reproduction(out: &mut String, report: &Report) {
     let _ = writeln!(out);
     let command = format!("kvet run jobs/{}.yaml{controls}", report.job);
     paragraph(out, "    ", &command);
+    out.push('\n');
+    paragraph(
+        out,
+        "",
+        "Without kvet: `kvet bundle` packs a trial's kernel, .config, patches and initramfs with a \
+         script, repro.sh, that needs QEMU and Ceph's daemons and takes another kernel, too. Ask \
+         for it if it is not beside this mail.",
+    );
 }
 
 /// Text, with its lines joined, in lines that fit; a word that does not is cut
@@ -302,7 +335,7 @@ mod tests {
             "> inode_wait_for_writeback+0x5f/0xa0 (fs/fs-writeback.c:1541)\n",
             "> ? add_wait_queue_priority+0x70/0x70\n",
             "  target: stock 2/3\n",
-            "  patch: 0001-iput.patch (sha256 0123456789ab)\n",
+            "    0123456789ab 0001-iput.patch\n",
             "  configuration: base.config, ceph.config\n",
             "  2. evict_client a\n",
             "    kvet run jobs/example.yaml --arm stock\n",

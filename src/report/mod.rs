@@ -9,7 +9,7 @@ pub(crate) mod fixture;
 mod github;
 mod grid;
 mod hosts;
-mod html;
+pub(crate) mod html;
 mod junit;
 mod kcidb;
 mod known;
@@ -42,6 +42,8 @@ pub use model::{
 };
 pub use patchwork::patchwork;
 pub use progress::{Progress, Told};
+pub(crate) use safe::cut;
+pub use shown::stack;
 pub use terminal::{Style, WIDTH, human, human_within, verdict_line};
 
 pub use crate::printable::printable;

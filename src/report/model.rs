@@ -127,6 +127,9 @@ pub struct TrialReport {
     /// is not compared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// Bytes of the dump of its guest's memory, `vmcore` in that directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 impl ArmReport {

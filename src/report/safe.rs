@@ -34,7 +34,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// At most this many characters, with `…` for what is left out.
-pub(super) fn cut(text: &str, characters: usize) -> String {
+pub(crate) fn cut(text: &str, characters: usize) -> String {
     if text.char_indices().nth(characters).is_none() {
         return text.to_owned();
     }

@@ -116,7 +116,8 @@ pub(super) fn heading(finding: &Finding) -> String {
 
 /// The stack, a line a frame, as kernels print them, with file and line where
 /// these are known; `?` marks what the unwinder does not vouch for.
-pub(super) fn stack(finding: &Finding) -> Vec<String> {
+#[must_use]
+pub fn stack(finding: &Finding) -> Vec<String> {
     finding.frames.iter().map(frame).collect()
 }
 
@@ -126,6 +127,9 @@ pub(super) fn frame(frame: &Frame) -> String {
     text.push_str(&frame.function);
     if let (Some(offset), Some(size)) = (frame.offset, frame.size) {
         let _ = write!(text, "+{offset:#x}/{size:#x}");
+    }
+    if frame.inlined {
+        text.push_str(" [inline]");
     }
     if let Some(module) = &frame.module {
         let _ = write!(text, " [{module}]");

@@ -427,6 +427,7 @@ mod tests {
                     directory: String::new(),
                     host: None,
                     alone: false,
+                    memory: None,
                 })
                 .to_vec(),
             ..ArmReport::default()

@@ -164,6 +164,17 @@ pub async fn build_with(
     Ok(rootfs)
 }
 
+/// Copies a program under a name of one's own into a directory, with its loader
+/// as `ld.so` and the libraries that it needs, each cut down to what is loaded:
+/// there it runs whatever the host has. Returns the names.
+pub fn copy_program(
+    program: &Path,
+    name: &str,
+    directory: &Path,
+) -> Result<Vec<String>, RootfsError> {
+    tree::program(name, program)?.write_flat(directory)
+}
+
 async fn make(
     store: &Store,
     recipe: Recipe,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Cursor, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -90,6 +90,17 @@ pub(super) fn gather(recipe: &Recipe, agent: &Path) -> Result<Tree, RootfsError>
         };
         tree.copy(file.to.trim_start_matches('/'), source)?;
     }
+    Ok(tree)
+}
+
+/// A program with its loader and libraries, and nothing else.
+pub(super) fn program(name: &str, path: &Path) -> Result<Tree, RootfsError> {
+    let mut tree = Tree {
+        entries: BTreeMap::new(),
+    };
+    let mut libraries = BTreeMap::new();
+    tree.program(name, path, &Search::of_host(), &mut libraries)?;
+    tree.place_libraries(libraries)?;
     Ok(tree)
 }
 
@@ -299,6 +310,33 @@ impl Tree {
         let mut out = archive.finish().map_err(failed())?;
         out.flush().map_err(failed())?;
         Ok(())
+    }
+}
+
+impl Tree {
+    /// Writes the files side by side, the loader as `ld.so`; their names.
+    pub(super) fn write_flat(&self, directory: &Path) -> Result<Vec<String>, RootfsError> {
+        let mut names = Vec::new();
+        for (place, entry) in &self.entries {
+            let Entry::Copy(source) = entry else { continue };
+            let name = place.rsplit('/').next().unwrap_or(place);
+            let name = if name.starts_with("ld-") {
+                "ld.so"
+            } else {
+                name
+            };
+            let to = directory.join(name);
+            let (_, mut content) = source.open().map_err(read_error(&source.path))?;
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o755)
+                .open(&to)
+                .map_err(io_error("create", &to))?;
+            io::copy(&mut content, &mut file).map_err(io_error("write", &to))?;
+            names.push(name.to_owned());
+        }
+        Ok(names)
     }
 }
 

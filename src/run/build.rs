@@ -52,6 +52,9 @@ pub(super) async fn build_arms(
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
                 keep(record, arm, &facts, &image)?;
+                if plan.dump {
+                    record.vmlinux(&arm.name, &image.vmlinux)?;
+                }
                 let arm = Ready {
                     arm: arm.without(&left_out),
                     image: Rc::new(image),

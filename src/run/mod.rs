@@ -3,10 +3,12 @@
 //! at a time, while the next is being built. All trials share one testbed.
 
 mod build;
+mod decode;
 mod executor;
 mod judge;
 mod lanes;
 mod news;
+mod replay;
 mod report;
 mod schedule;
 mod self_test;
@@ -25,6 +27,7 @@ use tokio::sync::mpsc;
 pub use executor::{Executor, trial_of};
 pub use judge::{judge_again, judge_joined};
 pub use news::{pin_sources, question_key, remember, sources};
+pub use replay::{Replay, Replayed, replay};
 pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};
 
@@ -57,6 +60,9 @@ use crate::verdict::Judged;
 
 /// How often a trial that tells nothing but that the harness failed is repeated.
 const RETRIES: u32 = 2;
+
+/// So many guests of an arm leave their memory: one more tells nothing new.
+const DUMPS: usize = 2;
 
 /// How a run is carried out; what is carried out is the plan.
 #[derive(Debug, Clone)]
@@ -146,6 +152,12 @@ async fn carry_out(
         builds.inspect_err(|_| context.cancel.cancel()),
         trials.inspect_err(|_| context.cancel.cancel()),
     );
+    for arm in &plan.arms {
+        if let Err(error) = decode::decode(record, store, &arm.name) {
+            let text = format!("no lines for stacks: {}", Error::from(error).one_line());
+            context.emit(Event::Warning(text));
+        }
+    }
     // The record tells what was obtained, whatever failed.
     let (_, beginning) = Record::open(record.path())?;
     let seconds = began.elapsed().as_secs_f64();
@@ -418,6 +430,7 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
         profile: plan.profile.clone(),
         counters: plan.counters.clone(),
         counted: counted(subject.image),
+        dump: plan.dump && bench.record.memory_dumps(&subject.id.arm) < DUMPS,
         day: question(&bench.beginning, subject.arm).day,
     }
 }

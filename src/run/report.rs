@@ -28,6 +28,8 @@ use crate::verdict::{
 };
 use crate::workload::{Step, Workload};
 
+use super::decode::with_places;
+
 /// The report's file in the record.
 const REPORT: &str = "report.json";
 
@@ -215,6 +217,7 @@ fn judge_arm(
     let question = question(beginning, &arm);
     let changed = record.changed_lines(&arm.name)?;
     let mut counted = Vec::new();
+    let decoding = record.decoding(&arm.name)?;
     let mut trials = Vec::new();
     let mut boots = Vec::new();
     for workload in &arm.workloads {
@@ -236,6 +239,9 @@ fn judge_arm(
             }
             let directory = recorded.directory.strip_prefix(record.path());
             let directory = directory.unwrap_or(&recorded.directory);
+            for finding in &mut recorded.trial.findings {
+                with_places(finding, &decoding);
+            }
             trials.push(TrialReport {
                 workload: recorded.trial.id.workload,
                 number: recorded.trial.id.number,
@@ -247,6 +253,7 @@ fn judge_arm(
                 directory: directory.display().to_string(),
                 host: recorded.trial.host,
                 alone: false,
+                memory: recorded.trial.memory,
             });
         }
     }

@@ -14,7 +14,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::context::Context;
+use crate::detect::Symbols;
 use crate::error::{Error, Exit, Fault};
+use crate::event::Event;
 use crate::guest::protocol::StepResult;
 use crate::job::Plan;
 use crate::kernel;
@@ -24,6 +26,7 @@ use crate::rootfs::{self, Recipe};
 use crate::step::{GuestStep, MountStep, ProgramStep};
 use crate::store::{Scratch, Store};
 use crate::testbed::{Guest, Happening, Setup, Start, Tap, Testbed};
+use crate::vm::Debugging;
 
 /// A guest that nobody hurries.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -55,7 +58,8 @@ impl Fault for ShellError {
 
 /// Boots the plan's only arm with the file system mounted on `/mnt/a` and a
 /// shell on the console, which becomes the user's terminal until the shell ends.
-pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), Error> {
+/// With `gdb`, QEMU listens for it, on a socket that is the user's alone.
+pub async fn shell(context: &Context, store: &Store, plan: &Plan, gdb: bool) -> Result<(), Error> {
     let [arm] = plan.arms.as_slice() else {
         let names: Vec<&str> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
         return Err(ShellError::Which(names.join(", ")).into());
@@ -75,6 +79,14 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
         opened = Testbed::open(context, store, setup) => opened?,
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
+    let socket = gdb.then(|| scratch.join("gdb"));
+    if let Some(socket) = &socket {
+        context.emit(Event::Note(debugger(&image.vmlinux, socket)));
+    }
+    let debugging = Debugging {
+        keeps_memory: false,
+        gdb: socket.as_deref(),
+    };
     let work = async {
         let disks = testbed.service().disks("shell")?;
         let start = Start::Boot {
@@ -82,6 +94,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
             hardware: &plan.hardware,
             words: &arm.command_line,
             disks: &disks,
+            debugging,
         };
         let welcome = testbed.welcome(context, "shell", 0);
         let journal = Journal::nowhere();
@@ -94,6 +107,32 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan) -> Result<(), 
     };
     testbed.close().await;
     result
+}
+
+/// How to debug the guest, in a command to copy.
+fn debugger(vmlinux: &Path, socket: &Path) -> String {
+    let mut text = format!(
+        "in another terminal: gdb {} -ex 'target remote {}'",
+        quoted(vmlinux),
+        socket.display()
+    );
+    if !Symbols::open(vmlinux, None).is_ok_and(|symbols| symbols.has_lines()) {
+        text.push_str(
+            "\n(this kernel has names but no lines and types: the fragment `debug-info` in the \
+             job's `config:` brings them)",
+        );
+    }
+    text
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.+:@".contains(c);
+    if text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Shows the console as it is: it is the user's own guest.
@@ -159,7 +198,8 @@ async fn converse(mut guest: Guest<'_>) -> Result<(), Error> {
             Happening::Ready(_)
             | Happening::Finding(_)
             | Happening::Blocked(_)
-            | Happening::Deadline => {}
+            | Happening::Deadline
+            | Happening::Held => {}
         }
     }
     drop(terminal);

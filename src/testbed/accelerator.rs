@@ -116,6 +116,7 @@ async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
         command_line: "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1",
         memory: Memory::Own,
         directory: scratch.path().to_owned(),
+        debugging: crate::vm::Debugging::default(),
     };
     let (mut machine, mut channels) = match Machine::start(boot, namespace).await {
         Ok(started) => started,

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use crate::record::{Entry, Journal};
 use crate::redact::Redactor;
 use crate::step::GuestStep;
-use crate::store::Scratch;
-use crate::vm::{Channels, End, Machine};
+use crate::store::{Scratch, free, gib};
+use crate::vm::{Channels, End, Machine, Uname};
 
 /// From QEMU's start to the agent's first word, under KVM.
 pub const BOOT_DEADLINE: Duration = Duration::from_secs(15);
@@ -54,6 +55,13 @@ const POWER_OFF_DEADLINE: Duration = Duration::from_secs(5);
 /// stuck never answers.
 const QEMU_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a dump of a guest's memory may take, under KVM. It is written and
+/// compressed at some 100 MB a second.
+const MEMORY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// So many bytes stay free beside a dump.
+const MEMORY_SLACK: u64 = 1 << 30;
+
 /// Sees the console's bytes as they come.
 pub type Tap = Box<dyn FnMut(&[u8])>;
 
@@ -80,6 +88,9 @@ pub enum Happening<T> {
     },
     /// The agent gave up, or what it says is not the protocol's.
     Broken(LinkError),
+    /// The guest's machine has ended and QEMU holds its memory: it goes on to its
+    /// end once it is let go.
+    Held,
     /// QEMU has ended, and all that the console had was read.
     Ended(End),
     /// What the guest mounts is lost.
@@ -133,6 +144,8 @@ pub struct Guest<'a> {
     last_word: Instant,
     /// By how much deadlines grow under this accelerator.
     slowdown: u32,
+    /// Bytes of the machine's memory.
+    memory: u64,
     /// What happened, as it is kept.
     pub journal: Journal,
     /// What the kernel printed because the harness asked.
@@ -143,6 +156,8 @@ pub struct Guest<'a> {
     told: Vec<Beat>,
     /// QEMU did not answer when it was asked to pass on a key.
     frozen: bool,
+    /// The machine has come to an end that nobody was told of yet.
+    held: bool,
     _scratch: Option<Scratch>,
 }
 
@@ -161,6 +176,8 @@ pub(super) struct Manner<'a> {
     pub(super) journal: Journal,
     pub(super) patterns: Vec<ExtraRule>,
     pub(super) slowdown: u32,
+    /// Bytes of the machine's memory.
+    pub(super) memory: u64,
     pub(super) lost: Lost<'a>,
     pub(super) tap: Option<Tap>,
     pub(super) scratch: Option<Scratch>,
@@ -193,11 +210,13 @@ impl<'a> Guest<'a> {
             found: VecDeque::new(),
             last_word: Instant::now(),
             slowdown: manner.slowdown,
+            memory: manner.memory,
             journal: manner.journal,
             dumped: Vec::new(),
             blocked: None,
             told: Vec::new(),
             frozen: false,
+            held: false,
             _scratch: manner.scratch,
         }
     }
@@ -241,6 +260,9 @@ impl<'a> Guest<'a> {
                     return Ok(happening);
                 }
             }
+            if std::mem::take(&mut self.held) {
+                return Ok(Happening::Held);
+            }
             if self.ended && !self.console_open {
                 return Ok(Happening::Ended(self.machine.end().await));
             }
@@ -250,6 +272,10 @@ impl<'a> Guest<'a> {
                     if let Some(happening) = self.listen(message).await? {
                         return Ok(happening);
                     }
+                }
+                Turn::MachineEnded if self.machine.is_held() => {
+                    self.hear_last_words().await?;
+                    self.held = true;
                 }
                 // The console is read to its end first: it has the last words.
                 Turn::MachineEnded => self.ended = true,
@@ -496,6 +522,44 @@ impl<'a> Guest<'a> {
         Ok(&self.dumped)
     }
 
+    /// What a machine that has ended said last: QEMU keeps its console open.
+    async fn hear_last_words(&mut self) -> Result<(), Error> {
+        while self.console_open {
+            let silent = Instant::now() + SILENCE;
+            let read = tokio::time::timeout_at(silent, self.console.read(&mut self.buffer));
+            let Ok(read) = read.await else { break };
+            self.hear(read)?;
+        }
+        let sightings = self.scanner.settle();
+        self.sighted(sightings);
+        Ok(())
+    }
+
+    /// Writes the guest's memory to a file and returns its size, or tells why it
+    /// is not there: the trial is worth as much without it.
+    pub async fn dump_memory(&mut self, path: &Path, uname: Uname) -> Result<u64, String> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        // QEMU's own form lies beside it for a moment.
+        let (free, wanted) = (free(directory), MEMORY_SLACK + 2 * self.memory);
+        if free < wanted {
+            return Err(format!(
+                "it may take {} GiB and {} has {} free",
+                gib(wanted),
+                directory.display(),
+                gib(free)
+            ));
+        }
+        let deadline = MEMORY_DEADLINE * self.slowdown;
+        let dumped = self.machine.dump_memory(path, uname, deadline).await;
+        dumped.map_err(|error| error.to_string())
+    }
+
+    /// Lets a machine that is held come to its end.
+    pub async fn release(&mut self) {
+        // One that does not answer is killed at its deadline.
+        drop(self.machine.release().await);
+    }
+
     /// Whether QEMU itself was found not to answer: then it is not the guest that
     /// hangs.
     #[must_use]
@@ -539,11 +603,17 @@ impl<'a> Guest<'a> {
         }
         let deadline = self.within(POWER_OFF_DEADLINE);
         while self.console_open {
-            let read = tokio::time::timeout_at(deadline, self.console.read(&mut self.buffer));
-            let Ok(read) = read.await else {
-                break;
-            };
-            self.hear(read)?;
+            tokio::select! {
+                biased;
+                read = self.console.read(&mut self.buffer) => self.hear(read)?,
+                () = self.machine.ended(), if !self.ended => {
+                    self.ended = true;
+                    if self.machine.is_held() {
+                        self.release().await;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+            }
         }
         Ok(())
     }

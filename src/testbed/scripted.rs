@@ -36,6 +36,15 @@ pub(crate) async fn guest(
     journal: Journal,
     lost: impl Future<Output = String> + 'static,
 ) -> (Guest<'static>, Script) {
+    holding(journal, lost, false).await
+}
+
+/// The same; whether its QEMU outlives the guest's machine.
+pub(crate) async fn holding(
+    journal: Journal,
+    lost: impl Future<Output = String> + 'static,
+    holds: bool,
+) -> (Guest<'static>, Script) {
     let (console, our_console) = UnixStream::pair().unwrap();
     let (agent, our_agent) = UnixStream::pair().unwrap();
     let (control, our_control) = UnixStream::pair().unwrap();
@@ -60,7 +69,8 @@ pub(crate) async fn guest(
         Machine::scripted(process, control, console, agent),
         greeting
     );
-    let (machine, channels) = machine.unwrap();
+    let (mut machine, channels) = machine.unwrap();
+    machine.hold(holds);
     let manner = Manner {
         welcome: Welcome {
             hostname: "trial-1-1".to_owned(),
@@ -77,6 +87,7 @@ pub(crate) async fn guest(
         journal,
         patterns: Vec::new(),
         slowdown: 1,
+        memory: 0,
         lost: Box::pin(lost),
         tap: None,
         scratch: None,

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::guest::protocol::Welcome;
 use crate::record::{Entry, Journal};
 use crate::store::{Scratch, io_error};
-use crate::vm::{Accelerator, Boot, Channels, Hardware, Machine, Memory, VmError};
+use crate::vm::{Accelerator, Boot, Channels, Debugging, Hardware, Machine, Memory, VmError};
 
 /// The kernel's command line. Boot chatter below `notice` would cost time under
 /// emulation; the agent turns everything on before it says it is ready. An oops
@@ -38,6 +38,8 @@ pub enum Start<'a> {
         words: &'a str,
         /// Images of its disks, in order.
         disks: &'a [PathBuf],
+        /// What it has for those who look into it.
+        debugging: Debugging<'a>,
     },
     /// From where another one of the same kernel stood when its agent was up and
     /// knew nothing yet. It boots if there is none, for a reason that is told.
@@ -63,6 +65,7 @@ pub(super) struct Kernel<'a> {
     pub(super) words: &'a str,
     pub(super) disks: &'a [PathBuf],
     pub(super) name: &'a str,
+    pub(super) debugging: Debugging<'a>,
 }
 
 /// A machine that runs, or stands where it was saved.
@@ -77,20 +80,24 @@ struct Started {
 
 impl<'a> Start<'a> {
     fn kernel(&self) -> Kernel<'a> {
-        let (image, hardware, words, disks, name) = match *self {
+        let (image, hardware, words, disks, name, debugging) = match *self {
             Self::Boot {
                 kernel,
                 hardware,
                 words,
                 disks,
-            } => (kernel, hardware, words, disks, ""),
+                debugging,
+            } => (kernel, hardware, words, disks, "", debugging),
             Self::Restore {
                 kernel,
                 hardware,
                 words,
                 name,
                 ..
-            } => (kernel, hardware, words, &[][..], name),
+            } => {
+                let debugging = Debugging::default();
+                (kernel, hardware, words, &[][..], name, debugging)
+            }
         };
         Kernel {
             image,
@@ -98,6 +105,7 @@ impl<'a> Start<'a> {
             words,
             disks,
             name,
+            debugging,
         }
     }
 }
@@ -115,6 +123,7 @@ impl Testbed {
         patterns: &[ExtraRule],
         tap: Option<Tap>,
     ) -> Result<Guest<'_>, Error> {
+        let memory = u64::from(start.kernel().hardware.memory) << 20;
         let (started, welcome) = tokio::try_join!(self.started(&start, patterns), welcome)?;
         let Started {
             mut machine,
@@ -137,6 +146,7 @@ impl Testbed {
             journal,
             patterns: patterns.to_vec(),
             slowdown: self.accelerator.slowdown(),
+            memory,
             lost: Box::pin(self.lost()),
             tap,
             scratch: Some(scratch),
@@ -214,6 +224,7 @@ impl Testbed {
             command_line: &command_line,
             memory,
             directory: directory.to_owned(),
+            debugging: kernel.debugging,
         };
         Machine::start(boot, &self.network).await
     }

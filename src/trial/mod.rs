@@ -33,11 +33,13 @@ use crate::guest::protocol::{FailedTest, Ready, StepResult};
 use crate::host::Moment;
 use crate::record::with_other_findings;
 use crate::record::{
-    DISK, Ending, Entry, Journal, Part, TestFailure, Trial, keep_request, keep_trial, read_console,
+    DISK, Ending, Entry, Journal, MEMORY, Part, TestFailure, Trial, keep_request, keep_trial,
+    read_console,
 };
 use crate::service::{DiskCheck, DiskState, Service, ServiceFault};
+use crate::store::gib;
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Pace, Start, Testbed};
-use crate::vm::{End, Startup};
+use crate::vm::{Debugging, End, Startup, Uname};
 
 /// After a finding that is not the target: how long other reports of the same
 /// event (the other tasks that hang) may take to follow.
@@ -68,7 +70,7 @@ pub async fn run(
     let before = Moment::now();
     let (ending, mut heard) = match begin(context, testbed, request, journal).await {
         Ok(guest) => {
-            let attempt = Attempt::new(context, request, guest, testbed.pace());
+            let attempt = Attempt::new(context, request, directory, guest, testbed.pace());
             attempt.run(testbed.service()).await?
         }
         Err(error) if error.exit() == Exit::Interrupted => return Err(error),
@@ -105,6 +107,7 @@ pub async fn run(
         counters: heard.counters,
         load: Some(before.until(&Moment::now())),
         unanswered: heard.unanswered,
+        memory: heard.memory,
         ..without_guest(request, ending)
     };
     let trial = with_other_findings(trial);
@@ -174,6 +177,7 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
         silenced: None,
         disk: None,
         failed_tests: Vec::new(),
+        memory: None,
         unarmed_then: Vec::new(),
     }
 }
@@ -187,13 +191,19 @@ async fn begin<'a>(
     let welcome = testbed.welcome(context, &request.hostname, request.id.seed());
     let disks = testbed.service().disks(&request.hostname)?;
     let (kernel, hardware, words) = (&request.kernel, &request.hardware, &request.words);
-    // What a kernel knows of a disk it learns when it boots.
-    let start = if request.start == Startup::Boot || !disks.is_empty() {
+    // What a kernel knows of a disk it learns when it boots, and where its memory
+    // is described it tells QEMU then.
+    let boots = request.start == Startup::Boot || !disks.is_empty() || request.dump;
+    let start = if boots {
         Start::Boot {
             kernel,
             hardware,
             words,
             disks: &disks,
+            debugging: Debugging {
+                keeps_memory: request.dump,
+                gdb: None,
+            },
         }
     } else {
         Start::Restore {
@@ -232,12 +242,15 @@ struct Heard {
     console_lines: u64,
     /// The line counters that were asked for.
     counted: Artifacts,
+    /// Bytes of the dump of its memory, if there is one.
+    memory: Option<u64>,
 }
 
 /// An attempt under way.
 struct Attempt<'a> {
     context: &'a Context,
     request: &'a Request,
+    directory: &'a Path,
     guest: Guest<'a>,
     /// When a finding that ends the trial was seen: wait no longer than this.
     settled: Option<Deadline>,
@@ -250,13 +263,20 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(context: &'a Context, request: &'a Request, guest: Guest<'a>, pace: &'a Pace) -> Self {
+    fn new(
+        context: &'a Context,
+        request: &'a Request,
+        directory: &'a Path,
+        guest: Guest<'a>,
+        pace: &'a Pace,
+    ) -> Self {
         Self {
             pace,
             watch: Watch::none(),
             step_began: Deadline::now(),
             context,
             request,
+            directory,
             guest,
             settled: None,
             heard: Heard::default(),
@@ -270,6 +290,8 @@ impl<'a> Attempt<'a> {
         match &ending {
             // Stuck or silent: have the kernel say where everybody is.
             Ending::Stopped | Ending::Deadline { .. } => {
+                // As it is now: what follows changes it.
+                self.keep_memory().await?;
                 let dumped = self.guest.dump().await?;
                 complete(&mut self.heard.findings, dumped);
                 if self.guest.is_frozen() && matches!(ending, Ending::Deadline { .. }) {
@@ -306,6 +328,36 @@ impl<'a> Attempt<'a> {
             self.found(finding);
         }
         Ok(())
+    }
+
+    /// Keeps the guest's memory, if the request asks for it and there is
+    /// something to see.
+    async fn keep_memory(&mut self) -> Result<(), Error> {
+        let Some(ready) = self.heard.ready.as_ref().filter(|_| self.request.dump) else {
+            return Ok(());
+        };
+        let uname = Uname {
+            release: ready.release.clone(),
+            version: ready.version.clone(),
+            nodename: self.request.hostname.clone(),
+        };
+        let path = self.directory.join(MEMORY);
+        let id = &self.request.id;
+        let (bytes, problem) = match self.guest.dump_memory(&path, uname).await {
+            Ok(bytes) => {
+                let size = gib(bytes.max(1 << 27));
+                let text = format!("the memory of {id} is in {} ({size} GiB)", path.display());
+                self.context.emit(Event::Note(text));
+                (Some(bytes), None)
+            }
+            Err(problem) => {
+                let text = format!("no memory dump of {id}: {problem}");
+                self.context.emit(Event::Warning(text));
+                (None, Some(problem))
+            }
+        };
+        self.heard.memory = bytes;
+        Ok(self.guest.journal.entry(Entry::Memory { bytes, problem })?)
     }
 
     /// Takes the report under way, if any: the console so far is all of it.
@@ -366,6 +418,13 @@ impl<'a> Attempt<'a> {
                     part: Part::Service,
                     what,
                 }),
+                Happening::Held => {
+                    // What was waited for has come: its end, which nobody asked for.
+                    self.settled = None;
+                    self.keep_memory().await?;
+                    self.guest.release().await;
+                    Move::Wait
+                }
                 Happening::Ended(end) => Move::End(ended(end, steps.label())),
                 Happening::Blocked(said) => self.blocked(&said, &steps).await?,
                 Happening::Deadline if until < end => {

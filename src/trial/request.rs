@@ -65,6 +65,9 @@ pub struct Request {
     /// Objects of the kernel whose line counters are read at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counted: Vec<String>,
+    /// Whether the guest's memory is kept if it shows something.
+    #[serde(default)]
+    pub dump: bool,
     /// When the run began, for findings that are known until some day.
     pub day: Date,
 }

@@ -20,7 +20,7 @@ use crate::guest::protocol::Welcome;
 use crate::record::{Entry, Journal, SelfTest, begin_self_test, end_self_test};
 use crate::step::{FaultStep, KernelStep};
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Start, Testbed};
-use crate::vm::Hardware;
+use crate::vm::{Debugging, Hardware};
 
 /// What is provoked, in order: the class it must give, and what
 /// `/sys/kernel/debug/provoke-crash/DIRECT` calls it.
@@ -131,6 +131,7 @@ async fn boot(
         hardware: &request.hardware,
         words: &request.words,
         disks: &[],
+        debugging: Debugging::default(),
     };
     let journal = Journal::create(directory)?;
     let started = testbed.start(start, async { Ok(welcome) }, journal, &[], None);

@@ -54,6 +54,7 @@ fn request(steps: &str) -> Request {
         profile: Vec::new(),
         counters: Vec::new(),
         counted: Vec::new(),
+        dump: false,
         day: jiff::civil::date(2026, 1, 2),
     }
 }
@@ -77,10 +78,10 @@ async fn play_with(
 ) -> Played {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path()).unwrap();
-    let (guest, theirs) = scripted::guest(journal, lost).await;
+    let (guest, theirs) = scripted::holding(journal, lost, request.dump).await;
     let context = Context::default();
     let pace = Pace::default();
-    let attempt = Attempt::new(&context, request, guest, &pace);
+    let attempt = Attempt::new(&context, request, directory.path(), guest, &pace);
     let (result, script) = tokio::join!(attempt.run(&Service::None), script(theirs));
     drop(script);
     let (ending, heard) = result.unwrap();
@@ -308,6 +309,106 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     }
 }
 
+/// QEMU is asked for the guest's memory, and writes it.
+async fn dumped(script: &mut Script) {
+    let command = script.command().await;
+    assert_eq!(command["execute"], "dump-guest-memory", "{command}");
+    assert_eq!(command["arguments"]["format"], "kdump-zlib");
+    let file = command["arguments"]["protocol"].as_str().unwrap();
+    let memory = [b"KDUMP   ".as_slice(), &[0; 4992]].concat();
+    std::fs::write(file.strip_prefix("file:").unwrap(), memory).unwrap();
+    script.control(&serde_json::json!({"return": {}})).await;
+    let done = serde_json::json!({"result": {"status": "completed"}});
+    let event = serde_json::json!({"event": "DUMP_COMPLETED", "data": done});
+    script.control(&event).await;
+}
+
+const DUMPED: Entry = Entry::Memory {
+    bytes: Some(5000),
+    problem: None,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_guest_s_memory_is_kept_before_it_is_asked_where_it_hangs() {
+    let mut request = request("[{ guest: sync }]");
+    request.dump = true;
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        dumped(&mut script).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        let letters = "wlt".to_owned();
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+    assert_eq!(played.heard.memory, Some(5000));
+    let at = |wanted: &Entry| played.journal.iter().position(|entry| entry == wanted);
+    assert!(at(&DUMPED).unwrap() < at(&Entry::Dump).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicked_guest_s_memory_is_kept_before_qemu_ends() {
+    let mut request = request("[{ guest: sync }]");
+    request.dump = true;
+    request.target = Some(serde_yaml::from_str("{ class: kasan }").unwrap());
+    for hit in [true, false] {
+        let played = play(&request, async |mut script| {
+            script.come_up().await;
+            script.begins().await;
+            if hit {
+                script.kernel(HANG).await;
+            }
+            let reason = serde_json::json!({"guest": true, "reason": "guest-reset"});
+            let event = serde_json::json!({"event": "SHUTDOWN", "data": reason});
+            script.control(&event).await;
+            dumped(&mut script).await;
+            assert_eq!(script.command().await["execute"], "quit");
+            // A process ends in its own time, whatever the test's clock says.
+            tokio::time::resume();
+            script.control(&serde_json::json!({"return": {}})).await;
+            script.end("guest-reset").await;
+            script
+        })
+        .await;
+        tokio::time::pause();
+        let ended = matches!(&played.ending, Ending::GuestEnded { how, .. } if how == "reset");
+        assert!(ended, "{:?}", played.ending);
+        assert_eq!(played.heard.memory, Some(5000));
+        assert!(played.journal.contains(&DUMPED));
+        assert_eq!(played.heard.findings.len(), usize::from(hit));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_that_cannot_be_kept_costs_the_trial_nothing() {
+    let mut request = request("[{ guest: sync }]");
+    request.dump = true;
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        script.command().await;
+        let error = serde_json::json!({"error": {"desc": "no space left"}});
+        script.control(&error).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        let letters = "wlt".to_owned();
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+    assert_eq!(played.heard.memory, None);
+    let why = |entry: &Entry| match entry {
+        Entry::Memory { problem, .. } => problem.clone(),
+        _ => None,
+    };
+    let why = played.journal.iter().find_map(why).unwrap();
+    assert!(why.contains("no space left"), "{why}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guest_s_end_is_told_with_its_last_words() {
     let played = play(&request("[{ guest: sync }]"), async |mut script| {
@@ -436,7 +537,7 @@ async fn the_key_that_a_guest_was_given_is_kept_nowhere() {
         script
     };
     let pace = Pace::default();
-    let attempt = Attempt::new(&context, &request, guest, &pace);
+    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
     let (result, script) = tokio::join!(attempt.run(&Service::None), hostile);
     drop(script);
     let (ending, heard) = result.unwrap();

@@ -248,6 +248,7 @@ mod tests {
             silenced: None,
             disk: None,
             failed_tests: Vec::new(),
+            memory: None,
             unarmed_then: Vec::new(),
         }
     }

@@ -64,6 +64,31 @@ pub enum Memory<'a> {
     Of(&'a Path),
 }
 
+/// What a machine has for those who look into it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Debugging<'a> {
+    /// Whether its memory outlives its end, for a dump, and its kernel can tell
+    /// what the dump is made of.
+    pub keeps_memory: bool,
+    /// A socket that gdb can connect to.
+    pub gdb: Option<&'a Path>,
+}
+
+impl Debugging<'_> {
+    fn arguments(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.keeps_memory {
+            // Instead of ending, QEMU stops and waits to be told.
+            words.extend(["-action", "shutdown=pause", "-device", "vmcoreinfo"].map(String::from));
+        }
+        if let Some(path) = self.gdb {
+            let listen = format!("unix:{},server=on,wait=off", escaped(path));
+            words.extend(["-gdb".to_owned(), listen]);
+        }
+        words
+    }
+}
+
 /// The name by which the guest finds its agent's port.
 const AGENT_PORT: &str = "kvet.agent";
 
@@ -79,6 +104,7 @@ pub fn arguments(boot: &Boot<'_>, sockets: &Sockets) -> Vec<OsString> {
         command_line,
         memory,
         directory: _,
+        debugging,
     } = *boot;
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
@@ -142,6 +168,7 @@ pub fn arguments(boot: &Boot<'_>, sockets: &Sockets) -> Vec<OsString> {
         add(&["-device", &format!("virtio-blk-pci,drive={id},serial={id}")]);
     }
     add(&["-append", command_line]);
+    all.extend(debugging.arguments().into_iter().map(OsString::from));
     all.extend(["-kernel".into(), kernel.into()]);
     if let Some(initramfs) = initramfs {
         all.extend(["-initrd".into(), initramfs.into()]);
@@ -163,10 +190,14 @@ mod tests {
     use super::*;
 
     fn words(accelerator: Accelerator) -> Vec<String> {
-        words_with(accelerator, Memory::Own)
+        words_with(accelerator, Memory::Own, Debugging::default())
     }
 
-    fn words_with(accelerator: Accelerator, memory: Memory<'_>) -> Vec<String> {
+    fn words_with(
+        accelerator: Accelerator,
+        memory: Memory<'_>,
+        debugging: Debugging<'_>,
+    ) -> Vec<String> {
         let boot = Boot {
             hardware: &Hardware::default(),
             accelerator,
@@ -176,6 +207,7 @@ mod tests {
             command_line: "console=ttyS0",
             memory,
             directory: PathBuf::new(),
+            debugging,
         };
         let words = arguments(&boot, &Sockets::under(Path::new("/tmp/a,b")));
         words
@@ -229,7 +261,7 @@ mod tests {
             (Memory::In(file), "share=on,", false),
             (Memory::Of(file), "share=off,", true),
         ] {
-            let words = words_with(Accelerator::Tcg, memory);
+            let words = words_with(Accelerator::Tcg, memory, Debugging::default());
             let object = words
                 .iter()
                 .find(|word| word.starts_with("memory-backend-file"))
@@ -245,5 +277,19 @@ mod tests {
     fn kvm_runs_the_host_s_cpu() {
         let words = words(Accelerator::Kvm);
         assert!(words.windows(2).any(|pair| pair == ["-cpu", "host"]));
+    }
+
+    #[test]
+    fn a_machine_that_is_looked_into_outlives_its_end() {
+        let debugging = Debugging {
+            keeps_memory: true,
+            gdb: Some(Path::new("/tmp/a,b/gdb")),
+        };
+        let words = words_with(Accelerator::Tcg, Memory::Own, debugging);
+        let has = |pair: [&str; 2]| words.windows(2).any(|words| words == pair);
+        assert!(has(["-action", "shutdown=pause"]), "{words:?}");
+        assert!(has(["-device", "vmcoreinfo"]), "{words:?}");
+        let gdb = "unix:/tmp/a,,b/gdb,server=on,wait=off";
+        assert!(has(["-gdb", gdb]), "{words:?}");
     }
 }

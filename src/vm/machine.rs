@@ -10,8 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::dump::{Uname, assemble};
 use super::qmp::Qmp;
-use super::{Accelerator, Hardware, Memory, QEMU, Sockets, VmError, arguments};
+use super::{Accelerator, Debugging, Hardware, Memory, QEMU, Sockets, VmError, arguments};
 use crate::process::{Command, Namespace, Process};
 
 /// QEMU opens its channels within a fraction of a second on an idle host.
@@ -19,6 +20,10 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long QEMU may take to end after it closed its channels.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a dump is written: the form that crash and drgn read, compressed by what
+/// every build of QEMU has.
+const DUMP_FORMAT: &str = "kdump-zlib";
 
 /// Everything that decides how a machine comes up.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub struct Boot<'a> {
     pub memory: Memory<'a>,
     /// A private directory with a short path, for the sockets.
     pub directory: PathBuf,
+    /// What it has for those who look into it.
+    pub debugging: Debugging<'a>,
 }
 
 /// How a machine ended.
@@ -61,6 +68,10 @@ pub struct Machine {
     process: Process,
     qmp: Qmp,
     console_in: OwnedWriteHalf,
+    /// Whether QEMU outlives the guest's machine, until it is released.
+    holds: bool,
+    /// Whether it has.
+    held: bool,
     /// QEMU's command line, for the record.
     pub command: String,
 }
@@ -121,6 +132,8 @@ impl Machine {
             process,
             qmp,
             console_in,
+            holds: boot.debugging.keeps_memory,
+            held: false,
             command,
         };
         Ok((machine, Channels { console, agent }))
@@ -204,10 +217,74 @@ impl Machine {
             .map_err(|error| VmError::Console(error.to_string()))
     }
 
-    /// Waits until QEMU has ended. Safe to race and to call again.
+    /// Waits until QEMU has ended, or holds what is left of the guest. Safe to
+    /// race and to call again.
     pub async fn ended(&mut self) {
-        // A failed wait leaves nothing to wait for either; `end` tells of it.
-        drop(self.process.wait().await);
+        tokio::select! {
+            biased;
+            // A failed wait leaves nothing to wait for either; `end` tells of it.
+            ended = self.process.wait() => drop(ended),
+            () = self.qmp.shut_down(), if self.holds => self.held = true,
+        }
+    }
+
+    /// Whether the guest's machine has ended and its memory is still there.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Lets a QEMU that holds what is left of the guest end.
+    pub async fn release(&mut self) -> Result<(), VmError> {
+        self.holds = false;
+        self.held = false;
+        self.qmp.execute("quit", json!({})).await?;
+        Ok(())
+    }
+
+    /// Writes the guest's memory to a file, which only its owner can read, as
+    /// crash and drgn take it. The guest stands still meanwhile. Returns the
+    /// file's size; after an error there is none.
+    pub async fn dump_memory(
+        &mut self,
+        path: &Path,
+        uname: Uname,
+        deadline: Duration,
+    ) -> Result<u64, VmError> {
+        let flattened = path.with_extension("flattened");
+        let written = self.write_memory(&flattened, deadline).await;
+        let assembled = match written {
+            Ok(()) => {
+                let (from, to) = (flattened.clone(), path.to_owned());
+                let work = move || assemble(&from, &to, &uname);
+                let done = tokio::task::spawn_blocking(work).await;
+                let done = done.map_err(std::io::Error::other).and_then(|size| size);
+                done.map_err(|error| VmError::Dump(error.to_string()))
+            }
+            Err(error) => Err(error),
+        };
+        drop(std::fs::remove_file(&flattened));
+        if assembled.is_err() {
+            drop(std::fs::remove_file(path));
+        }
+        assembled
+    }
+
+    /// Has QEMU write the guest's memory in its own form.
+    async fn write_memory(&mut self, path: &Path, deadline: Duration) -> Result<(), VmError> {
+        let arguments = json!({
+            "paging": false,
+            "protocol": format!("file:{}", path.display()),
+            "detach": true,
+            "format": DUMP_FORMAT,
+        });
+        self.qmp.execute("dump-guest-memory", arguments).await?;
+        let done = self.qmp.event("DUMP_COMPLETED", deadline).await?;
+        if done["result"]["status"] == "completed" {
+            return Ok(());
+        }
+        let why = done["error"].as_str().unwrap_or("it was not completed");
+        Err(VmError::Qmp(format!("dump-guest-memory: {why}")))
     }
 
     /// Waits until QEMU has ended and tells why.
@@ -260,8 +337,15 @@ impl Machine {
             process,
             qmp: Qmp::open(control).await?,
             console_in,
+            holds: false,
+            held: false,
         };
         Ok((machine, Channels { console, agent }))
+    }
+
+    /// Whether it outlives the guest's machine.
+    pub(crate) fn hold(&mut self, holds: bool) {
+        self.holds = holds;
     }
 }
 

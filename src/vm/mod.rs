@@ -4,6 +4,7 @@
 
 mod accelerator;
 mod arguments;
+mod dump;
 mod machine;
 mod qmp;
 
@@ -15,7 +16,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 pub use accelerator::{Acceleration, Accelerator, Startup};
-pub use arguments::{Hardware, Memory, Sockets, arguments};
+pub use arguments::{Debugging, Hardware, Memory, Sockets, arguments};
+pub use dump::Uname;
 pub use machine::{Boot, Channels, End, Machine};
 
 use crate::error::{Exit, Fault};
@@ -60,6 +62,9 @@ pub enum VmError {
     /// The control connection broke or said something that is not QMP.
     #[error("QEMU's control connection failed: {0}")]
     Qmp(String),
+    /// A dump of the guest's memory could not be put together.
+    #[error("the memory dump cannot be put together: {0}")]
+    Dump(String),
     /// The serial line broke.
     #[error("QEMU's serial line failed: {0}")]
     Console(String),
@@ -89,7 +94,8 @@ impl Fault for VmError {
             | Self::Silent { .. }
             | Self::Qmp(_)
             | Self::Console(_)
-            | Self::Snapshot { .. } => Exit::Undecided,
+            | Self::Snapshot { .. }
+            | Self::Dump(_) => Exit::Undecided,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Qmp {
     writer: OwnedWriteHalf,
     /// Events that arrived while a reply was awaited.
     events: Vec<Value>,
+    /// The beginning of a line whose rest was not awaited.
+    partial: Vec<u8>,
     deadlines: Deadlines,
 }
 
@@ -67,6 +69,7 @@ impl Qmp {
             reader: BufReader::new(reader),
             writer,
             events: Vec::new(),
+            partial: Vec::new(),
             deadlines,
         };
         let greeting = within(deadlines.answer, "greet", qmp.line()).await?;
@@ -177,16 +180,45 @@ impl Qmp {
         tokio::time::timeout(closing, rest).await.ok().flatten()
     }
 
+    /// Returns when QEMU has told of an event, with what it said of it, within a
+    /// time; one that came before counts.
+    pub(super) async fn event(&mut self, name: &str, deadline: Duration) -> Result<Value, VmError> {
+        within(deadline, &format!("tell of {name}"), self.heard(name)).await
+    }
+
+    /// Returns when the guest's machine has come to an end that QEMU itself
+    /// outlives. Never, if the connection ends before. Safe to race and to call
+    /// again.
+    pub(super) async fn shut_down(&mut self) {
+        if self.heard("SHUTDOWN").await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The data of the first event of this name; it stays among the events.
+    async fn heard(&mut self, name: &str) -> Result<Value, VmError> {
+        loop {
+            let found = self.events.iter().find(|event| event["event"] == name);
+            if let Some(found) = found {
+                return Ok(found["data"].clone());
+            }
+            let message = self.line().await?;
+            self.keep(message);
+        }
+    }
+
+    /// The next line. Nothing is lost by dropping the future.
     async fn line(&mut self) -> Result<Value, VmError> {
-        let mut line = Vec::new();
+        let room = LINE_LIMIT.saturating_sub(self.partial.len() as u64);
         let read = (&mut self.reader)
-            .take(LINE_LIMIT)
-            .read_until(b'\n', &mut line)
+            .take(room)
+            .read_until(b'\n', &mut self.partial)
             .await
             .map_err(|error| VmError::Qmp(error.to_string()))?;
         if read == 0 {
             return Err(VmError::Qmp("it was closed".to_owned()));
         }
+        let line = std::mem::take(&mut self.partial);
         serde_json::from_slice(&line).map_err(|error| VmError::Qmp(error.to_string()))
     }
 }
@@ -294,6 +326,27 @@ mod tests {
                 .to_string()
                 .contains("chardev-send-break: no such chardev")
         );
+    }
+
+    #[tokio::test]
+    async fn an_event_is_heard_however_its_line_is_cut() {
+        let (mut qmp, mut theirs) = frozen().await;
+        theirs.write_all(b"{\"event\": \"SHUT").await.unwrap();
+        // Raced against something else, and asked again.
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                () = qmp.shut_down() => unreachable!("the line is not whole"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let rest = b"DOWN\", \"data\": {\"reason\": \"guest-reset\"}}\n";
+        theirs.write_all(rest).await.unwrap();
+        qmp.shut_down().await;
+        let data = qmp.event("SHUTDOWN", SOON.answer).await.unwrap();
+        assert_eq!(data["reason"], "guest-reset");
+        let error = qmp.event("DUMP_COMPLETED", SOON.answer).await.unwrap_err();
+        assert!(error.to_string().contains("did not tell of DUMP_COMPLETED"));
     }
 
     #[tokio::test]

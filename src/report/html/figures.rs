@@ -109,7 +109,12 @@ fn comparison(page: &mut Markup, report: &Report, measure: &Comparison) {
 }
 
 /// A strip: an interval as a bar, samples as thin lines, a value as a thick one.
-fn picture(page: &mut Markup, bar: Option<(f64, f64)>, samples: &[f64], value: Option<f64>) {
+pub(crate) fn picture(
+    page: &mut Markup,
+    bar: Option<(f64, f64)>,
+    samples: &[f64],
+    value: Option<f64>,
+) {
     page.raw("<svg viewBox=\"-3 0 206 20\" preserveAspectRatio=\"none\" aria-hidden=\"true\">")
         .raw("<line class=\"tick\" x1=\"0\" x2=\"200\" y1=\"10\" y2=\"10\"/>");
     if let Some((low, high)) = bar {

@@ -7,17 +7,17 @@ use crate::report::safe::visible;
 
 /// A document that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Markup(String);
+pub(crate) struct Markup(String);
 
 impl Markup {
     /// Markup of kvet's own.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
     /// Text, whoever said it: between tags, or in an attribute's double quotes.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         for c in visible(text).chars() {
             match c {
                 '&' => self.0.push_str("&amp;"),
@@ -32,23 +32,23 @@ impl Markup {
     }
 
     /// Anything that can be displayed, as text.
-    pub(super) fn show(&mut self, value: impl Display) -> &mut Self {
+    pub(crate) fn show(&mut self, value: impl Display) -> &mut Self {
         self.text(&value.to_string())
     }
 
     /// A length or a place in a picture.
-    pub(super) fn at(&mut self, value: f64) -> &mut Self {
+    pub(crate) fn at(&mut self, value: f64) -> &mut Self {
         let value = if value.is_finite() { value } else { 0.0 };
         let _ = write!(self.0, "{value:.1}");
         self
     }
 
     /// Bytes so far.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn into_string(self) -> String {
+    pub(crate) fn into_string(self) -> String {
         self.0
     }
 }

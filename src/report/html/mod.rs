@@ -19,7 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use self::markup::Markup;
+pub(crate) use self::figures::picture;
+pub(crate) use self::markup::Markup;
 use super::model::{ArmReport, Report, TrialReport};
 use super::shown::shown;
 use super::standing::why;
@@ -87,8 +88,8 @@ pub fn html(report: &Report, stories: &Stories) -> String {
     let placed = placed.map(|(place, (arm, trial))| Placed { place, arm, trial });
     let placed: Vec<Placed<'_>> = placed.collect();
     let mut page = Markup::default();
-    head(&mut page, report);
-    page.raw("<body>\n<a class=\"skip\" href=\"#trials\">Skip to the trials</a>\n");
+    let title = format!("{}: {}", report.job, report.verdict.kind.name());
+    begin(&mut page, &title, "#trials", "Skip to the trials");
     verdict(&mut page, report);
     page.raw("<main>\n");
     trials::grid(&mut page, report, &placed);
@@ -97,13 +98,28 @@ pub fn html(report: &Report, stories: &Stories) -> String {
     trials::trials(&mut page, &placed, stories);
     kernels(&mut page, report);
     workloads(&mut page, report);
-    page.raw("</main>\n<script>")
-        .raw(SCRIPT)
-        .raw("</script>\n</body>\n</html>\n");
+    end(&mut page);
     page.into_string()
 }
 
-fn head(page: &mut Markup, report: &Report) {
+/// The end of every page.
+pub(crate) fn end(page: &mut Markup) {
+    page.raw("</main>\n<script>")
+        .raw(SCRIPT)
+        .raw("</script>\n</body>\n</html>\n");
+}
+
+/// The beginning of a section.
+pub(crate) fn section(page: &mut Markup, id: &'static str, title: &'static str) {
+    page.raw("<section aria-labelledby=\"")
+        .raw(id)
+        .raw("\">\n<h2 id=\"")
+        .raw(id);
+    page.raw("\" tabindex=\"-1\">").raw(title).raw("</h2>\n");
+}
+
+/// The beginning of every page, with a first link for those who come by keyboard.
+pub(crate) fn begin(page: &mut Markup, title: &str, to: &'static str, skip: &'static str) {
     page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ")
         .raw("base-uri 'none'; form-action 'none'; style-src 'sha256-")
@@ -113,12 +129,14 @@ fn head(page: &mut Markup, report: &Report) {
         .raw("'\">\n");
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")
         .raw("<meta name=\"color-scheme\" content=\"light dark\">\n<title>")
-        .text(&report.job)
-        .raw(": ")
-        .raw(report.verdict.kind.name())
+        .text(title)
         .raw("</title>\n<style>")
         .raw(STYLE)
-        .raw("</style>\n</head>\n");
+        .raw("</style>\n</head>\n<body>\n<a class=\"skip\" href=\"")
+        .raw(to)
+        .raw("\">")
+        .raw(skip)
+        .raw("</a>\n");
 }
 
 fn hash(text: &str) -> String {
@@ -160,7 +178,7 @@ fn verdict(page: &mut Markup, report: &Report) {
 }
 
 /// Seconds in words.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 120.0 {
         format!("{seconds:.1} s")
     } else {
@@ -224,7 +242,7 @@ fn kernels(page: &mut Markup, report: &Report) {
     page.raw("</dl>\n</section>\n");
 }
 
-fn row(page: &mut Markup, what: &'static str, value: &str) {
+pub(crate) fn row(page: &mut Markup, what: &'static str, value: &str) {
     page.raw("<div><dt>").raw(what).raw("</dt><dd>");
     page.text(value).raw("</dd></div>\n");
 }

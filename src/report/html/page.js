@@ -26,6 +26,10 @@
     if (link && link.getAttribute('href') === location.hash) reveal();
   });
 
+  reveal();
+  // A bisection's page has nothing to filter.
+  if (!document.getElementById('filters')) return;
+
   // Filters.
   const form = document.getElementById('filters');
   const words = document.getElementById('words');

@@ -146,6 +146,13 @@ fn read(journal: &[Line], seconds: f64) -> Times {
                 let what = format!("in a circle of waits: {}", tasks.join(", "));
                 times.events.push(moment(&what, None));
             }
+            Entry::Memory { bytes, problem } => {
+                let what = match (bytes, problem) {
+                    (_, Some(problem)) => format!("no memory dump: {problem}"),
+                    _ => "kvet keeps the guest's memory".to_owned(),
+                };
+                times.events.push(moment(&what, None));
+            }
             Entry::Dump => times.dump = times.dump.or(Some(at)),
             _ => {}
         }

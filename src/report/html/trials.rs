@@ -210,6 +210,13 @@ fn trial(page: &mut Markup, placed: &Placed<'_>, stories: &Stories) {
         }
         page.raw("</table></div>\n</details>\n");
     }
+    if trial.memory.is_some() {
+        let (arm, _) = trial.directory.split_once("/trials/").unwrap_or_default();
+        let command = format!("drgn -c {}/vmcore -s {arm}/vmlinux", trial.directory);
+        page.raw("<p>memory dump: <code>")
+            .text(&command)
+            .raw("</code></p>\n");
+    }
     page.raw("<p class=\"when\">recorded in <code>")
         .text(&trial.directory);
     page.raw("</code>");

@@ -36,7 +36,7 @@ use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::guest::protocol::{Ready, VERSION};
 use crate::store::{InUse, Key, Store, StoreError};
-use crate::vm::{Accelerator, Boot, Memory, Sockets, VmError, arguments};
+use crate::vm::{Accelerator, Boot, Debugging, Memory, Sockets, VmError, arguments};
 
 /// The store's kind.
 const KIND: &str = "guests";
@@ -233,6 +233,7 @@ impl SavedGuests {
             command_line: &command_line,
             memory: Memory::In(Path::new(RAM)),
             directory: PathBuf::new(),
+            debugging: Debugging::default(),
         };
         let machine = arguments(&boot, &Sockets::under(Path::new("")));
         let machine = machine

@@ -1,0 +1,338 @@
+//! Carries out a bundle's trial again, on its own kernel or on another: a run of
+//! one arm without building anything. What it leaves is a run directory.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::RETRIES;
+use super::report::{Findings, derive, is_worth_another, judge_one, keep, question};
+use crate::bundle::{Bundle, BundleError, Manifest, kernel_at, release_of};
+use crate::context::Context;
+use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::host::{self, Lack};
+use crate::job::Plan;
+use crate::outcome::Outcome;
+use crate::process::ProcessError;
+use crate::record::{Beginning, KernelFacts, Record};
+use crate::store::Store;
+use crate::testbed::{Setup, Testbed};
+use crate::trace;
+use crate::trial::{self, Request};
+use crate::trial_id::TrialId;
+use crate::verdict::Judged;
+use crate::vm::{Acceleration, Startup};
+
+/// How a bundle is carried out.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// The unpacked bundle.
+    pub bundle: PathBuf,
+    /// Another kernel than its own: a bzImage or a built tree.
+    pub kernel: Option<PathBuf>,
+    /// That kernel's .config, where it does not lie beside it.
+    pub config: Option<PathBuf>,
+    /// How many trials.
+    pub trials: u32,
+    /// What may run the guest, if not what ran it then.
+    pub acceleration: Option<Acceleration>,
+    /// The run directory.
+    pub out: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// What the bundle's trial came to.
+    pub then: Judged,
+    /// The kernel that was tried.
+    pub release: String,
+    /// What each trial came to, in order.
+    pub trials: Vec<Judged>,
+    /// How many of them showed what the bundle's trial did.
+    pub showed: usize,
+}
+
+impl Replayed {
+    /// 1 if it was seen again, 0 if every trial was clean, 125 otherwise: a
+    /// kernel that shows something else says nothing of this bug.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let clean = |judged: &Judged| judged.outcome == Outcome::Clean;
+        if self.showed > 0 {
+            Exit::Bad
+        } else if !self.trials.is_empty() && self.trials.iter().all(clean) {
+            Exit::Good
+        } else {
+            Exit::Undecided
+        }
+    }
+}
+
+/// Carries it out.
+pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Error> {
+    let bundle = Bundle::open(&replay.bundle)?;
+    bundle.check()?;
+    let kernel = Kernel::of(&bundle, replay)?;
+    has_what_it_takes(&bundle.manifest).await?;
+    let plan = Plan {
+        acceleration: replay
+            .acceleration
+            .unwrap_or(bundle.manifest.plan.acceleration),
+        ..with_trials(&bundle.manifest.plan, replay.trials)
+    };
+    let began = Instant::now();
+    let host = host::facts(context).await;
+    let record = Record::create(&replay.out, &plan, &host, Timestamp::now())?;
+    let _trace = trace::to_file(&record.path().join("kvet.log"))?;
+    record.release(&arm(&plan)?.name, &kernel.facts, kernel.config.as_deref())?;
+    // Nothing of the user's is needed, or touched.
+    let store = Store::at(record.path().join("cache"))?;
+    context.emit(Event::RunStarted {
+        job: plan.name.clone(),
+        directory: record.path().display().to_string(),
+        trials: replay.trials.into(),
+    });
+    let setup = Setup {
+        service: &plan.service,
+        logs: &record.service_logs(),
+        image: absolute(&bundle.image())?,
+        acceleration: plan.acceleration,
+        kernel: &kernel.bzimage,
+    };
+    let testbed = tokio::select! {
+        opened = Testbed::open(context, &store, setup) => opened?,
+        () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
+    };
+    record.accelerator(testbed.accelerator().name())?;
+    let (_, beginning) = Record::open(record.path())?;
+    let work = trials(
+        context, &testbed, &record, &beginning, &bundle, &kernel, replay,
+    );
+    let result = tokio::select! {
+        result = work => result,
+        () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+    };
+    testbed.close().await;
+    let report = derive(
+        &record,
+        &beginning,
+        began.elapsed().as_secs_f64(),
+        Findings::AsFound,
+    )?;
+    keep(&record, &report)?;
+    let trials = result?;
+    let showed = trials
+        .iter()
+        .filter(|judged| shows(&bundle.manifest, judged));
+    Ok(Replayed {
+        showed: showed.count(),
+        then: then(&bundle.manifest),
+        release: kernel.facts.release,
+        trials,
+    })
+}
+
+/// The kernel that is tried.
+struct Kernel {
+    bzimage: PathBuf,
+    config: Option<PathBuf>,
+    facts: KernelFacts,
+}
+
+impl Kernel {
+    fn of(bundle: &Bundle, replay: &Replay) -> Result<Self, BundleError> {
+        let Some(path) = &replay.kernel else {
+            return Ok(Self {
+                bzimage: absolute(&bundle.kernel())?,
+                config: Some(bundle.config()),
+                facts: bundle.manifest.kernel.clone(),
+            });
+        };
+        let (bzimage, beside) = kernel_at(path)?;
+        let facts = KernelFacts {
+            release: release_of(&bzimage)?,
+            origin: bzimage.display().to_string(),
+            key: String::new(),
+            cached: true,
+            patches: Vec::new(),
+            left_out: Vec::new(),
+        };
+        Ok(Self {
+            config: replay.config.clone().or(beside),
+            bzimage,
+            facts,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, BundleError> {
+    std::fs::canonicalize(path).map_err(|source| BundleError::Io {
+        action: "find",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The programs that run guests and the cluster; those that build kernels are
+/// not needed.
+async fn has_what_it_takes(manifest: &Manifest) -> Result<(), BundleError> {
+    let checks = host::checks_for_trials(&manifest.request.service).await;
+    let lacks: Vec<_> = checks
+        .iter()
+        .filter_map(|check| Some((check, check.lack.as_ref()?)))
+        .collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<&str> = lacks.iter().map(|(check, _)| check.what.as_str()).collect();
+    let mut help: Vec<String> = lacks
+        .iter()
+        .map(|(_, lack)| match lack {
+            Lack::Package(package) => format!("apt-get install {package}"),
+            Lack::Other { advice, .. } => advice.clone(),
+        })
+        .collect();
+    help.sort();
+    help.dedup();
+    Err(BundleError::Lacks {
+        what: what.join(", "),
+        help: help.join("\n"),
+    })
+}
+
+fn with_trials(plan: &Plan, trials: u32) -> Plan {
+    let mut plan = plan.clone();
+    for arm in &mut plan.arms {
+        arm.trials = trials;
+    }
+    plan
+}
+
+fn arm(plan: &Plan) -> Result<&crate::job::Arm, BundleError> {
+    plan.arms.first().ok_or_else(|| BundleError::Damaged {
+        path: plan.job.clone(),
+        problem: "its plan has no arm".to_owned(),
+    })
+}
+
+/// The trials, one after the other: the first with the seed of the bundle's.
+async fn trials(
+    context: &Context,
+    testbed: &Testbed,
+    record: &Record,
+    beginning: &Beginning,
+    bundle: &Bundle,
+    kernel: &Kernel,
+    replay: &Replay,
+) -> Result<Vec<Judged>, Error> {
+    let plan = &beginning.plan;
+    let arm = arm(plan)?;
+    let first = &bundle.manifest.request;
+    let mut all = Vec::new();
+    for number in (first.id.number..).take(usize::try_from(replay.trials).unwrap_or(1)) {
+        let id = TrialId {
+            number,
+            ..first.id.clone()
+        };
+        loop {
+            let (attempt, directory) = record.begin_attempt(&id)?;
+            context.emit(Event::TrialStarted {
+                trial: id.clone(),
+                attempt,
+            });
+            let request = Request {
+                id: id.clone(),
+                attempt,
+                hostname: format!("trial-{number}-{attempt}"),
+                kernel: kernel.bzimage.clone(),
+                release: kernel.facts.release.clone(),
+                image: absolute(&bundle.image())?,
+                acceleration: plan.acceleration,
+                // As anybody's kernel comes up, and with no lines that it does not count.
+                start: Startup::Boot,
+                save: false,
+                host: None,
+                counted: Vec::new(),
+                day: question(beginning, arm).day,
+                ..first.clone()
+            };
+            let trial = trial::run(context, testbed, &request, &directory).await?;
+            // A guest that cannot be cleared away makes the next trial the harness's.
+            drop(testbed.service().clear(&request.hostname).await);
+            if attempt <= RETRIES && is_worth_another(&trial, &question(beginning, arm)) {
+                continue;
+            }
+            let judged = judge_one(record, beginning, arm, &trial)?;
+            context.emit(Event::TrialFinished {
+                trial: id.clone(),
+                outcome: judged.outcome,
+                reason: judged.reason.clone(),
+                elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
+            });
+            all.push(judged);
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// What the bundle's trial came to.
+fn then(manifest: &Manifest) -> Judged {
+    Judged {
+        outcome: manifest.outcome,
+        reason: manifest.reason.clone(),
+        known: Vec::new(),
+        boot: None,
+        others: Vec::new(),
+    }
+}
+
+/// Whether a trial shows what the bundle's trial did.
+fn shows(manifest: &Manifest, judged: &Judged) -> bool {
+    let same =
+        |seen: &crate::verdict::Seen| manifest.finding.as_ref().is_some_and(|f| f.same(seen));
+    match manifest.outcome {
+        Outcome::Other => judged.others.iter().any(same),
+        Outcome::Timeout | Outcome::Workload => judged.outcome == manifest.outcome,
+        // Of a trial that showed nothing, the bug it was looking for.
+        Outcome::Target | Outcome::Clean | Outcome::Unarmed | Outcome::Harness => {
+            judged.outcome == Outcome::Target
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replayed(outcomes: &[Outcome], showed: usize) -> Exit {
+        let judged = |outcome: Outcome| Judged {
+            outcome,
+            reason: String::new(),
+            known: Vec::new(),
+            boot: None,
+            others: Vec::new(),
+        };
+        let trials = outcomes.iter().copied().map(judged).collect();
+        let replayed = Replayed {
+            then: judged(Outcome::Target),
+            release: String::new(),
+            trials,
+            showed,
+        };
+        replayed.exit()
+    }
+
+    #[test]
+    fn a_bisection_can_go_by_the_exit_status() {
+        use Outcome::{Clean, Harness, Other, Target};
+        assert_eq!(replayed(&[Clean, Target], 1), Exit::Bad);
+        assert_eq!(replayed(&[Clean, Clean], 0), Exit::Good);
+        assert_eq!(replayed(&[Clean, Other], 0), Exit::Undecided);
+        assert_eq!(replayed(&[Harness], 0), Exit::Undecided);
+        assert_eq!(replayed(&[], 0), Exit::Undecided);
+    }
+}
