@@ -73,8 +73,8 @@ pub enum What {
     Miss,
     /// It cannot be tested, and why.
     Skipped(String),
-    /// Its image is that of another candidate.
-    Same(usize),
+    /// Its image is that of another candidate, or of the older end.
+    Same(Option<usize>),
     /// Somebody says that it is bad, or good.
     Word(bool),
     /// What was seen of it does not count any more.
@@ -96,7 +96,9 @@ pub fn course(directory: &Path) -> Result<Course, Failure> {
     let report: Report = read_json(&report)?;
     let path = directory.join(LOG);
     // One that has no end, or never began to have one, is not read.
-    let readable = path.metadata().is_ok_and(|is| is.is_file() && is.len() <= LARGEST);
+    let readable = path
+        .metadata()
+        .is_ok_and(|is| is.is_file() && is.len() <= LARGEST);
     if !readable {
         return Err(LogError::NoBeginning(path).into());
     }
@@ -117,13 +119,15 @@ pub fn course(directory: &Path) -> Result<Course, Failure> {
                 };
                 (candidate.as_ref(), what, Some(trial))
             }
-            Entry::Skipped { candidate, reason } => {
-                (Some(candidate), What::Skipped(reason.clone()), None)
+            Entry::Skipped {
+                candidate, reason, ..
+            } => (Some(candidate), What::Skipped(reason.clone()), None),
+            Entry::Same { candidate, other } => {
+                match other.as_ref().map(|other| state.number(other)).transpose() {
+                    Ok(other) => (Some(candidate), What::Same(other), None),
+                    Err(_) => return,
+                }
             }
-            Entry::Same { candidate, other } => match state.number(other) {
-                Ok(other) => (Some(candidate), What::Same(other), None),
-                Err(_) => return,
-            },
             Entry::Word { candidate, bad } => (Some(candidate), What::Word(*bad), None),
             Entry::Forgotten { candidate } => (candidate.as_ref(), What::Forgotten, None),
             _ => return,
@@ -201,6 +205,7 @@ mod tests {
             Entry::Skipped {
                 candidate: "0001.patch".to_owned(),
                 reason: "does not build".to_owned(),
+                mute: false,
             },
             boot(Some("0003.patch"), true),
         ] {

@@ -124,8 +124,7 @@ fn found(page: &mut Markup, course: &Course) {
     page.raw(" between ").text(short(&report.good)).raw(" and ");
     page.text(short(&report.bad)).raw("; ");
     page.show(report.cost.builds).raw(" builds in ");
-    page.show(duration(report.cost.build_seconds))
-        .raw(", ");
+    page.show(duration(report.cost.build_seconds)).raw(", ");
     page.show(report.cost.boots).raw(" boots in ");
     page.show(duration(report.cost.boot_seconds))
         .raw("</p>\n</header>\n");
@@ -322,7 +321,8 @@ fn words(course: &Course, what: &What) -> String {
         What::Hit(title) => title.clone(),
         What::Miss => "did not show it".to_owned(),
         What::Skipped(reason) => format!("skipped: {reason}"),
-        What::Same(other) => format!("has the image of {}", course.candidates[*other]),
+        What::Same(Some(other)) => format!("has the image of {}", course.candidates[*other]),
+        What::Same(None) => "has the image of the older end".to_owned(),
         What::Word(true) => "bad, as somebody said".to_owned(),
         What::Word(false) => "good, as somebody said".to_owned(),
         What::Forgotten => "forgotten".to_owned(),

@@ -179,7 +179,7 @@ pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
     match (&arguments.all, arguments.format) {
         (Some(directory), _) => {
             let forms = Format::value_variants().iter();
-            let texts = forms.map(|form| (*form, run.text(*form, Style::Plain)));
+            let texts = forms.map(|form| (*form, run.text(*form, Style::Plain, WIDTH)));
             Ok(write_all(directory, texts))
         }
         (None, Some(format)) => {

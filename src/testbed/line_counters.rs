@@ -94,7 +94,9 @@ impl Guest<'_> {
                     });
                 }
                 Happening::Deadline => "the guest did not answer in time",
-                Happening::Broken(_) | Happening::Ended(_) => "the guest was gone",
+                Happening::Broken(_) | Happening::Ended(_) | Happening::Held => {
+                    "the guest was gone"
+                }
                 Happening::ServiceLost(_) => "what the guest mounts was lost",
                 Happening::Finding(finding) => {
                     found.push(*finding);
