@@ -444,14 +444,13 @@ impl Record {
         Ok((attempt, directory))
     }
 
-    /// The attempt that is to be made at a trial: the last one if it has not ended,
-    /// such as one whose driver was killed while a host worked on it, or another.
+    /// The attempt at a trial with which a driver goes on: the last one there is,
+    /// whether a host still works on it or its result has come in meanwhile; else
+    /// the first.
     pub fn open_attempt(&self, id: &TrialId) -> Result<(u32, PathBuf), RecordError> {
         match numbered(&self.trial(id))?.pop() {
-            Some((attempt, directory)) if !directory.join(TRIAL).exists() => {
-                Ok((attempt, directory))
-            }
-            _ => self.begin_attempt(id),
+            Some(last) => Ok(last),
+            None => self.begin_attempt(id),
         }
     }
 
@@ -668,5 +667,12 @@ mod tests {
         assert_eq!(std::fs::read_to_string(first).unwrap(), "attempt 1\n");
         // None ended.
         assert!(record.trials("stock", "w").unwrap().is_empty());
+        // A resumed driver goes on with the last, also if it ends at that moment.
+        let (attempt, directory) = record.open_attempt(&id).unwrap();
+        assert_eq!(attempt, 11);
+        std::fs::write(directory.join(TRIAL), "{}").unwrap();
+        assert_eq!(record.open_attempt(&id).unwrap().0, 11);
+        let other = TrialId { number: 2, ..id };
+        assert_eq!(record.open_attempt(&other).unwrap().0, 1);
     }
 }

@@ -80,8 +80,8 @@ impl Place {
         }
     }
 
-    /// The attempt that is to be made at a trial, and its directory. One that a
-    /// killed driver gave to another host goes on.
+    /// The first attempt of this driver's at a trial, and its directory. One that a
+    /// killed driver gave to another host goes on, or has come in meanwhile.
     pub(super) fn begin(
         &self,
         record: &Record,

@@ -347,8 +347,9 @@ async fn one_trial(
         });
     }
     let mut avoid = BTreeSet::new();
+    let mut begun = bench.place.begin(bench.record, &subject.id)?;
     loop {
-        let (attempt, directory) = bench.place.begin(bench.record, &subject.id)?;
+        let (attempt, directory) = begun;
         context.emit(Event::TrialStarted {
             trial: subject.id.clone(),
             attempt,
@@ -367,6 +368,7 @@ async fn one_trial(
         }
         if lost.is_none() && attempt <= RETRIES && is_worth_another(&trial, &question) {
             avoid.extend(trial.host);
+            begun = bench.record.begin_attempt(&subject.id)?;
             continue;
         }
         let judged = judge_one(bench.record, &bench.beginning, subject.arm, &trial)?;
