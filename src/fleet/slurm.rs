@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the controller may be away while no trial ends.
 const AWAY: Duration = Duration::from_secs(20 * 60);
 
+/// So many answers of Slurm's that a task runs which is over, and it is cancelled.
+const GHOST: u32 = 5;
+
 /// How long no task runs before it is told why.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -119,6 +122,8 @@ struct Driver<'a> {
     answered: Instant,
     progress: Instant,
     told_away: bool,
+    /// Tasks that are over, with so many answers of Slurm's that call them running.
+    ghosts: BTreeMap<Task, u32>,
     /// Since when nothing runs, and why, if that was told.
     idle: Option<(Instant, String)>,
 }
@@ -137,6 +142,7 @@ impl<'a> Driver<'a> {
             answered: Instant::now(),
             progress: Instant::now(),
             told_away: false,
+            ghosts: BTreeMap::new(),
             idle: None,
             spool,
         };
@@ -230,6 +236,7 @@ impl<'a> Driver<'a> {
         }
         self.nodes = nodes;
         self.tell_idle(&queue);
+        self.cancel_ghosts(&queue).await;
         for (task, out) in &mut self.out {
             if let Some(queued) = queue.iter().find(|queued| queued.task == *task) {
                 out.missing = 0;
@@ -243,6 +250,24 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Cancels tasks that have ended and that Slurm goes on to call running: it did
+    /// not hear of their end, as when its controller was away, and would keep their
+    /// nodes for them.
+    async fn cancel_ghosts(&mut self, queue: &[Queued]) {
+        let over = queue
+            .iter()
+            .filter(|queued| queued.runs && !self.out.contains_key(&queued.task));
+        let mut ghosts = Vec::new();
+        for queued in over {
+            let times = self.ghosts.entry(queued.task).or_default();
+            *times += 1;
+            if *times == GHOST {
+                ghosts.push(queued.job.clone());
+            }
+        }
+        self.cancel(&ghosts).await;
     }
 
     /// Tells why none of the tasks runs, if that has been so for a while.
