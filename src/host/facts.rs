@@ -13,8 +13,8 @@ use crate::process::Command;
 pub struct HostFacts {
     /// `uname -srm`.
     pub kernel: String,
-    /// The processor's model, as it calls itself; empty in older records.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// The processor's model, as it calls itself.
+    #[serde(default)]
     pub processor: String,
     /// Processors available to this process.
     pub cpus: usize,
