@@ -42,6 +42,7 @@ impl Run {
             .arg(&path)
             .arg("--out")
             .arg(home.path().join("run"))
+            .env("XDG_STATE_HOME", home.path().join("state"))
             .output()
             .unwrap();
         let said = [ran.stdout, ran.stderr].concat();
@@ -58,10 +59,6 @@ impl Run {
         serde_json::from_slice(&text).unwrap()
     }
 
-    fn attempt(&self, workload: &str) -> String {
-        format!("arms/debug/trials/{workload}/1/1")
-    }
-
     /// The trial's outcome and reason.
     fn outcome(&self) -> (String, String) {
         let report = self.json("report.json");
@@ -69,6 +66,11 @@ impl Run {
         let text = |key: &str| judged[key].as_str().unwrap_or_default().to_owned();
         (text("outcome"), text("reason"))
     }
+}
+
+/// The directory of a workload's one trial.
+fn attempt(workload: &str) -> String {
+    format!("arms/debug/trials/{workload}/1/1")
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn every_file_system_is_mounted_remounted_and_left_clean() {
     ] {
         let run = Run::of("disk", disk);
         assert_eq!(run.outcome().0, "clean", "{disk}: {}", run.said);
-        let trial = run.json(&format!("{}/trial.json", run.attempt("disk")));
+        let trial = run.json(&format!("{}/trial.json", attempt("disk")));
         assert_eq!(trial["disk"]["state"], "clean", "{disk}: {trial}");
     }
 }
@@ -104,7 +106,7 @@ fn a_file_system_that_is_damaged_after_umount_is_a_finding_and_kept() {
     assert_eq!(outcome, "other", "{}", run.said);
     assert_eq!(reason, "e2fsck found the file system damaged after umount");
     assert_eq!(run.exit, Some(1), "{}", run.said);
-    let attempt = run.attempt("damage");
+    let attempt = attempt("damage");
     let trial = run.json(&format!("{attempt}/trial.json"));
     assert_eq!(trial["disk"]["state"], "damaged");
     let image = run.home.path().join("run").join(attempt).join("disk.img");
@@ -131,7 +133,7 @@ fn tests_of_a_suite_that_fail_are_findings_by_their_names() {
         .collect();
     assert_eq!(titles, ["ext4/005 failed", "generic/002 failed"]);
     assert_eq!(findings[0]["signature"], "test_failure:ext4/005");
-    let trial = run.json(&format!("{}/trial.json", run.attempt("suite")));
+    let trial = run.json(&format!("{}/trial.json", attempt("suite")));
     assert_eq!(trial["counters"]["tests_run"], 4);
     assert_eq!(trial["disk"]["state"], "clean", "{trial}");
     let how = trial["failed_tests"][0]["how"].as_str().unwrap();

@@ -542,7 +542,7 @@ fn a_bisection_s_page_shows_how_the_belief_moved() {
     let last = "document.querySelector('section[aria-labelledby=boots] tbody tr:last-child')\
         .textContent";
     let last = browser.value(last);
-    assert!(last.as_str().unwrap().contains("97 %"), "{last}");
+    assert!(last.as_str().unwrap().contains("98 %"), "{last}");
     let text = browser.value("document.body.textContent");
     assert!(
         !text

@@ -32,6 +32,10 @@ use crate::workload::Workload;
 
 /// A job, resolved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of jobs of its own"
+)]
 pub struct Plan {
     /// The job's name.
     pub name: String,

@@ -1,6 +1,11 @@
 //! Hosts on one machine: each a pid and mount namespace of its own with a small
 //! file system of its own, in which a slurmd or an sshd runs. A host that is
 //! killed is gone with all that ran on it and all it had.
+#![allow(
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "configuration files are put together from pieces"
+)]
 
 use std::fs;
 use std::net::TcpListener;
@@ -115,14 +120,14 @@ impl Node {
         let root = format!("/proc/{}/root", self.first.as_raw_nonzero());
         let local = Path::new(&root).join(self.local.strip_prefix("/").unwrap());
         let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
-        left.extend(below(local.join("tmp")).map(|entry| format!("{:?}", entry.path())));
+        left.extend(below(local.join("tmp")).map(|entry| entry.path().display().to_string()));
         let inputs = below(local.join("cache/kvet/inputs"));
         let unfinished = inputs.filter(|entry| {
             let name = entry.file_name().into_string().unwrap();
             let is_lock = Path::new(&name).extension().is_some_and(|e| e == "lock");
             name.starts_with('.') && !is_lock
         });
-        left.extend(unfinished.map(|entry| format!("{:?}", entry.path())));
+        left.extend(unfinished.map(|entry| entry.path().display().to_string()));
         left
     }
 }
@@ -248,7 +253,7 @@ impl Slurm {
         let mut text = String::new();
         for entry in fs::read_dir(self.base.path()).unwrap().flatten() {
             let name = entry.file_name().into_string().unwrap();
-            if name.contains("slurm") && name.contains("out") || name.ends_with(".out") {
+            if name.contains(".out") {
                 let log = fs::read_to_string(entry.path()).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let tail = &lines[lines.len().saturating_sub(15)..];
