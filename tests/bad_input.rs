@@ -25,7 +25,9 @@ const MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION 
 
 /// A file long enough for two hunks.
 fn source() -> String {
-    (1..=40).map(|line| format!("line {line}\n")).collect()
+    (1..=40)
+        .flat_map(|line| [format!("line {line}"), "\n".to_owned()])
+        .collect()
 }
 
 struct User {
@@ -143,7 +145,9 @@ fn path_without_b4() -> std::ffi::OsString {
 /// A hunk of `fs/inode.c` that replaces a line.
 fn hunk(line: usize) -> String {
     let context = |from: usize, to: usize| -> String {
-        (from..=to).map(|line| format!(" line {line}\n")).collect()
+        (from..=to)
+            .flat_map(|line| [format!(" line {line}"), "\n".to_owned()])
+            .collect()
     };
     format!(
         "@@ -{0},7 +{0},7 @@\n{1}-line {line}\n+changed {line}\n{2}",
