@@ -97,8 +97,12 @@ fn expressed(text: &str, words: &Words) -> String {
 
 fn environment(node: &Value, words: &Words) -> Words {
     let entries = node.as_object().into_iter().flatten();
-    let text =
-        |(key, value): (&String, &Value)| (key.clone(), expressed(value.as_str().unwrap(), words));
+    let text = |(key, value): (&String, &Value)| {
+        let written = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        (key.clone(), expressed(&written, words))
+    };
     entries.map(text).collect()
 }
 
