@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -72,6 +72,15 @@ fn drgn_sees_where_a_guest_hung_and_where_it_panicked() {
     }
 }
 
+/// Reads until a text was there.
+fn until(screen: &mut impl Read, text: &str) {
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    while !seen.ends_with(text.as_bytes()) {
+        screen.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+}
+
 /// What drgn makes of a dump.
 fn look(dump: &Path, vmlinux: &Path, attempt: &Path) -> String {
     let trial: serde_json::Value =
@@ -114,11 +123,12 @@ fn gdb_looks_into_a_guest_with_a_shell() {
     let told = told.filter(|line| line.contains("in another terminal: gdb "));
     let command = told.into_iter().next().unwrap();
     let (_, command) = command.split_once("in another terminal: ").unwrap();
-    // The shell is there when it does what it is told.
     let mut keyboard = shell.stdin.take().unwrap();
+    let mut screen = shell.stdout.take().unwrap();
+    // What is typed before there is a shell is lost.
+    until(&mut screen, "bash-");
     writeln!(keyboard, "echo re''ady").unwrap();
-    let mut said = BufReader::new(shell.stdout.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("ready")));
+    until(&mut screen, "ready");
     let socket = command.split('\'').nth(1).unwrap();
     let socket = Path::new(socket.strip_prefix("target remote ").unwrap());
     let mode = fs::metadata(socket.parent().unwrap())
