@@ -38,7 +38,8 @@ use crate::job::{self, Plan};
 use crate::record::{Past, Record, RecordError};
 use crate::run::report_of;
 use crate::store::{
-    InUse, Limit, Lock, Over, StoreError, io_error, remove_over, remove_tree, write_json,
+    InUse, Limit, Lock, Over, StoreError, io_error, remove_over, remove_tree, state_directory,
+    write_json,
 };
 
 use index::{Index, Trouble};
@@ -128,12 +129,8 @@ pub struct PrunedRuns {
 impl History {
     /// The user's: `$XDG_STATE_HOME/kvet` or `~/.local/state/kvet`.
     pub fn of_the_user() -> Result<Self, HistoryError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let base = set("XDG_STATE_HOME").map(PathBuf::from);
-        let base = base.filter(|base| base.is_absolute());
-        let home = || set("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-        let base = base.or_else(home).ok_or(HistoryError::NoHome)?;
-        Ok(Self::at(base.join("kvet")))
+        let home = state_directory().map_err(|_| HistoryError::NoHome)?;
+        Ok(Self::at(home))
     }
 
     /// One at a place of one's own choice.

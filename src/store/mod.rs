@@ -291,11 +291,12 @@ fn touch(entry: &Path) {
 }
 
 /// Where kvet keeps what is not to be lost with a cache: `$XDG_STATE_HOME/kvet` or
-/// `~/.local/state/kvet`.
+/// `~/.local/state/kvet`. As elsewhere, a relative path counts as not set.
 pub fn state_directory() -> Result<PathBuf, StoreError> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = || Some(PathBuf::from(set("HOME")?).join(".local/state"));
-    let base = set("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    let base = set("XDG_STATE_HOME").map(PathBuf::from);
+    let base = base.filter(|base| base.is_absolute()).or_else(home);
     Ok(base.ok_or(StoreError::NoState)?.join("kvet"))
 }
 
