@@ -8,6 +8,10 @@
 //! stands for [`Beat::Step`], [`GuestMessage::Beat`] for [`Beat::Tick`]. What
 //! was told and is not on the console was not shown: see [`unheard`].
 //!
+//! A line of its own ends what `SysRq` had the kernel print, see [`dump_end`]:
+//! newer kernels leave the printing to a thread, and the agent is back from
+//! pulling the letters long before the console has it all.
+//!
 //! [`GuestMessage::Finished`]: super::protocol::GuestMessage::Finished
 //! [`GuestMessage::Beat`]: super::protocol::GuestMessage::Beat
 
@@ -70,6 +74,20 @@ impl Beat {
     }
 }
 
+/// What the agent writes to `/dev/kmsg` when it has pulled these `SysRq` letters:
+/// on the console it stands below all that they had the kernel print.
+#[must_use]
+pub fn dump_end(letters: &str) -> String {
+    format!("<{LEVEL}>{MARK}sysrq {letters} done\n")
+}
+
+/// Whether the console shows the end of what these letters made the kernel print.
+#[must_use]
+pub fn shows_dump_end(console: &[u8], letters: &str) -> bool {
+    let wanted = format!("{MARK}sysrq {letters} done");
+    memmem::find(console, wanted.as_bytes()).is_some()
+}
+
 /// Those beats the guest told of that the console did not show, in the order
 /// told: while they were written, the console was off. Beats that the console
 /// lost because it could not keep up, which it says between those before and
@@ -123,6 +141,17 @@ mod tests {
     fn shown(beats: &[Beat]) -> Vec<u8> {
         let lines: Vec<String> = beats.iter().map(|beat| line(*beat)).collect();
         console(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_dump_ends_where_its_own_letters_are_named() {
+        let record = dump_end("w");
+        let shown = record.strip_prefix("<3>").unwrap();
+        let console = format!("[    4.2] sysrq: Show Blocked State\r\n[    4.3] {shown}");
+        assert!(shows_dump_end(console.as_bytes(), "w"));
+        assert!(!shows_dump_end(console.as_bytes(), "wlt"));
+        assert!(!shows_dump_end(&console.as_bytes()[..50], "w"));
+        assert_eq!(Beat::shown(shown.as_bytes()), None);
     }
 
     #[test]

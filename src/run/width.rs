@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Idleness is looked at for so long after a trial began: by then it computes.
-const MOMENT: Duration = Duration::from_millis(250);
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Processors that must have been idle meanwhile.
 const IDLE: f64 = 0.5;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
-use crate::guest::heartbeat::Beat;
+use crate::guest::heartbeat::{self, Beat};
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use crate::record::{Entry, Journal};
@@ -41,6 +41,13 @@ const BEATS: usize = 10_000;
 
 /// So many bytes of a dump of all tasks are looked at.
 pub const DUMP_LIMIT: usize = 4 << 20;
+
+/// Blocked tasks: what a look at them takes.
+const LOOK_KEY: &str = "w";
+
+/// How long the console may take to show what the kernel printed, once the agent
+/// is through with having it printed.
+const DUMP_END: Duration = Duration::from_millis(500);
 
 /// Blocked tasks, the stacks of all CPUs, all tasks.
 const DUMP_KEYS: &str = "wlt";
@@ -108,6 +115,7 @@ enum Turn<T> {
     MachineEnded,
     ServiceLost(String),
     Silent,
+    Looked,
     Deadline,
     Aside(T),
 }
@@ -150,8 +158,8 @@ pub struct Guest<'a> {
     pub journal: Journal,
     /// What the kernel printed because the harness asked.
     dumped: Vec<u8>,
-    /// What it says since it was asked for its blocked tasks, until it is through.
-    blocked: Option<Vec<u8>>,
+    /// Under way since it was asked for its blocked tasks.
+    look: Option<Look>,
     /// The signs of life that the agent says it wrote to the console.
     told: Vec<Beat>,
     /// QEMU did not answer when it was asked to pass on a key.
@@ -213,7 +221,7 @@ impl<'a> Guest<'a> {
             memory: manner.memory,
             journal: manner.journal,
             dumped: Vec::new(),
-            blocked: None,
+            look: None,
             told: Vec::new(),
             frozen: false,
             held: false,
@@ -263,6 +271,11 @@ impl<'a> Guest<'a> {
             if std::mem::take(&mut self.held) {
                 return Ok(Happening::Held);
             }
+            if self.look.as_ref().is_some_and(Look::is_over)
+                && let Some(look) = self.look.take()
+            {
+                return Ok(Happening::Blocked(look.said));
+            }
             if self.ended && !self.console_open {
                 return Ok(Happening::Ended(self.machine.end().await));
             }
@@ -289,6 +302,11 @@ impl<'a> Guest<'a> {
                     let sightings = self.scanner.settle();
                     self.sighted(sightings);
                 }
+                Turn::Looked => {
+                    if let Some(look) = &mut self.look {
+                        look.is_shown = true;
+                    }
+                }
                 Turn::Deadline => return Ok(Happening::Deadline),
                 Turn::Aside(done) => return Ok(Happening::Aside(done)),
             }
@@ -301,6 +319,7 @@ impl<'a> Guest<'a> {
         aside: Pin<&mut impl Future<Output = T>>,
     ) -> Turn<T> {
         let silent_from = self.last_word + SILENCE * self.slowdown;
+        let looked = self.look.as_ref().and_then(|look| look.until);
         tokio::select! {
             // The kernel's words come first: they may explain all the rest.
             biased;
@@ -311,6 +330,7 @@ impl<'a> Guest<'a> {
             () = self.machine.ended(), if !self.ended => Turn::MachineEnded,
             () = tokio::time::sleep_until(silent_from), if self.scanner.is_open() => Turn::Silent,
             reason = &mut self.lost, if !self.ended => Turn::ServiceLost(reason),
+            () = tokio::time::sleep_until(looked.unwrap_or(deadline)), if looked.is_some() => Turn::Looked,
             () = tokio::time::sleep_until(deadline) => Turn::Deadline,
         }
     }
@@ -352,9 +372,8 @@ impl<'a> Guest<'a> {
             tap(bytes);
         }
         self.journal.console(bytes)?;
-        if let Some(blocked) = &mut self.blocked {
-            let room = DUMP_LIMIT.saturating_sub(blocked.len());
-            blocked.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if let Some(look) = &mut self.look {
+            look.hear(bytes);
         }
         let sightings = self.scanner.push(bytes);
         self.sighted(sightings);
@@ -419,7 +438,13 @@ impl<'a> Guest<'a> {
                 self.tell(Beat::Tick(tick));
                 None
             }
-            GuestMessage::SysrqDone { .. } => self.blocked.take().map(Happening::Blocked),
+            GuestMessage::SysrqDone { letters } => {
+                let until = self.within(DUMP_END);
+                if let Some(look) = self.look.as_mut().filter(|_| letters == LOOK_KEY) {
+                    look.until = Some(until);
+                }
+                None
+            }
             GuestMessage::Fatal { text } => {
                 self.link_open = false;
                 Some(Happening::Broken(LinkError::Fatal {
@@ -480,11 +505,11 @@ impl<'a> Guest<'a> {
     /// Has the kernel print its blocked tasks while the trial goes on:
     /// [`Happening::Blocked`] is the answer. False if the agent cannot be asked.
     pub async fn ask_blocked(&mut self) -> Result<bool, Error> {
-        if !self.link_open || self.link.sysrq("w").await.is_err() {
+        if !self.link_open || self.link.sysrq(LOOK_KEY).await.is_err() {
             return Ok(false);
         }
         self.journal.entry(Entry::Look)?;
-        self.blocked = Some(Vec::new());
+        self.look = Some(Look::default());
         Ok(true)
     }
 
@@ -495,10 +520,19 @@ impl<'a> Guest<'a> {
         self.journal.entry(Entry::Dump)?;
         let deadline = self.within(DUMP_DEADLINE);
         if self.link_open && self.link.sysrq(DUMP_KEYS).await.is_ok() {
-            while let Some(overheard) = self.overhear(deadline).await? {
+            let mut until = deadline;
+            let mut is_done = false;
+            while let Some(overheard) = self.overhear(until).await? {
                 if overheard == Overheard::SysrqDone {
-                    return Ok(&self.dumped);
+                    is_done = true;
+                    until = deadline.min(self.within(DUMP_END));
                 }
+                if is_done && heartbeat::shows_dump_end(&self.dumped, DUMP_KEYS) {
+                    break;
+                }
+            }
+            if is_done {
+                return Ok(&self.dumped);
             }
         }
         for key in DUMP_KEYS.chars() {
@@ -641,6 +675,32 @@ fn is_of_line_counters(message: &GuestMessage) -> bool {
     matches!(message,
         GuestMessage::Started { step } | GuestMessage::Finished { step, .. }
             if *step > FIRST_STEP)
+}
+
+/// A look at the blocked tasks.
+#[derive(Debug, Default)]
+struct Look {
+    /// What the console said since.
+    said: Vec<u8>,
+    /// Whether that is all of it.
+    is_shown: bool,
+    /// How long the console may take, once the agent is through.
+    until: Option<Instant>,
+}
+
+impl Look {
+    fn hear(&mut self, bytes: &[u8]) {
+        // The line may come in pieces.
+        let from = self.said.len().saturating_sub(64);
+        let room = DUMP_LIMIT.saturating_sub(self.said.len());
+        self.said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.is_shown |= heartbeat::shows_dump_end(&self.said[from..], LOOK_KEY);
+        self.is_shown |= self.said.len() == DUMP_LIMIT;
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_shown && self.until.is_some()
+    }
 }
 
 /// What came while the kernel was made to print everybody's stacks.

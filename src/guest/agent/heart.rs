@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::guest::heartbeat::Beat;
+use crate::guest::heartbeat::{self, Beat};
 use crate::guest::protocol::GuestMessage;
 
 /// Ticks that come faster than this would be most of what the console says.
@@ -44,6 +44,11 @@ impl Heart {
             write(Beat::Step(step), outbox);
         }
     }
+}
+
+/// The `SysRq` letters were pulled: what they made the kernel print ends here.
+pub(super) fn dump_ended(letters: &str) -> io::Result<()> {
+    append(&heartbeat::dump_end(letters))
 }
 
 fn tick(period: Duration, outbox: &Sender<GuestMessage>) {

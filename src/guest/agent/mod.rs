@@ -201,6 +201,11 @@ impl Agent {
                                 text: error.message,
                             }));
                         }
+                        if let Err(error) = heart::dump_ended(&letters) {
+                            drop(outbox.send(GuestMessage::Note {
+                                text: format!("cannot write to the kernel's log: {error}"),
+                            }));
+                        }
                         drop(outbox.send(GuestMessage::SysrqDone { letters }));
                     });
                 if let Err(error) = pulled {
