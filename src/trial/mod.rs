@@ -45,6 +45,9 @@ use crate::vm::{Debugging, End, Startup, Uname};
 /// event (the other tasks that hang) may take to follow.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// What kernels round many of their timers to.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// How many findings of a trial are kept, the first ones: a guest that is out
 /// of control could go on for ever.
 pub const FINDINGS: usize = 1000;
@@ -219,6 +222,20 @@ async fn begin<'a>(
         .await
 }
 
+/// How long a guest that is there waits before its first step: any part of
+/// [`SECOND`], by the trial's seed.
+///
+/// Kernels put many of their timers on whole seconds since boot. Guests that
+/// were all restored from one moment, or booted by one host at one speed, would
+/// have each such timer run out at the same point of the workload, trial for
+/// trial, and so hit a race always or never.
+fn phase(seed: u64) -> Duration {
+    // The upper bits of a product with an odd constant are as good as random.
+    let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let thousandth = (mixed * 1000) >> 32;
+    SECOND * u32::try_from(thousandth).unwrap_or(0) / 1000
+}
+
 /// What was learnt from the guest.
 #[derive(Debug, Default)]
 struct Heard {
@@ -259,6 +276,8 @@ struct Attempt<'a> {
     watch: Watch,
     /// When the step in the foreground began.
     step_began: Deadline,
+    /// When the first step begins, once the guest is there.
+    first_step: Option<Deadline>,
     heard: Heard,
 }
 
@@ -274,6 +293,7 @@ impl<'a> Attempt<'a> {
             pace,
             watch: Watch::none(),
             step_began: Deadline::now(),
+            first_step: None,
             context,
             request,
             directory,
@@ -378,8 +398,8 @@ impl<'a> Attempt<'a> {
             let end = self
                 .settled
                 .map_or(deadline, |settled| settled.min(deadline));
-            let until = match self.watch.at() {
-                Some(look) if self.settled.is_none() => look.min(end),
+            let until = match self.first_step.or(self.watch.at()) {
+                Some(wanted) if self.settled.is_none() => wanted.min(end),
                 _ => end,
             };
             let host = async {
@@ -401,7 +421,8 @@ impl<'a> Attempt<'a> {
                 }
                 Happening::Greeted => {
                     self.heard.service_used = true;
-                    Move::Next
+                    self.first_step = Some(Deadline::now() + phase(self.request.id.seed()));
+                    Move::Wait
                 }
                 Happening::Finished { step, result } => self.finished(step, result, &mut steps)?,
                 Happening::Aside(result) => {
@@ -427,6 +448,9 @@ impl<'a> Attempt<'a> {
                 }
                 Happening::Ended(end) => Move::End(ended(end, steps.label())),
                 Happening::Blocked(said) => self.blocked(&said, &steps).await?,
+                Happening::Deadline if until < end && self.first_step.take().is_some() => {
+                    Move::Next
+                }
                 Happening::Deadline if until < end => {
                     self.watch.asked();
                     self.guest.ask_blocked().await?;
