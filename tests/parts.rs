@@ -152,6 +152,31 @@ fn parts_make_the_verdict_that_one_machine_would_have_given() {
 }
 
 #[test]
+fn an_arm_s_other_files_are_joined_and_may_lie_elsewhere_on_each_machine() {
+    let shared = Shared::new();
+    for (part, machine) in [(0, "/home/one"), (1, "/builds/two")] {
+        shared.change(part, |run| {
+            let whole = &mut run["plan"]["part_of"]["whole"];
+            whole["known_at"] = json!([format!("{machine}/known.yaml")]);
+            for arm in whole["arms"].as_array_mut().unwrap() {
+                arm["whole_config"] = json!(format!("{machine}/my.config"));
+            }
+        });
+    }
+    let arm = Path::new("arms/stock");
+    let decoded = json!({ "inode_wait_for_writeback+0x80/0xc0": [] }).to_string();
+    for (name, text) in [("decoded.json", decoded.as_str()), ("vmlinux", "ELF")] {
+        fs::write(shared.parts[0].join(arm).join(name), text).unwrap();
+    }
+    let joined = shared.join_all();
+    assert_eq!(joined.status.code(), Some(0), "{joined:?}");
+    for name in ["decoded.json", "vmlinux"] {
+        let file = shared.whole().join(arm).join(name);
+        assert!(file.is_file(), "{}", file.display());
+    }
+}
+
+#[test]
 fn a_part_that_is_missing_is_told_and_never_makes_a_good_verdict() {
     for (part, said) in [
         (0, "no control ran"),

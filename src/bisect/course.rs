@@ -10,7 +10,7 @@ use super::log::{Entry, LogError, entries, replay_with};
 use super::report::Report;
 use super::{LOG, REPORT, drive::short};
 use crate::error::{Error as Failure, Exit, Fault};
-use crate::record::read_json;
+use crate::record::{RecordError, read_json};
 
 /// A log of more than this is not read.
 const LARGEST: u64 = 256 << 20;
@@ -87,13 +87,17 @@ pub fn is_bisection(directory: &Path) -> bool {
     directory.join(LOG).is_file()
 }
 
+/// What a bisection came to; nothing if it did not come to its end.
+pub fn reported(directory: &Path) -> Result<Option<Report>, RecordError> {
+    let report = directory.join(REPORT);
+    report.is_file().then(|| read_json(&report)).transpose()
+}
+
 /// Reads how a bisection went.
 pub fn course(directory: &Path) -> Result<Course, Failure> {
-    let report = directory.join(REPORT);
-    if !report.is_file() {
+    let Some(report) = reported(directory)? else {
         return Err(Unfinished(directory.to_owned()).into());
-    }
-    let report: Report = read_json(&report)?;
+    };
     let path = directory.join(LOG);
     // One that has no end, or never began to have one, is not read.
     let readable = path

@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::on_a_thread;
 use super::output::{Format, print, print_json};
 use crate::bisect::candidates::git::Range;
 use crate::bisect::report::Finding;
-use crate::bisect::{Asked, Bounds, Correction, Over, begin, correct, git_log, resume};
+use crate::bisect::{
+    Asked, Bounds, Correction, Over, begin, correct, git_log, is_bisection, resume,
+};
 use crate::context::Context;
 use crate::error::{Error, Exit};
+use crate::event::Event;
+use crate::history::History;
 use crate::printable::printable_lines;
 use crate::store::Store;
 
@@ -190,10 +195,9 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         }) => {
             let store = Store::open()?;
             let directory = place.directory();
-            show(
-                &resume(context, &store, &directory, bounds.into()).await?,
-                format,
-            )
+            let ended = resume(context, &store, &directory, bounds.into()).await;
+            known_to_history(context, &directory).await;
+            show(&ended?, format)
         }
         Some(What::Log { place }) => {
             print(&printable_lines(
@@ -249,8 +253,30 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         out,
     };
     let store = Store::open()?;
-    let report = begin(context, &store, &asked, arguments.bounds.into()).await?;
-    show(&report, arguments.format)
+    let ended = begin(context, &store, &asked, arguments.bounds.into()).await;
+    known_to_history(context, &asked.out).await;
+    show(&ended?, arguments.format)
+}
+
+/// Lets history know of a bisection, however far it came.
+async fn known_to_history(context: &Context, directory: &Path) {
+    if !is_bisection(directory) {
+        return;
+    }
+    let directory = directory.to_owned();
+    // Also of one that was interrupted.
+    let told = Context {
+        events: context.events.clone(),
+        ..Context::default()
+    };
+    let kept = on_a_thread(&told, move || Ok(History::of_the_user()?.keep(&directory)?));
+    let remarks = kept.await.unwrap_or_else(|error| {
+        let text = error.one_line();
+        vec![format!("history does not know of this bisection: {text}")]
+    });
+    for remark in remarks {
+        context.emit(Event::Warning(remark));
+    }
 }
 
 pub(super) fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {

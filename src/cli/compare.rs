@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::history::{Form, day, find_run, interval, share, time};
 use super::output::{Format, print, print_json, width};
-use crate::error::{Error, Exit};
+use crate::bisect::is_bisection;
+use crate::error::{Error, Exit, Fault};
 use crate::history::{Change, Changes, changes, id};
 use crate::printable::{printable, printable_lines};
 use crate::record::{Beginning, Record};
@@ -28,6 +29,18 @@ pub(super) struct Arguments {
     after: PathBuf,
     #[command(flatten)]
     form: Form,
+}
+
+/// What is to be compared is a bisection.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{} is a bisection: it has no verdict that could be compared", .0.display())]
+#[diagnostic(help("`kvet report` tells what it came to; compare runs of its job"))]
+struct Bisection(PathBuf);
+
+impl Fault for Bisection {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
 }
 
 /// A run that is compared.
@@ -66,6 +79,9 @@ pub(super) fn compare(arguments: &Arguments) -> Result<Exit, Error> {
 
 fn open(run: &Path) -> Result<(Side, Report), Error> {
     let path = find_run(run)?;
+    if is_bisection(&path) {
+        return Err(Bisection(path).into());
+    }
     let (record, beginning) = Record::open(&path)?;
     let (report, finished) = report_of(&record, &beginning)?;
     let Beginning { started, .. } = beginning;

@@ -50,7 +50,7 @@ enum HistoryCommand {
     /// Remove run directories in kvet's own place that are old or too much
     ///
     /// What is known of the runs stays, and so do run directories that --out put
-    /// elsewhere.
+    /// elsewhere, unless --in names that place.
     Prune(PruneArguments),
     /// Take run directories in, wherever they lie: from another host, from CI
     Add {
@@ -64,6 +64,10 @@ enum HistoryCommand {
 
 #[derive(Debug, Args)]
 struct PruneArguments {
+    /// In this directory: of what lies in it, only records of runs are removed
+    /// [default: kvet's own place]
+    #[arg(long = "in", value_name = "DIR")]
+    place: Option<PathBuf>,
     #[command(flatten)]
     kept: Kept,
     /// Remove all but those that are being written
@@ -160,11 +164,7 @@ fn list(runs: &[Run]) -> Vec<Vec<String>> {
             day(run.started),
             time(run.seconds),
             run.trials.to_string(),
-            match &run.verdict {
-                Some(verdict) => verdict.clone(),
-                None if run.running => "running".to_owned(),
-                None => "unfinished".to_owned(),
-            },
+            came_to(run),
             if run.gone {
                 "its directory is gone".to_owned()
             } else {
@@ -175,6 +175,21 @@ fn list(runs: &[Run]) -> Vec<Vec<String>> {
     rows
 }
 
+/// What a run or a bisection came to.
+fn came_to(run: &Run) -> String {
+    let ended = run.verdict.as_ref().or(run.answer.as_ref());
+    let ended = match ended {
+        Some(ended) => ended.as_str(),
+        None if run.running => "running",
+        None => "unfinished",
+    };
+    if run.bisection {
+        format!("bisection: {ended}")
+    } else {
+        ended.to_owned()
+    }
+}
+
 /// A job's history for a person.
 fn text(history: &JobHistory, most: usize, width: usize) -> String {
     let verdicts: Vec<String> = history
@@ -182,12 +197,16 @@ fn text(history: &JobHistory, most: usize, width: usize) -> String {
         .iter()
         .map(|(verdict, count)| format!("{count} {verdict}"))
         .collect();
-    let mut text = format!(
-        "{}: {} runs ({})",
-        printable(&history.job),
-        history.runs.len(),
-        verdicts.join(", ")
-    );
+    let bisections = history.runs.iter().filter(|run| run.bisection).count();
+    let runs = history.runs.len() - bisections;
+    let mut text = format!("{}: {runs} runs", printable(&history.job));
+    if runs > 0 {
+        let _ = write!(text, " ({})", verdicts.join(", "));
+    }
+    if bisections > 0 {
+        let s = if bisections == 1 { "" } else { "s" };
+        let _ = write!(text, ", {bisections} bisection{s}");
+    }
     if let Some(median) = history.median_seconds {
         let _ = write!(text, ", {} each at the median", time(median));
     }
@@ -206,7 +225,9 @@ fn text(history: &JobHistory, most: usize, width: usize) -> String {
             time(arm.seconds),
         ]
     }));
-    text.push_str(&listed(&rows, width));
+    if rows.len() > 1 {
+        text.push_str(&listed(&rows, width));
+    }
     if !history.findings.is_empty() {
         text.push('\n');
         text.push_str(&findings(&history.findings, width));
@@ -256,7 +277,8 @@ fn findings(findings: &[Finding], width: usize) -> String {
 
 fn pruned(history: &History, arguments: &PruneArguments) -> Result<Exit, Error> {
     let limit = arguments.kept.limit(arguments.all);
-    let pruned = history.prune(&limit, arguments.dry_run)?;
+    let place = arguments.place.as_deref();
+    let pruned = history.prune(place, &limit, arguments.dry_run)?;
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut freed = 0;
     for (run, size) in &pruned.removed {

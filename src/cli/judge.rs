@@ -13,8 +13,8 @@ use crate::run::judge_again;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run or the bisection: its directory; a run also by its id, the
-    /// beginning or the end of that, or `latest`
+    /// The run or the bisection: its directory, its id, the beginning or the end of
+    /// that, or `latest`
     run: PathBuf,
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
@@ -22,15 +22,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn judge(arguments: &Arguments) -> Result<Exit, Error> {
-    if bisect::is_bisection(&arguments.run) {
-        let (report, unkept) = bisect::judge_again(&arguments.run)?;
+    let run = find_run(&arguments.run)?;
+    if bisect::is_bisection(&run) {
+        let (report, unkept) = bisect::judge_again(&run)?;
         let exit = super::bisect::show(&report, arguments.format)?;
         if let Some(error) = unkept {
             complain(&error);
         }
         return Ok(exit);
     }
-    let (report, unkept) = judge_again(&find_run(&arguments.run)?)?;
+    let (report, unkept) = judge_again(&run)?;
     match arguments.format {
         Format::Human => print(&human_within(&report, style(), width()))?,
         Format::Json => print_json(&report)?,

@@ -444,7 +444,7 @@ impl Keeping<'_> {
         let Some(history) = self.history.clone().filter(|_| !runs.is_none()) else {
             return;
         };
-        let pruned = on_a_thread(self.context, move || Ok(history.prune(&runs, false)?));
+        let pruned = on_a_thread(self.context, move || Ok(history.prune(None, &runs, false)?));
         if let Some(pruned) = self.told("the limit of runs is not kept", pruned.await) {
             let freed = pruned.removed.iter().map(|(_, size)| size).sum();
             let over = runs.max_size.is_some_and(|most| pruned.left > most);

@@ -20,7 +20,7 @@ const LEVEL: f64 = 0.05 + 1e-9;
 pub struct JobHistory {
     /// The job.
     pub job: String,
-    /// Its runs, the first one first.
+    /// Its runs and bisections, the first one first.
     pub runs: Vec<Run>,
     /// How many runs came to which verdict; `unfinished` did not come to one.
     pub verdicts: BTreeMap<String, u32>,
@@ -51,8 +51,14 @@ pub struct Run {
     pub seconds: f64,
     /// What it came to; nothing if it did not come to its end.
     pub verdict: Option<String>,
-    /// Its trials that ended.
+    /// Its trials that ended; of a bisection, the boots that told something.
     pub trials: u32,
+    /// Whether it is a bisection: that has an answer and no verdict.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bisection: bool,
+    /// What that came to, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 /// A rate, with its 95 % interval.
@@ -180,11 +186,13 @@ pub(super) fn run(row: &RunRow) -> Run {
         job: row.job.clone(),
         path: row.path.display().to_string(),
         gone: !row.path.is_dir(),
-        running: row.verdict.is_none() && is_held(&row.path),
+        running: row.verdict.is_none() && row.answer.is_none() && is_held(&row.path),
         started: row.started,
         seconds: row.seconds,
         verdict: row.verdict.clone(),
         trials: row.trials,
+        bisection: row.bisection,
+        answer: row.answer.clone(),
     }
 }
 
@@ -201,7 +209,7 @@ pub(super) fn figures(
     findings: &[FindingRow],
 ) -> JobHistory {
     let mut verdicts: BTreeMap<String, u32> = BTreeMap::new();
-    for run in runs {
+    for run in runs.iter().filter(|run| !run.bisection) {
         let verdict = run.verdict.as_deref().unwrap_or("unfinished");
         *verdicts.entry(verdict.to_owned()).or_default() += 1;
     }
@@ -406,6 +414,8 @@ mod tests {
             seconds: 10.0,
             verdict: (number != 2).then(|| "fixed".to_owned()),
             trials: 6,
+            bisection: false,
+            answer: None,
         }
     }
 

@@ -14,13 +14,13 @@ use super::summary::Summary;
 use crate::outcome::Outcome;
 
 /// The version of the tables; another one is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, path TEXT NOT NULL, stamp TEXT NOT NULL, job TEXT NOT NULL,
     started INTEGER NOT NULL, seconds REAL NOT NULL, verdict TEXT,
-    planned INTEGER NOT NULL, open_end INTEGER NOT NULL
+    planned INTEGER NOT NULL, open_end INTEGER NOT NULL, boots INTEGER, answer TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS runs_of_a_job ON runs (job, started);
 CREATE TABLE IF NOT EXISTS arms (
@@ -98,7 +98,12 @@ pub(super) struct RunRow {
     pub(super) started: Timestamp,
     pub(super) seconds: f64,
     pub(super) verdict: Option<String>,
+    /// Its trials, or a bisection's boots.
     pub(super) trials: u32,
+    /// Whether it is a bisection.
+    pub(super) bisection: bool,
+    /// What that came to.
+    pub(super) answer: Option<String>,
 }
 
 /// An arm's trials in one run.
@@ -195,11 +200,12 @@ impl Index {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let id = &summary.id;
+        let bisection = summary.bisection.as_ref();
         for table in ["arms", "trials", "shown", "builds"] {
             change.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [id])?;
         }
         change.execute(
-            "INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 id,
                 summary.path.to_string_lossy(),
@@ -210,6 +216,8 @@ impl Index {
                 summary.verdict.map(crate::verdict::VerdictKind::name),
                 summary.planned,
                 summary.open_end,
+                bisection.map(|bisection| bisection.boots),
+                bisection.and_then(|bisection| bisection.answer.as_deref()),
             ],
         )?;
         for (place, arm) in (0_i64..).zip(&summary.arms) {
@@ -266,7 +274,8 @@ impl Index {
     pub(super) fn runs(&self, job: Option<&str>) -> Result<Vec<RunRow>, Trouble> {
         let mut query = self.connection.prepare(
             "SELECT id, path, job, started, seconds, verdict,
-                (SELECT count(*) FROM trials WHERE run = id)
+                coalesce(boots, (SELECT count(*) FROM trials WHERE run = id)),
+                boots IS NOT NULL, answer
              FROM runs WHERE ?1 IS NULL OR job = ?1 ORDER BY started, id",
         )?;
         let rows = query.query_map([job], |row| {
@@ -279,6 +288,8 @@ impl Index {
                 seconds: row.get(4)?,
                 verdict: row.get(5)?,
                 trials: row.get(6)?,
+                bisection: row.get(7)?,
+                answer: row.get(8)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

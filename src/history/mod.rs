@@ -29,8 +29,9 @@ use thiserror::Error;
 
 pub use changes::{ArmChange, Change, Changes, FindingChange, KernelChange, changes};
 pub use figures::{Arm, Finding, JobHistory, KernelRate, Rate, Run, Sight, Trend};
-pub use summary::{Summary, id};
+pub use summary::{BisectionSummary, Summary, id};
 
+use crate::bisect::course::{is_bisection, reported};
 use crate::bounded;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Expected;
@@ -270,11 +271,17 @@ impl History {
         Ok((runs.len(), remarks))
     }
 
-    /// Removes run directories in kvet's own place that a limit does not keep;
-    /// those elsewhere are the user's. What is known of the runs stays.
-    pub fn prune(&self, limit: &Limit, dry_run: bool) -> Result<PrunedRuns, HistoryError> {
+    /// Removes run directories that a limit does not keep: in kvet's own place, or
+    /// in one that the user names, where only what is the record of a run may go.
+    /// What is known of the runs stays.
+    pub fn prune(
+        &self,
+        place: Option<&Path>,
+        limit: &Limit,
+        dry_run: bool,
+    ) -> Result<PrunedRuns, HistoryError> {
         let mut pruned = PrunedRuns::default();
-        let directory = self.runs();
+        let directory = place.map_or_else(|| self.runs(), Path::to_owned);
         if !directory.is_dir() {
             return Ok(pruned);
         }
@@ -288,20 +295,24 @@ impl History {
             let Ok(data) = run.symlink_metadata() else {
                 continue;
             };
-            if data.is_dir() {
+            if data.is_dir() && (place.is_none() || run.join("run.json").is_file()) {
                 let used = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let size = measure(&run);
                 runs.push((run, Over { used, size }));
             }
         }
         let sizes: Vec<Over> = runs.iter().map(|(_, over)| *over).collect();
-        pruned.left = remove_over(&sizes, limit, SystemTime::now(), |place| {
-            let (run, over) = &runs[place];
+        pruned.left = remove_over(&sizes, limit, SystemTime::now(), |number| {
+            let (run, over) = &runs[number];
             let Some(_lock) = Lock::of_unused(run)? else {
                 pruned.in_use.push(run.clone());
                 return Ok(false);
             };
             if !dry_run {
+                if place.is_some() {
+                    // One that cannot be read has no summary to be kept.
+                    drop(self.keep(run));
+                }
                 remove_tree(run)?;
             }
             pruned.removed.push((run.clone(), over.size));
@@ -485,6 +496,15 @@ fn read(run: &Path) -> Result<Summary, HistoryError> {
     let run = std::path::absolute(run).map_err(io_error("find", run))?;
     let stamp = stamp(&run);
     let (record, beginning) = Record::open(&run)?;
+    if is_bisection(&run) {
+        let report = reported(&run)?;
+        return Ok(Summary::of_bisection(
+            &run,
+            stamp,
+            &beginning,
+            report.as_ref(),
+        ));
+    }
     let (report, finished) = report_of(&record, &beginning)?;
     let mut summary = Summary::of(&run, stamp, &beginning, &report, finished);
     summary.builds = record.compiled();
@@ -503,7 +523,8 @@ fn stamp(run: &Path) -> String {
         ))
     };
     let parts = ["run.json", "report.json"].map(|name| part(name).unwrap_or_default());
-    parts.join(" ")
+    let bisection = part("bisection.json").map(|part| format!(" {part}"));
+    parts.join(" ") + &bisection.unwrap_or_default()
 }
 
 fn children(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {

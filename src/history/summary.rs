@@ -53,6 +53,21 @@ pub struct Summary {
     pub findings: Vec<FindingSummary>,
     /// Kernels that were compiled, by what the build is called, in seconds.
     pub builds: BTreeMap<String, f64>,
+    /// What it came to if it is a bisection: that has neither arms that are
+    /// compared nor a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bisection: Option<BisectionSummary>,
+}
+
+/// What a bisection came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BisectionSummary {
+    /// Its answer, in a line; none if it did not come to its end.
+    pub answer: Option<String>,
+    /// Kernels that it built.
+    pub builds: u32,
+    /// Boots that told something.
+    pub boots: u32,
 }
 
 /// One arm.
@@ -145,6 +160,47 @@ impl Summary {
             trials,
             findings: findings.all,
             builds: BTreeMap::new(),
+            bisection: None,
+        }
+    }
+
+    /// What a bisection's report amounts to; there is none before its end.
+    #[must_use]
+    pub fn of_bisection(
+        path: &Path,
+        stamp: String,
+        beginning: &Beginning,
+        report: Option<&crate::bisect::report::Report>,
+    ) -> Self {
+        let job = &beginning.plan.name;
+        let text = report.map(crate::bisect::report::Report::text);
+        let answer = text.as_deref().and_then(|text| text.lines().next());
+        let cost = report.map(|report| report.cost).unwrap_or_default();
+        let seconds = cost.build_seconds + cost.boot_seconds;
+        Self {
+            version: VERSION,
+            id: id(job, beginning.started),
+            path: path.to_owned(),
+            stamp,
+            job: job.clone(),
+            started: beginning.started,
+            seconds: if seconds.is_finite() {
+                seconds.max(0.0)
+            } else {
+                0.0
+            },
+            verdict: None,
+            planned: 0,
+            open_end: true,
+            arms: Vec::new(),
+            trials: Vec::new(),
+            findings: Vec::new(),
+            builds: BTreeMap::new(),
+            bisection: Some(BisectionSummary {
+                answer: answer.map(cut),
+                builds: cost.builds,
+                boots: cost.boots,
+            }),
         }
     }
 }

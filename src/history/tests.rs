@@ -133,7 +133,7 @@ fn a_damaged_index_is_made_anew_and_said() {
         fs::remove_file(&index).unwrap();
         let connection = Connection::open(&index).unwrap();
         connection
-            .execute_batch("CREATE TABLE runs (id); PRAGMA user_version = 1;")
+            .execute_batch("CREATE TABLE runs (id); PRAGMA user_version = 2;")
             .unwrap();
     });
 }
@@ -264,10 +264,10 @@ fn a_prune_removes_directories_and_forgets_no_run() {
         keep: Some(std::time::Duration::ZERO),
         max_size: None,
     };
-    let pruned = history.prune(&all, true).unwrap();
+    let pruned = history.prune(None, &all, true).unwrap();
     assert_eq!((pruned.removed.len(), pruned.in_use.len()), (2, 1));
     assert!(Path::new(&runs[1].path).exists());
-    let pruned = history.prune(&all, false).unwrap();
+    let pruned = history.prune(None, &all, false).unwrap();
     assert_eq!(
         (pruned.removed.len(), pruned.in_use),
         (2, vec![busy.clone()])
@@ -278,11 +278,72 @@ fn a_prune_removes_directories_and_forgets_no_run() {
         keep: None,
         max_size: Some(0),
     };
-    assert_eq!(history.prune(&least, false).unwrap().left, 0);
+    assert_eq!(history.prune(None, &least, false).unwrap().left, 0);
     let (runs, remarks) = history.list().unwrap();
     assert_eq!((runs.len(), remarks.len()), (4, 0), "{remarks:?}");
     let gone: Vec<bool> = runs.iter().map(|run| run.gone).collect();
     assert_eq!(gone, [true, true, true, false]);
+}
+
+#[test]
+fn in_a_place_of_the_user_s_a_prune_removes_records_alone() {
+    let (home, history) = home(0);
+    let place = home.path().join("nightly");
+    let old = recorded(&place.join("job-20200101T000000Z"), 5);
+    let young = recorded(&place.join("job-20260102T000000Z"), 6);
+    // Not a run: whatever it is, it is somebody's.
+    let notes = place.join("notes");
+    fs::create_dir_all(&notes).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    for directory in [&old, &notes] {
+        let directory = fs::File::open(directory).unwrap();
+        directory.set_modified(long_ago).unwrap();
+    }
+    let limit = Limit {
+        keep: Some(Duration::from_secs(30 * 86400)),
+        max_size: None,
+    };
+    let pruned = history.prune(Some(&place), &limit, false).unwrap();
+    assert_eq!(pruned.removed.len(), 1);
+    assert!(!old.exists() && young.exists() && notes.exists());
+    // What the old one came to is still known.
+    let (runs, _) = history.list().unwrap();
+    let known: Vec<(&str, bool)> = runs
+        .iter()
+        .map(|run| (run.verdict.as_deref().unwrap_or_default(), run.gone))
+        .collect();
+    assert_eq!(known, [("fixed", true)]);
+}
+
+#[test]
+fn a_bisection_has_an_answer_and_counts_as_no_run() {
+    let (home, history) = home(2);
+    let bisection = home.path().join("bisection");
+    let of = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bisection");
+    copy(&of, &bisection);
+    let beginning = home.path().join("elsewhere");
+    let beginning = recorded(&beginning, 30).join("run.json");
+    fs::copy(beginning, bisection.join("run.json")).unwrap();
+    history.keep(&bisection).unwrap();
+    let job = history.job("example").unwrap().0.unwrap();
+    assert_eq!((job.runs.len(), job.verdicts["fixed"]), (3, 2));
+    let last = &job.runs[2];
+    assert!(last.bisection && last.verdict.is_none());
+    assert_eq!(last.trials, 10);
+    let answer = last.answer.as_deref().unwrap();
+    assert!(answer.contains("0003-ceph-don-t-evict"), "{answer}");
+    assert!(
+        answer.ends_with("cured INFO: task hung in evict (97 %)"),
+        "{answer}"
+    );
+    assert_eq!(history.find(Path::new("latest")).unwrap(), bisection);
+    // Before its end there is no answer; when it comes, it is seen.
+    fs::rename(bisection.join("bisection.json"), home.path().join("answer")).unwrap();
+    let job = history.job("example").unwrap().0.unwrap();
+    assert_eq!((job.runs[2].bisection, &job.runs[2].answer), (true, &None));
+    fs::rename(home.path().join("answer"), bisection.join("bisection.json")).unwrap();
+    let job = history.job("example").unwrap().0.unwrap();
+    assert!(job.runs[2].answer.is_some());
 }
 
 #[test]

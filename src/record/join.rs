@@ -26,6 +26,8 @@ const OF_ARM: &[&str] = &[
     "config",
     "build.log",
     "changed.json",
+    "decoded.json",
+    "vmlinux",
     "broken.json",
     "self-test",
 ];
@@ -220,14 +222,13 @@ fn same_run(first: &Piece, other: &Piece) -> Result<(), JoinError> {
 fn comparable(plan: &Plan) -> Value {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     if let Some(plan) = value.as_object_mut() {
-        for key in ["job", "found", "rootfs", "notify"] {
+        for key in ["job", "found", "rootfs", "notify", "known_at"] {
             plan.remove(key);
         }
         let arms = plan.get_mut("arms").and_then(Value::as_array_mut);
         for arm in arms.into_iter().flatten() {
-            for key in ["patches", "fragments"] {
-                let paths = arm.get_mut(key).and_then(Value::as_array_mut);
-                for path in paths.into_iter().flatten() {
+            for key in ["patches", "fragments", "whole_config"] {
+                for path in paths(arm.get_mut(key)) {
                     let name = path.as_str().and_then(|path| path.rsplit('/').next());
                     *path = name.unwrap_or_default().into();
                 }
@@ -235,6 +236,15 @@ fn comparable(plan: &Plan) -> Value {
         }
     }
     value
+}
+
+/// The paths of a value that is one, or a list of them.
+pub(crate) fn paths(value: Option<&mut Value>) -> Vec<&mut Value> {
+    match value {
+        Some(Value::Array(paths)) => paths.iter_mut().collect(),
+        Some(path @ Value::String(_)) => vec![path],
+        _ => Vec::new(),
+    }
 }
 
 /// Refuses an arm whose trials in two parts were of two kernels.

@@ -57,6 +57,7 @@ pub use format::{
     Beginning, Broken, DecodedFrame, Decoding, Ending, Entry, HostRecord, KernelFacts, Line, Part,
     Past, SelfTest, Side, StepEnd, Stream, TestFailure, Trial, VERSION,
 };
+pub(crate) use join::paths;
 pub use join::{JoinError, Joined, join};
 pub use journal::{Journal, keep_events};
 pub use other::with_other_findings;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::job::Plan;
 use crate::kernel::source::{Extent, Network, pin};
 use crate::kernel::{SourceSpec, fetch};
+use crate::record::paths;
 use crate::report::Report;
 use crate::store::{Key, Store, StoreError, io_error};
 use crate::tested::{Answer, Tested};
@@ -47,7 +48,9 @@ pub async fn pin_sources(
 pub async fn question_key(context: &Context, store: &Store, plan: &Plan) -> Result<Key, Error> {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     if let Some(plan) = value.as_object_mut() {
-        for key in ["job", "found", "stream", "question", "notify", "part_of"] {
+        for key in [
+            "job", "found", "stream", "question", "notify", "part_of", "known_at",
+        ] {
             plan.remove(key);
         }
         for arm in plan
@@ -56,9 +59,8 @@ pub async fn question_key(context: &Context, store: &Store, plan: &Plan) -> Resu
             .into_iter()
             .flatten()
         {
-            for key in ["patches", "fragments"] {
-                let paths = arm.get_mut(key).and_then(Value::as_array_mut);
-                for path in paths.into_iter().flatten() {
+            for key in ["patches", "fragments", "whole_config"] {
+                for path in paths(arm.get_mut(key)) {
                     let of = PathBuf::from(path.as_str().unwrap_or_default());
                     *path = digest(&of)?.as_str().into();
                 }
