@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::history::find_run;
-use super::output::{complain, print, style, width};
+use super::output::{complain, note, print, style, width};
 use crate::bisect::course::{Course, course, is_bisection};
 use crate::bisect::page::page;
 use crate::error::{Error, Exit, Fault};
@@ -17,7 +17,8 @@ use crate::store::{io_error, write_atomic};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run: its directory, its id, the beginning or the end of that, or `latest`
+    /// The run or the bisection: its directory, its id, the beginning or the end of
+    /// that, or `latest`
     run: PathBuf,
     /// Form of the report
     #[arg(long, value_enum, required_unless_present = "all")]
@@ -99,7 +100,10 @@ impl Run {
             Format::Kcidb => json(serde_json::to_string_pretty(&report::kcidb(report))),
             Format::Markdown => report::markdown(report),
             Format::Github => report::annotations(report),
-            Format::Patchwork => json(serde_json::to_string_pretty(&report::patchwork(report))),
+            Format::Patchwork => json(serde_json::to_string_pretty(&report::patchwork(
+                report,
+                link().as_deref(),
+            ))),
             Format::Mail => report::mail(report),
             Format::Html => report::html(report, &self.stories()),
         }
@@ -145,7 +149,8 @@ const OF_BISECTIONS: [Format; 4] = [Format::Human, Format::Json, Format::Html, F
 /// A bisection's report in this form; nothing if it has none.
 fn of_bisection(course: &Course, format: Format) -> Option<String> {
     match format {
-        Format::Human | Format::Mail => Some(printable_lines(&course.report.text())),
+        Format::Human => Some(printable_lines(&course.report.text())),
+        Format::Mail => Some(report::mailed(&course.report.text())),
         Format::Json => serde_json::to_string_pretty(&course.report)
             .ok()
             .map(|text| text + "\n"),
@@ -154,8 +159,8 @@ fn of_bisection(course: &Course, format: Format) -> Option<String> {
     }
 }
 
-fn bisection(arguments: &Arguments) -> Result<Exit, Error> {
-    let course = course(&arguments.run)?;
+fn bisection(path: &Path, arguments: &Arguments) -> Result<Exit, Error> {
+    let course = course(path)?;
     match (&arguments.all, arguments.format) {
         (Some(directory), _) => {
             let texts = OF_BISECTIONS.into_iter();
@@ -172,10 +177,11 @@ fn bisection(arguments: &Arguments) -> Result<Exit, Error> {
 }
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
-    if is_bisection(&arguments.run) {
-        return bisection(arguments);
+    let path = find_run(&arguments.run)?;
+    if is_bisection(&path) {
+        return bisection(&path, arguments);
     }
-    let run = Run::open(&find_run(&arguments.run)?)?;
+    let run = Run::open(&path)?;
     match (&arguments.all, arguments.format) {
         (Some(directory), _) => {
             let forms = Format::value_variants().iter();
@@ -184,11 +190,34 @@ pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
         }
         (None, Some(format)) => {
             print(&run.text(format, style(), width()))?;
+            // Whoever gets a mail wants to see lines; whoever sends it can still
+            // have them.
+            if matches!(format, Format::Mail) && bare_stacks(&run.report) {
+                note(
+                    "note",
+                    "no stack has files and lines: the kernels have no debug information \
+                     (`debug-info` in the job's `config`, docs/debugging.md)",
+                );
+            }
             Ok(Exit::Good)
         }
         // The parser asks for one of the two.
         (None, None) => Ok(Exit::Usage),
     }
+}
+
+/// Where the reader of a check finds more: what the environment says, as for a
+/// webhook.
+fn link() -> Option<String> {
+    std::env::var(crate::notify::LINK_VARIABLE).ok()
+}
+
+/// Whether there are stacks, and none with a file and a line.
+fn bare_stacks(report: &Report) -> bool {
+    let trials = report.arms.iter().flat_map(|arm| &arm.trials);
+    let findings = trials.flat_map(|trial| &trial.findings);
+    let mut frames = findings.flat_map(|finding| &finding.frames).peekable();
+    frames.peek().is_some() && frames.all(|frame| frame.place.is_none())
 }
 
 /// Writes every form; one that cannot be written does not cost the others.

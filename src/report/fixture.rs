@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::known::{KnownIn, KnownReport};
 use super::model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
 use crate::detect::{Class, Finding, Frame, Mute};
 use crate::host::HostFacts;
@@ -115,6 +116,7 @@ pub(crate) fn of(arms: Vec<ArmReport>) -> Report {
             name: "example".to_owned(),
             about: "Leaves a client with a dirty folio and nothing else.\n".to_owned(),
             steps: vec!["mount a".to_owned(), "evict_client a".to_owned()],
+            by_hand: Vec::new(),
         }],
         comparison: vec![Comparison {
             name: "operations/s".to_owned(),
@@ -247,4 +249,26 @@ pub(crate) fn large() -> Report {
         arm("stock", true, Vec::new()),
         arm("fixed", false, trials.collect()),
     ])
+}
+
+/// What was known before and was seen under these titles.
+pub(crate) fn seen_before(titles: &[&str]) -> KnownReport {
+    KnownReport {
+        title: Some("*".to_owned()),
+        signature: None,
+        reason: "harmless".to_owned(),
+        link: None,
+        since: None,
+        until: None,
+        expires: None,
+        at: "known.yaml:1".to_owned(),
+        expired: false,
+        seen: vec![KnownIn {
+            arm: "fixed".to_owned(),
+            hits: 1,
+            trials: 3,
+            titles: titles.iter().map(|title| (*title).to_owned()).collect(),
+        }],
+        gone_for: None,
+    }
 }

@@ -116,6 +116,9 @@ fn build(report: &Report, arm: &ArmReport, run: &str) -> Value {
         "architecture": "x86_64",
         "config_name": plain(&arm.configuration.join("+")),
     });
+    if let Some(compiler) = &arm.compiler {
+        value["compiler"] = json!(plain(compiler));
+    }
     if is_time(&report.started) {
         value["start_time"] = json!(report.started);
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::executed::sentences;
 use super::model::{ArmReport, Report};
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
@@ -56,6 +57,7 @@ pub fn mail(report: &Report) -> String {
         }
     }
     measures(&mut out, report);
+    executed(&mut out, report);
     findings(&mut out, report, &shown);
     kernels(&mut out, report);
     section(&mut out, "Where it was tried");
@@ -95,6 +97,40 @@ pub fn measured(report: &Report) -> String {
     out
 }
 
+/// A text of lines as a mail, its first line as the subject. Long lines go on
+/// below, a bit to the right; tags stay whole, since programs read them.
+#[must_use]
+pub fn mailed(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let subject = format!("Subject: [kvet] {}", plain(first));
+    let mut out = cut(&subject, WIDTH) + "\n\n";
+    for line in text.lines() {
+        let tag = ["Fixes:", "#regzbot", "Cc:"];
+        if line.chars().count() <= WIDTH || tag.iter().any(|tag| line.starts_with(tag)) {
+            let _ = writeln!(out, "{}", plain(line));
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        // The columns of a table stay where they are, as far as they fit.
+        let mut rest = plain(line);
+        let mut before = String::new();
+        while before.len() + rest.chars().count() > WIDTH {
+            let most = WIDTH - before.len();
+            let end = rest
+                .char_indices()
+                .nth(most)
+                .map_or(rest.len(), |(at, _)| at);
+            let blank = rest[..end].rfind(' ').filter(|at| *at > indent);
+            let at = blank.unwrap_or(end);
+            let _ = writeln!(out, "{before}{}", rest[..at].trim_end());
+            rest = rest[at..].trim_start().to_owned();
+            before = " ".repeat(indent + 4);
+        }
+        let _ = writeln!(out, "{before}{rest}");
+    }
+    out
+}
+
 fn answer(kind: VerdictKind) -> &'static str {
     match kind {
         VerdictKind::Fixed => "The patches remove what their controls show:",
@@ -125,6 +161,21 @@ fn measures(out: &mut String, report: &Report) {
             "  ",
             &format!("{}: {}", measure.name, values.join(", ")),
         );
+    }
+}
+
+/// Which of the changed lines were executed, if they were counted.
+fn executed(out: &mut String, report: &Report) {
+    let all = sentences(report);
+    if all.is_empty() {
+        return;
+    }
+    section(out, "Whether the change was run");
+    for (sentence, below) in all {
+        paragraph(out, "", &sentence);
+        for line in below {
+            paragraph(out, "  ", &line);
+        }
     }
 }
 
@@ -176,6 +227,16 @@ fn kernels(out: &mut String, report: &Report) {
             let fragments = arm.configuration.join(", ");
             paragraph(out, "  ", &format!("configuration: {fragments}"));
         }
+        if let Some(compiler) = &arm.compiler
+            && told.is_none_or(|told| told.compiler != arm.compiler)
+        {
+            paragraph(out, "  ", &format!("compiler: {compiler}"));
+        }
+        if told.is_none_or(|told| told.detectors != arm.detectors) && !arm.detectors.is_empty() {
+            let detectors = arm.detectors.iter().map(|name| format!("CONFIG_{name}"));
+            let detectors = detectors.collect::<Vec<_>>().join(", ");
+            paragraph(out, "  ", &format!("with {detectors}"));
+        }
         if let Some(armed) = arm.armed.name() {
             paragraph(
                 out,
@@ -220,8 +281,16 @@ fn reproduction(out: &mut String, report: &Report) {
     section(out, "How to see it");
     for workload in &report.workloads {
         paragraph(out, "", &format!("{}: {}", workload.name, workload.about));
-        for (number, step) in (1..).zip(&workload.steps) {
-            paragraph(out, "  ", &format!("{number}. {step}"));
+        if workload.by_hand.is_empty() {
+            // A record of an earlier kvet's.
+            for (number, step) in (1..).zip(&workload.steps) {
+                paragraph(out, "  ", &format!("{number}. {step}"));
+            }
+        } else {
+            out.push_str("As lines for bash, to be adapted:\n\n");
+            for line in &workload.by_hand {
+                command(out, line);
+            }
         }
         out.push('\n');
     }
@@ -245,6 +314,30 @@ fn reproduction(out: &mut String, report: &Report) {
          script, repro.sh, that needs QEMU and Ceph's daemons and takes another kernel, too. Ask \
          for it if it is not beside this mail.",
     );
+}
+
+/// A line for a shell, broken where it may be.
+fn command(out: &mut String, line: &str) {
+    if let Some(comment) = line.strip_prefix("# ") {
+        paragraph(out, "    # ", comment);
+        return;
+    }
+    let mut rest = plain(line);
+    let mut indent = "    ";
+    while indent.len() + rest.chars().count() > WIDTH {
+        let most = WIDTH - indent.len() - 2;
+        let end = rest
+            .char_indices()
+            .nth(most)
+            .map_or(rest.len(), |(at, _)| at);
+        let Some(at) = rest[..end].rfind(' ').filter(|at| *at > 0) else {
+            break;
+        };
+        let _ = writeln!(out, "{indent}{} \\", &rest[..at]);
+        rest = rest[at + 1..].to_owned();
+        indent = "        ";
+    }
+    let _ = writeln!(out, "{indent}{}", cut(&rest, WIDTH - indent.len()));
 }
 
 /// Text, with its lines joined, in lines that fit; a word that does not is cut
@@ -324,6 +417,56 @@ mod tests {
             let hidden = |c: char| c != '\n' && super::super::safe::is_mark(c);
             assert!(!text.contains(hidden), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_s_long_lines_go_on_below_and_tags_stay_whole() {
+        let long = format!(
+            "  culprit  0 of 5  (0 % to 43 %)  p = 8e-3  {}",
+            "n".repeat(70)
+        );
+        let fixes = format!("Fixes: 0123456789ab (\"{}\")", "subject ".repeat(14));
+        let text = format!(
+            "0003.patch cured a hang (97 %)\n\n{long}\n{fixes}\n{}\n",
+            "w".repeat(250)
+        );
+        let mail = mailed(&text);
+        assert!(mail.starts_with("Subject: [kvet] 0003.patch cured a hang (97 %)\n\n0003.patch"));
+        let broken = format!("  p = 8e-3\n      {}\n", "n".repeat(70));
+        assert!(mail.contains(&broken), "{mail}");
+        assert!(mail.contains(&format!("\n{fixes}\n")), "{mail}");
+        let short = |line: &str| line.chars().count() < 100 || line == fixes;
+        assert!(mail.lines().all(short), "{mail}");
+        assert_eq!(mail.matches('w').count(), 250);
+    }
+
+    #[test]
+    fn steps_are_lines_for_a_shell_and_long_ones_go_on() {
+        let mut report = fixture::report();
+        report.arms[0].compiler = Some("gcc 12.2.0".to_owned());
+        report.arms[0].detectors = vec!["KASAN".to_owned(), "SMP".to_owned()];
+        let long = format!("dd {}>&$victim", "if=/dev/urandom ".repeat(12));
+        let comment = format!("# storm {}", "files=8 ".repeat(20));
+        let short = "mkdir -p a && mount -t ceph MONITOR:/ a".to_owned();
+        report.workloads[0].by_hand = vec![short, long.clone(), comment];
+        let text = mail(&report);
+        for wanted in [
+            "  compiler: gcc 12.2.0\n",
+            "  with CONFIG_KASAN, CONFIG_SMP\n",
+            "\n    mkdir -p a && mount -t ceph MONITOR:/ a\n    dd if=/dev/urandom ",
+            " \\\n        if=/dev/urandom ",
+            "\n    # storm files=8 ",
+            "\n    # files=8 ",
+        ] {
+            assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+        }
+        assert!(!text.contains("1. mount a"));
+        assert!(
+            text.lines().all(|line| line.chars().count() < 100),
+            "{text}"
+        );
+        let joined = text.replace(" \\\n        ", " ");
+        assert!(joined.contains(&long), "nothing is lost: {joined}");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! turn it and the events of a run into text, JSON and `JUnit`. Only this
 //! module's writers and the command line print.
 
+mod by_hand;
 mod compare;
+mod configured;
 mod executed;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -25,7 +27,9 @@ mod standing;
 mod table;
 mod terminal;
 
+pub use by_hand::{Mounted, by_hand};
 pub use compare::{compare, coverage};
+pub use configured::{compiler, detectors};
 pub use github::annotations;
 pub(crate) use grid::{aligned, listed};
 pub use hosts::{differing, hosts, mark_alone};
@@ -34,7 +38,7 @@ pub use junit::junit;
 pub use kcidb::kcidb;
 pub use known::{KnownIn, KnownReport, known};
 pub use ktap::ktap;
-pub use mail::{mail, measured};
+pub use mail::{mail, mailed, measured};
 pub use markdown::markdown;
 pub use model::{
     ArmReport, Comparison, Coverage, HostRate, HostReport, Report, TrialReport, VERSION,

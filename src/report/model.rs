@@ -79,6 +79,12 @@ pub struct ArmReport {
     /// The Kconfig fragments of its configuration, in order, by file name.
     #[serde(default)]
     pub configuration: Vec<String>,
+    /// The compiler, as the kernel's .config has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<String>,
+    /// The detectors and checks that its .config has on, without `CONFIG_`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<String>,
     /// Its trials that ended, workload by workload in the job's order.
     pub trials: Vec<TrialReport>,
     /// Which lines that its patches change its trials executed, if lines were
@@ -97,6 +103,9 @@ pub struct WorkloadReport {
     pub about: String,
     /// Its steps, in order, each as trials call it.
     pub steps: Vec<String>,
+    /// The same as lines for bash, a step each; what has no such line is a comment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<String>,
 }
 
 /// One trial.

@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 use crate::verdict::{Other, interval};
 
 /// Every outcome, in the order of columns.
-const OUTCOMES: [Outcome; 7] = [
+pub(super) const OUTCOMES: [Outcome; 7] = [
     Outcome::Target,
     Outcome::Other,
     Outcome::Clean,
@@ -73,12 +73,69 @@ pub(super) fn rate(hits: u32, trials: u32) -> String {
 /// them, and what was known before, a sentence each: it is for a person to look
 /// at.
 pub(super) fn beside(report: &Report) -> Vec<String> {
-    let others = report.verdict.others.iter();
-    let others = others.filter(|other| !other.regressed && !other.open);
-    others
-        .map(sentence)
+    excused(report)
+        .iter()
+        .flat_map(|of_one| {
+            if of_one.len() > ALIKE {
+                vec![in_several(of_one)]
+            } else {
+                of_one.iter().map(|other| sentence(other)).collect()
+            }
+        })
         .chain(known::sentences(report))
         .collect()
+}
+
+/// From more than so many workloads that show the same, one sentence is made.
+pub(super) const ALIKE: usize = 2;
+
+/// What is not held against fix arms, by arm and finding.
+pub(super) fn excused(report: &Report) -> Vec<Vec<&Other>> {
+    let mut groups: Vec<Vec<&Other>> = Vec::new();
+    let others = report.verdict.others.iter();
+    for other in others.filter(|other| !other.regressed && !other.open) {
+        let same = |group: &&mut Vec<&Other>| {
+            group[0].fix == other.fix && group[0].finding.title == other.finding.title
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(other),
+            None => groups.push(vec![other]),
+        }
+    }
+    groups
+}
+
+/// One finding of a fix arm in several workloads: those with most of it by name.
+/// Trials of different workloads are not added up.
+pub(super) fn in_several(of_one: &[&Other]) -> String {
+    const NAMED: usize = 3;
+    let mut sorted = of_one.to_vec();
+    sorted.sort_by_key(|other| std::cmp::Reverse(other.hits));
+    let named: Vec<String> = sorted
+        .iter()
+        .take(NAMED)
+        .map(|other| {
+            let shown = format!("{} {}/{}", other.workload, other.hits, other.trials);
+            match &other.control {
+                Some(control) => {
+                    let (hits, trials) = (other.control_hits, other.control_trials);
+                    format!("{shown} ({control} {hits}/{trials})")
+                }
+                None => format!("{shown} (no control)"),
+            }
+        })
+        .collect();
+    let more = match of_one.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{} also shows {} in trials of {} workloads: {}{more}",
+        of_one[0].fix,
+        of_one[0].finding.title,
+        of_one.len(),
+        named.join(", ")
+    )
 }
 
 fn sentence(other: &Other) -> String {

@@ -7,6 +7,7 @@ use super::executed::sentences;
 use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
+use super::table::{ALIKE, excused, in_several};
 use crate::outcome::Outcome;
 use crate::printable::printable;
 use crate::verdict::{Other, VerdictKind, interval};
@@ -144,8 +145,16 @@ pub fn human_within(report: &Report, style: Style, width: usize) -> String {
 fn others(report: &Report) -> String {
     let mut text = String::new();
     let confidence = report.verdict.rules.confidence;
-    let shown = report.verdict.others.iter();
-    for other in shown.filter(|other| !other.regressed && !other.open) {
+    let groups = excused(report);
+    let (several, few): (Vec<_>, Vec<_>) = groups.iter().partition(|one| one.len() > ALIKE);
+    for of_one in several {
+        let _ = writeln!(
+            text,
+            "  {}: no regression at {confidence}",
+            printable(&in_several(of_one))
+        );
+    }
+    for other in few.into_iter().flatten() {
         let Other { fix, finding, .. } = other;
         let _ = write!(
             text,

@@ -16,9 +16,10 @@ use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
 use crate::report::{
-    self, ArmReport, Report, TrialReport, VERSION, WorkloadReport, compare, coverage, differing,
-    junit, known, mark_alone,
+    self, ArmReport, Mounted, Report, TrialReport, VERSION, WorkloadReport, by_hand, compare,
+    compiler, coverage, detectors, differing, junit, known, mark_alone,
 };
+use crate::service::ServiceSpec;
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
@@ -76,7 +77,11 @@ pub(super) fn derive(
         comparison: compare(&plan.compare, &arms),
         coverage: coverage(&plan.counters, &arms),
         known: known(&plan.known, &plan.known_at, day, &arms, past, &plan.rules),
-        workloads: plan.workloads.iter().map(workload).collect(),
+        workloads: plan
+            .workloads
+            .iter()
+            .map(|planned| workload(planned, mounted(&plan.service)))
+            .collect(),
         host: beginning.host.clone(),
         deviations: differing(&arms),
         hosts: report::hosts(hosts, &arms),
@@ -108,12 +113,21 @@ fn doubt(verdict: &mut Verdict, arms: &[ArmReport]) {
     verdict.reasons.extend(patched.filter_map(Executed::doubt));
 }
 
-fn workload(planned: &PlannedWorkload) -> WorkloadReport {
+fn mounted(service: &ServiceSpec) -> Mounted {
+    match service {
+        ServiceSpec::Ceph(_) => Mounted::Ceph,
+        ServiceSpec::Disk(_) => Mounted::Disk,
+        ServiceSpec::None => Mounted::Memory,
+    }
+}
+
+fn workload(planned: &PlannedWorkload, mounted: Mounted) -> WorkloadReport {
     let workload = &planned.workload;
     WorkloadReport {
         name: workload.name.clone(),
         about: workload.about.clone(),
         steps: workload.steps.iter().map(Step::label).collect(),
+        by_hand: by_hand(workload, mounted),
     }
 }
 
@@ -257,6 +271,7 @@ fn judge_arm(
             });
         }
     }
+    let config = record.config(&arm.name)?;
     Ok(JudgedArm {
         report: ArmReport {
             target: target_key(arm.target.as_ref()),
@@ -264,6 +279,8 @@ fn judge_arm(
             armed,
             broken: record.why_broken(&arm.name)?,
             configuration: configuration(&arm),
+            compiler: config.as_deref().and_then(compiler),
+            detectors: config.as_deref().map(detectors).unwrap_or_default(),
             workloads: arm.workloads,
             executed: changed.map(|changed| executed(&arm.name, &changed, &counted)),
             name: arm.name,

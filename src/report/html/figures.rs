@@ -13,14 +13,16 @@ const WIDTH: f64 = 200.0;
 /// The section.
 pub(super) fn figures(page: &mut Markup, report: &Report) {
     page.raw("<section aria-labelledby=\"figures\">\n<h2 id=\"figures\">How often</h2>\n")
-        .raw("<table class=\"figure\">\n<caption>Trials that showed the target, with the 95 % ")
-        .raw("interval of its rate</caption>\n");
+        .raw("<table class=\"figure\">\n<caption>Trials that showed the target, and the 95 % ")
+        .raw("interval of its rate, from 0 to 100 %</caption>\n");
     for arm in &report.arms {
         let result = arm.result();
         let (hits, trials) = (result.count(Outcome::Target), result.telling());
-        page.raw("<tr><th scope=\"row\">")
-            .text(&arm.name)
-            .raw("</th><td class=\"picture\">");
+        page.raw("<tr><th scope=\"row\">").text(&arm.name);
+        if arm.control {
+            page.raw(" <span class=\"role\">control</span>");
+        }
+        page.raw("</th><td class=\"picture\">");
         let (low, high) = interval(hits, trials);
         if trials > 0 {
             let share = f64::from(hits) / f64::from(trials);

@@ -7,8 +7,10 @@
 //! nothing else even if something slipped in.
 
 mod console;
+mod executed;
 mod figures;
 mod findings;
+mod grid;
 mod markup;
 mod timeline;
 mod trials;
@@ -39,6 +41,8 @@ const STORIES: usize = 300;
 /// Lines of console in the whole page, and in one trial.
 const LINES: usize = 30_000;
 const LINES_OF_TRIAL: usize = 1500;
+/// Reasons, and remarks, that stand with the verdict; the others are folded.
+const REASONS: usize = 8;
 /// Bytes of page after which no further story is shown.
 const LIMIT: usize = 12 << 20;
 
@@ -92,10 +96,11 @@ pub fn html(report: &Report, stories: &Stories) -> String {
     begin(&mut page, &title, "#trials", "Skip to the trials");
     verdict(&mut page, report);
     page.raw("<main>\n");
-    trials::grid(&mut page, report, &placed);
+    grid::grid(&mut page, report, &placed);
     figures::figures(&mut page, report);
+    executed::executed(&mut page, report);
     findings::findings(&mut page, report, &shown(report), &placed);
-    trials::trials(&mut page, &placed, stories);
+    trials::trials(&mut page, report, &placed, stories);
     kernels(&mut page, report);
     workloads(&mut page, report);
     end(&mut page);
@@ -159,7 +164,7 @@ fn verdict(page: &mut Markup, report: &Report) {
         .raw("</span>")
         .raw(verdict.kind.name())
         .raw("</h1>\n<ul>\n");
-    for reason in &verdict.reasons {
+    for reason in verdict.reasons.iter().take(REASONS) {
         page.raw("<li>").text(reason).raw("</li>\n");
     }
     if let Some(chance) = verdict.chance {
@@ -167,11 +172,24 @@ fn verdict(page: &mut Markup, report: &Report) {
             .text(&percent(chance))
             .raw("</li>\n");
     }
-    for sentence in beside(report) {
-        page.raw("<li>").text(&sentence).raw("</li>\n");
+    let beside = beside(report);
+    for sentence in beside.iter().take(REASONS) {
+        page.raw("<li>").text(sentence).raw("</li>\n");
     }
-    page.raw("</ul>\n<p class=\"when\">begun ")
-        .text(&report.started);
+    page.raw("</ul>\n");
+    // A verdict is read at a glance: what there is too much of is folded.
+    let reasons = verdict.reasons.iter().skip(REASONS);
+    let rest: Vec<&String> = reasons.chain(beside.iter().skip(REASONS)).collect();
+    if !rest.is_empty() {
+        page.raw("<details>\n<summary>and ")
+            .show(rest.len())
+            .raw(" more</summary>\n<ul>\n");
+        for sentence in rest {
+            page.raw("<li>").text(sentence).raw("</li>\n");
+        }
+        page.raw("</ul>\n</details>\n");
+    }
+    page.raw("<p class=\"when\">begun ").text(&report.started);
     page.raw(", ")
         .show(duration(report.seconds))
         .raw("</p>\n</header>\n");
@@ -221,6 +239,12 @@ fn kernels(page: &mut Markup, report: &Report) {
         if !arm.configuration.is_empty() {
             row(page, "configuration", &arm.configuration.join(", "));
         }
+        if let Some(compiler) = &arm.compiler {
+            row(page, "compiler", compiler);
+        }
+        if !arm.detectors.is_empty() {
+            row(page, "checks", &arm.detectors.join(", "));
+        }
         page.raw("</dl>\n</details>\n");
     }
     let host = &report.host;
@@ -257,8 +281,12 @@ fn workloads(page: &mut Markup, report: &Report) {
         page.raw("</summary>\n<p>")
             .text(&workload.about.replace('\n', " "));
         page.raw("</p>\n<ol>\n");
-        for step in &workload.steps {
-            page.raw("<li><code>").text(step).raw("</code></li>\n");
+        for (number, step) in workload.steps.iter().enumerate() {
+            page.raw("<li><code>").text(step).raw("</code>");
+            if let Some(line) = workload.by_hand.get(number) {
+                page.raw(" <code class=\"when\">").text(line).raw("</code>");
+            }
+            page.raw("</li>\n");
         }
         page.raw("</ol>\n</details>\n");
     }

@@ -47,6 +47,9 @@
       chipOf.get(trial.id.slice(1)).hidden = !fits;
       shown += fits;
     });
+    for (const box of all('.of-arm')) {
+      box.hidden = !box.querySelector('details.trial:not([hidden])');
+    }
     count.textContent = shown + ' of ' + trials.length + ' trials';
     rove(chips.find((chip) => !chip.hidden));
   };
@@ -61,13 +64,26 @@
     const at = shown.indexOf(chip);
     const row = (one) => one.closest('tr');
     const inRow = shown.filter((other) => row(other) === row(chip));
+    // In the next row with any, the one that stands nearest: arms may be columns.
+    const below = (others) => {
+      const next = others.find((other) => row(other) !== row(chip));
+      const place = (one) => [one.parentElement.cellIndex,
+        Array.prototype.indexOf.call(one.parentElement.children, one)];
+      const [cell, within] = place(chip);
+      const far = (one) => {
+        const [at, inside] = place(one);
+        return Math.abs(at - cell) * 1000 + Math.abs(inside - within);
+      };
+      return others.filter((other) => next && row(other) === row(next))
+        .sort((one, other) => far(one) - far(other))[0];
+    };
     switch (key) {
       case 'ArrowRight': return shown[at + 1];
       case 'ArrowLeft': return shown[at - 1];
       case 'Home': return inRow[0];
       case 'End': return inRow[inRow.length - 1];
-      case 'ArrowDown': return shown.slice(at).find((other) => row(other) !== row(chip));
-      case 'ArrowUp': return shown.slice(0, at).reverse().find((other) => row(other) !== row(chip));
+      case 'ArrowDown': return below(shown.slice(at));
+      case 'ArrowUp': return below(shown.slice(0, at).reverse());
     }
     return undefined;
   };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::coverage::executed::{Executed, ExecutedBy, ExecutedFile, ExecutedLine};
 use crate::record::{ConsoleLine, Entry, Excerpt, Line, Side};
 use crate::report::fixture;
 
@@ -113,4 +114,74 @@ fn what_is_shown_in_full_is_bounded_and_what_matters_comes_first() {
     assert!(ids.len() * lines <= LINES);
     let long = "<".repeat(800);
     assert!(page(&report, &long).len() < LIMIT + (8 << 20));
+}
+
+#[test]
+fn many_workloads_have_a_row_each_and_arms_a_column() {
+    let mut report = fixture::report();
+    for arm in &mut report.arms {
+        arm.workloads = ["a", "b", "c"].map(str::to_owned).into();
+        for (trial, workload) in arm.trials.iter_mut().zip(["a", "b", "c"]) {
+            workload.clone_into(&mut trial.workload);
+        }
+    }
+    let text = page(&report, "text");
+    assert!(text.contains("<table class=\"grid matrix\">"));
+    for workload in ["a", "b", "c"] {
+        let row = format!("<tr><th scope=\"row\">{workload}</th><td class=\"chips\"><a ");
+        assert!(text.contains(&row), "{row}");
+    }
+    let few = page(&fixture::report(), "text");
+    assert!(few.contains("<table class=\"grid\">"));
+    assert!(few.contains("Each mark is a trial of example and leads to it"));
+}
+
+#[test]
+fn changed_lines_that_no_trial_ran_stand_out() {
+    let mut report = fixture::report();
+    let line = |line, run_by: &[&str]| ExecutedLine {
+        line,
+        patch: 0,
+        text: format!("\tcall({line}, \"<b>\");"),
+        run_by: run_by.iter().map(|by| (*by).to_owned()).collect(),
+    };
+    report.arms[1].executed = Some(Executed {
+        arm: "fixed".to_owned(),
+        patches: vec!["0001-iput.patch".to_owned()],
+        lines: 2,
+        run: 1,
+        workloads: vec![ExecutedBy {
+            workload: "example".to_owned(),
+            trials: 3,
+            counted: 2,
+            run: 1,
+        }],
+        files: vec![
+            ExecutedFile {
+                file: "fs/ceph/caps.c".to_owned(),
+                counted: true,
+                lines: vec![line(7, &["example"]), line(8, &[])],
+            },
+            ExecutedFile {
+                file: "include/x.h".to_owned(),
+                counted: false,
+                lines: Vec::new(),
+            },
+        ],
+        problems: vec!["fs/g: ENOENT".to_owned()],
+    });
+    let text = page(&report, "text");
+    for wanted in [
+        "<h3>fixed: 1 of 2 changed lines of code were run</h3>",
+        "<li>example: 1 lines, known of 2 of 3 trials</li>",
+        "<li>not known: fs/g: ENOENT</li>",
+        "<details open>\n<summary><code>fs/ceph/caps.c</code>: 1 of 2 changed lines were run",
+        "<tr class=\"never\"><td class=\"number\">8</td><td>never</td>\
+         <td><code>\tcall(8, &quot;&lt;b&gt;&quot;);</code></td>",
+        "changed by 0001-iput.patch",
+        "</code></td><td>example</td>",
+        "include/x.h</code>: not counted",
+    ] {
+        assert!(text.contains(wanted), "{wanted}");
+    }
 }

@@ -1,144 +1,48 @@
-//! Arms by trials as a grid with its filters, and each trial's section.
+//! Each trial's section: what it showed, its time line, its console, folded.
 
 use super::markup::Markup;
-use super::{LIMIT, Placed, Stories, class, console, duration, id, sign, timeline, title};
-use crate::outcome::Outcome;
-use crate::report::model::Report;
+use super::{LIMIT, Placed, Stories, class, console, duration, id, sign, timeline};
+use crate::report::model::{ArmReport, Report};
 use crate::report::safe::cut;
 use crate::report::shown::same;
 use crate::report::standing::why;
-use crate::report::table::missing;
+use crate::report::table::OUTCOMES;
 
 /// Characters of a reason in a list.
 const REASON: usize = 300;
 
-/// A row for each arm and workload, a link for each trial.
-pub(super) fn grid(page: &mut Markup, report: &Report, placed: &[Placed<'_>]) {
-    page.raw("<section aria-labelledby=\"arms\">\n<h2 id=\"arms\">Arms and trials</h2>\n");
-    filters(page, placed);
-    page.raw("<div class=\"scroll\"><table class=\"grid\">\n<thead><tr>")
-        .raw("<th scope=\"col\">arm</th><th scope=\"col\">workload</th>")
-        .raw("<th scope=\"col\">trials</th></tr></thead>\n");
-    for arm in &report.arms {
-        let of_arm = || placed.iter().filter(|placed| std::ptr::eq(placed.arm, arm));
-        let mut workloads: Vec<&str> = Vec::new();
-        for placed in of_arm() {
-            if !workloads.contains(&placed.trial.workload.as_str()) {
-                workloads.push(&placed.trial.workload);
-            }
-        }
-        page.raw("<tbody>\n");
-        for (number, workload) in workloads.iter().enumerate() {
-            page.raw("<tr>");
-            if number == 0 {
-                page.raw("<th scope=\"rowgroup\" rowspan=\"")
-                    .show(workloads.len())
-                    .raw("\">");
-                arm_name(page, &arm.name, arm.control);
-                page.raw("</th>");
-            }
-            page.raw("<td>")
-                .text(workload)
-                .raw("</td><td class=\"chips\">");
-            let of_row = of_arm().filter(|placed| placed.trial.workload == *workload);
-            for placed in of_row {
-                chip(page, placed);
-            }
-            page.raw("</td></tr>\n");
-        }
-        let missing = missing(report, arm);
-        if workloads.is_empty() || missing > 0 {
-            page.raw("<tr>");
-            if workloads.is_empty() {
-                page.raw("<th scope=\"row\">");
-                arm_name(page, &arm.name, arm.control);
-                page.raw("</th>");
-            } else {
-                page.raw("<td></td>");
-            }
-            page.raw("<td colspan=\"2\">");
-            match &arm.broken {
-                Some(broken) => page.text(&broken.message),
-                None => page
-                    .show(missing)
-                    .raw(" of ")
-                    .show(arm.planned)
-                    .raw(" trials did not run"),
-            };
-            page.raw("</td></tr>\n");
-        }
-        page.raw("</tbody>\n");
-    }
-    page.raw("</table></div>\n</section>\n");
-}
-
-fn arm_name(page: &mut Markup, name: &str, control: bool) {
-    page.text(name);
-    if control {
-        page.raw(" <span class=\"role\">control</span>");
-    }
-}
-
-fn chip(page: &mut Markup, placed: &Placed<'_>) {
-    let outcome = placed.trial.judged.outcome;
-    let words = cut(&title(placed), REASON);
-    page.raw("<a class=\"chip ")
-        .raw(class(outcome))
-        .raw("\" data-trial=\"")
-        .show(placed.place);
-    page.raw("\" href=\"#t")
-        .show(placed.place)
-        .raw("\" title=\"")
-        .text(&words);
-    page.raw("\" aria-label=\"")
-        .text(&words)
-        .raw("\">")
-        .raw(sign(outcome))
-        .raw("</a>");
-}
-
-/// What narrows the trials that are shown: outcomes, and words.
-fn filters(page: &mut Markup, placed: &[Placed<'_>]) {
-    page.raw("<form class=\"filters\" id=\"filters\" role=\"search\" hidden>\n")
-        .raw("<fieldset><legend>Show trials that were</legend>\n");
-    let outcomes = [
-        Outcome::Target,
-        Outcome::Other,
-        Outcome::Clean,
-        Outcome::Workload,
-        Outcome::Timeout,
-        Outcome::Unarmed,
-        Outcome::Harness,
-    ];
-    for outcome in outcomes {
-        let count = placed
-            .iter()
-            .filter(|p| p.trial.judged.outcome == outcome)
-            .count();
-        if count == 0 {
-            continue;
-        }
-        page.raw("<label><input type=\"checkbox\" checked value=\"")
-            .raw(class(outcome));
-        page.raw("\"> <span class=\"chip ")
-            .raw(class(outcome))
-            .raw("\" aria-hidden=\"true\">");
-        page.raw(sign(outcome)).raw("</span> ").raw(outcome.name());
-        page.raw(" (").show(count).raw(")</label>\n");
-    }
-    page.raw("</fieldset>\n<label>with the words <input type=\"search\" id=\"words\" ")
-        .raw("autocomplete=\"off\" spellcheck=\"false\"></label>\n")
-        .raw("<output id=\"count\" aria-live=\"polite\"></output>\n</form>\n");
-}
-
 /// A section for each trial.
-pub(super) fn trials(page: &mut Markup, placed: &[Placed<'_>], stories: &Stories) {
+pub(super) fn trials(page: &mut Markup, report: &Report, placed: &[Placed<'_>], stories: &Stories) {
     page.raw("<section aria-labelledby=\"trials\">\n")
         .raw("<h2 id=\"trials\" tabindex=\"-1\">Trials</h2>\n");
-    for placed in placed {
-        trial(page, placed, stories);
+    for arm in &report.arms {
+        if arm.trials.is_empty() {
+            continue;
+        }
+        page.raw("<div class=\"of-arm\">\n<h3>").text(&arm.name);
+        page.raw(" <span class=\"when\">")
+            .text(&came_to(arm))
+            .raw("</span></h3>\n");
+        for placed in placed.iter().filter(|one| std::ptr::eq(one.arm, arm)) {
+            trial(page, placed, stories);
+        }
+        page.raw("</div>\n");
     }
     page.raw("</section>\n");
+}
+
+/// `44 target, 13 clean of 57 trials`.
+fn came_to(arm: &ArmReport) -> String {
+    let result = arm.result();
+    let counts: Vec<String> = OUTCOMES
+        .iter()
+        .map(|outcome| (outcome, result.count(*outcome)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(outcome, count)| format!("{count} {}", outcome.name()))
+        .collect();
+    let all = arm.trials.len();
+    let trials = if all == 1 { "trial" } else { "trials" };
+    format!("{} of {all} {trials}", counts.join(", "))
 }
 
 fn trial(page: &mut Markup, placed: &Placed<'_>, stories: &Stories) {
