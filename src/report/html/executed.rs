@@ -43,6 +43,14 @@ pub(super) fn executed(page: &mut Markup, report: &Report) {
     page.raw("</section>\n");
 }
 
+/// Tabs that all lines of a file begin with: narrow screens have better to show.
+fn indent(file: &ExecutedFile) -> usize {
+    let lines = file.lines.iter().map(|line| line.text.as_str());
+    let lines = lines.filter(|text| !text.trim().is_empty());
+    let tabs = lines.map(|text| text.len() - text.trim_start_matches('\t').len());
+    tabs.min().unwrap_or(0)
+}
+
 /// A file's changed lines; open if some were never run.
 fn file(page: &mut Markup, arm: &Executed, file: &ExecutedFile) {
     if !file.counted || file.lines.is_empty() {
@@ -74,6 +82,7 @@ fn file(page: &mut Markup, arm: &Executed, file: &ExecutedFile) {
     page.raw("\"><table class=\"executed\">\n<thead><tr><th scope=\"col\">line</th>")
         .raw("<th scope=\"col\">run</th><th scope=\"col\">code</th>")
         .raw("<th scope=\"col\">by</th></tr></thead>\n<tbody>\n");
+    let indent = indent(file);
     for line in file.lines.iter().take(LINES) {
         let never = line.run_by.is_empty();
         page.raw(if never {
@@ -87,7 +96,8 @@ fn file(page: &mut Markup, arm: &Executed, file: &ExecutedFile) {
         } else {
             "</td><td><span aria-label=\"run\">\u{2713}</span></td><td><code>"
         });
-        page.text(&line.text).raw("</code></td><td>");
+        let code = line.text.get(indent..).unwrap_or_default();
+        page.text(code).raw("</code></td><td>");
         if never {
             let patch = arm.patches.get(line.patch);
             page.raw("<span class=\"when\">changed by ")

@@ -177,7 +177,7 @@ fn changed_lines_that_no_trial_ran_stand_out() {
         "<li>not known: fs/g: ENOENT</li>",
         "<details open>\n<summary><code>fs/ceph/caps.c</code>: 1 of 2 changed lines were run",
         "<tr class=\"never\"><td class=\"number\">8</td><td>never</td>\
-         <td><code>\tcall(8, &quot;&lt;b&gt;&quot;);</code></td>",
+         <td><code>call(8, &quot;&lt;b&gt;&quot;);</code></td>",
         "changed by 0001-iput.patch",
         "</code></td><td>example</td>",
         "include/x.h</code>: not counted",
