@@ -71,3 +71,47 @@ fn processes_that_write_at_once_lose_no_run() {
     assert_eq!(runs.len(), 12 + 24);
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
+
+/// A bisection is found by its id like a run; what only runs have is refused.
+#[test]
+fn a_bisection_is_listed_reported_and_not_compared() {
+    let home = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bisection = home.path().join("bisection");
+    copy(&root.join("tests/fixtures/bisection"), &bisection);
+    let beginning = root.join("tests/cmd/judge.in/run/run.json");
+    std::fs::copy(beginning, bisection.join("run.json")).unwrap();
+    let kvet = |arguments: &[&str]| {
+        let mut kvet = Command::new(env!("CARGO_BIN_EXE_kvet"));
+        kvet.args(arguments)
+            .env("XDG_STATE_HOME", home.path())
+            .env("COLUMNS", "300");
+        let output = kvet.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text, said)
+    };
+    let added = kvet(&["history", "add", &bisection.display().to_string()]);
+    assert_eq!(added.0, Some(0), "{added:?}");
+    for command in [&["history"][..], &["history", "example"]] {
+        let (code, text, said) = kvet(command);
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        assert!(text.contains("bisection: ceph-iput-async/0003-"), "{text}");
+        assert!(text.contains(" 10 "), "its boots: {text}");
+    }
+    let (_, text, _) = kvet(&["history", "example"]);
+    assert!(text.starts_with("example: 0 runs, 1 bisection\n"), "{text}");
+    let (code, mail, said) = kvet(&["report", "latest", "--format", "mail"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        mail.starts_with("Subject: [kvet] ceph-iput-async/0003-"),
+        "{mail}"
+    );
+    assert!(
+        mail.lines().all(|line| line.chars().count() < 100),
+        "{mail}"
+    );
+    let (code, _, said) = kvet(&["compare", "latest", "latest"]);
+    assert_eq!(code, Some(128));
+    assert!(said.contains("is a bisection: it has no verdict"), "{said}");
+}
