@@ -30,6 +30,7 @@ pub mod limits;
 mod names;
 pub mod notify;
 pub mod outcome;
+mod patience;
 pub mod printable;
 pub mod process;
 pub mod record;

@@ -9,13 +9,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use include_dir::{Dir, DirEntry, include_dir};
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 use crate::names::LARGEST;
-use crate::store::{Key, Store, StoreError, io_error};
+use crate::store::{InUse, Key, Store, StoreError, io_error};
 
 static JOBS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/jobs");
 static KCONFIGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/kconfigs");
@@ -286,6 +287,9 @@ pub(crate) fn texts(directory: &str, suffix: &str) -> Vec<(&'static str, &'stati
     texts
 }
 
+/// What a job is made of is read now and then, as long as kvet runs.
+static HELD: OnceLock<Option<InUse>> = OnceLock::new();
+
 /// The library's directory in the store, written if it is not there yet.
 pub async fn unpack(store: &Store) -> Result<PathBuf, StoreError> {
     let mut parts: Vec<&[u8]> = Vec::new();
@@ -295,7 +299,9 @@ pub async fn unpack(store: &Store) -> Result<PathBuf, StoreError> {
     }
     let key = Key::of(parts);
     let entry = store.fill(KIND, key.as_str(), |path| async move { write(&path) });
-    Ok(entry.await?.path)
+    let entry = entry.await?;
+    HELD.get_or_init(|| entry.in_use);
+    Ok(entry.path)
 }
 
 fn write(path: &Path) -> Result<(), StoreError> {

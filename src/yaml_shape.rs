@@ -56,6 +56,9 @@ impl Level {
 
 /// Checks the shape. What is not YAML at all passes: whoever reads it says so.
 pub(crate) fn check(text: &str) -> Result<(), Misshapen> {
+    if let Some(control) = control_character(text) {
+        return Err(control);
+    }
     let mut open: Vec<Level> = Vec::new();
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
@@ -89,6 +92,23 @@ pub(crate) fn check(text: &str) -> Result<(), Misshapen> {
         open.push(level);
     }
     Ok(())
+}
+
+/// The first character that YAML has none of, which its readers tell without a
+/// place.
+fn control_character(text: &str) -> Option<Misshapen> {
+    let is_one = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    let at = text.find(is_one)?;
+    let before = &text[..at];
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    Some(Misshapen {
+        line: before.matches('\n').count() + 1,
+        column: before[line..].chars().count() + 1,
+        message: format!(
+            "a control character, {}",
+            text[at..].chars().next()?.escape_unicode()
+        ),
+    })
 }
 
 fn close_node(open: &mut [Level], scalar: Option<&str>, at: Marker) -> Result<(), Misshapen> {

@@ -444,3 +444,82 @@ fn another_architecture_s_config_and_what_is_none() {
     let said = user.run(&["--kernel", ".", "--config", "no-such"]);
     refused(&said, 128, &["cannot read the .config no-such"]);
 }
+
+/// What kvet says of files given to it, apart from any tree.
+fn said(arguments: &[&str], home: &Path) -> Said {
+    let said = Command::new(env!("CARGO_BIN_EXE_kvet"))
+        .args(arguments)
+        .env("XDG_CACHE_HOME", home.join("cache"))
+        .env("XDG_STATE_HOME", home.join("state"))
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    Said {
+        text: String::from_utf8(said.stderr).unwrap(),
+        code: said.status.code(),
+    }
+}
+
+#[test]
+fn files_without_end_beside_logs() {
+    let home = tempfile::tempdir().unwrap();
+    refused(
+        &said(
+            &["scan", "--vmlinux", "/dev/zero", "/dev/null"],
+            home.path(),
+        ),
+        128,
+        &["/dev/zero", "it is not an ELF file"],
+    );
+    let corpus = home.path().join("corpus.jsonl");
+    let case = "{\"id\": \"a\", \"log\": \"quiet\"}\n";
+    fs::write(&corpus, case).unwrap();
+    // A line of 65 MiB that takes no room on the disk.
+    let file = fs::File::options().append(true).open(&corpus).unwrap();
+    file.set_len(65 << 20).unwrap();
+    let corpus = corpus.to_str().unwrap();
+    refused(
+        &said(&["scan", "--corpus", corpus], home.path()),
+        128,
+        &["corpus.jsonl:2: a case of more than 64 MiB"],
+    );
+}
+
+/// What a file's author chose fills no terminal.
+#[test]
+fn lines_that_nobody_reads() {
+    let home = tempfile::tempdir().unwrap();
+    let job = home.path().join("j.yaml");
+    let path = job.to_str().unwrap();
+    for (text, place) in [
+        (format!("name: {}\n", "[".repeat(200_000)), "j.yaml:1:"),
+        (format!("{}: 1\n", "x".repeat(900_000)), "j.yaml:1:1: "),
+        (format!("name: {}\n", "x".repeat(900_000)), "j.yaml:1:"),
+        (
+            format!("name: j\n{}: 1\n{JOB}", "y".repeat(2000)),
+            "j.yaml:2:",
+        ),
+    ] {
+        fs::write(&job, text).unwrap();
+        let said = said(&["run", "--dry-run", path], home.path());
+        assert_eq!(said.code, Some(128), "{}", said.text);
+        assert!(said.text.contains(place), "{}", said.text);
+        assert!(said.text.len() < 4096, "{} bytes", said.text.len());
+    }
+}
+
+#[test]
+fn control_characters_in_a_job() {
+    let home = tempfile::tempdir().unwrap();
+    let job = home.path().join("j.yaml");
+    fs::write(
+        &job,
+        JOB.replace("name: j\n", "name: j\nabout: \"é\u{1b}[31m\"\n"),
+    )
+    .unwrap();
+    let said = said(&["run", "--dry-run", job.to_str().unwrap()], home.path());
+    assert_eq!(said.code, Some(128), "{}", said.text);
+    let place = "j.yaml:2:10: a control character, \\u{1b}";
+    assert!(said.text.contains(place), "{}", said.text);
+    assert!(!said.text.contains('\u{1b}'), "{}", said.text);
+}

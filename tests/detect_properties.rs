@@ -150,6 +150,33 @@ fn a_finding_is_told_of_at_its_first_line() {
     assert!(!scanner.is_open());
 }
 
+/// Whoever writes to a console writes between the characters of a message, too.
+#[test]
+fn what_a_terminal_obeys_hides_no_message_wherever_it_stands() {
+    let message = "kernel BUG at fs/inode.c:1234!";
+    for hidden in [
+        "\0",
+        "\u{1}",
+        "\u{7}",
+        "\u{8}",
+        "\u{b}",
+        "\r",
+        "\u{7f}",
+        "\u{1b}[31m",
+        "\u{1b}[8m",
+    ] {
+        for at in 0..message.len() {
+            let (before, after) = message.split_at(at);
+            let log =
+                format!("[    1.0] quiet\n[    2.000000] {before}{hidden}{after}\n[    2.1] x\n");
+            let found = scan(log.as_bytes());
+            assert_eq!(found.len(), 1, "{log:?}");
+            assert_eq!(found[0].class.name(), "kernel_bug", "{log:?}");
+            assert_eq!(found[0].first_line, 2, "{log:?}");
+        }
+    }
+}
+
 #[test]
 fn byte_by_byte_is_the_same_as_at_once() {
     for log in fixtures() {

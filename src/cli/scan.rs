@@ -21,6 +21,8 @@ use super::scan_text::Folded;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
+/// Bytes of a corpus' line, at most.
+const CASE: u64 = 64 << 20;
 /// Bytes of a file that decide whether it is text.
 const SAMPLE: usize = 4096;
 
@@ -110,6 +112,17 @@ pub enum ScanError {
         line: u64,
         /// What is wrong.
         source: serde_json::Error,
+    },
+    /// A line of the corpus does not end.
+    #[error("{path}:{line}: a case of more than {} MiB", CASE >> 20)]
+    #[diagnostic(help(
+        "each line is a JSON object with `id` and `log`; the lines before were answered"
+    ))]
+    LongCase {
+        /// The corpus.
+        path: String,
+        /// The line.
+        line: u64,
     },
     /// Some lines of the corpus are no cases; each was reported.
     #[error("{path}: {failed} of {total} lines are not cases")]
@@ -440,8 +453,20 @@ fn scan_corpus(
     }
     let mut any = false;
     let (mut failed, mut total) = (0, 0);
-    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.map_err(read)?;
+    let mut file = BufReader::new(file);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let room = &mut (&mut file).take(CASE);
+        if room.read_until(b'\n', &mut line).map_err(read)? == 0 {
+            break;
+        }
+        if line.len() as u64 == CASE && !line.ends_with(b"\n") {
+            return Err(ScanError::LongCase {
+                path: name,
+                line: number,
+            });
+        }
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -452,7 +477,7 @@ fn scan_corpus(
                 failed += 1;
                 let error = ScanError::Case {
                     path: name.clone(),
-                    line: index as u64 + 1,
+                    line: number,
                     source,
                 };
                 tell(Remark::Failure(&error.into()));

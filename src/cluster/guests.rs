@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::key::Secret;
 use super::{Access, Cluster, ClusterError, PATIENCE, USER, programs};
 use crate::context::Context;
+use crate::patience;
 use crate::process::{Command, Namespace};
 
 const MAKE_DIRECTORY: &str = include_str!("directory.py");
@@ -38,7 +39,7 @@ impl Cluster {
             // What the user's shell has set is for another cluster.
             .env("CEPH_ARGS", "")
             .env("CEPH_KEYRING", self.monitor.keyring())
-            .deadline(PATIENCE);
+            .deadline(patience::of(PATIENCE));
         for (variable, value) in &bindings.environment {
             program = program.env(variable, value);
         }

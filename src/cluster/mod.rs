@@ -48,6 +48,7 @@ pub use spec::{ClusterSpec, ObjectStore, VstartSpec};
 
 use crate::context::Context;
 use crate::event::{Event, Stage};
+use crate::patience;
 use crate::process::{Namespace, Process, family};
 use crate::store::{Scratch, Store, io_error};
 
@@ -282,7 +283,7 @@ impl Cluster {
         let mut all = Vec::new();
         for server in self.active_servers().await? {
             let answer = server
-                .ask(&json!({"prefix": "session ls"}), PATIENCE)
+                .ask(&json!({"prefix": "session ls"}), patience::of(PATIENCE))
                 .await?;
             all.extend(session::parse(&server.name, &answer));
         }
@@ -310,7 +311,9 @@ impl Cluster {
 
     /// Sends a command, `{"prefix": …, …}`, to a daemon's admin socket.
     pub async fn admin(&self, daemon: &str, command: Value) -> Result<Value, ClusterError> {
-        self.daemon(daemon)?.ask(&command, PATIENCE).await
+        self.daemon(daemon)?
+            .ask(&command, patience::of(PATIENCE))
+            .await
     }
 
     /// Sends a command, `{"prefix": …, …}`, to the monitors.
@@ -391,7 +394,9 @@ impl Cluster {
     async fn active_servers(&self) -> Result<Vec<&Daemon>, ClusterError> {
         let mut active = Vec::new();
         for daemon in self.daemons.iter().filter(|one| one.kind == Kind::Mds) {
-            let status = daemon.ask(&json!({"prefix": "status"}), PATIENCE).await?;
+            let status = daemon
+                .ask(&json!({"prefix": "status"}), patience::of(PATIENCE))
+                .await?;
             if status["state"] == "up:active" {
                 active.push(daemon);
             }

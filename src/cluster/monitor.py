@@ -9,11 +9,11 @@ import sys
 
 import rados
 
-TIMEOUT = 30  # seconds
+timeout = sys.argv[2]  # seconds
 
 cluster = rados.Rados(conffile=sys.argv[1], name="client.admin")
-cluster.conf_set("rados_mon_op_timeout", str(TIMEOUT))
-cluster.connect(timeout=TIMEOUT)
+cluster.conf_set("rados_mon_op_timeout", timeout)
+cluster.connect(timeout=int(timeout))
 for line in iter(sys.stdin.readline, ""):
     request = json.loads(line)
     code, output, said = cluster.mon_command(json.dumps(request["command"]), b"")

@@ -14,6 +14,7 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 
 use super::{ClusterError, GONE, Site, log_tail, programs};
+use crate::patience;
 use crate::process::family;
 use crate::process::{Command, Process};
 use crate::store::io_error;
@@ -80,6 +81,7 @@ impl Monitor {
         let mut command = Command::new(programs::python_of(bindings.ceph.as_deref()))
             .args(["-c", HELPER])
             .arg(conf)
+            .arg((patience::of(ANSWER) / 2).as_secs().to_string())
             // What the user's shell has set is for another cluster.
             .env("CEPH_ARGS", "")
             .env("CEPH_KEYRING", keyring)
@@ -124,7 +126,7 @@ impl Monitor {
         }
         let mut attempt = 0;
         loop {
-            let reply = self.exchange_within(ANSWER, &command).await?;
+            let reply = self.exchange_within(patience::of(ANSWER), &command).await?;
             attempt += 1;
             if reply.code == AGAIN && attempt < ATTEMPTS {
                 continue;
@@ -133,7 +135,7 @@ impl Monitor {
                 return Err(ClusterError::Silent {
                     daemon: "mon".to_owned(),
                     command: command["prefix"].as_str().unwrap_or_default().to_owned(),
-                    after: ANSWER / 2,
+                    after: patience::of(ANSWER) / 2,
                 });
             }
             if reply.code < 0 {

@@ -25,6 +25,7 @@ use super::monitor::Monitor;
 use super::{ClusterError, Daemons, ObjectStore, Site, conf, native};
 use crate::error::Error;
 use crate::event::Event;
+use crate::patience;
 use crate::process::find_program;
 use crate::store::{InUse, Key, Scratch, Store, io_error, write_json};
 
@@ -99,7 +100,7 @@ pub(super) async fn get(site: &Site<'_>, store: &Store) -> Result<Option<Prepare
         fsid,
         name: key.as_str().to_owned(),
         state: entry.path.join(STATE),
-        _in_use: InUse::of(&entry.path),
+        _in_use: entry.in_use,
     }))
 }
 
@@ -186,7 +187,11 @@ async fn settle(
     let of = |kind: Kind| daemons.iter().filter(move |daemon| daemon.kind == kind);
     for server in of(Kind::Mds) {
         // A standby has no journal.
-        drop(server.ask(&json!({"prefix": "flush journal"}), ENDED).await);
+        drop(
+            server
+                .ask(&json!({"prefix": "flush journal"}), patience::of(ENDED))
+                .await,
+        );
         server.kill();
     }
     for rank in 0..ranks {
@@ -200,18 +205,21 @@ async fn settle(
         let slowly = json!({
             "prefix": "config set", "var": "osd_fast_shutdown", "val": ["false"],
         });
-        osd.ask(&slowly, ENDED).await?;
+        osd.ask(&slowly, patience::of(ENDED)).await?;
     }
     for kind in [Kind::Osd, Kind::Mon] {
         for daemon in of(kind) {
             daemon.terminate()?;
         }
         for daemon in of(kind) {
-            if tokio::time::timeout(ENDED, daemon.lost()).await.is_err() {
+            if tokio::time::timeout(patience::of(ENDED), daemon.lost())
+                .await
+                .is_err()
+            {
                 return Err(ClusterError::Silent {
                     daemon: daemon.name.clone(),
                     command: "end".to_owned(),
-                    after: ENDED,
+                    after: patience::of(ENDED),
                 });
             }
         }

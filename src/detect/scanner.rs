@@ -43,6 +43,33 @@ const OPEN: usize = 64;
 /// First lines remembered to recognise a replay.
 const REMEMBERED: usize = 4096;
 
+/// Begins what a terminal obeys, and is taken off with it when a line is parsed.
+const ESCAPE: u8 = 0x1b;
+
+/// Whether a byte is a control character that no message has.
+fn is_control(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t' && byte != b'\n') || byte == 0x7f
+}
+
+/// The first control character in these lines that does not end one.
+fn control(lines: &[u8]) -> Option<usize> {
+    /// Bytes that are looked at at once.
+    const STRIDE: usize = 64;
+    let is_other = |byte: u8| byte != b'\r' && is_control(byte);
+    let other = lines
+        .chunks(STRIDE)
+        .enumerate()
+        .find_map(|(number, chunk)| {
+            // Without a branch for each byte: most of a log has none.
+            let any = chunk.iter().fold(false, |any, byte| any | is_other(*byte));
+            let at = any.then(|| chunk.iter().position(|byte| is_other(*byte)))??;
+            Some(number * STRIDE + at)
+        });
+    let ends = |at: &usize| matches!(lines.get(at + 1), None | Some(b'\r' | b'\n'));
+    let mut returns = memchr_iter(b'\r', &lines[..other.unwrap_or(lines.len())]);
+    returns.find(|at| !ends(at)).or(other)
+}
+
 /// Reads a log as it comes and tells what it finds.
 #[derive(Debug, Default)]
 pub struct Scanner {
@@ -160,8 +187,12 @@ impl State {
         let mut at = 0;
         while at < run.len() {
             if self.is_idle() {
-                let Some(found) = TABLE.next(&run[at..]) else {
-                    self.lines += count_lines(&run[at..]);
+                let rest = &run[at..];
+                let found = TABLE.next(rest);
+                // What is between the characters of a message hides it.
+                let before = &rest[..found.unwrap_or(rest.len())];
+                let Some(found) = control(before).or(found) else {
+                    self.lines += count_lines(rest);
                     return;
                 };
                 let found = at + found;
@@ -187,7 +218,7 @@ impl State {
     fn line(&mut self, raw: &[u8]) {
         let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
         let raw = raw.trim_ascii_end();
-        if memchr(b'\r', raw).is_none() {
+        if control(raw).is_none() {
             let line = console::parse(raw);
             self.parsed(line);
             return;
@@ -200,8 +231,9 @@ impl State {
                 hit |= self.parsed(console::parse(part));
             }
         }
-        if !hit {
-            let whole: Vec<u8> = raw.iter().copied().filter(|b| *b != b'\r').collect();
+        let plain = |b: &u8| *b == ESCAPE || !is_control(*b);
+        if !hit && !raw.iter().all(plain) {
+            let whole: Vec<u8> = raw.iter().copied().filter(plain).collect();
             let line = console::parse(&whole);
             self.trigger(&line);
         }

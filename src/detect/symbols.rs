@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
@@ -210,11 +210,35 @@ impl Symbols {
     }
 }
 
+/// What an image begins with.
+const MAGIC: &[u8] = b"\x7fELF";
+
+/// Bytes of an image, at most: with all debug information and sanitizers one has a
+/// gigabyte.
+const LARGEST: u64 = 4 << 30;
+
+/// An image's content. What is none, such as a device without end, is not read on.
+fn read_image(image: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(image)?;
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut bytes)?;
+    if bytes != MAGIC {
+        return Err(std::io::Error::other("it is not an ELF file"));
+    }
+    let room = LARGEST - MAGIC.len() as u64;
+    if (&mut file).take(room).read_to_end(&mut bytes)? as u64 == room {
+        return Err(std::io::Error::other("it has more than 4 GiB"));
+    }
+    Ok(bytes)
+}
+
 fn functions(
     image: &Path,
     read: &dyn Fn(String) -> SymbolError,
 ) -> Result<HashMap<String, Vec<Function>>, SymbolError> {
-    let bytes = fs::read(image).map_err(|error| read(error.to_string()))?;
+    let bytes = read_image(image).map_err(|error| read(error.to_string()))?;
     let file = object::File::parse(&*bytes).map_err(|error| read(error.to_string()))?;
     let mut functions: HashMap<String, Vec<Function>> = HashMap::new();
     for symbol in file.symbols() {

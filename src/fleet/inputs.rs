@@ -45,11 +45,10 @@ pub(super) async fn get(
             check(&to, digest)
         })
         .await?;
-    let in_use = InUse::of(&entry.path);
     touch(&entry.path);
     Ok(Input {
         path: entry.path.join(CONTENT),
-        _in_use: in_use,
+        _in_use: entry.in_use,
     })
 }
 

@@ -58,9 +58,9 @@ pub struct Invalid {
     /// From 1.
     column: usize,
     message: String,
-    /// The file's text, to show the line.
+    /// The file's text, to show the line, unless nobody could read it.
     #[source_code]
-    text: NamedSource<String>,
+    text: Option<NamedSource<String>>,
     #[label("here")]
     span: SourceSpan,
     /// What would fit.
@@ -73,6 +73,12 @@ impl Fault for JobError {
         Exit::Usage
     }
 }
+
+/// Bytes of a line that people have in a file, and look at.
+const LINE: usize = 1000;
+
+/// Characters of a message, some of which the file may have chosen.
+const MESSAGE: usize = 1000;
 
 /// A kind of YAML file, for messages.
 #[derive(Debug)]
@@ -174,6 +180,12 @@ impl Text {
         self.error(path, message, help)
     }
 
+    /// Whether a line and those beside it are short enough to be looked at.
+    fn is_shown(&self, line: usize) -> bool {
+        let mut beside = self.content.lines().skip(line.saturating_sub(2)).take(3);
+        beside.all(|text| text.len() <= LINE)
+    }
+
     fn at(&self, line: usize, column: usize, message: String, help: Option<String>) -> JobError {
         let start: usize = self
             .content
@@ -198,14 +210,24 @@ impl Text {
             path: self.path.clone(),
             line,
             column,
-            message,
-            text: NamedSource::new(
-                printable(&self.path.display().to_string()),
-                printable_in_place(&self.content),
-            ),
+            message: shortened(message, MESSAGE),
+            text: self.is_shown(line).then(|| {
+                NamedSource::new(
+                    printable(&self.path.display().to_string()),
+                    printable_in_place(&self.content),
+                )
+            }),
             span: SourceSpan::new((start + offset).into(), word.max(1)),
             help,
         }))
+    }
+}
+
+/// A text of so many characters at most.
+fn shortened(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

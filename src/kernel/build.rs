@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{LineWriter, Write};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::{Stage, Unit};
 use crate::process::{Command, Namespace, ProcessError};
-use crate::store::{InUse, Key, Store, StoreError, io_error, write_json};
+use crate::store::{Entry, InUse, Key, Store, StoreError, io_error, write_json};
 
 const KIND: &str = "builds";
 const RECORD: &str = "build.json";
@@ -152,11 +152,12 @@ pub(super) enum Stored {
 /// The kernel of this key, if it was built before; what is booted and read is
 /// compared with what was kept.
 pub(super) async fn stored(store: &Store, key: &Key) -> Stored {
-    let Some(path) = store.get(KIND, key.as_str()) else {
+    let Ok(Some(entry)) = store.find(KIND, key.as_str()).await else {
         return Stored::Nothing;
     };
+    let path = entry.path.clone();
     used(&path.join(RECORD));
-    let image = match image(&path, key, true) {
+    let image = match image(entry, key) {
         Ok(image) => image,
         Err(error) => return Stored::Damaged(Error::from(error).one_line()),
     };
@@ -189,7 +190,8 @@ pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> 
     store.discard(KIND, key.as_str()).await
 }
 
-fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError> {
+fn image(entry: Entry, key: &Key) -> Result<KernelImage, StoreError> {
+    let path = &entry.path;
     let record = path.join(RECORD);
     let text = std::fs::read(&record).map_err(io_error("read", &record))?;
     let record: BuildRecord =
@@ -202,10 +204,10 @@ fn image(path: &Path, key: &Key, cached: bool) -> Result<KernelImage, StoreError
         log: path.join("build.log"),
         release: record.release.clone(),
         key: key.clone(),
-        cached,
+        cached: entry.cached,
         record,
         counters: Counters::of(path)?,
-        _in_use: InUse::of(path),
+        _in_use: entry.in_use,
     })
 }
 
@@ -241,7 +243,7 @@ pub async fn build(
         })
         .await?;
     progress.finish(entry.cached);
-    Ok(image(&entry.path, &configured.key, entry.cached)?)
+    Ok(image(entry, &configured.key)?)
 }
 
 fn record(

@@ -44,13 +44,13 @@ pub(super) struct Writing {
 impl Repository {
     /// The line's repository, if there is one.
     pub(super) fn existing(store: &Store, line: &Line) -> Option<Self> {
-        let path = store.get(KIND, &name(line))?;
+        let entry = store.take(KIND, &name(line))?;
         // A cache that cannot be written serves as well without.
-        drop(line.describe(&path));
+        drop(line.describe(&entry.path));
         Some(Self {
             borrowed: None,
-            _in_use: InUse::of(&path),
-            path,
+            _in_use: entry.in_use,
+            path: entry.path,
         })
     }
 

@@ -14,7 +14,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdin;
 
+use crate::patience;
+
 use super::{Command, GRACE, Process, ProcessError};
+
+/// A namespace is made in a fraction of a second on an idle host.
+const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running namespace. Dropping it ends everything inside.
 #[derive(Debug)]
@@ -32,12 +37,25 @@ impl Namespace {
     pub async fn create(address: Ipv4Addr) -> Result<Self, ProcessError> {
         // Only a host without user namespaces needs root for this.
         match Self::enter(address, true).await {
-            Err(_) if rustix::process::geteuid().is_root() => Self::enter(address, false).await,
+            Err(ProcessError::Failed { .. }) if rustix::process::geteuid().is_root() => {
+                Self::enter(address, false).await
+            }
             result => result,
         }
     }
 
+    /// Makes one, within a deadline: what makes it may be stopped or stuck.
     async fn enter(address: Ipv4Addr, user: bool) -> Result<Self, ProcessError> {
+        let made = tokio::time::timeout(patience::of(MADE_WITHIN), Self::make(address, user));
+        made.await.unwrap_or_else(|_| {
+            Err(ProcessError::Deadline {
+                command: "unshare (a private network namespace)".to_owned(),
+                after: patience::of(MADE_WITHIN),
+            })
+        })
+    }
+
+    async fn make(address: Ipv4Addr, user: bool) -> Result<Self, ProcessError> {
         let script = format!(
             "ip link set lo up && ip addr add {address}/32 dev lo && echo ready && exec cat"
         );

@@ -192,7 +192,7 @@ async fn make(
         })
         .await?;
     let rootfs = Rootfs {
-        _in_use: InUse::of(&entry.path),
+        _in_use: entry.in_use,
         path: entry.path.join(IMAGE),
         key,
     };

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, ClusterError, ClusterSpec};
 use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::{Mountable, Secret};
+use crate::patience;
 use crate::process::Namespace;
 use crate::step::HostStep;
 use crate::store::Store;
@@ -164,7 +165,7 @@ impl Ceph {
         let ask = |daemon: String| async move {
             // Every kind of daemon knows this one.
             let version = self.cluster.admin(&daemon, json!({"prefix": "version"}));
-            let answered = tokio::time::timeout(ANSWER, version).await;
+            let answered = tokio::time::timeout(patience::of(ANSWER), version).await;
             (!matches!(answered, Ok(Ok(_)))).then_some(daemon)
         };
         let stopped = self.stopped.borrow().clone();

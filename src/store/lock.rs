@@ -2,6 +2,7 @@
 //! holder ends, however it ends.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +19,16 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// Marks a directory. `None` if that cannot be done: it is away already, or
-    /// its file system has no locks.
+    /// Marks a directory. `None` if that cannot be done: it is away already or
+    /// about to be, or its file system has no locks.
     #[must_use]
     pub fn of(directory: &Path) -> Option<Self> {
         let file = File::open(directory).ok()?;
         flock(&file, FlockOperation::NonBlockingLockShared).ok()?;
-        Some(Self {
+        // Whoever removes it renames it first, maybe since it was opened.
+        let (opened, there) = (file.metadata().ok()?, directory.metadata().ok()?);
+        let is_same = (opened.dev(), opened.ino()) == (there.dev(), there.ino());
+        is_same.then(|| Self {
             _directory: Arc::new(file),
         })
     }

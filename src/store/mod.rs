@@ -156,6 +156,9 @@ pub struct Entry {
     pub path: PathBuf,
     /// It was there already.
     pub cached: bool,
+    /// Nobody removes it as long as this lives. `None` where its file system has
+    /// no locks.
+    pub in_use: Option<InUse>,
 }
 
 impl Store {
@@ -205,6 +208,41 @@ impl Store {
         path.is_dir().then_some(path)
     }
 
+    /// A complete entry, if it exists and nobody is about to remove it: it stays as
+    /// long as the answer lives.
+    #[must_use]
+    pub fn take(&self, kind: &str, name: &str) -> Option<Entry> {
+        let path = self.get(kind, name)?;
+        let in_use = Some(InUse::of(&path)?);
+        touch(&path);
+        Some(Entry {
+            path,
+            cached: true,
+            in_use,
+        })
+    }
+
+    /// The same, but one that somebody looks at for removal is waited for.
+    pub async fn find(&self, kind: &str, name: &str) -> Result<Option<Entry>, StoreError> {
+        let taken = self.take(kind, name);
+        if taken.is_some() || self.get(kind, name).is_none() {
+            return Ok(taken);
+        }
+        let _lock = Lock::acquire(&self.kind(kind)?.join(format!(".{name}.lock"))).await?;
+        Ok(self.locked(kind, name))
+    }
+
+    /// A complete entry, for who holds its lock.
+    fn locked(&self, kind: &str, name: &str) -> Option<Entry> {
+        let path = self.get(kind, name)?;
+        touch(&path);
+        Some(Entry {
+            in_use: InUse::of(&path),
+            path,
+            cached: true,
+        })
+    }
+
     /// Marks the entries that these paths lie in as used, until what is returned
     /// is dropped; paths elsewhere are nobody's to remove.
     #[must_use]
@@ -251,15 +289,14 @@ impl Store {
         F: FnOnce(PathBuf) -> Fut,
         Fut: Future<Output = Result<(), E>>,
     {
-        if let Some(path) = self.get(kind, name) {
-            touch(&path);
-            return Ok(Entry { path, cached: true });
+        if let Some(entry) = self.take(kind, name) {
+            return Ok(entry);
         }
         let directory = self.kind(kind)?;
+        // Who makes it holds the lock, and so does who removes it.
         let _lock = Lock::acquire(&directory.join(format!(".{name}.lock"))).await?;
-        if let Some(path) = self.get(kind, name) {
-            touch(&path);
-            return Ok(Entry { path, cached: true });
+        if let Some(entry) = self.locked(kind, name) {
+            return Ok(entry);
         }
         reclaim(&directory)?;
         if self.checks_room {
@@ -276,6 +313,7 @@ impl Store {
         std::fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
         std::mem::forget(guard);
         Ok(Entry {
+            in_use: InUse::of(&path),
             path,
             cached: false,
         })
@@ -441,6 +479,51 @@ mod tests {
         enough(home.path(), "sources", 3 << 30, 3 << 30).unwrap();
         assert_eq!(gib((5 << 30) / 2), "2.5");
         assert!(room_for_a_kernel() > 4 << 30);
+    }
+
+    /// Whoever gets an entry has it until it lets go, however often somebody prunes
+    /// meanwhile.
+    #[test]
+    fn an_entry_that_is_being_removed_is_made_again_and_never_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        let ended = &ended;
+        let all = Limit {
+            keep: Some(std::time::Duration::ZERO),
+            max_size: None,
+        };
+        std::thread::scope(|scope| {
+            let pruner = store.clone();
+            scope.spawn(move || {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Another prune's removal may be under its feet.
+                    drop(pruner.prune(&all, false));
+                }
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.enable_all().build().unwrap();
+            runtime.block_on(async {
+                for _ in 0..500 {
+                    let found = store.find("builds", "one").await.unwrap();
+                    let entry = match found {
+                        Some(entry) => entry,
+                        None => store
+                            .fill::<StoreError, _, _>("builds", "one", |path| async move {
+                                std::fs::write(path.join("whole"), "x").unwrap();
+                                Ok(())
+                            })
+                            .await
+                            .unwrap(),
+                    };
+                    for _ in 0..10 {
+                        assert!(entry.path.join("whole").exists());
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -5,11 +5,19 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Lock, StoreError, io_error, remove_tree};
 
 const PREFIX: &str = "kvet-";
 const LOCK: &str = ".lock";
+
+/// How often another directory is made when a kvet that starts at the same moment
+/// takes one away.
+const ATTEMPTS: u32 = 20;
+
+/// A directory is locked a moment after it was made.
+const LOCKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The longest path, in bytes, under which a directory for sockets is made. A
 /// socket's whole path has at most 107; a scratch directory's name and the
@@ -41,18 +49,29 @@ impl Scratch {
     /// Makes one under a given directory.
     pub fn under(base: &Path) -> Result<Self, StoreError> {
         reclaim(base);
-        let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(Permissions::from_mode(PRIVATE))
-            .tempdir_in(base)
-            .map_err(io_error("create a directory in", base))?;
-        let path = directory.path().join(LOCK);
-        let lock = Lock::try_acquire(&path)?
-            .ok_or_else(|| io_error("lock", &path)(std::io::ErrorKind::ResourceBusy.into()))?;
-        Ok(Self {
-            directory,
-            _lock: lock,
-        })
+        let mut attempt = 1;
+        loop {
+            let directory = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(PRIVATE))
+                .tempdir_in(base)
+                .map_err(io_error("create a directory in", base))?;
+            match lock(directory.path()) {
+                Ok(Some(lock)) => {
+                    return Ok(Self {
+                        directory,
+                        _lock: lock,
+                    });
+                }
+                // Another kvet that starts took it for a dead one's.
+                Ok(None) | Err(_) if attempt < ATTEMPTS => attempt += 1,
+                Ok(None) => {
+                    let busy = std::io::ErrorKind::ResourceBusy.into();
+                    return Err(io_error("lock", directory.path())(busy));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The directory.
@@ -68,6 +87,14 @@ impl Scratch {
     }
 }
 
+/// Takes the lock of a directory that was just made; `None` if somebody else took
+/// it, and the directory with it.
+fn lock(directory: &Path) -> Result<Option<Lock>, StoreError> {
+    let path = directory.join(LOCK);
+    let lock = Lock::try_acquire(&path)?;
+    Ok(lock.filter(|_| path.exists()))
+}
+
 /// Removes what dead processes of this user left under `base`.
 fn reclaim(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else {
@@ -79,12 +106,23 @@ fn reclaim(base: &Path) {
         if !is_ours {
             continue;
         }
-        // Without a lock file it may be another kvet's, a moment old.
-        let lock = entry.path().join(LOCK);
-        if lock.exists() && matches!(Lock::try_acquire(&lock), Ok(Some(_))) {
-            drop(remove_tree(&entry.path()));
+        let path = entry.path();
+        let lock = path.join(LOCK);
+        if lock.exists() {
+            if let Ok(Some(_lock)) = Lock::try_acquire(&lock) {
+                drop(remove_tree(&path));
+            }
+        } else if is_abandoned(&path) {
+            // Killed before it locked it. One with anything in it is not ours.
+            drop(std::fs::remove_dir(&path));
         }
     }
+}
+
+/// Whether whoever made a directory would have locked it long ago.
+fn is_abandoned(directory: &Path) -> bool {
+    let made = directory.metadata().and_then(|data| data.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > LOCKED_WITHIN))
 }
 
 fn owned_directory(path: &Path) -> bool {
@@ -114,9 +152,41 @@ mod tests {
         std::fs::write(dead.join(LOCK), "").unwrap();
         let other = base.path().join("someone-else");
         std::fs::create_dir(&other).unwrap();
+        // Killed before it was locked; another one is being locked just now; and
+        // something else that is called alike.
+        let [unlocked, new, full] = ["kvet-unlocked", "kvet-new", "kvet-full"].map(|name| {
+            let path = base.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        });
+        std::fs::write(full.join("file"), "").unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * LOCKED_WITHIN;
+        for path in [&unlocked, &full] {
+            let directory = std::fs::File::open(path).unwrap();
+            directory.set_modified(long_ago).unwrap();
+        }
         let _next = Scratch::under(base.path()).unwrap();
+        assert!(!unlocked.exists());
+        assert!(new.exists());
+        assert!(full.exists());
         assert!(!dead.exists());
         assert!(other.exists());
         assert!(live.path().exists());
+    }
+
+    /// Kvets that start at one moment look at each other's directories before
+    /// these are locked.
+    #[test]
+    fn many_that_start_at_once_all_get_one() {
+        let base = tempfile::tempdir().unwrap();
+        let make = || {
+            (0..50)
+                .map(|_| Scratch::under(base.path()).unwrap())
+                .all(|scratch| scratch.join(LOCK).exists())
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            assert!(all.into_iter().all(|one| one.join().unwrap()));
+        });
     }
 }

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::guest::heartbeat::{self, Beat};
 use crate::guest::link::{Link, LinkError};
 use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
+use crate::patience;
 use crate::record::{Entry, Journal};
 use crate::redact::Redactor;
 use crate::step::GuestStep;
@@ -518,7 +519,7 @@ impl<'a> Guest<'a> {
     /// line otherwise, which needs no user space.
     pub async fn dump(&mut self) -> Result<&[u8], Error> {
         self.journal.entry(Entry::Dump)?;
-        let deadline = self.within(DUMP_DEADLINE);
+        let deadline = self.within(patience::of(DUMP_DEADLINE));
         if self.link_open && self.link.sysrq(DUMP_KEYS).await.is_ok() {
             let mut until = deadline;
             let mut is_done = false;
@@ -539,7 +540,7 @@ impl<'a> Guest<'a> {
             if !self.console_open {
                 break;
             }
-            match tokio::time::timeout(QEMU_DEADLINE, self.machine.sysrq(key)).await {
+            match tokio::time::timeout(patience::of(QEMU_DEADLINE), self.machine.sysrq(key)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => break,
                 Err(_) => {
@@ -635,7 +636,7 @@ impl<'a> Guest<'a> {
         if !self.link_open || self.link.power_off().await.is_err() {
             return Ok(());
         }
-        let deadline = self.within(POWER_OFF_DEADLINE);
+        let deadline = self.within(patience::of(POWER_OFF_DEADLINE));
         while self.console_open {
             tokio::select! {
                 biased;

@@ -31,6 +31,7 @@ use crate::event::Event;
 use crate::guest::heartbeat::{self, Beat};
 use crate::guest::protocol::{FailedTest, Ready, StepResult};
 use crate::host::Moment;
+use crate::patience;
 use crate::record::with_other_findings;
 use crate::record::{
     DISK, Ending, Entry, Journal, MEMORY, Part, TestFailure, Trial, keep_request, keep_trial,
@@ -391,7 +392,7 @@ impl<'a> Attempt<'a> {
     /// Boots, walks the steps, and returns how it came to an end.
     async fn drive(&mut self, service: &'a Service) -> Result<Ending, Error> {
         let mut steps = Steps::new(self.context, service, self.request);
-        let mut deadline = self.guest.within(BOOT_DEADLINE);
+        let mut deadline = self.guest.within(patience::of(BOOT_DEADLINE));
         let mut last = None;
         loop {
             let settled = self.settled.is_some_and(|settled| settled <= deadline);

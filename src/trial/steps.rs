@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::{FailureKind, StepResult};
 use crate::job::CounterTable;
+use crate::patience;
 use crate::record::{Ending, Part, Side, StepEnd};
 use crate::service::{Service, ServiceFault};
 use crate::step::{CounterStep, GuestStep, MountStep};
@@ -96,7 +97,7 @@ fn list(request: &Request) -> Vec<Step> {
         });
     }
     list.push(Step {
-        timeout: Some(CONCLUSION),
+        timeout: Some(patience::of(CONCLUSION)),
         ..guest("umount_all", workload.conclusion())
     });
     list

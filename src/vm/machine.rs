@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::dump::{Uname, assemble};
 use super::qmp::Qmp;
 use super::{Accelerator, Debugging, Hardware, Memory, QEMU, Sockets, VmError, arguments};
+use crate::patience;
 use crate::process::{Command, Namespace, Process};
 
 /// QEMU opens its channels within a fraction of a second on an idle host.
@@ -108,8 +109,9 @@ impl Machine {
         let opened = tokio::select! {
             opened = connect => opened,
             _ = process.wait() => Err(VmError::Qmp("QEMU is gone".to_owned())),
-            () = tokio::time::sleep(START_DEADLINE) => {
-                return Err(VmError::Silent { after: START_DEADLINE });
+            () = tokio::time::sleep(patience::of(START_DEADLINE)) => {
+                let after = patience::of(START_DEADLINE);
+                return Err(VmError::Silent { after });
             }
         };
         let (console, agent, qmp) = match opened {

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::VmError;
+use crate::patience;
 
 /// QEMU's longest replies (a register dump) stay far below this.
 const LINE_LIMIT: u64 = 1 << 20;
@@ -57,8 +58,8 @@ impl Qmp {
     /// Reads the greeting and leaves negotiation mode.
     pub(super) async fn open(stream: UnixStream) -> Result<Self, VmError> {
         let deadlines = Deadlines {
-            answer: ANSWER,
-            closing: CLOSING,
+            answer: patience::of(ANSWER),
+            closing: patience::of(CLOSING),
         };
         Self::open_within(stream, deadlines).await
     }

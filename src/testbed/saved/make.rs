@@ -11,6 +11,7 @@ use crate::detect::Scanner;
 use crate::error::Error;
 use crate::guest::link::Link;
 use crate::guest::protocol::Ready;
+use crate::patience;
 use crate::store::{Scratch, io_error, write_json};
 use crate::testbed::Testbed;
 use crate::testbed::guest::BOOT_DEADLINE;
@@ -33,7 +34,7 @@ pub(super) async fn make(
     let Channels { mut console, agent } = channels;
     let mut link = Link::open(agent);
     let mut heard = Vec::new();
-    let within = BOOT_DEADLINE * testbed.accelerator.slowdown();
+    let within = patience::of(BOOT_DEADLINE) * testbed.accelerator.slowdown();
     let up = up(&mut machine, &mut console, &mut link, &mut heard);
     let ready = match tokio::time::timeout(within, up).await {
         Ok(ready) => ready?,

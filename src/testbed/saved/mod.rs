@@ -35,7 +35,7 @@ use crate::detect::{ExtraRule, Scanner, Sighting};
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::guest::protocol::{Ready, VERSION};
-use crate::store::{InUse, Key, Store, StoreError};
+use crate::store::{Entry, InUse, Key, Store, StoreError};
 use crate::vm::{Accelerator, Boot, Debugging, Memory, Sockets, VmError, arguments};
 
 /// The store's kind.
@@ -171,14 +171,19 @@ impl SavedGuests {
 
     /// Does without it from now on: restoring it failed.
     pub(super) async fn give_up(&self, testbed: &Testbed, saved: &Saved, error: VmError) {
+        // A QEMU that was stopped or killed says nothing against what it was to read.
+        let is_useless = matches!(error, VmError::Snapshot { .. });
         let reason = Error::from(error).one_line();
+        let removed = if is_useless { " and is removed" } else { "" };
         testbed.context.emit(Event::Warning(format!(
-            "a saved guest cannot be restored and is removed; its kernel boots for each trial: {reason}"
+            "a saved guest cannot be restored{removed}; its kernel boots for each trial: {reason}"
         )));
         let cell = Rc::new(OnceCell::new_with(Some(Err(reason))));
         self.known.borrow_mut().insert(saved.key.clone(), cell);
-        // One that cannot be removed fails once more in the next run.
-        drop(self.store.discard(KIND, saved.key.as_str()).await);
+        if is_useless {
+            // One that cannot be removed fails once more in the next run.
+            drop(self.store.discard(KIND, saved.key.as_str()).await);
+        }
     }
 
     async fn load_or_make(
@@ -197,7 +202,7 @@ impl SavedGuests {
             if !entry.cached {
                 self.store.keep_newest(KIND, KEPT)?;
             }
-            match load(key, &entry.path).await {
+            match load(key, &entry).await {
                 Ok(saved) => {
                     let rules = patterns.to_vec();
                     return match said(Scanner::with_rules(rules), &saved.console) {
@@ -277,8 +282,8 @@ fn said(mut scanner: Scanner, console: &[u8]) -> Option<String> {
 }
 
 /// Reads an entry, and sees that it is what was saved.
-async fn load(key: &Key, directory: &Path) -> Result<Saved, NotSaved> {
-    let in_use = InUse::of(directory);
+async fn load(key: &Key, entry: &Entry) -> Result<Saved, NotSaved> {
+    let directory = entry.path.as_path();
     let unreadable = |source| NotSaved::Unreadable { source };
     let read = |name: &str, limit| bounded::read_own(&directory.join(name), limit);
     let record = read(RECORD, RECORD_LIMIT).map_err(unreadable)?;
@@ -306,7 +311,7 @@ async fn load(key: &Key, directory: &Path) -> Result<Saved, NotSaved> {
         directory: directory.to_owned(),
         ready: record.ready,
         console,
-        _in_use: in_use,
+        _in_use: entry.in_use.clone(),
     })
 }
 
