@@ -229,6 +229,24 @@ fn damaged_patches() {
 }
 
 #[test]
+fn a_patch_without_end() {
+    let user = User::new();
+    let path = user.file("fix.patch", patch(&[20]));
+    // It takes no room on the disk.
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    let path = path.display().to_string();
+    let said = user.run(&["--kernel", ".", "--patch", &path]);
+    refused(&said, 128, &["64 MiB"]);
+    // One that says it has no bytes, and never ends.
+    let series = user.home.path().join("series");
+    fs::create_dir(&series).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", series.join("0001-x.patch")).unwrap();
+    let said = user.run(&["--kernel", ".", "--series", &series.display().to_string()]);
+    refused(&said, 128, &["64 MiB"]);
+}
+
+#[test]
 fn patches_that_leave_the_tree() {
     let user = User::new();
     let outside = user.file("outside", "line\n");

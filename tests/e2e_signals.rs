@@ -1,4 +1,4 @@
-//! Interruptions of what only reads and prints: INT, TERM and HUP end it at once
+//! Interruptions of what only reads and prints: INT, TERM, HUP and QUIT end it at once
 //! with 130, whatever it waits for. Neither a kernel nor a cluster is needed.
 //!
 //! Each command is kept at a place where it waits for the test for ever: a
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
-const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+const SIGNALS: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
 fn kvet(arguments: &[&str], home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvet"));

@@ -322,7 +322,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
 }
 
 /// Ctrl-C and requests to end, heard from the moment this is made.
-struct Interruptions([tokio::signal::unix::Signal; 3]);
+struct Interruptions([tokio::signal::unix::Signal; 4]);
 
 impl Interruptions {
     /// `None` if signals cannot be had.
@@ -332,20 +332,23 @@ impl Interruptions {
             SignalKind::interrupt(),
             SignalKind::terminate(),
             SignalKind::hangup(),
+            // A terminal that is in raw mode must not be left so.
+            SignalKind::quit(),
         ];
-        let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) else {
+        let [Ok(interrupt), Ok(terminate), Ok(hangup), Ok(quit)] = kinds.map(signal) else {
             return None;
         };
-        Some(Self([interrupt, terminate, hangup]))
+        Some(Self([interrupt, terminate, hangup, quit]))
     }
 
     /// The next one; one that came meanwhile counts.
     async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let [interrupt, terminate, hangup, quit] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }

@@ -239,7 +239,8 @@ impl State {
         }
     }
 
-    /// Reads a line that is taken apart; whether it is a message of the table.
+    /// Reads a line that is taken apart; whether it begins or continues a report as a
+    /// message of the table.
     fn parsed(&mut self, mut line: Line<'_>) -> bool {
         self.stripped = false;
         if let Some(template) = &self.template {
@@ -258,7 +259,7 @@ impl State {
         if !line.user && !self.extra.is_empty() && hit != Trigger::Taken {
             self.extra(&line);
         }
-        hit != Trigger::Nothing
+        hit == Trigger::Taken
     }
 
     /// Looks for a message of the table in the line, or in it and the one

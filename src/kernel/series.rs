@@ -417,14 +417,8 @@ fn read_patch(name: String, path: PathBuf) -> Result<PatchFile, SeriesError> {
         path: path.clone(),
         reason,
     };
-    let size = path
-        .metadata()
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if size > PATCH_LIMIT {
-        return Err(unreadable(format!("it is larger than {PATCH_LIMIT} bytes")));
-    }
-    let content = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let content = bounded::read(&path, PATCH_LIMIT);
+    let content = content.map_err(|error| unreadable(error.to_string()))?;
     Ok(PatchFile {
         name,
         path,

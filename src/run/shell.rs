@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -12,6 +13,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 use crate::context::Context;
 use crate::detect::Symbols;
@@ -30,6 +32,13 @@ use crate::vm::Debugging;
 
 /// A guest that nobody hurries.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a terminal may take to show what the guest said last.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// So many pieces of the console, of 64 KiB at most, wait for a terminal that takes
+/// nothing.
+const BACKLOG: usize = 256;
 
 /// The guest did not get as far as a shell, or was lost.
 #[derive(Debug, Error, Diagnostic)]
@@ -98,8 +107,11 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan, gdb: bool) -> 
         };
         let welcome = testbed.welcome(context, "shell", 0);
         let journal = Journal::nowhere();
-        let guest = testbed.start(start, welcome, journal, &[], Some(to_the_terminal()));
-        converse(guest.await?).await
+        let (tap, shown) = to_the_terminal();
+        let guest = testbed.start(start, welcome, journal, &[], Some(tap));
+        converse(guest.await?).await?;
+        drop(tokio::time::timeout(LAST_WORDS, shown).await);
+        Ok(())
     };
     let result = tokio::select! {
         result = work => result,
@@ -135,13 +147,25 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Shows the console as it is: it is the user's own guest.
-fn to_the_terminal() -> Tap {
-    Box::new(|bytes| {
-        let mut out = std::io::stdout().lock();
-        // A terminal that is gone ends the guest by its keyboard's end.
-        drop(out.write_all(bytes).and_then(|()| out.flush()));
-    })
+/// Shows the console as it is: it is the user's own guest. A terminal may take
+/// nothing for as long as it likes (Ctrl-S, a pipe that nobody reads), so it is
+/// written to by a thread of its own. The future's end is when all was shown.
+fn to_the_terminal() -> (Tap, oneshot::Receiver<()>) {
+    let (bytes, to_show) = mpsc::sync_channel::<Vec<u8>>(BACKLOG);
+    let (done, shown) = oneshot::channel();
+    std::thread::spawn(move || {
+        for bytes in to_show {
+            let mut out = std::io::stdout().lock();
+            // A terminal that is gone ends the guest by its keyboard's end.
+            drop(out.write_all(&bytes).and_then(|()| out.flush()));
+        }
+        let _ = done.send(());
+    });
+    let tap = Box::new(move |read: &[u8]| {
+        // What nobody looks at is not kept for ever.
+        drop(bytes.try_send(read.to_vec()));
+    });
+    (tap, shown)
 }
 
 /// The steps that lead to a shell with a terminal of its own.

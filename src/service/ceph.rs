@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::ServiceFault;
-use crate::cluster::{Cluster, ClusterError, ClusterSpec};
+use crate::cluster::{Cluster, ClusterError, ClusterSpec, Session};
 use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::{Mountable, Secret};
@@ -125,11 +125,7 @@ impl Ceph {
     /// cannot have another one's session evicted.
     async fn evict(&self, client: u64, hostname: &str) -> Result<(), ServiceFault> {
         let sessions = self.cluster.sessions().await?;
-        let own = |id: u64| {
-            let mut all = sessions.iter();
-            all.any(|session| session.id == id && session.hostname == hostname)
-        };
-        if !own(client) {
+        if !is_own(&sessions, client, hostname) {
             let known = sessions
                 .iter()
                 .map(|session| format!("{} of {:?}", session.id, session.hostname));
@@ -188,5 +184,34 @@ impl Ceph {
 
     pub(super) async fn stop(self) {
         self.cluster.stop().await;
+    }
+}
+
+/// Whether the cluster knows a client as this guest.
+fn is_own(sessions: &[Session], client: u64, hostname: &str) -> bool {
+    let mut all = sessions.iter();
+    all.any(|session| session.id == client && session.hostname == hostname)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_has_its_own_sessions_evicted_and_nobody_else_s() {
+        let session = |id, hostname: &str| Session {
+            id,
+            hostname: hostname.to_owned(),
+            state: "open".to_owned(),
+            kernel_version: String::new(),
+            root: format!("/{hostname}"),
+            caps: 1,
+            servers: Vec::new(),
+        };
+        let sessions = [session(4104, "trial-1-1"), session(4105, "trial-2-1")];
+        assert!(is_own(&sessions, 4105, "trial-2-1"));
+        assert!(!is_own(&sessions, 4104, "trial-2-1"));
+        assert!(!is_own(&sessions, 4106, "trial-2-1"));
+        assert!(!is_own(&sessions, 4104, "trial-1"));
     }
 }
