@@ -56,9 +56,9 @@ impl When {
 /// When what breaks, how, and what must be said: any of these.
 type Fault = (When, &'static str, Signal, &'static [&'static str]);
 
-/// QEMU, each of the daemons, and the first process of the namespace that all of
-/// them are in. There is no QEMU while the cluster starts, and a namespace whose
-/// first process is stopped goes on.
+/// QEMU, each of the daemons, the first process of the namespace that all of them
+/// are in, and what brought them into it. There is no QEMU while the cluster starts,
+/// and a namespace whose first process is stopped goes on.
 #[rustfmt::skip]
 const FAULTS: &[Fault] = &[
     (ClusterStarts, "ceph-mon", Signal::STOP, &["mon did not answer", "mon.a does not answer"]),
@@ -125,6 +125,10 @@ const FAULTS: &[Fault] = &[
     (Asks, "ceph-mgr", Signal::STOP, &["mgr.a did not answer", "mgr.a does not answer"]),
     (Asks, "ceph-mgr", Signal::KILL, &["mgr.a ended", "mgr.a did not answer"]),
     (Asks, "cat", Signal::KILL, &["ended", "does not answer", "did not answer"]),
+    (Boots, "nsenter", Signal::KILL, &["QEMU ended", "signal: 9", "QEMU is gone"]),
+    (Greets, "nsenter", Signal::KILL, &["QEMU ended", "signal: 9", "QEMU is gone"]),
+    (Mounts, "nsenter", Signal::KILL, &["QEMU ended", "signal: 9", "QEMU is gone"]),
+    (Storms, "nsenter", Signal::KILL, &["QEMU ended", "signal: 9", "QEMU is gone"]),
 ];
 
 /// A cache that has what the user's has, but clusters of its own: a run whose

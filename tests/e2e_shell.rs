@@ -18,27 +18,24 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use marked::Marked;
 
-/// A terminal: what a user has, and what a program is given.
+/// A terminal: the end that a user has. It ends when the program does.
 struct Terminal {
     user: File,
-    program: OwnedFd,
 }
 
 impl Terminal {
-    fn new() -> Self {
+    /// One, and the end that a program is given.
+    fn new() -> (Self, OwnedFd) {
         let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&user).unwrap();
         unlockpt(&user).unwrap();
         let name = ptsname(&user, Vec::new()).unwrap();
         let program = open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        Self {
-            user: user.into(),
-            program,
-        }
+        (Self { user: user.into() }, program)
     }
 
     fn is_raw(&self) -> bool {
-        let modes = tcgetattr(&self.program).unwrap().local_modes;
+        let modes = tcgetattr(&self.user).unwrap().local_modes;
         !modes.contains(LocalModes::ICANON)
     }
 
@@ -69,9 +66,9 @@ fn shell(marked: &Marked, input: Stdio, output: Stdio) -> Child {
 
 /// A shell in a terminal, at its prompt.
 fn at_the_prompt(marked: &Marked) -> (Child, Terminal) {
-    let mut terminal = Terminal::new();
-    let program = || Stdio::from(terminal.program.try_clone().unwrap());
-    let child = shell(marked, program(), program());
+    let (mut terminal, program) = Terminal::new();
+    let output = program.try_clone().unwrap();
+    let child = shell(marked, program.into(), output.into());
     terminal.until("bash-");
     assert!(terminal.is_raw());
     (child, terminal)
@@ -152,8 +149,9 @@ fn a_terminal_that_takes_nothing_does_not_keep_it_from_ending() {
         let output = writer.as_fd().try_clone_to_owned().unwrap();
         let mut child = shell(&marked, Stdio::null(), output.into());
         // A thread of its own waits in the write: the guest has said something.
+        let tasks = format!("/proc/{}/task", child.id());
         let is_writing = || {
-            let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+            let tasks = std::fs::read_dir(&tasks).unwrap();
             tasks.flatten().any(|task| {
                 // write(1, ...
                 let call = std::fs::read_to_string(task.path().join("syscall"));
@@ -161,6 +159,7 @@ fn a_terminal_that_takes_nothing_does_not_keep_it_from_ending() {
             })
         };
         while !is_writing() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::yield_now();
         }
         send(&child, signal);

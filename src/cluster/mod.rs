@@ -505,9 +505,10 @@ fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
 }
 
 /// Whether so few bytes are left that monitors give up: none that a store
-/// could grow by, or one in a hundred (`mon_data_avail_crit`).
+/// could grow by, or no more than one in a hundred (`mon_data_avail_crit`), which
+/// they count in whole ones.
 fn is_full(left: u64, total: u64) -> bool {
-    left < 8 << 20 || left < total / 100
+    left < 8 << 20 || left.saturating_mul(100) / total.max(1) <= 1
 }
 
 #[cfg(test)]
@@ -518,6 +519,7 @@ mod tests {
     fn a_disk_counts_as_full_when_monitors_give_up() {
         assert!(is_full(1 << 20, 64 << 20));
         assert!(is_full(1 << 30, 200 << 30));
-        assert!(!is_full(3 << 30, 200 << 30));
+        assert!(is_full(3 << 30, 200 << 30));
+        assert!(!is_full(4 << 30, 200 << 30));
     }
 }

@@ -117,6 +117,7 @@ enum Turn<T> {
     ServiceLost(String),
     Silent,
     Looked,
+    Closes,
     Deadline,
     Aside(T),
 }
@@ -143,6 +144,9 @@ pub struct Guest<'a> {
     /// What the agent said before its guest was saved, not yet handed on.
     remembered: Option<Ready>,
     ended: bool,
+    /// When the console of a machine that has ended is not waited for any longer:
+    /// what QEMU ran under may have been killed alone, and then it goes on.
+    closes: Option<Instant>,
     lost: Lost<'a>,
     scanner: Scanner,
     /// Takes the guest's own key out of what its console says.
@@ -213,6 +217,7 @@ impl<'a> Guest<'a> {
             phase: Phase::Booting,
             remembered: None,
             ended: false,
+            closes: None,
             lost: manner.lost,
             scanner: Scanner::with_rules(manner.patterns),
             tap: manner.tap,
@@ -292,7 +297,11 @@ impl<'a> Guest<'a> {
                     self.held = true;
                 }
                 // The console is read to its end first: it has the last words.
-                Turn::MachineEnded => self.ended = true,
+                Turn::MachineEnded => {
+                    self.ended = true;
+                    self.closes = Some(Instant::now() + patience::of(QEMU_DEADLINE));
+                }
+                Turn::Closes => self.console_open = false,
                 Turn::ServiceLost(what) => {
                     let entry = Entry::Service { what: what.clone() };
                     self.journal.entry(entry)?;
@@ -332,6 +341,7 @@ impl<'a> Guest<'a> {
             () = tokio::time::sleep_until(silent_from), if self.scanner.is_open() => Turn::Silent,
             reason = &mut self.lost, if !self.ended => Turn::ServiceLost(reason),
             () = tokio::time::sleep_until(looked.unwrap_or(deadline)), if looked.is_some() => Turn::Looked,
+            () = tokio::time::sleep_until(self.closes.unwrap_or(deadline)), if self.closes.is_some() => Turn::Closes,
             () = tokio::time::sleep_until(deadline) => Turn::Deadline,
         }
     }

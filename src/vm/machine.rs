@@ -367,11 +367,13 @@ async fn accept(listener: &UnixListener, path: &Path) -> Result<UnixStream, VmEr
     Ok(stream)
 }
 
-/// What QEMU wrote to standard error, in one line.
+/// What QEMU wrote to standard error, in one line. What it runs under may have been
+/// killed alone: then QEMU is still there, and this has no end.
 async fn said(process: &mut Process) -> String {
     let mut text = Vec::new();
     if let Some(stderr) = process.take_stderr() {
-        drop(stderr.take(64 << 10).read_to_end(&mut text).await);
+        let mut stderr = stderr.take(64 << 10);
+        drop(tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut text)).await);
     }
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
