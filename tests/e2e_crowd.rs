@@ -3,7 +3,11 @@
 //!
 //! `KVET_TEST_ROUNDS` says how many rounds of four and of eight runs.
 #![cfg(feature = "e2e")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test tells what it does, and fails by panicking"
+)]
 
 mod marked;
 

@@ -5,7 +5,11 @@
 //! By hand, `KVET_TEST_FAULTS="Storms ceph-mds"` runs the rows that have these
 //! words, and `KVET_TEST_WIDTH` says how many at a time.
 #![cfg(feature = "e2e")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test tells what it does, and fails by panicking"
+)]
 
 mod marked;
 
@@ -236,7 +240,8 @@ fn what_breaks_around_a_guest_is_never_its_kernel_s_doing() {
                     let Some(row) = rows.lock().unwrap().next() else {
                         return;
                     };
-                    all.lock().unwrap().extend(wrong(row));
+                    let wrong = wrong(row);
+                    all.lock().unwrap().extend(wrong);
                 }
             });
         }

@@ -5,7 +5,11 @@
 //! `KVET_TEST_KILLS` says how often each is killed; `KVET_TEST_SEED` repeats the
 //! moments of an earlier run.
 #![cfg(feature = "e2e")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test tells what it does, and fails by panicking"
+)]
 
 mod marked;
 
