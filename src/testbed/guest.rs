@@ -612,6 +612,19 @@ impl<'a> Guest<'a> {
         self.frozen
     }
 
+    /// How the machine ended, if it has meanwhile.
+    pub async fn gone(&mut self) -> Option<End> {
+        if !self.ended {
+            let ended = tokio::time::timeout(Duration::ZERO, self.machine.ended());
+            ended.await.ok()?;
+        }
+        if self.machine.is_held() {
+            return None;
+        }
+        self.ended = true;
+        Some(self.machine.end().await)
+    }
+
     /// Keeps what comes until `deadline`, without looking for findings: the
     /// harness itself provoked it. `None` at the deadline or the end.
     async fn overhear(&mut self, deadline: Instant) -> Result<Option<Overheard>, Error> {

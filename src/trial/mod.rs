@@ -315,11 +315,15 @@ impl<'a> Attempt<'a> {
                 self.keep_memory().await?;
                 let dumped = self.guest.dump().await?;
                 complete(&mut self.heard.findings, dumped);
-                if self.guest.is_frozen() && matches!(ending, Ending::Deadline { .. }) {
-                    ending = Ending::Harness {
-                        part: Part::Machine,
-                        what: "QEMU does not answer".to_owned(),
-                    };
+                if matches!(ending, Ending::Deadline { .. }) {
+                    let part = Part::Machine;
+                    if self.guest.is_frozen() {
+                        let what = "QEMU does not answer".to_owned();
+                        ending = Ending::Harness { part, what };
+                    } else if let Some(End::Failed { said }) = self.guest.gone().await {
+                        let what = format!("QEMU ended: {said}");
+                        ending = Ending::Harness { part, what };
+                    }
                 }
             }
             Ending::Finished => {
