@@ -46,6 +46,9 @@ const REMEMBERED: usize = 4096;
 /// Begins what a terminal obeys, and is taken off with it when a line is parsed.
 const ESCAPE: u8 = 0x1b;
 
+/// Ends a command to the terminal that has text in it.
+const BELL: u8 = 0x07;
+
 /// Whether a byte is a control character that no message has.
 fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t' && byte != b'\n') || byte == 0x7f
@@ -218,7 +221,22 @@ impl State {
     fn line(&mut self, raw: &[u8]) {
         let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
         let raw = raw.trim_ascii_end();
-        if control(raw).is_none() {
+        // What does nothing but hide is taken out first.
+        let escapes = memchr(ESCAPE, raw).is_some();
+        let is_plain = |b: &u8| match *b {
+            b'\r' | ESCAPE => true,
+            // It may end what an escape begins.
+            BELL => escapes,
+            other => !is_control(other),
+        };
+        let cleaned: Vec<u8>;
+        let raw = if raw.iter().all(is_plain) {
+            raw
+        } else {
+            cleaned = raw.iter().copied().filter(is_plain).collect();
+            &cleaned
+        };
+        if memchr(b'\r', raw).is_none() {
             let line = console::parse(raw);
             self.parsed(line);
             return;
@@ -231,16 +249,14 @@ impl State {
                 hit |= self.parsed(console::parse(part));
             }
         }
-        let plain = |b: &u8| *b == ESCAPE || !is_control(*b);
-        if !hit && !raw.iter().all(plain) {
-            let whole: Vec<u8> = raw.iter().copied().filter(plain).collect();
+        if !hit {
+            let whole: Vec<u8> = raw.iter().copied().filter(|b| *b != b'\r').collect();
             let line = console::parse(&whole);
             self.trigger(&line);
         }
     }
 
-    /// Reads a line that is taken apart; whether it begins or continues a report as a
-    /// message of the table.
+    /// Reads a line that is taken apart; whether it is a message of the table.
     fn parsed(&mut self, mut line: Line<'_>) -> bool {
         self.stripped = false;
         if let Some(template) = &self.template {
@@ -259,7 +275,7 @@ impl State {
         if !line.user && !self.extra.is_empty() && hit != Trigger::Taken {
             self.extra(&line);
         }
-        hit == Trigger::Taken
+        hit != Trigger::Nothing
     }
 
     /// Looks for a message of the table in the line, or in it and the one
