@@ -212,6 +212,7 @@ fn without_times_and_hosts(value: &mut Value) {
                 "seconds",
                 "host",
                 "hosts",
+                "failed_on",
                 "deviations",
                 "cached",
             ] {

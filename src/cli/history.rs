@@ -9,10 +9,10 @@ use clap::{Args, Subcommand};
 use super::cache::{Kept, format_size};
 use super::output::{Format, note, print, print_json, width};
 use crate::error::{Error, Exit};
-use crate::history::{Finding, History, HistoryError, JobHistory, Rate, Run};
+use crate::history::{Finding, History, HistoryError, Host, JobHistory, Rate, Run};
 use crate::job;
 use crate::printable::printable;
-use crate::report::{aligned, listed};
+use crate::report::{aligned, deviation, listed};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -232,6 +232,13 @@ fn text(history: &JobHistory, most: usize, width: usize) -> String {
         text.push('\n');
         text.push_str(&findings(&history.findings, width));
     }
+    if !history.hosts.is_empty() {
+        text.push('\n');
+        text.push_str(&listed(&hosts(&history.hosts), width));
+        for odd in &history.deviations {
+            let _ = writeln!(text, "  {}", printable(&deviation(odd)));
+        }
+    }
     text.push('\n');
     let last: Vec<Run> = history.runs.iter().rev().take(most).cloned().collect();
     text.push_str(&listed(&list(&last), width));
@@ -273,6 +280,31 @@ fn findings(findings: &[Finding], width: usize) -> String {
         }
     }
     listed(&rows, width)
+}
+
+/// What each host showed of each arm.
+fn hosts(hosts: &[Host]) -> Vec<Vec<String>> {
+    let mut rows = vec![row([
+        "host",
+        "arm",
+        "runs",
+        "target",
+        "95 %",
+        "told nothing",
+        "a trial",
+    ])];
+    rows.extend(hosts.iter().map(|one| {
+        vec![
+            one.host.clone(),
+            one.arm.clone(),
+            one.runs.to_string(),
+            share(&one.target),
+            interval(&one.target),
+            share(&one.nothing),
+            time(one.seconds),
+        ]
+    }));
+    rows
 }
 
 fn pruned(history: &History, arguments: &PruneArguments) -> Result<Exit, Error> {

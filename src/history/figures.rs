@@ -8,9 +8,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::hosts::Host;
 use super::index::{ArmRow, FindingRow, RunRow};
 use crate::store::Lock;
-use crate::verdict::{appeared, difference, interval, vanished};
+use crate::verdict::{Deviation, appeared, difference, interval, vanished};
 
 /// Up to this probability a change is no chance. Rounding must not decide.
 const LEVEL: f64 = 0.05 + 1e-9;
@@ -30,6 +31,12 @@ pub struct JobHistory {
     pub arms: Vec<Arm>,
     /// Each finding, the one seen last first.
     pub findings: Vec<Finding>,
+    /// What each host showed of each arm, in the last runs that ran on other hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Host>,
+    /// What some of them do differently in these runs together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deviations: Vec<Deviation>,
 }
 
 /// A run.
@@ -220,6 +227,8 @@ pub(super) fn figures(
         median_seconds: median(ended.map(|run| run.seconds).collect()),
         arms: arms_on_kernels(arms),
         findings: over_time(runs, arms, findings),
+        hosts: Vec::new(),
+        deviations: Vec::new(),
         runs: runs.iter().map(run).collect(),
     }
 }

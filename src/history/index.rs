@@ -29,8 +29,12 @@ CREATE TABLE IF NOT EXISTS arms (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trials (
     run TEXT NOT NULL, trial INTEGER NOT NULL, arm INTEGER NOT NULL, workload TEXT NOT NULL,
-    outcome TEXT NOT NULL, tells INTEGER NOT NULL, seconds REAL NOT NULL,
+    outcome TEXT NOT NULL, tells INTEGER NOT NULL, seconds REAL NOT NULL, host TEXT,
     PRIMARY KEY (run, trial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failed (
+    run TEXT NOT NULL, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, host TEXT NOT NULL,
+    PRIMARY KEY (run, trial, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS findings (
     id INTEGER PRIMARY KEY, class TEXT NOT NULL, title TEXT NOT NULL,
@@ -49,6 +53,7 @@ CREATE TABLE IF NOT EXISTS builds (
 const DROP: &str = "
 DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS arms; DROP TABLE IF EXISTS trials;
 DROP TABLE IF EXISTS findings; DROP TABLE IF EXISTS shown; DROP TABLE IF EXISTS builds;
+DROP TABLE IF EXISTS failed;
 ";
 
 /// What can go wrong with it.
@@ -119,6 +124,25 @@ pub(super) struct ArmRow {
     /// Those that showed the target.
     pub(super) hits: u32,
     pub(super) trials: u32,
+    /// Of all trials together.
+    pub(super) seconds: f64,
+}
+
+/// A host's trials of an arm and a workload in one run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HostRow {
+    /// The run.
+    pub(super) run: String,
+    pub(super) host: String,
+    pub(super) arm: String,
+    pub(super) workload: String,
+    /// Trials that say something of the kernel.
+    pub(super) tells: u32,
+    /// Those that showed the target.
+    pub(super) hits: u32,
+    pub(super) trials: u32,
+    /// Attempts that the harness failed and that were made again.
+    pub(super) failed: u32,
     /// Of all trials together.
     pub(super) seconds: f64,
 }
@@ -201,7 +225,7 @@ impl Index {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let id = &summary.id;
         let bisection = summary.bisection.as_ref();
-        for table in ["arms", "trials", "shown", "builds"] {
+        for table in ["arms", "trials", "failed", "shown", "builds"] {
             change.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [id])?;
         }
         change.execute(
@@ -242,7 +266,8 @@ impl Index {
         }
         {
             let mut put =
-                change.prepare("INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+                change.prepare("INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            let mut fail = change.prepare("INSERT INTO failed VALUES (?1, ?2, ?3, ?4)")?;
             let mut show = change.prepare("INSERT OR IGNORE INTO shown VALUES (?1, ?2, ?3)")?;
             for (place, trial) in (0_i64..).zip(&summary.trials) {
                 put.execute(params![
@@ -253,7 +278,11 @@ impl Index {
                     trial.outcome.name(),
                     trial.outcome.tells(),
                     trial.seconds,
+                    trial.host,
                 ])?;
+                for (attempt, host) in (1_i64..).zip(&trial.failed_on) {
+                    fail.execute(params![id, place, attempt, host])?;
+                }
                 let shown = trial.findings.iter();
                 for finding in shown.filter_map(|&finding| findings.get(finding)) {
                     show.execute(params![id, place, finding])?;
@@ -328,6 +357,44 @@ impl Index {
             all.extend(place.get(id.as_str()).map(|&run| ArmRow { run, ..row }));
         }
         Ok(all)
+    }
+
+    /// What trials of a job on other hosts came to, in its last runs that had any:
+    /// `most` of them.
+    pub(super) fn hosts(&self, job: &str, most: u32) -> Result<Vec<HostRow>, Trouble> {
+        let mut query = self.connection.prepare(
+            "WITH last AS (
+                SELECT id, started FROM runs WHERE job = ?1 AND EXISTS (
+                    SELECT 1 FROM trials WHERE run = id AND host IS NOT NULL)
+                ORDER BY started DESC LIMIT ?3),
+             attempts AS (
+                SELECT run, trial, arm, workload, host, tells, outcome = ?2 AS hit, 0 AS failed,
+                    seconds FROM trials WHERE host IS NOT NULL
+                UNION ALL
+                SELECT run, trial, arm, workload, failed.host, 0, 0, 1, 0
+                FROM failed JOIN trials USING (run, trial))
+             SELECT last.id, attempts.host, arms.name, attempts.workload, sum(attempts.tells),
+                sum(attempts.hit AND attempts.tells), sum(NOT attempts.failed),
+                sum(attempts.failed), sum(attempts.seconds)
+             FROM last JOIN attempts ON attempts.run = last.id
+                JOIN arms ON arms.run = last.id AND arms.arm = attempts.arm
+             GROUP BY last.id, attempts.host, arms.arm, attempts.workload
+             ORDER BY last.started, attempts.host, arms.arm, attempts.workload",
+        )?;
+        let rows = query.query_map(params![job, Outcome::Target.name(), most], |row| {
+            Ok(HostRow {
+                run: row.get(0)?,
+                host: row.get(1)?,
+                arm: row.get(2)?,
+                workload: row.get(3)?,
+                tells: row.get(4)?,
+                hits: row.get(5)?,
+                trials: row.get(6)?,
+                failed: row.get(7)?,
+                seconds: row.get(8)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What the arms of a job showed, run by run.

@@ -13,6 +13,7 @@
 
 mod changes;
 mod figures;
+mod hosts;
 mod index;
 mod past;
 mod summary;
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 pub use changes::{ArmChange, Change, Changes, FindingChange, KernelChange, changes};
 pub use figures::{Arm, Finding, JobHistory, KernelRate, Rate, Run, Sight, Trend};
+pub use hosts::Host;
 pub use summary::{BisectionSummary, Summary, id};
 
 use crate::bisect::course::{is_bisection, reported};
@@ -195,7 +197,12 @@ impl History {
         let history = self.asked(&mut remarks, |index| {
             let runs = index.runs(Some(job))?;
             let (arms, findings) = (index.arms(job, &runs)?, index.findings(job, &runs)?);
-            Ok((!runs.is_empty()).then(|| figures::figures(job, &runs, &arms, &findings)))
+            let of_hosts = index.hosts(job, hosts::RUNS)?;
+            Ok((!runs.is_empty()).then(|| JobHistory {
+                hosts: hosts::hosts(&of_hosts),
+                deviations: hosts::differing(&of_hosts),
+                ..figures::figures(job, &runs, &arms, &findings)
+            }))
         })?;
         Ok((history, remarks))
     }

@@ -96,6 +96,12 @@ pub struct TrialSummary {
     pub seconds: f64,
     /// The places of the findings it showed, from 0.
     pub findings: Vec<usize>,
+    /// The host that it ran on, where that is not the driver's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The hosts of attempts before the last one, which the harness failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
 }
 
 /// One finding.
@@ -258,6 +264,8 @@ impl Findings {
                 0.0
             },
             findings: shown,
+            host: trial.host.as_deref().map(cut),
+            failed_on: trial.failed_on.iter().map(|host| cut(host)).collect(),
         }
     }
 }

@@ -79,6 +79,60 @@ fn runs_are_found_where_they_lie_and_counted_together() {
     assert!(history.job("another").unwrap().0.is_none());
 }
 
+/// Has trials of a recorded run be those of two hosts.
+fn on_hosts(run: &Path) {
+    for (arm, number, host) in [
+        ("stock", 1, "n1"),
+        ("stock", 2, "n2"),
+        ("stock", 3, "n1"),
+        ("fixed", 1, "n1"),
+        ("fixed", 2, "n2"),
+    ] {
+        let trial = run.join(format!("arms/{arm}/trials/example/{number}"));
+        for attempt in children(&trial).unwrap() {
+            let file = attempt.join("trial.json");
+            let text = fs::read_to_string(&file).unwrap();
+            let mut trial: serde_json::Value = serde_json::from_str(&text).unwrap();
+            trial["host"] = host.into();
+            fs::write(&file, trial.to_string()).unwrap();
+        }
+    }
+    judge_again(run).unwrap();
+}
+
+#[test]
+fn what_hosts_showed_is_known_over_runs() {
+    let (_home, history) = home(2);
+    let (job, _) = history.job("example").unwrap();
+    assert_eq!(job.unwrap().hosts, []);
+    for run in children(&history.runs()).unwrap() {
+        on_hosts(&run);
+        history.keep(&run).unwrap();
+    }
+    let (job, _) = history.job("example").unwrap();
+    let hosts: Vec<_> = job
+        .unwrap()
+        .hosts
+        .iter()
+        .map(|one| {
+            let (target, nothing) = (one.target, one.nothing);
+            let counts = (target.hits, target.trials, nothing.hits, nothing.trials);
+            (one.host.clone(), one.arm.clone(), one.runs, counts)
+        })
+        .collect();
+    let expect = |host: &str, arm: &str, counts| (host.to_owned(), arm.to_owned(), 2, counts);
+    // The harness failed the first attempt at the fix's second trial.
+    assert_eq!(
+        hosts,
+        [
+            expect("n1", "fixed", (0, 2, 0, 2)),
+            expect("n1", "stock", (4, 4, 0, 4)),
+            expect("n2", "fixed", (0, 2, 2, 4)),
+            expect("n2", "stock", (2, 2, 0, 2)),
+        ]
+    );
+}
+
 #[test]
 fn what_is_known_of_a_run_outlives_its_directory_and_the_index() {
     let (home, history) = home(1);

@@ -109,6 +109,7 @@ mod tests {
                 .collect(),
             directory: String::new(),
             host: None,
+            failed_on: Vec::new(),
             alone: false,
             memory: None,
         };

@@ -76,6 +76,7 @@ pub(crate) fn trial(number: u32, outcome: Outcome, reason: &str) -> TrialReport 
         counters: BTreeMap::from([("operations".to_owned(), 7)]),
         directory: format!("arms/x/trials/example/{number}/1"),
         host: None,
+        failed_on: Vec::new(),
         alone: false,
         memory: None,
     }

@@ -11,6 +11,9 @@ use crate::outcome::Outcome;
 use crate::record::HostRecord;
 use crate::verdict::{Deviation, HostTrial, Rate, deviations};
 
+/// Ranges of numbers of trials that are told of a host and an arm.
+const RANGES: usize = 8;
+
 /// The hosts, with what their trials came to.
 #[must_use]
 pub fn hosts(records: Vec<HostRecord>, arms: &[ArmReport]) -> Vec<HostReport> {
@@ -26,6 +29,13 @@ pub fn hosts(records: Vec<HostRecord>, arms: &[ArmReport]) -> Vec<HostReport> {
             trials: count(&|_| true),
             telling: count(&Outcome::tells),
             target: count(&|outcome| outcome == Outcome::Target),
+            failed: u32::try_from(
+                failed(std::slice::from_ref(arm))
+                    .filter(|(_, _, on, _)| *on == host)
+                    .count(),
+            )
+            .unwrap_or(u32::MAX),
+            seconds: median(arm.trials.iter().filter(of_host).map(|trial| trial.seconds)),
         }
     };
     let host = |record: HostRecord| HostReport {
@@ -38,18 +48,31 @@ pub fn hosts(records: Vec<HostRecord>, arms: &[ArmReport]) -> Vec<HostReport> {
     records.into_iter().map(host).collect()
 }
 
+/// Attempts that the harness failed and that were made again, each with its host.
+/// Where the trial came to something in the end, that host would look as good as any.
+fn failed(arms: &[ArmReport]) -> impl Iterator<Item = (&ArmReport, &TrialReport, &str, Outcome)> {
+    let trials = arms
+        .iter()
+        .flat_map(|arm| arm.trials.iter().map(move |trial| (arm, trial)));
+    trials.flat_map(|(arm, trial)| {
+        let hosts = trial.failed_on.iter();
+        hosts.map(move |host| (arm, trial, host.as_str(), Outcome::Harness))
+    })
+}
+
 /// What some hosts do differently.
 #[must_use]
 pub fn differing(arms: &[ArmReport]) -> Vec<Deviation> {
     let trials: Vec<HostTrial<'_>> = arms
         .iter()
         .flat_map(|arm| arm.trials.iter().map(move |trial| (arm, trial)))
-        .filter_map(|(arm, trial)| {
-            Some(HostTrial {
-                arm: &arm.name,
-                host: trial.host.as_deref()?,
-                outcome: trial.judged.outcome,
-            })
+        .filter_map(|(arm, trial)| Some((arm, trial, trial.host.as_deref()?, trial.judged.outcome)))
+        .chain(failed(arms))
+        .map(|(arm, trial, host, outcome)| HostTrial {
+            arm: &arm.name,
+            workload: &trial.workload,
+            host,
+            outcome,
         })
         .collect();
     deviations(&trials)
@@ -98,10 +121,12 @@ pub(super) fn in_words(report: &Report) -> String {
     let mut text = String::new();
     for host in &report.hosts {
         let _ = write!(text, "  on {}:", printable(&host.name));
-        let mut rates = host.rates.iter().filter(|rate| rate.trials > 0).peekable();
+        let had_any = |rate: &&HostRate| rate.trials + rate.failed > 0;
+        let mut rates = host.rates.iter().filter(had_any).peekable();
         if rates.peek().is_none() {
             text.push_str(" no trial");
         }
+        let words = |rate| format!("{}{}", words(rate), which(report, &host.name, rate));
         let words: Vec<String> = rates.map(words).collect();
         if !words.is_empty() {
             let _ = write!(text, " {}", words.join(", "));
@@ -143,7 +168,71 @@ fn words(rate: &HostRate) -> String {
     if untold > 0 {
         let _ = write!(words, " ({untold} told nothing)");
     }
+    if rate.failed > 0 {
+        let _ = write!(words, " ({} attempts failed)", rate.failed);
+    }
+    if let Some(seconds) = rate.seconds {
+        let _ = write!(words, " in {} s each", super::table::figure(seconds));
+    }
     words
+}
+
+/// Which trials of an arm a host had, by number, as far as that stays short: other
+/// forms of the report have the host beside each trial.
+fn which(report: &Report, host: &str, rate: &HostRate) -> String {
+    let arm = report.arms.iter().find(|arm| arm.name == rate.arm);
+    let mut numbers: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for trial in arm.iter().flat_map(|arm| &arm.trials) {
+        let numbers = numbers.entry(&trial.workload).or_default();
+        if trial.host.as_deref() == Some(host) {
+            numbers.push(trial.number);
+        }
+    }
+    let several = numbers.len() > 1;
+    let had = numbers
+        .into_iter()
+        .filter(|(_, numbers)| !numbers.is_empty());
+    let words = had.map(|(workload, numbers)| {
+        let ranges = ranges(numbers);
+        if several {
+            format!("{} {ranges}", printable(workload))
+        } else {
+            ranges
+        }
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!(" (trials {})", words.join("; "))
+}
+
+/// Numbers as people write them: `1-3, 7`.
+fn ranges(mut numbers: Vec<u32>) -> String {
+    numbers.sort_unstable();
+    let runs: Vec<&[u32]> = numbers.chunk_by(|one, next| one + 1 == *next).collect();
+    let words = runs.iter().take(RANGES).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        run => run.iter().map(u32::to_string).collect(),
+    });
+    let mut words: Vec<String> = words.collect();
+    let more: usize = runs.iter().skip(RANGES).map(|run| run.len()).sum();
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join(", ")
+}
+
+/// The middle of some numbers.
+fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut numbers: Vec<f64> = numbers.filter(|number| number.is_finite()).collect();
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.len() / 2;
+    if numbers.len() % 2 == 0 {
+        let below = numbers.get(middle.checked_sub(1)?)?;
+        return Some(f64::midpoint(*below, numbers[middle]));
+    }
+    numbers.get(middle).copied()
 }
 
 /// The kinds of hosts, if they are several.
@@ -160,7 +249,8 @@ fn kinds(report: &Report) -> Vec<String> {
 }
 
 /// What a host does differently, in a line.
-pub(super) fn deviation(one: &Deviation) -> String {
+#[must_use]
+pub fn deviation(one: &Deviation) -> String {
     let what = match one.what {
         Rate::Target => "show the target",
         Rate::Nothing => "tell nothing",
@@ -222,11 +312,51 @@ mod tests {
         report.hosts = hosts(different.to_vec(), &report.arms);
         let text = in_words(&report);
         assert!(
-            text.contains("on n1: stock 2/2 target, fixed 0/1 target"),
+            text.contains("on n1: stock 2/2 target in 8.25 s each (trials 1-2), fixed 0/1 target"),
             "{text}"
         );
         assert!(text.contains("fixed: 1 trials are not compared"), "{text}");
         assert!(text.contains("kind of n2: b"), "{text}");
+    }
+
+    #[test]
+    fn a_host_on_which_attempts_fail_is_odd_though_its_trials_came_to_something() {
+        let trials = |host: &'static str, failed: bool| {
+            (1..=12).map(move |number| {
+                let mut trial = on(host, fixture::trial(number, Outcome::Clean, ""));
+                if failed {
+                    trial.host = Some("n1".to_owned());
+                    trial.failed_on = vec![host.to_owned()];
+                }
+                trial
+            })
+        };
+        let all = trials("n1", false).chain(trials("n2", false));
+        let arms = vec![fixture::arm(
+            "stock",
+            true,
+            all.chain(trials("n3", true)).collect(),
+        )];
+        let named: Vec<_> = differing(&arms).into_iter().map(|one| one.host).collect();
+        assert_eq!(named, ["n3"]);
+        let records = ["n1", "n2", "n3"].map(|name| record(name, "k"));
+        let hosts = hosts(records.to_vec(), &arms);
+        let failed: Vec<u32> = hosts.iter().map(|host| host.rates[0].failed).collect();
+        assert_eq!(failed, [0, 0, 12]);
+        let mut report = fixture::of(arms);
+        report.hosts = hosts;
+        let text = in_words(&report);
+        assert!(
+            text.contains("on n3: stock 0/0 target (12 attempts failed)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn numbers_are_told_as_ranges_and_not_without_end() {
+        assert_eq!(ranges(vec![3, 1, 2, 7]), "1-3, 7");
+        let odd: Vec<u32> = (0..20).map(|number| 2 * number).collect();
+        assert_eq!(ranges(odd), "0, 2, 4, 6, 8, 10, 12, 14, and 12 more");
     }
 
     #[test]

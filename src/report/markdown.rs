@@ -71,8 +71,12 @@ pub fn markdown(report: &Report) -> String {
             all.len() - told
         );
     }
-    for one in &report.deviations {
-        let _ = writeln!(out, "{}\n", text(&super::hosts::deviation(one)));
+    let hosts = super::hosts::in_words(report);
+    for line in hosts.lines().filter(|line| !line.is_empty()) {
+        let _ = writeln!(out, "- {}", text(line.trim()));
+    }
+    if !hosts.is_empty() {
+        out.push('\n');
     }
     let host = &report.host;
     let _ = writeln!(

@@ -32,7 +32,7 @@ pub use compare::{compare, coverage};
 pub use configured::{compiler, detectors};
 pub use github::annotations;
 pub(crate) use grid::{aligned, listed};
-pub use hosts::{differing, hosts, mark_alone};
+pub use hosts::{deviation, differing, hosts, mark_alone};
 pub use html::{Stories, html, wanted};
 pub use junit::junit;
 pub use kcidb::kcidb;

@@ -132,6 +132,9 @@ pub struct TrialReport {
     /// The host that it ran on, where that is not the driver's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The hosts of attempts before the last one, which the harness failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
     /// It ran on a kind of hosts on which no control of its arm told anything: it
     /// is not compared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -167,7 +170,7 @@ impl TrialReport {
 }
 
 /// A host that trials ran on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostReport {
     /// Its name.
@@ -185,7 +188,7 @@ pub struct HostReport {
 }
 
 /// A host's trials of an arm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostRate {
     /// The arm.
@@ -196,6 +199,21 @@ pub struct HostRate {
     pub telling: u32,
     /// Those that show the target.
     pub target: u32,
+    /// Attempts there that the harness failed and that were made again, on this
+    /// host or on another.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub failed: u32,
+    /// The median of what a trial took there, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// One measure, arm by arm.

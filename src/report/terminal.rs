@@ -435,6 +435,7 @@ mod tests {
                     counters: BTreeMap::new(),
                     directory: String::new(),
                     host: None,
+                    failed_on: Vec::new(),
                     alone: false,
                     memory: None,
                 })

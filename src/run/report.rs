@@ -266,6 +266,11 @@ fn judge_arm(
                 counters: recorded.trial.counters,
                 directory: directory.display().to_string(),
                 host: recorded.trial.host,
+                failed_on: recorded
+                    .earlier
+                    .into_iter()
+                    .filter_map(|(trial, _)| trial.host)
+                    .collect(),
                 alone: false,
                 memory: recorded.trial.memory,
             });

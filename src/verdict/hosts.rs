@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{chance, holm};
+use super::statistics::{holm, ln_ways};
 use crate::outcome::Outcome;
 
 /// How unlikely a difference must be, all comparisons together.
@@ -16,6 +16,8 @@ const LEVEL: f64 = 0.01;
 pub struct HostTrial<'a> {
     /// Its arm.
     pub arm: &'a str,
+    /// Its workload.
+    pub workload: &'a str,
     /// Its host.
     pub host: &'a str,
     /// What it came to.
@@ -35,11 +37,11 @@ pub struct Deviation {
     pub what: Rate,
     /// So many of its trials show it.
     pub hits: u32,
-    /// Its trials.
+    /// Its trials, of workloads that others had, too.
     pub trials: u32,
     /// So many of the others' trials show it.
     pub other_hits: u32,
-    /// The others' trials.
+    /// The others' trials, of workloads that it had, too.
     pub other_trials: u32,
     /// How likely a difference like this, or a larger one, is somewhere in the
     /// run, if all hosts are alike.
@@ -57,38 +59,31 @@ pub enum Rate {
     Nothing,
 }
 
-/// Hits and trials of each host, for an arm and a rate.
-type Counts<'a> = BTreeMap<(&'a str, Rate), BTreeMap<&'a str, (u32, u32)>>;
+/// Hits and trials of a host, workload by workload.
+type Counts<'a> = BTreeMap<&'a str, (u32, u32)>;
+
+/// The same of each host, for an arm and a rate.
+type Tables<'a> = BTreeMap<(&'a str, Rate), BTreeMap<&'a str, Counts<'a>>>;
 
 /// The hosts that differ from all others together: Fisher's exact test on both
-/// sides, for each host, arm and rate, corrected for their number after Holm. The
-/// oddest is named first and no longer counted among the others; of two, nobody
-/// can say which one is odd, and both are named.
+/// sides for each host, arm and rate, workload by workload, since a host that had
+/// more of a workload that shows the target more often is not odd for that.
+/// Corrected for the number of tests after Holm, at 1 %; those in which not even
+/// the most one-sided hosts could reach that are not counted (Tarone). The oddest
+/// is named first and no longer counted among the others; of two, nobody can say
+/// which one is odd, and both are named.
 #[must_use]
 pub fn deviations(trials: &[HostTrial<'_>]) -> Vec<Deviation> {
-    let mut counts = Counts::new();
-    for trial in trials {
-        let tells = trial.outcome.tells();
-        let mut count = |rate, hit| {
-            let hosts = counts.entry((trial.arm, rate)).or_default();
-            let (hits, all) = hosts.entry(trial.host).or_default();
-            *hits += u32::from(hit);
-            *all += 1;
-        };
-        count(Rate::Nothing, !tells);
-        if tells {
-            count(Rate::Target, trial.outcome == Outcome::Target);
-        }
-    }
+    let mut tables = tables(trials);
     let mut named = Vec::new();
     loop {
-        let mut all = compared(&counts);
+        let mut all = compared(&tables);
         all.retain(|one| one.chance < LEVEL);
         let oddest = all.iter().min_by(|a, b| a.chance.total_cmp(&b.chance));
         let Some(oddest) = oddest.cloned() else {
             return named;
         };
-        let hosts = counts
+        let hosts = tables
             .iter_mut()
             .find(|((arm, what), _)| *arm == oddest.arm && *what == oddest.what);
         if let Some((_, hosts)) = hosts {
@@ -105,40 +100,157 @@ pub fn deviations(trials: &[HostTrial<'_>]) -> Vec<Deviation> {
     }
 }
 
-/// Each host beside all others, with corrected chances.
-fn compared(counts: &Counts<'_>) -> Vec<Deviation> {
-    let mut all = Vec::new();
-    for ((arm, what), hosts) in counts {
-        let sum = |of: fn(&(u32, u32)) -> u32| hosts.values().map(of).sum::<u32>();
-        let (all_hits, all_trials) = (sum(|count| count.0), sum(|count| count.1));
-        for (host, &(hits, trials)) in hosts {
-            let (other_hits, other_trials) = (all_hits - hits, all_trials - trials);
-            if other_trials > 0 {
-                all.push(Deviation {
-                    host: (*host).to_owned(),
-                    arm: (*arm).to_owned(),
-                    what: *what,
-                    hits,
-                    trials,
-                    other_hits,
-                    other_trials,
-                    chance: both_sides(hits, trials, other_hits, other_trials),
-                });
-            }
+fn tables<'a>(trials: &[HostTrial<'a>]) -> Tables<'a> {
+    let mut tables = Tables::new();
+    for trial in trials {
+        let tells = trial.outcome.tells();
+        let mut count = |rate, hit| {
+            let hosts = tables.entry((trial.arm, rate)).or_default();
+            let workloads = hosts.entry(trial.host).or_default();
+            let (hits, all) = workloads.entry(trial.workload).or_default();
+            *hits += u32::from(hit);
+            *all += 1;
+        };
+        count(Rate::Nothing, !tells);
+        if tells {
+            count(Rate::Target, trial.outcome == Outcome::Target);
         }
     }
-    let chances: Vec<f64> = all.iter().map(|one| one.chance).collect();
-    for (one, corrected) in all.iter_mut().zip(holm(&chances)) {
-        one.chance = corrected;
-    }
-    all
+    tables
 }
 
-/// Twice the smaller of the two one-sided probabilities.
-fn both_sides(hits: u32, trials: u32, other_hits: u32, other_trials: u32) -> f64 {
-    let fewer = chance(hits, trials, other_hits, other_trials);
-    let more = chance(other_hits, other_trials, hits, trials);
-    (2.0 * fewer.min(more)).min(1.0)
+/// Each host beside all others, with corrected chances.
+fn compared(tables: &Tables<'_>) -> Vec<Deviation> {
+    let mut all = Vec::new();
+    for ((arm, what), hosts) in tables {
+        let mut together = Counts::new();
+        for (workload, (hits, trials)) in hosts.values().flatten() {
+            let sum = together.entry(workload).or_default();
+            *sum = (sum.0 + hits, sum.1 + trials);
+        }
+        for (host, counts) in hosts {
+            let mut one = Deviation {
+                host: (*host).to_owned(),
+                arm: (*arm).to_owned(),
+                what: *what,
+                hits: 0,
+                trials: 0,
+                other_hits: 0,
+                other_trials: 0,
+                chance: 1.0,
+            };
+            let mut spread = Spread::none();
+            for (workload, &(hits, trials)) in counts {
+                let (all_hits, all_trials) = together[workload];
+                if all_trials > trials {
+                    one.hits += hits;
+                    one.trials += trials;
+                    one.other_hits += all_hits - hits;
+                    one.other_trials += all_trials - trials;
+                    spread = spread.and(&Spread::of(trials, all_hits, all_trials));
+                }
+            }
+            one.chance = spread.both_sides(one.hits);
+            all.push((one, spread.smallest()));
+        }
+    }
+    correct(all)
+}
+
+/// Corrects the chances of several tests, each with the smallest chance that it
+/// could have had: those that could not have named anybody do not count.
+fn correct(all: Vec<(Deviation, f64)>) -> Vec<Deviation> {
+    let could = |times: usize| {
+        let times = u32::try_from(times).map_or(f64::MAX, f64::from);
+        move |smallest: f64| smallest * times < LEVEL
+    };
+    let counted = |times: usize| {
+        let able = all.iter().filter(|(_, smallest)| could(times)(*smallest));
+        able.count()
+    };
+    let times = (1..=all.len()).find(|&times| counted(times) <= times);
+    let could = could(times.unwrap_or(1));
+    let able = all.into_iter().filter(|(_, smallest)| could(*smallest));
+    let mut able: Vec<Deviation> = able.map(|(one, _)| one).collect();
+    let chances: Vec<f64> = able.iter().map(|one| one.chance).collect();
+    for (one, corrected) in able.iter_mut().zip(holm(&chances)) {
+        one.chance = corrected;
+    }
+    able
+}
+
+/// How likely a host has so many of the hits if these fall on trials by chance.
+struct Spread {
+    /// The fewest it can have.
+    least: u32,
+    /// How likely these, one more, two more, and so on to the most.
+    chances: Vec<f64>,
+}
+
+impl Spread {
+    /// Of no trial.
+    fn none() -> Self {
+        Self {
+            least: 0,
+            chances: vec![1.0],
+        }
+    }
+
+    /// Of `trials` out of `all`, of which `hits` are hits: hypergeometric.
+    fn of(trials: u32, hits: u32, all: u32) -> Self {
+        let least = hits.saturating_sub(all - trials);
+        let total = ln_ways(all, hits);
+        let others = all - trials;
+        let at = |k: u32| (ln_ways(trials, k) + ln_ways(others, hits - k) - total).exp();
+        let mut ratio = at(least);
+        let mut chances = Vec::new();
+        for k in least..=trials.min(hits) {
+            chances.push(ratio);
+            // The next one from this one: exact where logarithms of thousands of
+            // factors would cost more.
+            let (k, hits) = (f64::from(k), f64::from(hits));
+            let (trials, others) = (f64::from(trials), f64::from(others));
+            ratio *= (trials - k) * (hits - k) / ((k + 1.0) * (others - hits + k + 1.0));
+        }
+        // A first one below what a number can hold leaves nothing to go on from.
+        if least < trials.min(hits) && chances.iter().sum::<f64>() < 0.5 {
+            chances = (least..=trials.min(hits)).map(at).collect();
+        }
+        Self { least, chances }
+    }
+
+    /// Of both together.
+    fn and(&self, other: &Self) -> Self {
+        let mut chances = vec![0.0; self.chances.len() + other.chances.len() - 1];
+        for (i, one) in self.chances.iter().enumerate() {
+            for (j, two) in other.chances.iter().enumerate() {
+                chances[i + j] += one * two;
+            }
+        }
+        Self {
+            least: self.least + other.least,
+            chances,
+        }
+    }
+
+    /// Twice the smaller of the two one-sided probabilities.
+    fn both_sides(&self, hits: u32) -> f64 {
+        let place = usize::try_from(hits.saturating_sub(self.least)).unwrap_or(usize::MAX);
+        let place = place.min(self.chances.len() - 1);
+        let fewer: f64 = self.chances[..=place].iter().sum();
+        let more: f64 = self.chances[place..].iter().sum();
+        (2.0 * fewer.min(more)).min(1.0)
+    }
+
+    /// The smallest that [`Self::both_sides`] can be.
+    fn smallest(&self) -> f64 {
+        let ends = [self.chances.first(), self.chances.last()];
+        let least = ends.into_iter().flatten().copied().fold(1.0, f64::min);
+        if self.chances.len() == 1 {
+            return 1.0;
+        }
+        2.0 * least
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +261,7 @@ mod tests {
     fn trials<'a>(host: &'a str, outcomes: &[(Outcome, usize)]) -> Vec<HostTrial<'a>> {
         let one = |outcome| HostTrial {
             arm: "stock",
+            workload: "w",
             host,
             outcome,
         };
@@ -218,6 +331,63 @@ mod tests {
             runs += usize::from(!deviations(&all).is_empty());
         }
         assert!(runs <= 3, "{runs} of 100");
+    }
+
+    #[test]
+    fn another_mix_of_workloads_is_not_odd() {
+        let of = |host, workload, outcomes: &[(Outcome, usize)]| {
+            let mut all = trials(host, outcomes);
+            all.iter_mut().for_each(|trial| trial.workload = workload);
+            all
+        };
+        // One workload always shows it, the other one never; n3 had the first alone.
+        let all = [
+            of("n1", "hangs", &[(Target, 5)]),
+            of("n1", "quiet", &[(Clean, 40)]),
+            of("n2", "hangs", &[(Target, 5)]),
+            of("n2", "quiet", &[(Clean, 40)]),
+            of("n3", "hangs", &[(Target, 45)]),
+        ];
+        assert_eq!(deviations(&all.concat()), []);
+        // A host that shows it in the other one, too, is.
+        let odd = of("n3", "quiet", &[(Target, 9), (Clean, 1)]);
+        let found = deviations(&[all.concat(), odd].concat());
+        let named: Vec<_> = found.iter().map(|one| (&*one.host, one.what)).collect();
+        assert_eq!(named, [("n3", Rate::Target)]);
+    }
+
+    #[test]
+    fn arms_that_can_name_nobody_cost_nothing() {
+        let mut all = [
+            trials("n1", &[(Target, 8), (Clean, 2)]),
+            trials("n2", &[(Target, 8), (Clean, 2)]),
+            trials("n3", &[(Clean, 8)]),
+        ]
+        .concat();
+        let alone = deviations(&all);
+        assert_eq!(alone.len(), 1, "{alone:?}");
+        // A hundred arms in which nothing ever shows.
+        let names: Vec<String> = (0..100).map(|arm| format!("arm {arm}")).collect();
+        for arm in &names {
+            for host in ["n1", "n2", "n3"] {
+                let clean = trials(host, &[(Clean, 10)]);
+                all.extend(clean.into_iter().map(|trial| HostTrial { arm, ..trial }));
+            }
+        }
+        assert_eq!(deviations(&all), alone);
+    }
+
+    #[test]
+    fn the_chances_of_all_hits_are_one() {
+        for (trials, hits, all) in [(3, 3, 6), (30, 10, 60), (2000, 3000, 6000), (5000, 1, 9999)] {
+            let spread = Spread::of(trials, hits, all);
+            let sum: f64 = spread.chances.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{trials} {hits} {all}: {sum}");
+        }
+        // All of three hits on one half of six: 1 in 20 on this side.
+        assert!((Spread::of(3, 3, 6).both_sides(3) - 0.1).abs() < 1e-9);
+        let two = Spread::of(3, 3, 6).and(&Spread::of(3, 3, 6));
+        assert!((two.both_sides(6) - 2.0 / 400.0).abs() < 1e-9);
     }
 
     #[test]

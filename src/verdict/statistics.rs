@@ -245,7 +245,8 @@ impl Binomial {
     }
 }
 
-fn ln_ways(n: u32, k: u32) -> f64 {
+/// The logarithm of the number of ways to choose `k` of `n`.
+pub(super) fn ln_ways(n: u32, k: u32) -> f64 {
     let k = k.min(n.saturating_sub(k));
     (1..=k)
         .map(|i| f64::from(n - k + i).ln() - f64::from(i).ln())

@@ -20,6 +20,12 @@ use kvet::trial::without_guest;
 /// What a hanging kernel says.
 const HUNG: &[u8] = include_bytes!("../fixtures/detect/ceph_writeback_deadlock_7.3.log");
 
+/// Whether a trial of this number hangs. Hosts take trials in turn, so what shows in
+/// every third of them would show on every third host.
+fn two_of_three(number: u32) -> bool {
+    number.wrapping_mul(2_654_435_761).rotate_left(16) % 3 != 0
+}
+
 struct Stub;
 
 impl Bed for Stub {
@@ -49,7 +55,7 @@ impl Bed for Stub {
         tokio::time::sleep(Duration::from_millis(millis)).await;
         keep_request(directory, request)?;
         let odd = std::env::var_os("KVET_STUB_ODD").is_some();
-        let hangs = request.id.arm == "stock" && (odd || request.id.number % 3 != 0);
+        let hangs = request.id.arm == "stock" && !odd && two_of_three(request.id.number);
         let console: &[u8] = if hangs { HUNG } else { b"nothing to tell\n" };
         Journal::create(directory)?.console(console)?;
         let sysctls = [
