@@ -12,6 +12,8 @@
     reason = "a benchmark that cannot go on fails, and prints what it measured"
 )]
 
+#[path = "../tests/fleet/kernel.rs"]
+mod kernel;
 #[path = "../tests/fleet/nodes.rs"]
 mod nodes;
 #[path = "../tests/fleet/stub.rs"]
@@ -61,10 +63,13 @@ fn measure(name: &str, trials: u32, base: &Path, on: &str, env: (&str, String)) 
     let local = base.join("local");
     std::fs::create_dir_all(local.join("tmp")).unwrap();
     let out = base.join("run");
+    let job = kernel::job(base, trials);
     let began = Instant::now();
     let before = usage();
     let status = Command::new(env!("CARGO_BIN_EXE_kvet"))
-        .args(["run", "tests/jobs/fleet.yaml", "--on", on, "--jobs", "1"])
+        .arg("run")
+        .arg(job)
+        .args(["--on", on, "--jobs", "1"])
         .args(["--trials", &trials.to_string(), "--host-program"])
         .arg(std::env::current_exe().unwrap())
         .arg("--out")

@@ -4,8 +4,8 @@
 //! all that, and nothing is left on any host.
 //!
 //! This program is the hosts' stub as well (`batch ...`): a trial takes
-//! milliseconds, so 200 of them take seconds. With `KVET_FLEET_FULL` set, some boot
-//! real guests, and what cannot be had is a failure.
+//! milliseconds, so 200 of them take seconds. With `KVET_FLEET_FULL` set all tests
+//! run, some with guests that boot, and what cannot be had is a failure.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "fleet/kernel.rs"]
+mod kernel;
 #[path = "fleet/nodes.rs"]
 mod nodes;
 #[path = "fleet/stub.rs"]
@@ -23,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -38,23 +40,32 @@ type Test = (&'static str, &'static [&'static str], fn());
 const SLURM: &[&str] = &["slurmctld", "slurmd", "munged", "sbatch", "unshare"];
 const SSH: &[&str] = &["sshd", "ssh", "ssh-keygen", "unshare"];
 
-const TESTS: &[Test] = &[
-    (
-        "ssh_hosts_give_the_same_report",
-        SSH,
-        ssh_hosts_give_the_same_report,
-    ),
+/// What is in the standard check: hosts that die, hang and are full, drivers that are
+/// killed, and nothing lost of it; kernels that hosts make.
+const STANDARD: &[Test] = &[
     ("ssh_hosts_may_die", SSH, ssh_hosts_may_die),
-    ("hosts_that_differ", SSH, hosts_that_differ),
-    ("no_host_is_left", SSH, no_host_is_left),
+    ("hosts_make_kernels", SSH, hosts_make_kernels),
     ("slurm_nodes_may_die", SLURM, slurm_nodes_may_die),
-    ("slurm_refuses", SLURM, slurm_refuses),
-    ("slurm_is_interrupted", SLURM, slurm_is_interrupted),
 ];
 
-/// Tests that boot guests: in the full check.
-const FULL: &[Test] = &[
+/// What else there is: in the full check.
+const MORE: &[Test] = &[
+    ("ssh_hosts_give_the_same_report", SSH, ssh_hosts_give_the_same_report),
+    ("hosts_that_differ", SSH, hosts_that_differ),
+    ("no_host_is_left", SSH, no_host_is_left),
+    ("a_host_without_qemu", SSH, a_host_without_qemu),
+    ("a_bisection_on_hosts", SSH, a_bisection_on_hosts),
+    ("no_slurm_is_there", &["unshare"], no_slurm_is_there),
+    ("slurm_refuses", SLURM, slurm_refuses),
+    ("slurm_is_interrupted", SLURM, slurm_is_interrupted),
+    ("slurm_shares_nothing", SLURM, slurm_shares_nothing),
+    ("a_full_shared_directory", SLURM, a_full_shared_directory),
+];
+
+/// Tests that boot guests: in the full check, too.
+const GUESTS: &[Test] = &[
     ("real_guests_over_ssh", SSH, real_guests_over_ssh),
+    ("real_guests_on_slurm", SLURM, real_guests_on_slurm),
     (
         "a_run_on_this_host_goes_on",
         &[],
@@ -73,7 +84,15 @@ fn main() -> ExitCode {
     let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
     let full = std::env::var_os("KVET_FLEET_FULL").is_some();
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|f| name.contains(*f));
-    let tests = TESTS.iter().chain(if full { FULL } else { &[] });
+    // A name is enough to run what boots no guests.
+    let more = if full || !filters.is_empty() {
+        MORE
+    } else {
+        println!("{} more tests of many hosts are in the full check", MORE.len() + GUESTS.len());
+        &[]
+    };
+    let tests = STANDARD.iter().chain(more);
+    let tests = tests.chain(if full { GUESTS } else { &[] });
     let mut failed = Vec::new();
     for (name, needs, test) in tests.filter(|test| wanted(test.0)) {
         if let Some(lack) = lack(needs) {
@@ -124,6 +143,8 @@ fn lack(programs: &[&str]) -> Option<String> {
 
 /// A run directory and how kvet is called for it.
 struct Run {
+    /// The job that it carries out.
+    job: PathBuf,
     out: PathBuf,
     envs: BTreeMap<&'static str, String>,
 }
@@ -135,7 +156,9 @@ impl Run {
         let local = base.join("local");
         fs::create_dir_all(local.join("tmp")).unwrap();
         envs.insert("TMPDIR", local.join("tmp").display().to_string());
+        envs.insert("XDG_STATE_HOME", base.join("state").display().to_string());
         Self {
+            job: kernel::job(base, 100),
             out: base.join(name),
             envs,
         }
@@ -161,15 +184,18 @@ impl Run {
     }
 
     /// `kvet run`, whose hosts run the stub.
-    fn command(&self, job: &str, on: &str, more: &[&str]) -> Command {
-        let mut command = self.kvet(&["run", job, "--on", on]);
+    fn command(&self, on: &str, more: &[&str]) -> Command {
+        let mut command = self.kvet(&["run", &self.job.display().to_string(), "--on", on]);
+        self.with_stub(&mut command).args(more);
+        command
+    }
+
+    fn with_stub<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .args(["--silence", "15s", "--host-program"])
             .arg(std::env::current_exe().unwrap())
             .arg("--out")
             .arg(&self.out)
-            .args(more);
-        command
     }
 
     fn start(&self, mut command: Command) -> Child {
@@ -250,6 +276,23 @@ fn attempts(run: &Path) -> BTreeMap<PathBuf, usize> {
     all
 }
 
+/// The facts of all attempts that ended.
+fn trials(run: &Path) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut places = vec![run.join("arms")];
+    while let Some(place) = places.pop() {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            if entry.file_name() == "trial.json" {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                found.push(serde_json::from_str(&text).unwrap());
+            } else if entry.path().is_dir() {
+                places.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
 /// Each of the 200 trials ended once, in its first attempt.
 fn assert_complete(run: &Run) {
     let all = attempts(&run.out);
@@ -272,8 +315,6 @@ fn hosts_of(run: &Run) -> BTreeMap<String, usize> {
     hosts
 }
 
-const JOB: &str = "tests/jobs/fleet.yaml";
-
 /// The report of a run that nothing happens to, made once.
 fn undisturbed() -> &'static Value {
     static REPORT: OnceLock<Value> = OnceLock::new();
@@ -283,7 +324,7 @@ fn undisturbed() -> &'static Value {
 fn on_one_host() -> Value {
     let hosts = Hosts::start(&[("solo", "600m")], true);
     let run = Run::of_ssh(&hosts, "run");
-    let status = run.start(run.command(JOB, "ssh:solo", &[])).wait().unwrap();
+    let status = run.start(run.command("ssh:solo", &[])).wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", run.log());
     assert_complete(&run);
     assert_eq!(hosts.nodes[0].left(), [""; 0]);
@@ -293,10 +334,7 @@ fn on_one_host() -> Value {
 fn ssh_hosts_give_the_same_report() {
     let hosts = Hosts::start(&[("h1", "600m"), ("h2", "600m"), ("h3", "600m")], false);
     let run = Run::of_ssh(&hosts, "run");
-    let status = run
-        .start(run.command(JOB, "ssh:h1,h2,h3", &[]))
-        .wait()
-        .unwrap();
+    let status = run.start(run.command("ssh:h1,h2,h3", &[])).wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", run.log());
     assert_complete(&run);
     assert_eq!(hosts_of(&run).len(), 3);
@@ -315,7 +353,7 @@ fn ssh_hosts_may_die() {
     ];
     let mut hosts = Hosts::start(&sizes, true);
     let run = Run::of_ssh(&hosts, "run");
-    let mut driver = run.start(run.command(JOB, "ssh:h1,h2,h3,full", &["--jobs", "1"]));
+    let mut driver = run.start(run.command("ssh:h1,h2,h3,full", &["--jobs", "1"]));
     until("the first trials", || run.recorded() >= 20);
     hosts.nodes[0].kill();
     hosts.nodes[1].signal_all(Signal::STOP);
@@ -359,10 +397,7 @@ fn hosts_that_differ() {
     hosts.qemu("newer", "QEMU emulator version 99.1");
     let run = Run::of_ssh(&hosts, "run");
     let on = "ssh:a,b,odd,newer,bare";
-    let status = run
-        .start(run.command(JOB, on, &["--jobs", "1"]))
-        .wait()
-        .unwrap();
+    let status = run.start(run.command(on, &["--jobs", "1"])).wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", run.log());
     assert_complete(&run);
     let text = fs::read_to_string(run.out.join("report.json")).unwrap();
@@ -404,11 +439,111 @@ fn hosts_that_differ() {
     }
 }
 
+/// kvet itself on a host where nothing of what guests need is found.
+fn a_host_without_qemu() {
+    let hosts = Hosts::start(&[("bare", "900m")], false);
+    let run = Run::of_ssh(&hosts, "run");
+    let job = kernel::job_of_its_own(hosts.base(), 100)
+        .display()
+        .to_string();
+    let mut command = run.kvet(&["run", &job, "--on", "ssh:bare", "--out"]);
+    command.arg(&run.out);
+    let status = run.start(command).wait().unwrap();
+    let log = run.log();
+    assert_eq!(status.code(), Some(128), "{log}");
+    for words in [
+        "bare makes no more kernels: building a kernel needs make, gcc",
+        "bare gets no more trials: it lacks unshare",
+        "qemu-system-x86_64 (package qemu-system-x86)",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    assert_eq!(hosts.nodes[0].left(), [""; 0]);
+}
+
+/// Kernels that a host's store has, without locks.
+fn built_on(node: &nodes::Node) -> usize {
+    node.entries("builds").len()
+}
+
+/// Arms go to different hosts; those that have a line's objects come first the next
+/// time, and a host that cannot make kernels is named and runs trials.
+fn hosts_make_kernels() {
+    let sizes = [("a", "2g"), ("b", "2g"), ("c", "600m")];
+    let hosts = Hosts::start(&sizes, true);
+    let mut run = Run::of_ssh(&hosts, "first");
+    run.job = kernel::job_of_its_own(hosts.base(), 100);
+    let few = ["--trials", "5", "--jobs", "1"];
+    let status = run.start(run.command("ssh:a,b", &few)).wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", run.log());
+    let built: Vec<usize> = hosts.nodes.iter().map(built_on).collect();
+    assert_eq!(built, [1, 1, 0], "{}", run.log());
+    // Another patch of the same tree: `c` is named first, and `a` and `b` are warm.
+    let mut again = Run::of_ssh(&hosts, "again");
+    again.job = kernel::job_of_its_own(hosts.base(), 100);
+    let base = hosts.base().display();
+    let extra = format!(
+        "--- a/fs/inode.c\n+++ b/fs/inode.c\n@@ -1,3 +1,3 @@\n {base}\n-two\n+TWO\n three\n"
+    );
+    fs::write(hosts.base().join("extra.patch"), extra).unwrap();
+    let text = fs::read_to_string(&again.job).unwrap();
+    let more = format!("0001.patch, {base}/extra.patch");
+    fs::write(&again.job, text.replace("0001.patch", &more)).unwrap();
+    let status = again
+        .start(again.command("ssh:c,a,b", &few))
+        .wait()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{}", again.log());
+    let built: Vec<usize> = hosts.nodes.iter().map(built_on).collect();
+    assert_eq!(built, [2, 1, 0], "{}", again.log());
+    // What was made there is what would have been made here.
+    let kernel = |run: &Run, arm: &str| {
+        let text = fs::read_to_string(run.out.join("arms").join(arm).join("kernel.json"));
+        serde_json::from_str::<Value>(&text.unwrap()).unwrap()
+    };
+    assert_eq!(kernel(&run, "stock")["key"], kernel(&again, "stock")["key"]);
+    assert_eq!(kernel(&again, "fixed")["release"], "7.3.4-tiny");
+    for host in &hosts.nodes {
+        assert_eq!(host.left(), [""; 0], "{}", host.name);
+    }
+}
+
+/// Which of eight patches brings the bug, with kernels and boots on hosts.
+fn a_bisection_on_hosts() {
+    let sizes = [("a", "2g"), ("b", "2g"), ("c", "2g")];
+    let hosts = Hosts::start(&sizes, true);
+    let run = Run::of_ssh(&hosts, "bisection");
+    let job = kernel::series(hosts.base()).display().to_string();
+    let on = ["bisect", &job, "--patches", "--on", "ssh:a,b,c"];
+    let mut command = run.kvet(&on);
+    run.with_stub(&mut command);
+    let status = run.start(command).wait().unwrap();
+    let log = run.log();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(
+        log.contains(&format!("{:04}.patch", kernel::CULPRIT)),
+        "{log}"
+    );
+    let built: Vec<usize> = hosts.nodes.iter().map(built_on).collect();
+    assert!(
+        built.iter().filter(|count| **count > 0).count() >= 2,
+        "{built:?} {log}"
+    );
+    let hosts_of_trials: BTreeSet<String> = trials(&run.out)
+        .iter()
+        .filter_map(|trial| Some(trial["host"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(hosts_of_trials.len(), 3, "{log}");
+    for host in &hosts.nodes {
+        assert_eq!(host.left(), [""; 0], "{}", host.name);
+    }
+}
+
 fn no_host_is_left() {
     let hosts = Hosts::start(&[("h1", "1m"), ("h2", "1m")], true);
     let run = Run::of_ssh(&hosts, "run");
     let status = run
-        .start(run.command(JOB, "ssh:h1,h2,nowhere", &[]))
+        .start(run.command("ssh:h1,h2,nowhere", &[]))
         .wait()
         .unwrap();
     let log = run.log();
@@ -436,7 +571,7 @@ fn slurm_nodes_may_die() {
 }
 
 fn die(slurm: &mut Slurm, run: &Run) {
-    let mut driver = run.start(run.command(JOB, "slurm:all", &[]));
+    let mut driver = run.start(run.command("slurm:all", &[]));
     until("the first trials", || run.recorded() >= 20);
     slurm.nodes[0].kill();
     slurm.nodes[1].signal_all(Signal::STOP);
@@ -466,11 +601,109 @@ fn die(slurm: &mut Slurm, run: &Run) {
     assert_eq!(&run.report(), undisturbed());
 }
 
+/// Nothing is shared: all goes through srun. One node dies, one is suspended, one is
+/// full, and the driver is killed.
+fn slurm_shares_nothing() {
+    let sizes = [
+        ("n1", "600m"),
+        ("n2", "600m"),
+        ("n3", "600m"),
+        ("full", "1m"),
+    ];
+    let mut slurm = Slurm::start(&sizes);
+    let run = Run::of_slurm(&slurm, "run");
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let mut driver = run.start(run.command("slurm:all", &["--spool", "none"]));
+        until("the first trials", || run.recorded() >= 20);
+        slurm.nodes[0].kill();
+        slurm.nodes[1].signal_all(Signal::STOP);
+        until("more trials", || run.recorded() >= 60);
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+        assert!(run.recorded() < 200, "the driver was killed too late");
+        let third = &slurm.nodes[2];
+        until("nothing left of a driver that was killed", || {
+            third.left().is_empty()
+        });
+        let out = run.out.display().to_string();
+        let status = run.start(run.kvet(&["run", "--resume", &out])).wait();
+        assert_eq!(status.unwrap().code(), Some(0), "{}", run.log());
+        assert_complete(&run);
+        assert!(!run.out.join("fleet").exists());
+        slurm.nodes[1].signal_all(Signal::CONT);
+        for node in &slurm.nodes[1..] {
+            until(&format!("nothing left on {}", node.name), || {
+                node.left().is_empty()
+            });
+        }
+        let log = run.log();
+        assert!(log.contains("full gets no more trials"), "{log}");
+        assert_eq!(&run.report(), undisturbed());
+    }));
+    if result.is_err() {
+        eprintln!("{}\n{}", run.log(), slurm.logs());
+        panic!("see above");
+    }
+}
+
+/// The directory that all see fills up: the run stops and says so, and goes on when
+/// there is room.
+fn a_full_shared_directory() {
+    let slurm = Slurm::with_shared(&[("n1", "600m"), ("n2", "600m")], "300m");
+    let shared = slurm.shared();
+    let run = Run::of_slurm(&slurm, "run");
+    let spool = shared.display().to_string();
+    let mut driver = run.start(run.command("slurm:all", &["--spool", &spool]));
+    until("the first trials", || run.recorded() >= 5);
+    let ballast = shared.join("ballast");
+    slurm.fill(&ballast);
+    let status = driver.wait().unwrap();
+    let log = run.log();
+    assert_eq!(status.code(), Some(128), "{log}");
+    assert!(
+        log.contains("the hosts cannot hand over their results"),
+        "{log}"
+    );
+    assert!(run.recorded() < 200);
+    fs::remove_file(&ballast).unwrap();
+    let out = run.out.display().to_string();
+    let status = run.start(run.kvet(&["run", "--resume", &out])).wait();
+    assert_eq!(status.unwrap().code(), Some(0), "{}", run.log());
+    assert_complete(&run);
+    assert_eq!(&run.report(), undisturbed());
+}
+
+/// There is no Slurm on this host.
+fn no_slurm_is_there() {
+    let base = tempfile::tempdir().unwrap();
+    let bin = base.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for place in ["/bin", "/usr/bin", "/sbin", "/usr/sbin"] {
+        for program in fs::read_dir(place).unwrap().flatten() {
+            let name = program.file_name().into_string().unwrap();
+            let of_slurm = ["sbatch", "squeue", "scancel", "sinfo", "scontrol", "srun"];
+            if !of_slurm.contains(&&*name) {
+                // One of two places may be a link to the other.
+                let _ = std::os::unix::fs::symlink(program.path(), bin.join(name));
+            }
+        }
+    }
+    let mut run = Run::new(base.path(), "run");
+    run.envs.insert("PATH", bin.display().to_string());
+    let status = run.start(run.command("slurm", &[])).wait().unwrap();
+    let log = run.log();
+    assert_eq!(status.code(), Some(128), "{log}");
+    assert!(
+        log.contains("is not on this host, so there is no Slurm"),
+        "{log}"
+    );
+}
+
 /// What a user may have got wrong, or the site.
 fn slurm_refuses() {
     let slurm = Slurm::start(&[("n1", "600m"), ("n2", "600m")]);
     let run = Run::of_slurm(&slurm, "elsewhere");
-    let status = run.start(run.command(JOB, "slurm:nowhere", &[])).wait();
+    let status = run.start(run.command("slurm:nowhere", &[])).wait();
     let log = run.log();
     assert_eq!(status.unwrap().code(), Some(128), "{log}");
     assert!(log.contains("Slurm does not take the trials"), "{log}");
@@ -479,7 +712,7 @@ fn slurm_refuses() {
     let run = Run::of_slurm(&slurm, "private");
     let spool = slurm.base().join("local/spool").display().to_string();
     let status = run
-        .start(run.command(JOB, "slurm:all", &["--spool", &spool]))
+        .start(run.command("slurm:all", &["--spool", &spool]))
         .wait();
     let log = run.log();
     assert_eq!(status.unwrap().code(), Some(128), "{log}");
@@ -496,7 +729,7 @@ fn slurm_refuses() {
 fn slurm_is_interrupted() {
     let slurm = Slurm::start(&[("n1", "600m"), ("n2", "600m")]);
     let run = Run::of_slurm(&slurm, "run");
-    let mut driver = run.start(run.command(JOB, "slurm", &[]));
+    let mut driver = run.start(run.command("slurm", &[]));
     until("the first trials", || run.recorded() >= 20);
     let pid = rustix::process::Pid::from_child(&driver);
     rustix::process::kill_process(pid, Signal::INT).unwrap();
@@ -513,10 +746,6 @@ fn slurm_is_interrupted() {
     let status = run.start(run.kvet(&["run", "--resume", &out])).wait();
     assert_eq!(status.unwrap().code(), Some(0), "{}", run.log());
     assert_complete(&run);
-}
-
-fn outcome(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A run without other hosts that is killed and resumed.
@@ -547,34 +776,41 @@ fn a_run_on_this_host_goes_on() {
 /// The same job here and on two hosts, with guests that boot.
 fn real_guests_over_ssh() {
     let hosts = Hosts::start(&[("h1", "900m"), ("h2", "900m")], true);
-    let job = "tests/jobs/local.yaml";
     let here = Run::of_ssh(&hosts, "here");
-    let out = here.out.display().to_string();
-    let output = here
-        .kvet(&["run", job, "--trials", "3", "--out", &out])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(125), "{}", outcome(&output));
     let there = Run::of_ssh(&hosts, "there");
-    let out = there.out.display().to_string();
-    let more = [
-        "run",
-        job,
-        "--trials",
-        "3",
-        "--on",
-        "ssh:h1,h2",
-        "--jobs",
-        "1",
-    ];
-    let mut command = there.kvet(&more);
-    command.args(["--out", &out]);
-    let status = there.start(command).wait().unwrap();
-    assert_eq!(status.code(), Some(125), "{}", there.log());
-    assert_eq!(hosts_of(&there).len(), 2);
+    the_same(&here, &there, &["--on", "ssh:h1,h2", "--jobs", "1"]);
     for host in &hosts.nodes {
         assert_eq!(host.left(), [""; 0], "{}", host.name);
     }
+}
+
+/// The same through Slurm, with and without a directory that the nodes share.
+fn real_guests_on_slurm() {
+    let slurm = Slurm::start(&[("n1", "900m"), ("n2", "900m")]);
+    let here = Run::of_slurm(&slurm, "here");
+    let there = Run::of_slurm(&slurm, "there");
+    the_same(&here, &there, &["--on", "slurm"]);
+    let apart = Run::of_slurm(&slurm, "apart");
+    the_same(&here, &apart, &["--on", "slurm", "--spool", "none"]);
+    for node in &slurm.nodes {
+        assert_eq!(node.left(), [""; 0], "{}", node.name);
+    }
+}
+
+/// Has a job carried out on this host, unless it was, and on others: the reports are
+/// the same to the byte but for times and hosts.
+fn the_same(here: &Run, there: &Run, on: &[&str]) {
+    let job = "tests/jobs/local.yaml";
+    for (run, more) in [(here, &[][..]), (there, on)] {
+        if run.out.join("report.json").exists() {
+            continue;
+        }
+        let mut command = run.kvet(&["run", job, "--trials", "4"]);
+        command.args(more).arg("--out").arg(&run.out);
+        let status = run.start(command).wait().unwrap();
+        assert_eq!(status.code(), Some(125), "{}", run.log());
+    }
+    assert_eq!(hosts_of(there).len(), 2, "{}", there.log());
     let mut reports = [here.report(), there.report()];
     // What a storm counts depends on time.
     for report in &mut reports {
@@ -585,5 +821,6 @@ fn real_guests_over_ssh() {
         }
         report.as_object_mut().unwrap().remove("coverage");
     }
-    assert_eq!(reports[0], reports[1]);
+    let text = |report: &Value| serde_json::to_string_pretty(report).unwrap();
+    assert_eq!(text(&reports[0]), text(&reports[1]));
 }

@@ -1,7 +1,7 @@
 //! Real kernels: how a candidate's kernel is made, and how it is booted on the
 //! job's own testbed. Trials are kept as a run's are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,14 @@ use super::log::{Begun, Source};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
+use crate::fleet::{Common, Fleet, Later};
 use crate::job::Variation;
 use crate::kernel::fragment::CANDIDATE;
 use crate::kernel::{self, KernelImage, Recipe, SourceSpec};
 use crate::outcome::Outcome;
 use crate::record::{Record, Trial};
 use crate::rootfs::{self, Rootfs};
+use crate::run::on_a_host;
 use crate::store::{Store, io_error, write_atomic};
 use crate::testbed::{Setup, Testbed};
 use crate::trial::{self, Request};
@@ -46,9 +48,17 @@ pub(super) struct Kernels<'a> {
     images: HashMap<String, (KernelImage, String)>,
     /// A build that goes on while kernels boot.
     ahead: Option<Ahead<'a>>,
-    bench: Option<(Rootfs, Testbed)>,
+    bench: Option<(Rootfs, Place<'a>)>,
+    /// Other hosts that make kernels and boot them, if it is not this one.
+    hosts: Option<&'a Later>,
     numbers: HashMap<String, u32>,
     serial: u32,
+}
+
+/// Where kernels are booted.
+enum Place<'a> {
+    Here(Testbed),
+    Hosts(&'a Fleet),
 }
 
 /// A build that goes on whenever it is waited for.
@@ -82,7 +92,7 @@ impl Laboratory for Kernels<'_> {
         let (made, seconds) = match self.taken_over(&name).await? {
             Some(made) => made,
             None => match self.recipe_of(subject).await? {
-                Ok(recipe) => make(self.context, self.store, &recipe).await?,
+                Ok(recipe) => make(self.context, self.store, self.hosts, &recipe).await?,
                 Err(reason) => return Ok(Build::Impossible(reason)),
             },
         };
@@ -116,8 +126,8 @@ impl Laboratory for Kernels<'_> {
             cancel: cancel.clone(),
             events: self.context.events.clone(),
         };
-        let store = self.store;
-        let building = Box::pin(async move { make(&context, store, &recipe).await });
+        let (store, hosts) = (self.store, self.hosts);
+        let building = Box::pin(async move { make(&context, store, hosts, &recipe).await });
         self.ahead = Some(Ahead {
             name,
             cancel,
@@ -178,10 +188,17 @@ async fn beside<T>(trials: impl Future<Output = T>, ahead: Option<&mut Ahead<'_>
 }
 
 /// Makes the kernel of a recipe, or says why there can be none.
-async fn make(context: &Context, store: &Store, recipe: &Recipe) -> Made {
+async fn make(context: &Context, store: &Store, hosts: Option<&Later>, recipe: &Recipe) -> Made {
     let began = Instant::now();
-    let made = match kernel::make(context, store, recipe).await {
-        Ok((image, _)) => Ok(image),
+    let made = async {
+        let tree = kernel::fetch(context, store, &recipe.source).await?;
+        match hosts {
+            Some(hosts) => hosts.builders().make(context, store, &tree, recipe).await,
+            None => kernel::make_from(context, store, &tree, recipe).await,
+        }
+    };
+    let made = match made.await {
+        Ok(image) => Ok(image),
         Err(error) if error.exit() == Exit::Undecided => Err(error.one_line()),
         Err(error) => return Err(error),
     };
@@ -195,6 +212,7 @@ impl<'a> Kernels<'a> {
         record: &'a Record,
         begun: &'a Begun,
         judge: Judge<'a>,
+        hosts: Option<&'a Later>,
     ) -> Self {
         Self {
             context,
@@ -205,6 +223,7 @@ impl<'a> Kernels<'a> {
             images: HashMap::new(),
             ahead: None,
             bench: None,
+            hosts,
             numbers: HashMap::new(),
             serial: 0,
         }
@@ -213,7 +232,7 @@ impl<'a> Kernels<'a> {
     /// Ends what runs.
     pub(super) async fn close(mut self) {
         self.give_up().await;
-        if let Some((_, testbed)) = self.bench {
+        if let Some((_, Place::Here(testbed))) = self.bench {
             testbed.close().await;
         }
     }
@@ -400,6 +419,20 @@ impl<'a> Kernels<'a> {
         let plan = self.judge.plan;
         let rootfs = rootfs::build(self.context, self.store, &plan.rootfs).await?;
         let path = rootfs.path.clone();
+        if let Some(hosts) = self.hosts {
+            let Judge { planned, .. } = self.judge;
+            let common = Common {
+                service: &plan.service,
+                image: &path,
+                acceleration: plan.acceleration,
+                kernel: &image.bzimage,
+                cpus: plan.hardware.cpus,
+                alone: planned.workload.disturbs_others(),
+            };
+            hosts.open(self.context, self.record, &common)?;
+            self.bench = hosts.fleet().map(|fleet| (rootfs, Place::Hosts(fleet)));
+            return Ok(path);
+        }
         let setup = Setup {
             service: &plan.service,
             logs: &self.record.service_logs(),
@@ -408,7 +441,7 @@ impl<'a> Kernels<'a> {
             kernel: &image.bzimage,
         };
         let testbed = Testbed::open(self.context, self.store, setup).await?;
-        self.bench = Some((rootfs, testbed));
+        self.bench = Some((rootfs, Place::Here(testbed)));
         Ok(path)
     }
 
@@ -419,8 +452,10 @@ impl<'a> Kernels<'a> {
             trial: one.request.id.clone(),
             attempt: one.request.attempt,
         });
-        let Some((_, testbed)) = &self.bench else {
-            return Ok(Err("there is no testbed".to_owned()));
+        let testbed = match &self.bench {
+            Some((_, Place::Here(testbed))) => testbed,
+            Some((_, Place::Hosts(fleet))) => return Ok(Ok(self.elsewhere(fleet, one).await?)),
+            None => return Ok(Err("there is no testbed".to_owned())),
         };
         let run = trial::run(self.context, testbed, &one.request, &one.directory);
         let trial = match AssertUnwindSafe(run).catch_unwind().await {
@@ -435,9 +470,20 @@ impl<'a> Kernels<'a> {
         Ok(trial)
     }
 
+    /// Runs one trial on another host. All are compared with each other, so they run
+    /// on hosts of one kind.
+    async fn elsewhere(&self, fleet: &Fleet, one: &Prepared) -> Result<Trial, Error> {
+        let block = (self.begun.workload.clone(), 0);
+        let (request, directory) = (&one.request, &one.directory);
+        on_a_host(fleet, request, directory, block, BTreeSet::new()).await
+    }
+
     /// Why the testbed is of no use any more, if it is not.
     async fn lost(&self, trials: &[Result<Trial, String>]) -> Option<String> {
-        let (_, testbed) = self.bench.as_ref()?;
+        let Some((_, Place::Here(testbed))) = self.bench.as_ref() else {
+            // Hosts see to theirs.
+            return None;
+        };
         let mut lost = pin!(testbed.lost());
         if let std::task::Poll::Ready(reason) = poll!(&mut lost) {
             return Some(reason);
@@ -459,7 +505,7 @@ impl<'a> Kernels<'a> {
         self.context.emit(Event::Warning(format!(
             "{reason}; it is started anew, and the last boots are repeated"
         )));
-        if let Some((_, testbed)) = self.bench.take() {
+        if let Some((_, Place::Here(testbed))) = self.bench.take() {
             testbed.close().await;
         }
     }

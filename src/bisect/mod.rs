@@ -61,6 +61,7 @@ use search::{Answer, Counts, Point};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
+use crate::fleet::{self, FleetOptions, Later};
 use crate::host;
 use crate::job::{Arm, Choice, Plan, PlannedWorkload};
 use crate::library::Places;
@@ -123,7 +124,7 @@ pub enum Over {
 }
 
 /// How far a bisection may go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// Boots at a time; as many as the host has processors for, if absent.
     pub jobs: Option<usize>,
@@ -134,6 +135,8 @@ pub struct Bounds {
     /// Whether the next kernel is built while others boot; nothing if that
     /// depends on whether the host has processors to spare.
     pub ahead: Option<bool>,
+    /// Other hosts, which make kernels and boot them.
+    pub hosts: Option<FleetOptions>,
 }
 
 /// A bisection that cannot begin.
@@ -475,11 +478,19 @@ async fn go_on(
         any: begun.any,
         day: beginning.started.to_zoned(TimeZone::UTC).date(),
     };
-    let mut kernels = Kernels::new(context, store, record, &begun, judge);
-    let limits = limits(plan, bounds);
-    let result = tokio::select! {
-        result = to_the_end(context, &mut log, &mut state, &mut kernels, limits) => result,
-        () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+    let limits = limits(plan, &bounds);
+    let hosts = match bounds.hosts.or(fleet::resumed(record.path())?) {
+        Some(options) => Some(Later::new(&options)?),
+        None => None,
+    };
+    let mut kernels = Kernels::new(context, store, record, &begun, judge, hosts.as_ref());
+    let searched = to_the_end(context, &mut log, &mut state, &mut kernels, limits);
+    let result = match &hosts {
+        Some(hosts) => hosts.beside(searched, &context.cancel).await,
+        None => tokio::select! {
+            result = searched => result,
+            () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
+        },
     };
     kernels.close().await;
     let end = match result {
@@ -558,18 +569,21 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
 }
 
 /// How far it may go on this host.
-fn limits(plan: &Plan, bounds: Bounds) -> Limits {
+fn limits(plan: &Plan, bounds: &Bounds) -> Limits {
     let cpus = usize::try_from(plan.hardware.cpus).unwrap_or(usize::MAX);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let free = (processors / cpus.max(1)).clamp(1, AT_ONCE);
-    let jobs = bounds.jobs.unwrap_or(free);
+    let elsewhere = bounds.hosts.as_ref();
+    // Hosts that Slurm lends are not known yet.
+    let most = elsewhere.map(|hosts| hosts.on.count().unwrap_or(AT_ONCE).clamp(1, AT_ONCE));
+    let jobs = bounds.jobs.or(most).unwrap_or(free);
     Limits {
         jobs,
         builds: bounds.builds,
         boots: bounds.boots,
         ahead: bounds
             .ahead
-            .unwrap_or(processors > jobs.saturating_mul(cpus)),
+            .unwrap_or(elsewhere.is_some() || processors > jobs.saturating_mul(cpus)),
     }
 }
 

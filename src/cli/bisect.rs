@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::hosts::HostArguments;
 use super::on_a_thread;
 use super::output::{Format, print, print_json};
 use crate::bisect::candidates::git::Range;
@@ -101,6 +102,8 @@ struct BoundArguments {
     /// the host has processors to spare]
     #[arg(long, value_name = "WHEN", value_parser = ["always", "never"])]
     ahead: Option<String>,
+    #[command(flatten)]
+    hosts: HostArguments,
 }
 
 impl From<BoundArguments> for Bounds {
@@ -110,6 +113,8 @@ impl From<BoundArguments> for Bounds {
             builds: arguments.max_builds,
             boots: arguments.max_boots,
             ahead: arguments.ahead.map(|when| when == "always"),
+            // Boots at a time are those of all hosts together.
+            hosts: arguments.hosts.options(Some(1)),
         }
     }
 }

@@ -183,6 +183,18 @@ pub struct HostCard {
     pub kind: String,
 }
 
+/// What this host is called, where its driver has no name for it. Several of Slurm's
+/// nodes may share a machine.
+pub(super) fn own_name() -> String {
+    let own = || {
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned()
+    };
+    std::env::var("SLURMD_NODENAME").unwrap_or_else(|_| own())
+}
+
 /// What of a host can change what a trial shows: its processor, what runs
 /// guests, QEMU, and, with a service, that one's version.
 #[must_use]

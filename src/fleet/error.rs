@@ -96,6 +96,20 @@ pub enum FleetError {
         /// The run directory.
         run: PathBuf,
     },
+    /// A host could not make a kernel, and the kernel is to blame.
+    #[error("{message} (on {host})")]
+    #[diagnostic(help("{}", advice.as_deref().unwrap_or("mend its source or its patches")))]
+    NotBuilt {
+        /// The host.
+        host: String,
+        /// What it said.
+        message: String,
+        /// What it said of what to do.
+        advice: Option<String>,
+    },
+    /// The files of a kernel's tree could not be put together for a host.
+    #[error("cannot pack the kernel's source for a host: {0}")]
+    Unpacked(String),
     /// What `--on` says cannot be read.
     #[error("{0:?} names no hosts")]
     #[diagnostic(help("one of: slurm, slurm:PARTITION, ssh:HOST,HOST"))]
@@ -129,6 +143,7 @@ impl Fault for FleetError {
     fn exit(&self) -> Exit {
         match self {
             Self::Process(error) => error.exit(),
+            Self::NotBuilt { .. } => Exit::Undecided,
             _ => Exit::Usage,
         }
     }

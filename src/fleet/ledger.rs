@@ -211,6 +211,11 @@ impl Ledger {
         }
     }
 
+    /// Trials of a block ran on hosts of this kind, before this driver began.
+    pub(super) fn settle(&mut self, block: Block, kind: String) {
+        self.kinds.entry(block).or_insert(Some(kind));
+    }
+
     /// A host that is known of, although it has not shown itself.
     pub(super) fn know(&mut self, name: &str) {
         self.hosts.entry(name.to_owned()).or_default();
@@ -443,6 +448,16 @@ mod tests {
         let second = ledger.take(2, "new", 9);
         assert_eq!(second, [key("stock", 2), key("fixed", 2)]);
         assert_eq!(ledger.take(1, "old", 9), [key("fixed", 1)]);
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_with_the_kind_that_it_began_with() {
+        let mut ledger = ledger(2);
+        ledger.settle(("w".to_owned(), 1), "QEMU 7".to_owned());
+        ledger.began(None, "old", "QEMU 7");
+        ledger.began(None, "new", "QEMU 10");
+        assert_eq!(ledger.take(1, "new", 9), [key("stock", 2), key("fixed", 2)]);
+        assert_eq!(ledger.take(2, "old", 9), [key("stock", 1), key("fixed", 1)]);
     }
 
     #[test]

@@ -9,16 +9,24 @@
 //!
 //! `ledger` decides who gets what (pure), `merge` is a result's way into the
 //! record, `worker` the host's side. `slurm` goes through a shared directory
-//! (`spool`), `ssh` over a pipe (`wire`). docs/scale.md says what bounds it.
+//! (`spool`), `session` over a pipe (`wire`) to whatever `reach` leads to: `ssh`, or
+//! `srun` where no directory is shared. `builds` has hosts make the kernels, too
+//! (`builder` is their side). docs/scale.md says what bounds it.
 
 mod batch;
+mod builder;
+mod builds;
 mod error;
 mod inputs;
+mod later;
 mod ledger;
 mod merge;
 mod on;
+mod reach;
+mod session;
 mod slurm;
 mod spool;
+mod srun;
 mod ssh;
 mod wire;
 mod worker;
@@ -33,16 +41,20 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use batch::{Digest, HostCard, Work, is_host_s, kind};
+pub use builds::Builders;
 pub use error::FleetError;
+pub use later::Later;
 pub use on::On;
 pub use worker::{Bed, session, task};
 
 use batch::{Item, ItemKey, Opening};
 use ledger::Ledger;
+use reach::Reach;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
+use crate::host::HostFacts;
 use crate::record::{Ending, HostRecord, Record, read_json, read_trial};
 use crate::service::ServiceSpec;
 use crate::store::{Lock, write_json};
@@ -57,6 +69,8 @@ pub struct FleetOptions {
     pub at_a_time: Option<usize>,
     /// A directory that driver and nodes share, if the run's own is not.
     pub spool: Option<PathBuf>,
+    /// Driver and nodes share no directory.
+    pub apart: bool,
     /// How long a host may say nothing before its items go elsewhere.
     pub silence: Duration,
     /// The kvet that hosts run, if not this one.
@@ -89,6 +103,8 @@ struct Kept {
     /// What jobs are called.
     name: String,
     at_a_time: Option<usize>,
+    #[serde(default)]
+    apart: bool,
     silence: f64,
     program: Option<PathBuf>,
 }
@@ -104,6 +120,7 @@ pub fn resumed(run: &Path) -> Result<Option<FleetOptions>, FleetError> {
         on: kept.on,
         at_a_time: kept.at_a_time,
         spool: Some(kept.spool),
+        apart: kept.apart,
         silence: Duration::try_from_secs_f64(kept.silence).unwrap_or(SILENCE),
         program: kept.program,
     }))
@@ -181,6 +198,9 @@ impl Fleet {
             None => std::env::current_exe().unwrap_or_else(|_| "kvet".into()),
         };
         let mut state = State::default();
+        for (block, kind) in settled(record)? {
+            state.ledger.settle(block, kind);
+        }
         let mut with_digest = |path: &Path| {
             let digest = digest(&mut state, path)?;
             Ok::<_, FleetError>((path.to_owned(), digest))
@@ -261,8 +281,19 @@ impl Fleet {
     /// make good.
     pub async fn drive(&self) -> Result<(), Error> {
         let driven = match &self.options.on {
+            On::Slurm(partition) if self.options.apart => {
+                srun::drive(self, partition.as_deref()).await
+            }
             On::Slurm(partition) => slurm::drive(self, partition.as_deref()).await,
-            On::Ssh(hosts) => ssh::drive(self, hosts).await,
+            On::Ssh(hosts) => {
+                let host = |name: &String| {
+                    Reach::Ssh(ssh::Remote {
+                        name: name.clone(),
+                        token: self.token.clone(),
+                    })
+                };
+                session::drive(self, hosts.iter().map(host).collect()).await
+            }
         };
         Ok(driven?)
     }
@@ -372,12 +403,28 @@ impl Fleet {
     fn tell_left_out(&self, state: &State, host: &str, why: &str) -> Result<(), FleetError> {
         self.context
             .emit(Event::Warning(format!("{host} gets no more trials: {why}")));
-        let card = state.cards.get(host);
+        let record = match state.cards.get(host) {
+            Some(card) => HostRecord {
+                name: host.to_owned(),
+                facts: card.facts.clone(),
+                kind: card.kind.clone(),
+                left_out: None,
+            },
+            // It may have shown itself to a driver before this one.
+            None => {
+                let known = self.record.hosts()?.into_iter();
+                let known = known.filter(|known| known.name == host).last();
+                known.unwrap_or_else(|| HostRecord {
+                    name: host.to_owned(),
+                    facts: HostFacts::default(),
+                    kind: String::new(),
+                    left_out: None,
+                })
+            }
+        };
         self.record.keep_host(&HostRecord {
-            name: host.to_owned(),
-            facts: card.map(|card| card.facts.clone()).unwrap_or_default(),
-            kind: card.map(|card| card.kind.clone()).unwrap_or_default(),
             left_out: Some(why.to_owned()),
+            ..record
         })?;
         Ok(())
     }
@@ -426,6 +473,30 @@ impl Fleet {
     }
 }
 
+/// On which kinds of hosts a run that was begun before has its trials: those that are
+/// compared with them go there, too.
+fn settled(record: &Record) -> Result<Vec<(ledger::Block, String)>, FleetError> {
+    let hosts = record.hosts()?;
+    if hosts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let plan = Record::open(record.path())?.1.plan;
+    let mut settled = Vec::new();
+    for arm in &plan.arms {
+        for workload in &arm.workloads {
+            for recorded in record.trials(&arm.name, workload)? {
+                let host = recorded.trial.host.as_ref();
+                let known = hosts.iter().find(|known| Some(&known.name) == host);
+                if let Some(known) = known.filter(|known| !known.kind.is_empty()) {
+                    let block = (workload.clone(), recorded.trial.id.number);
+                    settled.push((block, known.kind.clone()));
+                }
+            }
+        }
+    }
+    Ok(settled)
+}
+
 fn give_up(state: &mut State, key: &ItemKey, why: String) {
     state.items.remove(key);
     if let Some(waiting) = state.waiting.remove(key) {
@@ -461,6 +532,7 @@ fn keep(run: &Path, options: &FleetOptions) -> Result<Kept, FleetError> {
         spool: std::path::absolute(&spool).unwrap_or(spool),
         name: format!("kvet-{own}"),
         at_a_time: options.at_a_time,
+        apart: options.apart,
         silence: options.silence.as_secs_f64(),
         program: options.program.clone(),
     };

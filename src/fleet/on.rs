@@ -17,6 +17,17 @@ pub enum On {
     Ssh(Vec<String>),
 }
 
+impl On {
+    /// How many hosts it names; `None` if somebody else knows.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Self::Slurm(_) => None,
+            Self::Ssh(hosts) => Some(hosts.len()),
+        }
+    }
+}
+
 impl FromStr for On {
     type Err = FleetError;
 

@@ -24,13 +24,13 @@ use crate::store::free;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How often Slurm is asked. It serves the whole cluster.
-const ASK: Duration = Duration::from_secs(3);
+pub(super) const ASK: Duration = Duration::from_secs(3);
 
 /// How long one of Slurm's programs may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the controller may be away while no trial ends.
-const AWAY: Duration = Duration::from_secs(20 * 60);
+pub(super) const AWAY: Duration = Duration::from_secs(20 * 60);
 
 /// So many answers of Slurm's that a task runs which is over, and it is cancelled.
 const GHOST: u32 = 5;
@@ -83,6 +83,8 @@ pub(super) async fn drive(fleet: &Fleet, partition: Option<&str>) -> Result<(), 
 struct Out {
     /// Its host, once it has said so.
     host: Option<String>,
+    /// Its host has shown what it is.
+    greeted: bool,
     /// The last sign of life, and when it changed, by this host's clock.
     beat: Option<String>,
     heard: Instant,
@@ -98,6 +100,7 @@ impl Out {
     fn new() -> Self {
         Self {
             host: None,
+            greeted: false,
             beat: None,
             heard: Instant::now(),
             runs: false,
@@ -318,12 +321,14 @@ impl<'a> Driver<'a> {
             }
             let said = self.spool.said(task);
             if said.beat != out.beat {
+                out.host = out.host.take().or(said.host);
                 out.beat = said.beat;
                 out.heard = Instant::now();
             }
             if let Some(card) = &said.card
-                && out.host.as_ref() != Some(&card.name)
+                && !out.greeted
             {
+                out.greeted = true;
                 out.host = Some(card.name.clone());
                 self.fleet.greet(Some(task), card)?;
             }
@@ -393,7 +398,8 @@ impl<'a> Driver<'a> {
                 let spool = self.spool.root().display();
                 let why = format!(
                     "a task ended there before it said a word ({how}); \
-                     is {spool} on a file system that it shares, and does this kvet run there?"
+                     is {spool} on a file system that it shares (if there is none: --spool none), \
+                     and does this kvet run there?"
                 );
                 self.fleet.leave_out(host, &why)?;
             } else if is_own {
@@ -532,7 +538,11 @@ impl<'a> Driver<'a> {
             .run(&self.fleet.token)
             .await;
         match submitted {
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+                self.submitted(tasks, &said);
+                Ok(())
+            }
             Err(error) => {
                 let said = match &error {
                     ProcessError::Failed { stderr, .. } => stderr.trim().to_owned(),
@@ -544,6 +554,19 @@ impl<'a> Driver<'a> {
                     return self.take_back(tasks).await;
                 }
                 Err(FleetError::Refused { said })
+            }
+        }
+    }
+
+    /// Remembers what Slurm calls tasks: one that is over before it is seen in the
+    /// queue is asked about, too.
+    fn submitted(&mut self, tasks: &[Task], said: &str) {
+        let Some(array) = parse_array(said) else {
+            return;
+        };
+        for (index, task) in tasks.iter().enumerate() {
+            if let Some(out) = self.out.get_mut(task) {
+                out.job = Some(format!("{array}_{index}"));
             }
         }
     }
@@ -696,7 +719,7 @@ fn script(program: &Path, spool: &Path, base: Task) -> String {
 /// What sbatch and a task get of the driver's environment: what leads to programs
 /// and places, and what is meant for sbatch. Anything else could be a secret, and
 /// Slurm keeps a job's environment.
-fn environment() -> Vec<std::ffi::OsString> {
+pub(super) fn environment() -> Vec<std::ffi::OsString> {
     let names = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_CACHE_HOME"];
     let is_meant =
         |name: &str| names.contains(&name) || name == "SLURM_CONF" || name.starts_with("SBATCH_");
@@ -709,7 +732,7 @@ fn environment() -> Vec<std::ffi::OsString> {
     .collect()
 }
 
-fn is_away(said: &str) -> bool {
+pub(super) fn is_away(said: &str) -> bool {
     [
         "Unable to contact slurm controller",
         "Socket timed out",
@@ -748,8 +771,13 @@ fn parse_queue(text: &str) -> Vec<Queued> {
     text.lines().filter_map(line).collect()
 }
 
+/// Reads what `sbatch --parsable` says: `ARRAY`, or `ARRAY;CLUSTER`.
+fn parse_array(said: &str) -> Option<u64> {
+    said.trim().split(';').next()?.parse().ok()
+}
+
 /// Reads `NODE|STATE|CPUS` lines: those that can have tasks, each once.
-fn parse_nodes(text: &str) -> Vec<(String, usize)> {
+pub(super) fn parse_nodes(text: &str) -> Vec<(String, usize)> {
     let line = |line: &str| {
         let mut parts = line.trim().split('|');
         let (node, state, cpus) = (parts.next()?, parts.next()?, parts.next()?);
@@ -790,6 +818,13 @@ mod tests {
         let tasks: Vec<_> = queue.iter().map(|q| (q.task, q.runs)).collect();
         assert_eq!(tasks, [(1, true), (2, false), (501, false)]);
         assert_eq!((&*queue[1].job, &*queue[1].reason), ("12_1", "Resources"));
+    }
+
+    #[test]
+    fn an_array_s_number_is_read() {
+        assert_eq!(parse_array("123\n"), Some(123));
+        assert_eq!(parse_array("123;north\n"), Some(123));
+        assert_eq!(parse_array("sbatch: warning\n"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! SPOOL/inputs/SHA256/content    what trials are made from
 //! SPOOL/batches/ID.json          what task ID is to do
 //! SPOOL/tasks/ID/card.json       the host that has it
-//! SPOOL/tasks/ID/beat            a number that grows while it lives
+//! SPOOL/tasks/ID/beat            its host, and a number that grows while it lives
 //! SPOOL/tasks/ID/end.json        how it ended
 //! SPOOL/results/KEY/             an attempt's files, to be moved into the record
 //! SPOOL/logs/                    what tasks printed
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::batch::{Batch, HostCard, HostEnd, ItemKey};
+use super::batch::{Batch, HostCard, HostEnd, ItemKey, own_name};
 use super::error::FleetError;
 use super::inputs;
 use crate::record::read_json;
@@ -121,9 +121,14 @@ impl Spool {
     /// What a task has said: the host's card, its beat, its end.
     pub(super) fn said(&self, task: u64) -> Said {
         let directory = self.task(task);
+        let beat = std::fs::read_to_string(directory.join("beat")).ok();
+        let host = beat
+            .as_deref()
+            .and_then(|beat| beat.split_whitespace().next());
         Said {
             card: whole(&directory.join("card.json")),
-            beat: std::fs::read_to_string(directory.join("beat")).ok(),
+            host: host.map(str::to_owned),
+            beat,
             end: whole(&directory.join("end.json")),
         }
     }
@@ -148,6 +153,8 @@ impl Spool {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) card: Option<HostCard>,
+    /// The host, which is known before it has shown what it is.
+    pub(super) host: Option<String>,
     pub(super) beat: Option<String>,
     pub(super) end: Option<HostEnd>,
 }
@@ -190,7 +197,8 @@ impl SpoolTask {
             return Ok(false);
         }
         self.beats.set(self.beats.get() + 1);
-        let text = format!("{} {}\n", std::process::id(), self.beats.get());
+        let (host, pid) = (own_name(), std::process::id());
+        let text = format!("{host} {pid} {}\n", self.beats.get());
         let path = self.spool.task(self.task).join("beat");
         write_atomic(&path, text.as_bytes())?;
         Ok(true)

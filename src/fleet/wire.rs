@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::batch::{HostCard, HostEnd, Item, ItemKey, Opening};
+use super::batch::{Digest, HostCard, HostEnd, Item, ItemKey, Opening};
 use super::error::FleetError;
 use super::merge;
+use crate::kernel::elsewhere::Order;
 use crate::store::io_error;
 
 /// The longest line.
@@ -27,10 +28,26 @@ const LARGEST_FILE: u64 = 2 << 30;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToHost {
-    /// First of all.
+    /// First of all, if it is to run trials.
     Open(Box<Opening>),
+    /// First of all, if it is to make a kernel.
+    Build(Box<Order>),
     /// Something to do.
     Item(Box<Item>),
+    /// An input that it asked for; its bytes follow.
+    Input {
+        /// What it is called.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+    },
+    /// The files of a kernel's tree that it lacks, as git's pack; its bytes follow.
+    Pack {
+        /// Bytes.
+        size: u64,
+    },
+    /// The driver lives.
+    Beat,
     /// There is nothing more to do.
     Finish,
 }
@@ -43,6 +60,27 @@ pub(super) enum FromHost {
     Hello(Box<HostCard>),
     /// It lives.
     Beat,
+    /// It has not got this input, and waits for it.
+    Wants(Digest),
+    /// What it has of an ordered kernel's line.
+    Has {
+        /// Trees, by git's names.
+        trees: Vec<String>,
+        /// Whether the kernel's own is there, so that nothing need be sent.
+        own: bool,
+    },
+    /// The kernel is made; the bytes of its files follow.
+    Built {
+        /// Its files, as those of a result.
+        files: Vec<(PathBuf, u64)>,
+    },
+    /// The kernel cannot be made: that is its own fault.
+    NotBuilt {
+        /// Why.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
     /// An item is done; the bytes of its files follow, one after the other.
     Result {
         /// The item.
@@ -75,10 +113,14 @@ pub(super) async fn hear<T: DeserializeOwned>(
         host: host.to_owned(),
         source,
     };
-    let mut limited = from.take(LONGEST);
-    limited.read_until(b'\n', &mut line).await.map_err(lost)?;
-    if line.is_empty() {
-        return Ok(None);
+    // A line's end alone has only pushed out what was before it.
+    while matches!(&*line, b"\n" | b"") {
+        line.clear();
+        let mut limited = (&mut *from).take(LONGEST);
+        let count = limited.read_until(b'\n', &mut line).await.map_err(lost)?;
+        if count == 0 {
+            return Ok(None);
+        }
     }
     serde_json::from_slice(&line).map(Some).map_err(|_| {
         let mut said = String::from_utf8_lossy(&line).into_owned();
@@ -90,11 +132,92 @@ pub(super) async fn hear<T: DeserializeOwned>(
     })
 }
 
-/// Sends a result's files behind the line that lists them.
+/// Sends a file of so many bytes behind the line that announces it.
+pub(super) async fn send_file(
+    to: &mut (impl AsyncWrite + Unpin),
+    line: &ToHost,
+    path: &Path,
+    size: u64,
+) -> Result<(), FleetError> {
+    let lost = |source| FleetError::Link {
+        host: "the host".to_owned(),
+        source,
+    };
+    say(to, line).await.map_err(lost)?;
+    send_bytes(to, path, size, lost).await?;
+    end_bytes(to).await.map_err(lost)
+}
+
+/// Sends a file as it is.
+pub(super) async fn send_raw(
+    to: &mut (impl AsyncWrite + Unpin),
+    path: &Path,
+) -> std::io::Result<()> {
+    let mut content = tokio::fs::File::open(path).await?;
+    tokio::io::copy(&mut content, to).await?;
+    to.flush().await
+}
+
+async fn send_bytes(
+    to: &mut (impl AsyncWrite + Unpin),
+    path: &Path,
+    size: u64,
+    lost: impl Fn(std::io::Error) -> FleetError,
+) -> Result<(), FleetError> {
+    let opened = tokio::fs::File::open(path).await;
+    let mut content = opened.map_err(io_error("open", path))?.take(size);
+    let sent = tokio::io::copy(&mut content, to).await.map_err(lost)?;
+    if sent == size {
+        return Ok(());
+    }
+    let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    Err(io_error("read", path)(cut).into())
+}
+
+/// Pushes out what was sent: what carries it may wait for the end of a line.
+async fn end_bytes(to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    to.write_all(b"\n").await?;
+    to.flush().await
+}
+
+/// Receives a file of so many bytes.
+pub(super) async fn receive_file(
+    from: &mut (impl AsyncBufRead + Unpin),
+    path: &Path,
+    size: u64,
+    host: &str,
+) -> Result<(), FleetError> {
+    let created = tokio::fs::File::create_new(path).await;
+    let mut file = created.map_err(io_error("create", path))?;
+    let mut content = from.take(size);
+    let received = tokio::io::copy(&mut content, &mut file)
+        .await
+        .map_err(io_error("write", path))?;
+    file.flush().await.map_err(io_error("write", path))?;
+    if received == size {
+        return Ok(());
+    }
+    Err(FleetError::Link {
+        host: host.to_owned(),
+        source: std::io::ErrorKind::UnexpectedEof.into(),
+    })
+}
+
+/// Sends the files of an item's result behind the line that lists them.
 pub(super) async fn send_result(
     to: &mut (impl AsyncWrite + Unpin),
     key: &ItemKey,
     directory: &Path,
+) -> Result<(), FleetError> {
+    let key = key.clone();
+    send_files(to, directory, |files| FromHost::Result { key, files }).await
+}
+
+/// Sends the files of a directory behind the line that lists them.
+pub(super) async fn send_files(
+    to: &mut (impl AsyncWrite + Unpin),
+    directory: &Path,
+    line: impl FnOnce(Vec<(PathBuf, u64)>) -> FromHost,
 ) -> Result<(), FleetError> {
     let mut files = merge::files(directory)?;
     files.retain(|file| file.size <= LARGEST_FILE);
@@ -103,22 +226,13 @@ pub(super) async fn send_result(
         source,
     };
     let listed = files.iter().map(|file| (file.name.clone(), file.size));
-    let line = FromHost::Result {
-        key: key.clone(),
-        files: listed.collect(),
-    };
+    let line = line(listed.collect());
     say(to, &line).await.map_err(lost)?;
     for file in files {
         let path = directory.join(&file.name);
-        let opened = tokio::fs::File::open(&path).await;
-        let mut content = opened.map_err(io_error("open", &path))?.take(file.size);
-        let sent = tokio::io::copy(&mut content, to).await.map_err(lost)?;
-        if sent != file.size {
-            let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-            return Err(io_error("read", &path)(cut).into());
-        }
+        send_bytes(to, &path, file.size, lost).await?;
     }
-    to.flush().await.map_err(lost)
+    end_bytes(to).await.map_err(lost)
 }
 
 /// Receives the files of a result into a directory.
@@ -149,19 +263,7 @@ pub(super) async fn receive_result(
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
         }
-        let created = tokio::fs::File::create_new(&path).await;
-        let mut file = created.map_err(io_error("create", &path))?;
-        let mut content = from.take(*size);
-        let received = tokio::io::copy(&mut content, &mut file)
-            .await
-            .map_err(io_error("write", &path))?;
-        file.flush().await.map_err(io_error("write", &path))?;
-        if received != *size {
-            return Err(FleetError::Link {
-                host: host.to_owned(),
-                source: std::io::ErrorKind::UnexpectedEof.into(),
-            });
-        }
+        receive_file(from, &path, *size, host).await?;
     }
     Ok(())
 }

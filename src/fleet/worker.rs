@@ -2,6 +2,8 @@
 //! result as soon as it is there, and ends with nothing left behind. Who gave
 //! them and how results travel is the outlet's business.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,19 +12,20 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{BufReader, Stdin, Stdout};
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, watch};
 
-use super::batch::{HostCard, HostEnd, Item, Opening, Work, kind};
+use super::batch::{Digest, HostCard, HostEnd, Item, Opening, Work, kind, own_name};
+use super::builder;
 use super::error::FleetError;
-use super::inputs;
+use super::inputs::{self, Input};
 use super::spool::{Spool, SpoolTask};
-use super::wire::{FromHost, ToHost, hear, say, send_result};
+use super::wire::{FromHost, ToHost, hear, receive_file, say, send_result};
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::host::{self, Lack};
 use crate::service::ServiceSpec;
-use crate::store::{Scratch, Store, StoreError, io_error};
+use crate::store::{Scratch, Store, StoreError, io_error, remove_tree};
 use crate::testbed::{Setup, Testbed};
 use crate::trial;
 
@@ -31,6 +34,9 @@ const LOGS: &str = "cluster";
 
 /// So many bytes of a log are kept, its end.
 const LOG: u64 = 1 << 20;
+
+/// How long a driver may say nothing.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How often a host shows that it lives.
 const BEAT: Duration = Duration::from_secs(2);
@@ -122,18 +128,29 @@ pub async fn task<B: Bed>(
 /// Does what comes over standard input, and tells on standard output.
 pub async fn session<B: Bed>(context: &Context, store: &Store) -> Result<(), Error> {
     let mut input = BufReader::new(tokio::io::stdin());
-    let Some(ToHost::Open(opening)) = hear(&mut input, "the driver").await? else {
-        return Ok(());
+    let opening = match hear(&mut input, "the driver").await? {
+        Some(ToHost::Open(opening)) => opening,
+        Some(ToHost::Build(order)) => {
+            return builder::build(context, store, &order, input).await;
+        }
+        _ => return Ok(()),
     };
     let (give, items) = unbounded_channel();
-    let outlet = Outlet::Pipe(Mutex::new(tokio::io::stdout()));
+    let incoming = Scratch::new()?;
+    let (arrive, arrived) = watch::channel(BTreeSet::new());
+    let outlet = Outlet::Pipe(Pipe {
+        output: Mutex::new(tokio::io::stdout()),
+        incoming: incoming.join("inputs"),
+        asked: RefCell::default(),
+        arrived,
+    });
     let inner = Context {
         cancel: context.cancel.child_token(),
         ..context.clone()
     };
     let working = work::<B>(&inner, store, &opening, items, &outlet);
     let listening = async {
-        listen(&mut input, give).await;
+        listen(&mut input, give, &incoming.join("inputs"), arrive).await;
         // The driver is gone: nobody wants the rest.
         inner.cancel.cancel();
         std::future::pending().await
@@ -146,10 +163,32 @@ pub async fn session<B: Bed>(context: &Context, store: &Store) -> Result<(), Err
 
 /// Hands on items until the driver goes, which may be before it has said that
 /// there are no more.
-async fn listen(input: &mut BufReader<Stdin>, give: UnboundedSender<Item>) {
+async fn listen(
+    input: &mut BufReader<Stdin>,
+    give: UnboundedSender<Item>,
+    incoming: &Path,
+    arrive: watch::Sender<BTreeSet<Digest>>,
+) {
     let mut give = Some(give);
     loop {
-        match hear(input, "the driver").await {
+        // It shows that it lives: where a pipe's end is not passed on, silence is
+        // the only sign of a driver that was killed.
+        let heard = tokio::time::timeout(SILENCE, hear(input, "the driver")).await;
+        let Ok(heard) = heard else { return };
+        match heard {
+            Ok(Some(ToHost::Input { digest, size })) => {
+                let entry = incoming.join(digest.as_str());
+                let content = entry.join(inputs::CONTENT);
+                let made = remove_tree(&entry).is_ok() && std::fs::create_dir_all(&entry).is_ok();
+                // A disk that is full ends the session, which says so.
+                let received = receive_file(input, &content, size, "the driver").await;
+                if !made || received.is_err() {
+                    return;
+                }
+                arrive.send_modify(|all| {
+                    all.insert(digest);
+                });
+            }
             Ok(Some(ToHost::Item(item))) => {
                 if let Some(give) = &give {
                     // Nobody takes it any more once the service is lost.
@@ -157,7 +196,8 @@ async fn listen(input: &mut BufReader<Stdin>, give: UnboundedSender<Item>) {
                 }
             }
             Ok(Some(ToHost::Finish)) => give = None,
-            Ok(Some(ToHost::Open(_))) => {}
+            Ok(Some(ToHost::Open(_) | ToHost::Build(_) | ToHost::Beat)) => {}
+            Ok(Some(ToHost::Pack { .. })) => return,
             Ok(None) | Err(_) => return,
         }
     }
@@ -166,37 +206,66 @@ async fn listen(input: &mut BufReader<Stdin>, give: UnboundedSender<Item>) {
 /// Where results go.
 enum Outlet {
     Spool(SpoolTask),
-    Pipe(Mutex<Stdout>),
+    Pipe(Pipe),
+}
+
+/// A driver at the other end of standard input and output.
+struct Pipe {
+    output: Mutex<Stdout>,
+    /// Where inputs are that it sent.
+    incoming: PathBuf,
+    /// Those that it was asked for.
+    asked: RefCell<BTreeSet<Digest>>,
+    /// Those that have arrived.
+    arrived: watch::Receiver<BTreeSet<Digest>>,
 }
 
 impl Outlet {
     async fn say(&self, what: FromHost) -> Result<bool, FleetError> {
         match (self, what) {
             (Self::Pipe(pipe), what) => {
-                let said = say(&mut *pipe.lock().await, &what).await;
+                let said = say(&mut *pipe.output.lock().await, &what).await;
                 // Its other end is noticed as the end of standard input.
                 Ok(said.is_ok())
             }
             (Self::Spool(task), FromHost::Hello(card)) => task.hello(&card).map(|()| true),
             (Self::Spool(task), FromHost::End(end)) => task.end(&end).map(|()| true),
             (Self::Spool(task), FromHost::Beat) => task.beat(),
-            (Self::Spool(_), FromHost::Result { .. }) => Ok(true),
+            // What else is said is said over a pipe.
+            (Self::Spool(_), _) => Ok(true),
         }
     }
 
     async fn deliver(&self, item: &Item, files: &Path) -> Result<(), FleetError> {
         match self {
             Self::Spool(task) => task.deliver(&item.key, files),
-            Self::Pipe(pipe) => send_result(&mut *pipe.lock().await, &item.key, files).await,
+            Self::Pipe(pipe) => send_result(&mut *pipe.output.lock().await, &item.key, files).await,
         }
     }
 
-    /// Where inputs are, beside the host's own store.
-    fn inputs(&self) -> Option<PathBuf> {
-        match self {
-            Self::Spool(task) => Some(task.spool().inputs()),
-            Self::Pipe(_) => None,
+    /// An input: from the host's own store, or from where the driver has put it, who
+    /// is asked for it if need be.
+    async fn input(&self, store: &Store, digest: &Digest) -> Result<Input, FleetError> {
+        let pipe = match self {
+            Self::Spool(task) => {
+                return inputs::get(store, digest, Some(&task.spool().inputs())).await;
+            }
+            Self::Pipe(pipe) => pipe,
+        };
+        if store.get(inputs::KIND, digest.as_str()).is_none() {
+            // Several items may wait for it.
+            if pipe.asked.borrow_mut().insert(digest.clone()) {
+                self.say(FromHost::Wants(digest.clone())).await?;
+            }
+            let mut arrived = pipe.arrived.clone();
+            let there = |all: &BTreeSet<Digest>| all.contains(digest);
+            if arrived.wait_for(there).await.is_err() {
+                return Err(FleetError::NoInput(digest.as_str().to_owned()));
+            }
         }
+        let got = inputs::get(store, digest, Some(&pipe.incoming)).await?;
+        remove_tree(&pipe.incoming.join(digest.as_str()))?;
+        Ok(got)
     }
 
     fn has(&self, item: &Item) -> bool {
@@ -226,6 +295,8 @@ async fn work<B: Bed>(
             tokio::time::sleep(BEAT).await;
         }
     };
+    // First of all: whatever ends it, it is known where.
+    outlet.say(FromHost::Beat).await?;
     let end = tokio::select! {
         end = all_items::<B>(&inner, store, opening, items, outlet) => end,
         never = beating => never,
@@ -250,9 +321,8 @@ async fn all_items<B: Bed>(
         return Ok(HostEnd::Unfit(lack));
     }
     inputs::forget_old(store)?;
-    let from = outlet.inputs();
-    let image = inputs::get(store, &opening.image, from.as_deref()).await?;
-    let kernel = inputs::get(store, &opening.kernel, from.as_deref()).await?;
+    let image = outlet.input(store, &opening.image).await?;
+    let kernel = outlet.input(store, &opening.kernel).await?;
     let scratch = Scratch::new()?;
     let setup = Setup {
         service: &opening.service,
@@ -294,16 +364,8 @@ async fn all_items<B: Bed>(
 async fn card(context: &Context, opening: &Opening, accelerator: String) -> HostCard {
     let mut facts = host::facts(context).await;
     facts.accelerator = accelerator;
-    // Several may share a machine, as tests of Slurm do.
-    let of_slurm = std::env::var("SLURMD_NODENAME").ok();
-    let own = || {
-        rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned()
-    };
     HostCard {
-        name: opening.name.clone().or(of_slurm).unwrap_or_else(own),
+        name: opening.name.clone().unwrap_or_else(own_name),
         kind: kind(&facts, &opening.service),
         at_a_time: opening.at_a_time.unwrap_or(facts.cpus).max(1),
         facts,
@@ -352,8 +414,7 @@ impl<B: Bed> Place<'_, B> {
         if self.outlet.has(&item) {
             return Ok(None);
         }
-        let from = self.outlet.inputs();
-        let kernel = inputs::get(self.store, &item.kernel, from.as_deref()).await?;
+        let kernel = self.outlet.input(self.store, &item.kernel).await?;
         let directory = self.scratch.join(item.key.as_str());
         std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
         let work = here(&item.work, &kernel.path, self.image, self.host);
@@ -362,7 +423,7 @@ impl<B: Bed> Place<'_, B> {
             keep_logs(&self.scratch.join(LOGS), &directory.join(LOGS))?;
         }
         self.outlet.deliver(&item, &directory).await?;
-        crate::store::remove_tree(&directory)?;
+        remove_tree(&directory)?;
         Ok(lost)
     }
 }

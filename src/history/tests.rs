@@ -187,7 +187,7 @@ fn a_damaged_index_is_made_anew_and_said() {
         fs::remove_file(&index).unwrap();
         let connection = Connection::open(&index).unwrap();
         connection
-            .execute_batch("CREATE TABLE runs (id); PRAGMA user_version = 2;")
+            .execute_batch("CREATE TABLE runs (id); PRAGMA user_version = 3;")
             .unwrap();
     });
 }

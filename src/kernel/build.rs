@@ -127,6 +127,14 @@ pub enum BuildError {
     Process(#[from] ProcessError),
 }
 
+impl KernelImage {
+    /// The directory with its files, as the store has it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.bzimage.parent().unwrap_or(&self.bzimage)
+    }
+}
+
 impl Fault for BuildError {
     fn exit(&self) -> Exit {
         match self {
@@ -190,12 +198,39 @@ pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> 
     store.discard(KIND, key.as_str()).await
 }
 
+/// Takes over a kernel that another host made: its files in this directory, which
+/// must be what its record says.
+pub(super) async fn accept(
+    store: &Store,
+    key: &Key,
+    files: &Path,
+) -> Result<KernelImage, BuildError> {
+    let entry = store
+        .fill(KIND, key.as_str(), async |place: PathBuf| {
+            for name in kept::FILES.iter().map(|(name, _)| *name).chain([RECORD]) {
+                let from = files.join(name);
+                std::fs::copy(&from, place.join(name)).map_err(io_error("copy", &from))?;
+            }
+            let record = read_record(&place)?;
+            kept::check(&place, &record.files).map_err(|problem| {
+                let damaged = std::io::Error::new(std::io::ErrorKind::InvalidData, problem);
+                io_error("take over the kernel in", files)(damaged)
+            })?;
+            Ok::<(), BuildError>(())
+        })
+        .await?;
+    Ok(image(entry, key)?)
+}
+
+fn read_record(directory: &Path) -> Result<BuildRecord, StoreError> {
+    let path = directory.join(RECORD);
+    let text = std::fs::read(&path).map_err(io_error("read", &path))?;
+    serde_json::from_slice(&text).map_err(|error| io_error("read", &path)(error.into()))
+}
+
 fn image(entry: Entry, key: &Key) -> Result<KernelImage, StoreError> {
     let path = &entry.path;
-    let record = path.join(RECORD);
-    let text = std::fs::read(&record).map_err(io_error("read", &record))?;
-    let record: BuildRecord =
-        serde_json::from_slice(&text).map_err(|error| io_error("read", &record)(error.into()))?;
+    let record = read_record(path)?;
     Ok(KernelImage {
         bzimage: path.join("bzImage"),
         vmlinux: path.join("vmlinux"),

@@ -9,6 +9,7 @@ mod build_log;
 pub mod config;
 mod counters;
 mod diff;
+pub mod elsewhere;
 pub mod fragment;
 mod instrument;
 mod kconfig;

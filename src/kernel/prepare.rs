@@ -21,23 +21,25 @@ pub async fn stored(
     series: &[SelectedSeries],
     configuration: &Configuration,
 ) -> Result<Option<KernelImage>, Error> {
-    let key = key_of(context, tree, series, configuration).await?;
+    let (key, _) = key_of(context, tree, series, configuration).await?;
     Ok(match build::stored(store, &key).await {
         Stored::Whole(image) => Some(*image),
         Stored::Damaged(_) | Stored::Nothing => None,
     })
 }
 
-async fn key_of(
+/// What a kernel is called in the store, and the compiler that decides it.
+pub(super) async fn key_of(
     context: &Context,
     tree: &Tree,
     series: &[SelectedSeries],
     configuration: &Configuration,
-) -> Result<Key, Error> {
+) -> Result<(Key, String), Error> {
     let compiler = toolchain::compiler(context)
         .await
         .map_err(ConfigError::from)?;
-    Ok(build_key(tree, series, configuration, &compiler))
+    let key = build_key(tree, series, configuration, &compiler);
+    Ok((key, compiler))
 }
 
 /// The arm's kernel: from the store, or patched, configured and built with
@@ -51,7 +53,7 @@ pub async fn prepare(
     configuration: &Configuration,
     jobs: usize,
 ) -> Result<KernelImage, Error> {
-    let key = key_of(context, tree, series, configuration).await?;
+    let (key, _) = key_of(context, tree, series, configuration).await?;
     let subject = subject(tree, series);
     match build::stored(store, &key).await {
         Stored::Whole(image) => {

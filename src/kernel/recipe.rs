@@ -48,7 +48,7 @@ impl Recipe {
     }
 
     /// How its kernel is configured, read from its files.
-    fn configuration(&self) -> Result<Configuration, Error> {
+    pub(super) fn configuration(&self) -> Result<Configuration, Error> {
         let mut fragments = Vec::new();
         for path in &self.fragments {
             fragments.push(Fragment::read(path)?);

@@ -61,7 +61,7 @@ const FILES: &[&str] = &[
 ];
 
 /// A whole .config.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WholeConfig {
     /// The file, for messages.
     pub name: String,

@@ -1,15 +1,18 @@
-//! The building half of a run: each arm's kernel, one after the other, handed
-//! on as soon as it is there.
+//! The building half of a run: each arm's kernel, one after the other or on other
+//! hosts side by side, handed on as soon as it is there.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, mpsc};
 
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
+use crate::fleet::{Builders, FleetOptions};
 use crate::job::{Arm, Plan};
 use crate::kernel::{self, KernelImage, KernelVersion, Sources};
 use crate::record::{Broken, KernelFacts, Record};
@@ -30,6 +33,7 @@ pub(super) async fn build_arms(
     store: &Store,
     plan: &Plan,
     record: &Record,
+    fleet: Option<&FleetOptions>,
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
     let mut sources = Sources::default();
@@ -43,11 +47,96 @@ pub(super) async fn build_arms(
     } else {
         BTreeSet::new()
     };
-    for arm in &plan.arms {
-        let mut arm = arm.clone();
+    let mut arms = plan.arms.clone();
+    for arm in &mut arms {
         arm.recipe.instrumented.extend(instrumented.iter().cloned());
-        let arm = &arm;
-        match kernel(context, store, &mut sources, arm).await {
+    }
+    let keep = Keep {
+        context,
+        plan,
+        record,
+        ready,
+    };
+    let Some(fleet) = fleet else {
+        for arm in &arms {
+            let made = kernel(context, store, &mut sources, arm).await;
+            if !keep.made(arm, made)? {
+                return Ok(());
+            }
+        }
+        return Ok(());
+    };
+    on_hosts(context, store, &mut sources, fleet, &arms, &keep).await
+}
+
+/// Has hosts make the kernels of all arms, side by side.
+async fn on_hosts(
+    context: &Context,
+    store: &Store,
+    sources: &mut Sources,
+    fleet: &FleetOptions,
+    arms: &[Arm],
+    keep: &Keep<'_>,
+) -> Result<(), Error> {
+    let mut trees = Vec::new();
+    for arm in arms {
+        trees.push(sources.tree(context, store, &arm.recipe.source).await);
+    }
+    let builders = Builders::open(fleet)?;
+    let mut building: FuturesUnordered<_> = arms
+        .iter()
+        .zip(trees)
+        .map(|(arm, tree)| {
+            let builders = &builders;
+            async move {
+                let made = async {
+                    let tree = tree?;
+                    let image = builders.make(context, store, &tree, &arm.recipe).await?;
+                    Ok((image, tree.version))
+                };
+                (arm, made.await)
+            }
+        })
+        .collect();
+    let mut result = Ok(());
+    while let Some((arm, made)) = building.next().await {
+        match keep.made(arm, made) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    drop(building);
+    builders.close().await;
+    result
+}
+
+/// What becomes of an arm's kernel.
+struct Keep<'a> {
+    context: &'a Context,
+    plan: &'a Plan,
+    record: &'a Record,
+    ready: mpsc::UnboundedSender<Ready>,
+}
+
+impl Keep<'_> {
+    /// Records a kernel that was made, or why there is none, and hands it on. `false`
+    /// if nobody wants any more.
+    fn made(
+        &self,
+        arm: &Arm,
+        made: Result<(KernelImage, KernelVersion), Error>,
+    ) -> Result<bool, Error> {
+        let Self {
+            context,
+            plan,
+            record,
+            ready,
+        } = self;
+        match made {
             Ok((image, version)) => {
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
@@ -60,10 +149,8 @@ pub(super) async fn build_arms(
                     image: Rc::new(image),
                     tested: Rc::default(),
                 };
-                if ready.send(arm).is_err() {
-                    // The trials ended early; their error says why.
-                    return Ok(());
-                }
+                // If nobody takes it the trials ended early; their error says why.
+                Ok(ready.send(arm).is_ok())
             }
             Err(error) if error.exit() == Exit::Undecided => {
                 let message = error.one_line();
@@ -73,12 +160,12 @@ pub(super) async fn build_arms(
                 )));
                 let help = error.help();
                 record.broken(&arm.name, &Broken { message, help })?;
+                Ok(true)
             }
             // A mistake of the job or the host: nothing after it would be right.
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
     }
-    Ok(())
 }
 
 /// A resumed run's kernel is not the one that its trials had.

@@ -114,7 +114,8 @@ impl Place {
                 Ok(Attempted { trial, lost })
             }
             Self::Fleet(fleet) => {
-                let trial = on_a_host(fleet, request, directory, avoid).await?;
+                let block = (request.id.workload.clone(), request.id.number);
+                let trial = on_a_host(fleet, request, directory, block, avoid).await?;
                 Ok(Attempted { trial, lost: None })
             }
         }
@@ -163,17 +164,17 @@ impl Place {
 }
 
 /// Has an attempt made by a host of a fleet. If none can, it is one that the
-/// harness failed.
-async fn on_a_host(
+/// harness failed. `block` names the trials that it is compared with.
+pub(crate) async fn on_a_host(
     fleet: &Fleet,
     request: &Request,
     directory: &Path,
+    block: (String, u32),
     avoid: BTreeSet<String>,
 ) -> Result<Trial, Error> {
-    let block = Some((request.id.workload.clone(), request.id.number));
     let work = Work::Trial(Box::new(request.clone()));
     let done = fleet
-        .carry_out(work, &request.kernel, directory, block, avoid)
+        .carry_out(work, &request.kernel, directory, Some(block), avoid)
         .await?;
     if let Some(trial) = read_trial(directory)? {
         return Ok(trial);

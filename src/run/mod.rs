@@ -32,6 +32,7 @@ pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};
 
 pub(crate) use build::facts;
+pub(crate) use executor::on_a_host;
 
 use build::{Ready, build_arms};
 use executor::{Attempted, Place};
@@ -146,7 +147,7 @@ async fn carry_out(
         trials: plan.arms.iter().map(|arm| u64::from(arm.planned())).sum(),
     });
     let (ready, to_try) = mpsc::unbounded_channel();
-    let builds = build_arms(&context, store, plan, record, ready);
+    let builds = build_arms(&context, store, plan, record, options.fleet.as_ref(), ready);
     let trials = run_trials(&context, store, plan, record, options, to_try);
     let (building, trying) = tokio::join!(
         builds.inspect_err(|_| context.cancel.cancel()),

@@ -107,6 +107,20 @@ impl Node {
         }
     }
 
+    /// Its own file system, as this host sees it.
+    fn root(&self) -> PathBuf {
+        let root = format!("/proc/{}/root", self.first.as_raw_nonzero());
+        Path::new(&root).join(self.local.strip_prefix("/").unwrap())
+    }
+
+    /// What is in a kind of its store, without locks.
+    pub(crate) fn entries(&self, kind: &str) -> Vec<PathBuf> {
+        let place = self.root().join("cache/kvet").join(kind);
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let is_entry = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
+        entries.filter(is_entry).map(|entry| entry.path()).collect()
+    }
+
     /// What kvet left on it: processes, and files but for inputs that are kept.
     pub(crate) fn left(&self) -> Vec<String> {
         let daemon = ["slurmd", "sshd", "slurmstepd"];
@@ -117,8 +131,7 @@ impl Node {
             .filter(|command| !daemon.iter().any(|name| command.contains(name)))
             .filter(|command| !command.is_empty())
             .collect();
-        let root = format!("/proc/{}/root", self.first.as_raw_nonzero());
-        let local = Path::new(&root).join(self.local.strip_prefix("/").unwrap());
+        let local = self.root();
         let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
         left.extend(below(local.join("tmp")).map(|entry| entry.path().display().to_string()));
         let inputs = below(local.join("cache/kvet/inputs"));
@@ -171,6 +184,28 @@ impl Drop for Daemon {
     }
 }
 
+/// A small file system, there as long as the test.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn of(place: &Path, size: &str) -> Self {
+        fs::create_dir(place).unwrap();
+        let options = format!("size={size},mode=755");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(place)
+            .status();
+        assert!(mounted.unwrap().success());
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
 /// A directory that all nodes see, with a place for each node's own file system.
 fn base() -> TempDir {
     let base = tempfile::Builder::new().prefix("fleet").tempdir().unwrap();
@@ -183,12 +218,24 @@ pub(crate) struct Slurm {
     pub(crate) nodes: Vec<Node>,
     controller: Option<Daemon>,
     _munge: Daemon,
+    /// Goes before the directory that it is in.
+    _mount: Option<Mount>,
     base: TempDir,
 }
 
 impl Slurm {
     pub(crate) fn start(sizes: &[(&str, &str)]) -> Self {
+        Self::of(sizes, None)
+    }
+
+    /// With a directory of this size that all nodes see, on a file system of its own.
+    pub(crate) fn with_shared(sizes: &[(&str, &str)], shared: &str) -> Self {
+        Self::of(sizes, Some(shared))
+    }
+
+    fn of(sizes: &[(&str, &str)], shared: Option<&str>) -> Self {
         let base = base();
+        let mount = shared.map(|size| Mount::of(&base.path().join("shared"), size));
         let path = base.path();
         let munge = munge(path);
         let names: Vec<&str> = sizes.iter().map(|(name, _)| *name).collect();
@@ -200,6 +247,7 @@ impl Slurm {
             nodes: Vec::new(),
             controller: None,
             _munge: munge,
+            _mount: mount,
             base,
         };
         slurm.start_controller();
@@ -225,6 +273,18 @@ impl Slurm {
         self.base.path()
     }
 
+    /// The directory of [`Self::with_shared`].
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.base.path().join("shared")
+    }
+
+    /// Fills its file system up.
+    pub(crate) fn fill(&self, ballast: &Path) {
+        let mut file = fs::File::create(ballast).unwrap();
+        let block = vec![0; 1 << 16];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    }
+
     pub(crate) fn start_controller(&mut self) {
         let log = self.base.path().join("slurmctld.out");
         let conf = self.conf().display().to_string();
@@ -235,8 +295,14 @@ impl Slurm {
         ));
     }
 
+    /// It ends in order: one that is killed may have forgotten which numbers of jobs
+    /// are taken, and drains the nodes that run them.
     pub(crate) fn stop_controller(&mut self) {
-        self.controller = None;
+        if let Some(mut controller) = self.controller.take() {
+            let pid = Pid::from_child(&controller.0);
+            kill_process(pid, Signal::TERM).unwrap();
+            controller.0.wait().unwrap();
+        }
     }
 
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> String {
