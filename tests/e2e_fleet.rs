@@ -50,7 +50,11 @@ const STANDARD: &[Test] = &[
 
 /// What else there is: in the full check.
 const MORE: &[Test] = &[
-    ("ssh_hosts_give_the_same_report", SSH, ssh_hosts_give_the_same_report),
+    (
+        "ssh_hosts_give_the_same_report",
+        SSH,
+        ssh_hosts_give_the_same_report,
+    ),
     ("hosts_that_differ", SSH, hosts_that_differ),
     ("no_host_is_left", SSH, no_host_is_left),
     ("a_host_without_qemu", SSH, a_host_without_qemu),
@@ -88,7 +92,10 @@ fn main() -> ExitCode {
     let more = if full || !filters.is_empty() {
         MORE
     } else {
-        println!("{} more tests of many hosts are in the full check", MORE.len() + GUESTS.len());
+        println!(
+            "{} more tests of many hosts are in the full check",
+            MORE.len() + GUESTS.len()
+        );
         &[]
     };
     let tests = STANDARD.iter().chain(more);
