@@ -57,7 +57,7 @@ pub(super) struct Kernels<'a> {
 
 /// Where kernels are booted.
 enum Place<'a> {
-    Here(Testbed),
+    Here(Box<Testbed>),
     Hosts(&'a Fleet),
 }
 
@@ -441,7 +441,7 @@ impl<'a> Kernels<'a> {
             kernel: &image.bzimage,
         };
         let testbed = Testbed::open(self.context, self.store, setup).await?;
-        self.bench = Some((rootfs, Place::Here(testbed)));
+        self.bench = Some((rootfs, Place::Here(Box::new(testbed))));
         Ok(path)
     }
 

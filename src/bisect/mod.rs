@@ -485,12 +485,13 @@ async fn go_on(
     };
     let mut kernels = Kernels::new(context, store, record, &begun, judge, hosts.as_ref());
     let searched = to_the_end(context, &mut log, &mut state, &mut kernels, limits);
-    let result = match &hosts {
-        Some(hosts) => hosts.beside(searched, &context.cancel).await,
-        None => tokio::select! {
+    let result = if let Some(hosts) = &hosts {
+        hosts.beside(searched, &context.cancel).await
+    } else {
+        tokio::select! {
             result = searched => result,
             () = context.cancel.cancelled() => Err(ProcessError::Interrupted.into()),
-        },
+        }
     };
     kernels.close().await;
     let end = match result {

@@ -403,24 +403,22 @@ impl Fleet {
     fn tell_left_out(&self, state: &State, host: &str, why: &str) -> Result<(), FleetError> {
         self.context
             .emit(Event::Warning(format!("{host} gets no more trials: {why}")));
-        let record = match state.cards.get(host) {
-            Some(card) => HostRecord {
-                name: host.to_owned(),
+        let own = HostRecord {
+            name: host.to_owned(),
+            facts: HostFacts::default(),
+            kind: String::new(),
+            left_out: None,
+        };
+        let record = if let Some(card) = state.cards.get(host) {
+            HostRecord {
                 facts: card.facts.clone(),
                 kind: card.kind.clone(),
-                left_out: None,
-            },
-            // It may have shown itself to a driver before this one.
-            None => {
-                let known = self.record.hosts()?.into_iter();
-                let known = known.filter(|known| known.name == host).last();
-                known.unwrap_or_else(|| HostRecord {
-                    name: host.to_owned(),
-                    facts: HostFacts::default(),
-                    kind: String::new(),
-                    left_out: None,
-                })
+                ..own
             }
+        } else {
+            // It may have shown itself to a driver before this one.
+            let mut known = self.record.hosts()?.into_iter();
+            known.find(|known| known.name == host).unwrap_or(own)
         };
         self.record.keep_host(&HostRecord {
             left_out: Some(why.to_owned()),

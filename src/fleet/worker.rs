@@ -197,8 +197,8 @@ async fn listen(
             }
             Ok(Some(ToHost::Finish)) => give = None,
             Ok(Some(ToHost::Open(_) | ToHost::Build(_) | ToHost::Beat)) => {}
-            Ok(Some(ToHost::Pack { .. })) => return,
-            Ok(None) | Err(_) => return,
+            // A pack is for who makes kernels.
+            Ok(Some(ToHost::Pack { .. }) | None) | Err(_) => return,
         }
     }
 }

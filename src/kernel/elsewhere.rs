@@ -2,6 +2,7 @@
 //! its tree as a pack of git's, and what comes back. Both sides know the kernel by
 //! its key, so one that was made elsewhere lies in the store as one made here.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ pub async fn pack(
     for id in known {
         // What it has of others' trees says nothing here.
         if is_id(id) && repository.has(context, id).await.map_err(failed)? {
-            wanted.push_str(&format!("^{id}\n"));
+            let _ = writeln!(wanted, "^{id}");
         }
     }
     let packed = repository

@@ -228,7 +228,7 @@ fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let mut numbers: Vec<f64> = numbers.filter(|number| number.is_finite()).collect();
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
-    if numbers.len() % 2 == 0 {
+    if numbers.len().is_multiple_of(2) {
         let below = numbers.get(middle.checked_sub(1)?)?;
         return Some(f64::midpoint(*below, numbers[middle]));
     }

@@ -337,7 +337,9 @@ mod tests {
     fn another_mix_of_workloads_is_not_odd() {
         let of = |host, workload, outcomes: &[(Outcome, usize)]| {
             let mut all = trials(host, outcomes);
-            all.iter_mut().for_each(|trial| trial.workload = workload);
+            for trial in &mut all {
+                trial.workload = workload;
+            }
             all
         };
         // One workload always shows it, the other one never; n3 had the first alone.
