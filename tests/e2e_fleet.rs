@@ -653,6 +653,13 @@ fn slurm_shares_nothing() {
     }
 }
 
+/// Fills a file system up.
+fn fill(ballast: &Path) {
+    let mut file = fs::File::create(ballast).unwrap();
+    let block = vec![0; 1 << 16];
+    while std::io::Write::write_all(&mut file, &block).is_ok() {}
+}
+
 /// The directory that all see fills up: the run stops and says so, and goes on when
 /// there is room.
 fn a_full_shared_directory() {
@@ -663,7 +670,7 @@ fn a_full_shared_directory() {
     let mut driver = run.start(run.command("slurm:all", &["--spool", &spool]));
     until("the first trials", || run.recorded() >= 5);
     let ballast = shared.join("ballast");
-    slurm.fill(&ballast);
+    fill(&ballast);
     let status = driver.wait().unwrap();
     let log = run.log();
     assert_eq!(status.code(), Some(128), "{log}");

@@ -9,7 +9,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[allow(dead_code, reason = "its kernel is wanted, not its store")]
 #[path = "../lab/mod.rs"]
 mod lab;
 

@@ -278,13 +278,6 @@ impl Slurm {
         self.base.path().join("shared")
     }
 
-    /// Fills its file system up.
-    pub(crate) fn fill(&self, ballast: &Path) {
-        let mut file = fs::File::create(ballast).unwrap();
-        let block = vec![0; 1 << 16];
-        while std::io::Write::write_all(&mut file, &block).is_ok() {}
-    }
-
     pub(crate) fn start_controller(&mut self) {
         let log = self.base.path().join("slurmctld.out");
         let conf = self.conf().display().to_string();

@@ -23,7 +23,10 @@ const HUNG: &[u8] = include_bytes!("../fixtures/detect/ceph_writeback_deadlock_7
 /// Whether a trial of this number hangs. Hosts take trials in turn, so what shows in
 /// every third of them would show on every third host.
 fn two_of_three(number: u32) -> bool {
-    number.wrapping_mul(2_654_435_761).rotate_left(16) % 3 != 0
+    !number
+        .wrapping_mul(2_654_435_761)
+        .rotate_left(16)
+        .is_multiple_of(3)
 }
 
 struct Stub;
