@@ -138,12 +138,12 @@ impl Lab {
         } else {
             format!("int kvet_edit = {};\n", unique & 0xffff_ffff)
         };
-        let at = text.find("#include").unwrap();
-        let kept: String = text[at..]
+        let text: String = text
             .split_inclusive('\n')
             .filter(|line| !line.starts_with("int kvet_edit") && !line.contains("KVET_EDIT"))
             .collect();
-        std::fs::write(&path, format!("{}{line}{kept}", &text[..at])).unwrap();
+        let at = text.find("#include").unwrap();
+        std::fs::write(&path, format!("{}{line}{}", &text[..at], &text[at..])).unwrap();
     }
 
     async fn directory(&self) {
