@@ -283,6 +283,20 @@ fn attempts(run: &Path) -> BTreeMap<PathBuf, usize> {
     all
 }
 
+/// Waits until a node that was suspended has ended what it did.
+fn nothing_is_left(node: &nodes::Node) {
+    let mut left = Vec::new();
+    let mut waited = || {
+        until("nothing left", || {
+            left = node.left();
+            left.is_empty()
+        });
+    };
+    if catch_unwind(AssertUnwindSafe(&mut waited)).is_err() {
+        panic!("left on {}: {left:?}", node.name);
+    }
+}
+
 /// The facts of all attempts that ended.
 fn trials(run: &Path) -> Vec<Value> {
     let mut found = Vec::new();
@@ -375,9 +389,7 @@ fn ssh_hosts_may_die() {
     assert_complete(&run);
     hosts.nodes[1].signal_all(Signal::CONT);
     for host in &hosts.nodes[1..] {
-        until(&format!("nothing left on {}", host.name), || {
-            host.left().is_empty()
-        });
+        nothing_is_left(host);
     }
     let log = run.log();
     for name in ["h1", "full"] {
@@ -531,16 +543,17 @@ fn a_bisection_on_hosts() {
         log.contains(&format!("{:04}.patch", kernel::CULPRIT)),
         "{log}"
     );
-    let built: Vec<usize> = hosts.nodes.iter().map(built_on).collect();
-    assert!(
-        built.iter().filter(|count| **count > 0).count() >= 2,
-        "{built:?} {log}"
-    );
+    // None was made here. They are made in no time, so the first host, which has the
+    // objects, is free again whenever the next one is wanted.
+    let built: usize = hosts.nodes.iter().map(built_on).sum();
+    assert!(built >= 4, "{built} {log}");
+    assert!(!log.contains("makes no more kernels"), "{log}");
     let hosts_of_trials: BTreeSet<String> = trials(&run.out)
         .iter()
         .filter_map(|trial| Some(trial["host"].as_str()?.to_owned()))
         .collect();
-    assert_eq!(hosts_of_trials.len(), 3, "{log}");
+    // Boots take no time either: a host that is ready first may have most of them.
+    assert!(hosts_of_trials.len() >= 2, "{hosts_of_trials:?} {log}");
     for host in &hosts.nodes {
         assert_eq!(host.left(), [""; 0], "{}", host.name);
     }
@@ -599,9 +612,7 @@ fn die(slurm: &mut Slurm, run: &Run) {
     assert_complete(run);
     slurm.nodes[1].signal_all(Signal::CONT);
     for node in &slurm.nodes[1..] {
-        until(&format!("nothing left on {}", node.name), || {
-            node.left().is_empty()
-        });
+        nothing_is_left(node);
     }
     let log = run.log();
     assert!(log.contains("full gets no more trials"), "{log}");
@@ -638,10 +649,16 @@ fn slurm_shares_nothing() {
         assert_complete(&run);
         assert!(!run.out.join("fleet").exists());
         slurm.nodes[1].signal_all(Signal::CONT);
-        for node in &slurm.nodes[1..] {
-            until(&format!("nothing left on {}", node.name), || {
-                node.left().is_empty()
-            });
+        // Slurm kills what was suspended without a word, so its scratch directory stays
+        // until kvet starts there again, and nothing else.
+        let mut left = Vec::new();
+        until("nothing runs on n2", || {
+            left = slurm.nodes[1].left();
+            left.retain(|what| !what.contains("/local/tmp/kvet-"));
+            left.is_empty()
+        });
+        for node in &slurm.nodes[2..] {
+            nothing_is_left(node);
         }
         let log = run.log();
         assert!(log.contains("full gets no more trials"), "{log}");
