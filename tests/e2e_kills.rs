@@ -203,8 +203,7 @@ fn a_run_of_the_main_job() {
     let command = |number: u32| {
         let out = marked.home().join(format!("run-{number}"));
         drop(fs::remove_dir_all(&out));
-        let mut command =
-            marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--trials", "1", "--out"]);
+        let mut command = marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--out"]);
         command.arg(out);
         command
     };
