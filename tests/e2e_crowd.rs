@@ -59,7 +59,7 @@ impl Drop for Compile {
 }
 
 fn run(marked: &Marked) -> Output {
-    let mut command = marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--trials", "1", "--out"]);
+    let mut command = marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--out"]);
     command.arg(marked.home().join("run")).output().unwrap()
 }
 
