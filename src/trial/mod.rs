@@ -231,7 +231,8 @@ async fn begin<'a>(
 /// have each such timer run out at the same point of the workload, trial for
 /// trial, and so hit a race always or never.
 fn phase(seed: u64) -> Duration {
-    // The upper bits of a product with an odd constant are as good as random.
+    // Multiples of the golden section, of which only what is behind the point
+    // counts: however many trials there are, they are spread evenly.
     let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let thousandth = (mixed * 1000) >> 32;
     SECOND * u32::try_from(thousandth).unwrap_or(0) / 1000

@@ -838,3 +838,13 @@ async fn a_step_that_is_merely_slow_is_looked_at_ever_more_rarely() {
     let looks = |entry: &&Entry| matches!(entry, Entry::Look);
     assert_eq!(played.journal.iter().filter(looks).count(), 3);
 }
+
+#[test]
+fn few_trials_begin_all_over_a_second_already() {
+    let mut tenths: Vec<u128> = (1..=20)
+        .map(|number| super::phase(number).as_millis() / 100)
+        .collect();
+    tenths.sort_unstable();
+    tenths.dedup();
+    assert_eq!(tenths, (0..10).collect::<Vec<_>>());
+}
