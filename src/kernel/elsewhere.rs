@@ -13,7 +13,7 @@ use super::fragment::Fragment;
 use super::line::Line;
 use super::prepare::{key_of, prepare};
 use super::recipe::Recipe;
-use super::repository::{Repository, RepositoryError};
+use super::repository::{Repository, RepositoryError, is_id};
 use super::series::SelectedSeries;
 use super::source::{SourceError, Tree};
 use super::toolchain::{self, ToolchainError};
@@ -22,10 +22,7 @@ use super::whole_config::WholeConfig;
 use crate::context::Context;
 use crate::error::Error;
 use crate::process::ProcessError;
-use crate::store::{Key, Scratch, Store, io_error};
-
-/// Trees of a line that a host says it has, the last ones.
-const TREES: usize = 200;
+use crate::store::{Key, Store, io_error};
 
 /// All that decides a kernel, but for the files of its tree.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -183,10 +180,6 @@ impl Order {
     }
 }
 
-fn is_id(id: &str) -> bool {
-    id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 fn failed(error: ProcessError) -> SourceError {
     SourceError::from(error)
 }
@@ -194,47 +187,3 @@ fn failed(error: ProcessError) -> SourceError {
 fn unopened(error: RepositoryError) -> SourceError {
     SourceError::from(error)
 }
-
-impl Repository {
-    /// The trees that were received as packs, all of each; the last ones.
-    fn received(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.path().join(RECEIVED)).unwrap_or_default();
-        let ids = text.lines().filter(|line| is_id(line)).map(str::to_owned);
-        let mut ids: Vec<String> = ids.collect();
-        ids.drain(..ids.len().saturating_sub(TREES));
-        ids
-    }
-
-    /// Takes over a pack that holds a tree, but for what earlier ones held.
-    async fn take(
-        &self,
-        context: &Context,
-        _writing: &super::repository::Writing,
-        pack: &Path,
-        tree: &str,
-    ) -> Result<(), RepositoryError> {
-        let scratch = Scratch::new()?;
-        let index = scratch.join("tree.idx");
-        let indexed = self.git().args(["index-pack", "-o"]).arg(&index).arg(pack);
-        let said = indexed.run(&context.cancel).await?.stdout;
-        let name = String::from_utf8_lossy(&said);
-        let name = name.split_whitespace().last().unwrap_or_default();
-        let home = self.path().join("objects/pack");
-        std::fs::create_dir_all(&home).map_err(io_error("create", &home))?;
-        // git sees a pack once its index is there.
-        for (from, end) in [(pack, "pack"), (index.as_path(), "idx")] {
-            let partial = home.join(format!("tmp_{name}.{end}"));
-            std::fs::copy(from, &partial).map_err(io_error("copy", from))?;
-            let to = home.join(format!("pack-{name}.{end}"));
-            std::fs::rename(&partial, &to).map_err(io_error("rename", &partial))?;
-        }
-        let mut ids = self.received();
-        ids.push(tree.to_owned());
-        let text = ids.join("\n") + "\n";
-        crate::store::write_atomic(&self.path().join(RECEIVED), text.as_bytes())?;
-        Ok(())
-    }
-}
-
-/// Where a line's repository lists them.
-const RECEIVED: &str = "kvet-received";

@@ -15,9 +15,15 @@ use super::line::Line;
 use crate::context::Context;
 use crate::event::Event;
 use crate::process::{Command, ProcessError};
-use crate::store::{InUse, Lock, Store, StoreError, io_error, write_atomic};
+use crate::store::{InUse, Lock, Scratch, Store, StoreError, io_error, write_atomic};
 
 const KIND: &str = "git";
+
+/// Where a repository lists the trees that it received as packs.
+const RECEIVED: &str = "kvet-received";
+
+/// So many of them, the last ones.
+const TREES: usize = 200;
 
 /// Files are kept byte for byte, whatever the tree's own attributes say.
 const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
@@ -224,6 +230,45 @@ impl Repository {
         drop(std::fs::remove_file(&index));
         Ok(id)
     }
+
+    /// The trees that were received as packs, all of each; the last ones.
+    pub(super) fn received(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path().join(RECEIVED)).unwrap_or_default();
+        let ids = text.lines().filter(|line| is_id(line)).map(str::to_owned);
+        let mut ids: Vec<String> = ids.collect();
+        ids.drain(..ids.len().saturating_sub(TREES));
+        ids
+    }
+
+    /// Takes over a pack that holds a tree, but for what earlier ones held.
+    pub(super) async fn take(
+        &self,
+        context: &Context,
+        _writing: &Writing,
+        pack: &Path,
+        tree: &str,
+    ) -> Result<(), RepositoryError> {
+        let scratch = Scratch::new()?;
+        let index = scratch.join("tree.idx");
+        let indexed = self.git().args(["index-pack", "-o"]).arg(&index).arg(pack);
+        let said = indexed.run(&context.cancel).await?.stdout;
+        let name = String::from_utf8_lossy(&said);
+        let name = name.split_whitespace().last().unwrap_or_default();
+        let home = self.path().join("objects/pack");
+        std::fs::create_dir_all(&home).map_err(io_error("create", &home))?;
+        // git sees a pack once its index is there.
+        for (from, end) in [(pack, "pack"), (index.as_path(), "idx")] {
+            let partial = home.join(format!("tmp_{name}.{end}"));
+            std::fs::copy(from, &partial).map_err(io_error("copy", from))?;
+            let to = home.join(format!("pack-{name}.{end}"));
+            std::fs::rename(&partial, &to).map_err(io_error("rename", &partial))?;
+        }
+        let mut ids = self.received();
+        ids.push(tree.to_owned());
+        let text = ids.join("\n") + "\n";
+        write_atomic(&self.path().join(RECEIVED), text.as_bytes())?;
+        Ok(())
+    }
 }
 
 /// Makes a tree of the index that `git` works on; returns its id.
@@ -234,6 +279,11 @@ pub(super) async fn write_tree(context: &Context, git: Command) -> Result<String
 
 fn name(line: &Line) -> String {
     format!("{}.git", line.key.as_str())
+}
+
+/// Whether this can be git's name of an object.
+pub(super) fn is_id(id: &str) -> bool {
+    id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_lock(name: &str) -> bool {
