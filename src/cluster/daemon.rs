@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 use super::admin::{self, Answer};
 use super::{ClusterError, log_tail};
 use crate::process::Process;
-use crate::process::family;
+use crate::process::family::{self, Below};
 
 /// How long a daemon may take over a question of kvet's own.
 pub(super) const PROBE: Duration = Duration::from_secs(2);
@@ -231,14 +231,12 @@ impl Daemon {
 
     /// Ends it at once. Its state is thrown away with it, so there is nothing
     /// that a gentler end would save.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&self) -> Below {
         if let Some(held) = self.held.get() {
             // The only failure left is that it has ended.
             let _ = pidfd_send_signal(held.get_ref(), Signal::KILL);
         }
-        if let Some(process) = &self.process {
-            process.signal(Signal::KILL);
-        }
+        self.process.as_ref().map(family::kill).unwrap_or_default()
     }
 
     /// What its log has to say about its state.
@@ -246,14 +244,14 @@ impl Daemon {
         log_tail(&self.log)
     }
 
-    /// Kills it and waits until it is gone or `limit` has come.
-    pub(super) fn end(&mut self, limit: Instant) {
-        self.kill();
+    /// Waits until it was killed and is gone, with all that `kill` found below
+    /// what it runs under, or `limit` has come.
+    pub(super) fn gone(&mut self, below: &Below, limit: Instant) {
         if let Some(held) = self.held.get() {
             family::wait(held.get_ref(), limit);
         }
         if let Some(process) = &mut self.process {
-            family::end(process, limit);
+            family::gone(process, below, limit);
         }
     }
 

@@ -474,12 +474,10 @@ impl Drop for Daemons {
     /// removed next, and a daemon that still wrote to it would bring it back.
     fn drop(&mut self) {
         // All at once, and then one wait after the other.
-        for daemon in &self.list {
-            daemon.kill();
-        }
+        let killed: Vec<_> = self.list.iter().map(Daemon::kill).collect();
         let limit = Instant::now() + GONE;
-        for daemon in &mut self.list {
-            daemon.end(limit);
+        for (daemon, below) in self.list.iter_mut().zip(&killed) {
+            daemon.gone(below, limit);
         }
         if let Some(holder) = &mut self.holder {
             family::end(holder, limit);

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::conf::LOGS;
-use super::daemon::{Daemon, Kind};
+use super::daemon::Kind;
 use super::monitor::Monitor;
 use super::{ClusterError, Daemons, ObjectStore, Site, conf, native};
 use crate::error::Error;
@@ -192,14 +192,14 @@ async fn settle(
                 .ask(&json!({"prefix": "flush journal"}), patience::of(ENDED))
                 .await,
         );
-        server.kill();
+        drop(server.kill());
     }
     for rank in 0..ranks {
         let role = format!("{filesystem}:{rank}");
         let fail = json!({"prefix": "mds fail", "role_or_gid": role});
         monitor.command(&fail).await?;
     }
-    of(Kind::Mgr).for_each(Daemon::kill);
+    of(Kind::Mgr).for_each(|daemon| drop(daemon.kill()));
     for osd in of(Kind::Osd) {
         // Or it just ends, since its disk has everything.
         let slowly = json!({

@@ -16,17 +16,37 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::Process;
 
-/// Kills a child and all below it, and waits until they are gone or `limit`
-/// has come.
-pub(crate) fn end(process: &mut Process, limit: Instant) {
-    let family = below(process.id());
+/// All below a child that was killed, until they are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Below(Vec<OwnedFd>);
+
+/// Kills a child and all below it. They are looked for before the child dies:
+/// nobody can tell afterwards whose children they were.
+pub(crate) fn kill(process: &Process) -> Below {
+    // From here on none of the group can start another that is not seen: with
+    // a signal pending the kernel does not fork.
+    process.signal(Signal::STOP);
+    let held = hold_below(process.id());
     process.signal(Signal::KILL);
-    for member in &family {
+    Below(held)
+}
+
+/// Waits until a child that was killed and all below it are gone, or `limit`
+/// has come.
+pub(crate) fn gone(process: &mut Process, below: &Below, limit: Instant) {
+    for member in &below.0 {
         wait(member, limit);
     }
     while process.ended().is_none() && Instant::now() < limit {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Kills a child and all below it, and waits until they are gone or `limit`
+/// has come.
+pub(crate) fn end(process: &mut Process, limit: Instant) {
+    let below = kill(process);
+    gone(process, &below, limit);
 }
 
 /// Waits for the end of a process. A pidfd becomes readable then.
@@ -38,7 +58,7 @@ pub(crate) fn wait(held: &OwnedFd, limit: Instant) {
 }
 
 /// Holds on all processes below one.
-fn below(root: Option<u32>) -> Vec<OwnedFd> {
+fn hold_below(root: Option<u32>) -> Vec<OwnedFd> {
     let mut held = Vec::new();
     let mut parents: Vec<u32> = root.into_iter().collect();
     while let Some(parent) = parents.pop() {
@@ -62,8 +82,8 @@ mod tests {
     use crate::process::Command;
     use tokio::io::{AsyncBufReadExt, BufReader};
 
-    #[tokio::test]
-    async fn grandchildren_are_gone_too() {
+    /// A child whose own child sleeps, and the latter's place in /proc.
+    async fn parent() -> (Process, String) {
         let mut process = Command::new("sh")
             .args(["-c", "sh -c 'sleep 1000 & echo $!; wait'; exit"])
             .spawn(false)
@@ -75,10 +95,34 @@ mod tests {
             .unwrap();
         let sleeper = format!("/proc/{}/stat", line.trim());
         assert!(std::path::Path::new(&sleeper).exists());
-        end(&mut process, Instant::now() + Duration::from_secs(60));
-        // Gone, or not yet reaped by the host's first process.
-        let stat = std::fs::read_to_string(&sleeper).unwrap_or_default();
+        (process, sleeper)
+    }
+
+    /// Gone, or not yet reaped by the host's first process.
+    fn assert_gone(sleeper: &str) {
+        let stat = std::fs::read_to_string(sleeper).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+
+    #[tokio::test]
+    async fn grandchildren_are_gone_too() {
+        let (mut process, sleeper) = parent().await;
+        end(&mut process, Instant::now() + Duration::from_secs(60));
+        assert_gone(&sleeper);
         assert!(process.ended().is_some());
+    }
+
+    #[tokio::test]
+    async fn grandchildren_of_a_child_that_is_gone_are_waited_for() {
+        let (mut process, sleeper) = parent().await;
+        let below = kill(&process);
+        process.wait().await.unwrap();
+        assert_eq!(below.0.len(), 2);
+        gone(
+            &mut process,
+            &below,
+            Instant::now() + Duration::from_secs(60),
+        );
+        assert_gone(&sleeper);
     }
 }
