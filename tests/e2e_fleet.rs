@@ -599,14 +599,7 @@ fn slurm_nodes_may_die() {
 }
 
 fn die(slurm: &mut Slurm, run: &Run) {
-    let mut driver = run.start(run.command("slurm:all", &[]));
-    until("the first trials", || run.recorded() >= 20);
-    slurm.nodes[0].kill();
-    slurm.nodes[1].signal_all(Signal::STOP);
-    until("more trials", || run.recorded() >= 60);
-    driver.kill().unwrap();
-    driver.wait().unwrap();
-    assert!(run.recorded() < 200, "the driver was killed too late");
+    lose_two_nodes_and_the_driver(slurm, run, &[]);
     // The controller goes and comes back under the next driver.
     slurm.stop_controller();
     let out = run.out.display().to_string();
@@ -627,6 +620,19 @@ fn die(slurm: &mut Slurm, run: &Run) {
     assert_eq!(&run.report(), undisturbed());
 }
 
+/// Starts a run; when some trials are there, one node dies and one is suspended, and
+/// when there are more, the driver is killed.
+fn lose_two_nodes_and_the_driver(slurm: &mut Slurm, run: &Run, words: &[&str]) {
+    let mut driver = run.start(run.command("slurm:all", words));
+    until("the first trials", || run.recorded() >= 20);
+    slurm.nodes[0].kill();
+    slurm.nodes[1].signal_all(Signal::STOP);
+    until("more trials", || run.recorded() >= 60);
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    assert!(run.recorded() < 200, "the driver was killed too late");
+}
+
 /// Nothing is shared: all goes through srun. One node dies, one is suspended, one is
 /// full, and the driver is killed.
 fn slurm_shares_nothing() {
@@ -639,14 +645,7 @@ fn slurm_shares_nothing() {
     let mut slurm = Slurm::start(&sizes);
     let run = Run::of_slurm(&slurm, "run");
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut driver = run.start(run.command("slurm:all", &["--spool", "none"]));
-        until("the first trials", || run.recorded() >= 20);
-        slurm.nodes[0].kill();
-        slurm.nodes[1].signal_all(Signal::STOP);
-        until("more trials", || run.recorded() >= 60);
-        driver.kill().unwrap();
-        driver.wait().unwrap();
-        assert!(run.recorded() < 200, "the driver was killed too late");
+        lose_two_nodes_and_the_driver(&mut slurm, &run, &["--spool", "none"]);
         nothing_runs(&slurm.nodes[2]);
         let out = run.out.display().to_string();
         let status = run.start(run.kvet(&["run", "--resume", &out])).wait();

@@ -187,6 +187,13 @@ fn alone(marked: &Marked, words: &[&str]) -> Command {
     command
 }
 
+/// Where the command of this number writes; what an earlier one wrote there is gone.
+fn fresh_out(marked: &Marked, number: u32) -> PathBuf {
+    let out = marked.home().join(format!("out-{number}"));
+    drop(fs::remove_dir_all(&out));
+    out
+}
+
 fn git(directory: &Path, words: &[&str]) {
     let status = Command::new("git")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -201,8 +208,7 @@ fn git(directory: &Path, words: &[&str]) {
 fn a_run_of_the_main_job() {
     let marked = Marked::new();
     let command = |number: u32| {
-        let out = marked.home().join(format!("run-{number}"));
-        drop(fs::remove_dir_all(&out));
+        let out = fresh_out(&marked, number);
         let mut command = marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--out"]);
         command.arg(out);
         command
@@ -221,8 +227,7 @@ fn a_build() {
     let marked = Marked::new();
     let tree = tree(marked.home(), 40);
     let command = |number: u32| {
-        let out = marked.home().join(format!("run-{number}"));
-        drop(fs::remove_dir_all(&out));
+        let out = fresh_out(&marked, number);
         // Another kernel each time.
         fs::write(tree.join("fs/f0.c"), format!("int f0 = {number};\n")).unwrap();
         let mut command = alone(&marked, &["run", "job.yaml", "--out"]);
@@ -247,8 +252,7 @@ fn the_unpacking_of_an_archive() {
         fs::write(large.join(format!("{number}")), format!("{number}\n")).unwrap();
     }
     let command = |number: u32| {
-        let out = marked.home().join(format!("run-{number}"));
-        drop(fs::remove_dir_all(&out));
+        let out = fresh_out(&marked, number);
         fs::write(
             marked.home().join("linux/fs/f0.c"),
             format!("int f0 = {number};\n"),
@@ -320,8 +324,7 @@ fn a_bisection() {
     let job = job.replace("  other: { config: [base] }\n", "");
     fs::write(marked.home().join("job.yaml"), job).unwrap();
     let command = |number: u32| {
-        let out = marked.home().join(format!("bisection-{number}"));
-        drop(fs::remove_dir_all(&out));
+        let out = fresh_out(&marked, number);
         let words = [
             "bisect", "job.yaml", "--git", "linux", "--good", "main~7", "--bad", "main", "--out",
         ];

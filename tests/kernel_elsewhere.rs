@@ -9,8 +9,8 @@ mod lab;
 
 use std::path::Path;
 
-use kvet::kernel::elsewhere::{Order, accept, order, pack};
-use kvet::kernel::{Recipe, SourceSpec};
+use kvet::kernel::elsewhere::{Order, order, pack};
+use kvet::kernel::{Recipe, SourceSpec, accept};
 use kvet::store::Store;
 use kvet::{Error, Exit};
 use lab::{CONFIG, INODE, Lab, text};

@@ -200,11 +200,7 @@ pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> 
 
 /// Takes over a kernel that another host made: its files in this directory, which
 /// must be what its record says.
-pub(super) async fn accept(
-    store: &Store,
-    key: &Key,
-    files: &Path,
-) -> Result<KernelImage, BuildError> {
+pub async fn accept(store: &Store, key: &Key, files: &Path) -> Result<KernelImage, BuildError> {
     let entry = store
         .fill(KIND, key.as_str(), async |place: PathBuf| {
             for name in kept::FILES.iter().map(|(name, _)| *name).chain([RECORD]) {

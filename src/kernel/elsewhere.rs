@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::build::{self, BuildError, KernelImage};
+use super::build::{self, KernelImage};
 use super::config::Configuration;
 use super::fragment::Fragment;
 use super::line::Line;
@@ -110,11 +110,6 @@ pub async fn pack(
         let nothing = std::io::Error::from(std::io::ErrorKind::NotFound);
         io_error("find git's pack in", directory)(nothing)
     })?)
-}
-
-/// Takes over a kernel that another host made, whose files are in this directory.
-pub async fn accept(store: &Store, key: &Key, files: &Path) -> Result<KernelImage, BuildError> {
-    build::accept(store, key, files).await
 }
 
 impl Order {

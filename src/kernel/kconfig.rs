@@ -53,10 +53,10 @@ pub(super) struct KconfigError {
 }
 
 /// A final configuration: symbols and their values; an absent one is `n`.
-pub(super) type Values = BTreeMap<String, String>;
+pub(crate) type Values = BTreeMap<String, String>;
 
 /// Reads a .config: symbols without `CONFIG_`, strings with their quotes.
-pub(super) fn values(config: &str) -> Values {
+pub(crate) fn values(config: &str) -> Values {
     config
         .lines()
         .filter_map(|line| {

@@ -34,11 +34,14 @@ mod worktree;
 
 pub use crate::version::{self, KernelVersion, VersionRange};
 pub use base::{BaseError, base};
-pub use build::{BuildError, BuildRecord, KernelImage, PatchRecord, build, built, vmlinux_of};
+pub use build::{
+    BuildError, BuildRecord, KernelImage, PatchRecord, accept, build, built, vmlinux_of,
+};
 pub use config::{ConfigError, Configuration, Configured, configure};
 pub use counters::Counters;
 pub use fragment::{Fragment, FragmentError};
 pub use instrument::sources_of;
+pub(crate) use kconfig::values;
 pub use kept::Kept;
 pub use line::Line;
 pub use patch::{PatchError, PatchedTree, applies, patch};

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::workload::Workload;
+use crate::step::{
+    Caches, GuestStep, HandleStep, HostStep, KernelStep, MountStep, OpenFlag, PathStep, ProgramStep,
+};
+use crate::workload::{Action, Step, Workload};
 
 /// What guests mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,263 +23,257 @@ pub enum Mounted {
     Memory,
 }
 
-/// The lines, one or more for each step.
+/// The lines, one for each step.
 #[must_use]
 pub fn by_hand(workload: &Workload, mounted: Mounted) -> Vec<String> {
     // What open handles are called, and their files.
     let mut files = BTreeMap::new();
     let steps = workload.steps.iter();
-    steps
-        .map(|step| {
-            let step = serde_json::to_value(step).unwrap_or_default();
-            line(&step, mounted, &mut files)
-        })
-        .collect()
+    steps.map(|step| line(step, mounted, &mut files)).collect()
 }
 
-/// A step's line.
-fn line(step: &Value, mounted: Mounted, files: &mut BTreeMap<String, String>) -> String {
-    let (host, what) = match (step.get("guest"), step.get("host")) {
-        (Some(what), _) => (false, what),
-        (_, Some(what)) => (true, what),
-        (None, None) => {
-            let name = step.get("wait").and_then(Value::as_str);
-            return format!("wait ${}", variable(name.unwrap_or_default()));
-        }
+fn line(step: &Step, mounted: Mounted, files: &mut BTreeMap<String, String>) -> String {
+    let command = match &step.action {
+        Action::Guest(of) => of_guest(of, mounted, files),
+        Action::Host(of) => of_host(of),
+        Action::Wait(name) => Some(format!("wait ${}", variable(name))),
     };
-    let empty = Value::Null;
-    let (kind, value) = match what {
-        Value::String(kind) => (kind.as_str(), &empty),
-        Value::Object(of) => match of.iter().next() {
-            Some((kind, value)) => (kind.as_str(), value),
-            None => return String::new(),
-        },
-        _ => return String::new(),
-    };
-    let of = Arguments(value);
-    let command = if host {
-        of_host(kind, &of)
-    } else {
-        of_guest(kind, &of, mounted, files)
-    };
-    let background = step.get("background").and_then(Value::as_bool) == Some(true);
     match command {
-        Some(command) if background => {
-            let name = step.get("name").and_then(Value::as_str);
-            format!("({command}) & {}=$!", variable(name.unwrap_or("pid")))
+        Some(command) if step.background => {
+            let name = step.name.as_deref().unwrap_or("pid");
+            format!("({command}) & {}=$!", variable(name))
         }
         Some(command) => command,
-        None => {
-            let side = if host { "outside: " } else { "" };
-            format!("# {side}{kind}{}", of.in_words())
-        }
-    }
-}
-
-/// A step's arguments.
-struct Arguments<'a>(&'a Value);
-
-impl Arguments<'_> {
-    fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str()
-    }
-
-    /// A path or a name, fit for a shell.
-    fn word(&self, key: &str) -> Option<String> {
-        self.text(key).map(quoted)
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        self.0.get(key)?.as_u64()
-    }
-
-    fn is(&self, key: &str) -> bool {
-        self.0.get(key).and_then(Value::as_bool) == Some(true)
-    }
-
-    fn texts(&self, key: &str) -> Vec<&str> {
-        let list = self.0.get(key).and_then(Value::as_array);
-        let list = list.into_iter().flatten();
-        list.filter_map(Value::as_str).collect()
-    }
-
-    fn map(&self) -> Option<&Map<String, Value>> {
-        self.0.as_object()
-    }
-
-    /// ` path=a/b length=4096`: what is not as it is without a word.
-    fn in_words(&self) -> String {
-        let mut words = String::new();
-        match self.0 {
-            Value::Object(map) => {
-                for (key, value) in map {
-                    if !matches!(value, Value::Null | Value::Bool(false)) {
-                        let _ = write!(words, " {key}={}", plain(value));
-                    }
-                }
-            }
-            Value::Null => {}
-            value => {
-                let _ = write!(words, " {}", plain(value));
-            }
-        }
-        words
+        None => format!("# {}", in_words(&step.action)),
     }
 }
 
 fn of_guest(
-    kind: &str,
-    of: &Arguments<'_>,
+    step: &GuestStep,
     mounted: Mounted,
     files: &mut BTreeMap<String, String>,
 ) -> Option<String> {
-    Some(match kind {
-        "mount" => mount(of, mounted)?,
-        "remount" => {
-            let options = of.texts("options").join(",");
-            let options = format!("remount,{options}");
-            format!(
-                "mount -o {} {}",
-                quoted(options.trim_end_matches(',')),
-                of.word("name")?
-            )
+    match step {
+        GuestStep::Mount(step) => of_mount(step, mounted),
+        GuestStep::Handle(step) => of_handle(step, files),
+        GuestStep::Path(step) => of_path(step),
+        GuestStep::Kernel(step) => Some(of_kernel(step)),
+        GuestStep::Program(step) => Some(of_program(step)),
+        // What takes a program of its own.
+        GuestStep::Series(_)
+        | GuestStep::Storm(_)
+        | GuestStep::Fault(_)
+        | GuestStep::Counter(_) => None,
+    }
+}
+
+fn of_mount(step: &MountStep, mounted: Mounted) -> Option<String> {
+    Some(match step {
+        MountStep::Mount {
+            name,
+            options,
+            disk_options,
+            local,
+        } => {
+            let (kind, from, options) = match mounted {
+                _ if *local => (" -t tmpfs", "tmpfs", String::new()),
+                Mounted::Ceph => {
+                    let options = [&["name=admin".to_owned()], options.as_slice()].concat();
+                    (" -t ceph", "MONITOR:/", options.join(","))
+                }
+                Mounted::Disk => ("", "DISK", disk_options.join(",")),
+                Mounted::Memory => (" -t tmpfs", "tmpfs", String::new()),
+            };
+            let options = match options.as_str() {
+                "" => String::new(),
+                options => format!(" -o {}", quoted(options)),
+            };
+            let place = quoted(name);
+            format!("mkdir -p {place} && mount{kind}{options} {from} {place}")
         }
-        "umount" => {
-            let force = if of.is("force") { "-f " } else { "" };
-            let lazy = if of.is("lazy") { "-l " } else { "" };
-            format!("umount {force}{lazy}{}", of.word("name")?)
+        MountStep::Remount { name, options } => {
+            let options = [&["remount".to_owned()], options.as_slice()].concat();
+            format!("mount -o {} {}", quoted(&options.join(",")), quoted(name))
         }
-        "sync" => "sync".to_owned(),
-        "syncfs" => format!("sync -f {}", of.word("mount")?),
-        "open" => {
-            let (handle, path) = (of.text("handle")?, of.word("path")?);
-            let flags = of.texts("flags");
-            files.insert(handle.to_owned(), path.clone());
-            let way = match flags.as_slice() {
-                flags if flags.contains(&"direct") => return None,
-                flags if flags.contains(&"append") => ">>",
-                flags if flags.contains(&"truncate") => ">",
-                flags if flags.contains(&"write") => "<>",
-                _ => "<",
+        MountStep::Umount { name, force, lazy } => {
+            let force = if *force { "-f " } else { "" };
+            let lazy = if *lazy { "-l " } else { "" };
+            format!("umount {force}{lazy}{}", quoted(name))
+        }
+        MountStep::UmountAll { .. } => return None,
+        MountStep::Syncfs { mount } => format!("sync -f {}", quoted(mount)),
+        MountStep::Sync => "sync".to_owned(),
+    })
+}
+
+fn of_handle(step: &HandleStep, files: &mut BTreeMap<String, String>) -> Option<String> {
+    Some(match step {
+        HandleStep::Open {
+            handle,
+            path,
+            flags,
+        } => {
+            let path = quoted(path);
+            files.insert(handle.clone(), path.clone());
+            let has = |flag| flags.contains(&flag);
+            let way = if has(OpenFlag::Direct) {
+                return None;
+            } else if has(OpenFlag::Append) {
+                ">>"
+            } else if has(OpenFlag::Truncate) {
+                ">"
+            } else if has(OpenFlag::Write) {
+                "<>"
+            } else {
+                "<"
             };
             format!("exec {{{}}}{way}{path}", variable(handle))
         }
-        "write" => {
-            let (offset, length) = (of.number("offset")?, of.number("length")?);
-            format!(
-                "dd if=/dev/urandom bs={length} count=1 oflag=seek_bytes seek={offset} conv=notrunc \
-                 >&${}",
-                variable(of.text("handle")?)
-            )
-        }
-        "read" => {
-            let (offset, length) = (of.number("offset")?, of.number("length")?);
-            format!(
-                "dd bs={length} count=1 iflag=skip_bytes skip={offset} of=/dev/null <&${}",
-                variable(of.text("handle")?)
-            )
-        }
-        "fsync" => format!("sync {}", files.get(of.text("handle")?)?),
-        "close" => format!("exec {{{}}}>&-", variable(of.text("handle")?)),
-        "mkdir" => format!("mkdir -p {}", of.word("path")?),
-        "rename" => format!("mv -T {} {}", of.word("path")?, of.word("to")?),
-        "chmod" => format!("chmod {:o} {}", of.number("mode")?, of.word("path")?),
-        "truncate" => format!("truncate -s {} {}", of.number("length")?, of.word("path")?),
-        "wait_size" => format!(
-            "until [ \"$(stat -c %s {})\" = {} ]; do sleep 0.1; done",
-            of.word("path")?,
-            of.number("length")?
+        HandleStep::Write {
+            handle,
+            offset,
+            length,
+            ..
+        } => format!(
+            "dd if=/dev/urandom bs={length} count=1 oflag=seek_bytes seek={offset} conv=notrunc \
+             >&${}",
+            variable(handle)
         ),
-        "snapshot" => {
-            let place = format!("{}/.snap/{}", of.text("path")?, of.text("name")?);
-            let does = if of.is("remove") { "rmdir" } else { "mkdir" };
-            format!("{does} {}", quoted(&place))
+        HandleStep::Read {
+            handle,
+            offset,
+            length,
+            ..
+        } => format!(
+            "dd bs={length} count=1 iflag=skip_bytes skip={offset} of=/dev/null <&${}",
+            variable(handle)
+        ),
+        HandleStep::Fsync { handle } => format!("sync {}", files.get(handle)?),
+        HandleStep::Close { handle } => format!("exec {{{}}}>&-", variable(handle)),
+        HandleStep::Readahead { .. } | HandleStep::List { .. } | HandleStep::StatListed { .. } => {
+            return None;
         }
-        "set_xattr" => format!(
+    })
+}
+
+fn of_path(step: &PathStep) -> Option<String> {
+    Some(match step {
+        PathStep::Mkdir { path } => format!("mkdir -p {}", quoted(path)),
+        PathStep::Rename { path, to } => format!("mv -T {} {}", quoted(path), quoted(to)),
+        PathStep::Chmod { path, mode } => format!("chmod {mode:o} {}", quoted(path)),
+        PathStep::Truncate { path, length } => format!("truncate -s {length} {}", quoted(path)),
+        PathStep::WaitSize { path, length, .. } => format!(
+            "until [ \"$(stat -c %s {})\" = {length} ]; do sleep 0.1; done",
+            quoted(path)
+        ),
+        PathStep::Snapshot { path, name, remove } => {
+            let does = if *remove { "rmdir" } else { "mkdir" };
+            format!("{does} {}", quoted(&format!("{path}/.snap/{name}")))
+        }
+        PathStep::Encrypt { .. } => return None,
+        PathStep::SetXattr { path, name, value } => format!(
             "setfattr -n {} -v {} {}",
-            of.word("name")?,
-            of.word("value")?,
-            of.word("path")?
+            quoted(name),
+            quoted(value),
+            quoted(path)
         ),
-        "write_file" => format!("echo {} > {}", of.word("text")?, of.word("path")?),
-        "sysctl" => {
-            let all = of.map()?.iter();
-            let all = all.map(|(key, value)| quoted(&format!("{key}={}", plain(value))));
+        PathStep::WriteFile { path, text } => format!("echo {} > {}", quoted(text), quoted(path)),
+    })
+}
+
+fn of_kernel(step: &KernelStep) -> String {
+    match step {
+        KernelStep::Sysctl(all) => {
+            let all = all
+                .iter()
+                .map(|(key, value)| quoted(&format!("{key}={value}")));
             format!("sysctl -w {}", all.collect::<Vec<_>>().join(" "))
         }
-        "drop_caches" => {
-            let what = match of.text("what")? {
-                "pages" => 1,
-                "inodes" => 2,
-                _ => 3,
+        KernelStep::DropCaches { what, times } => {
+            let what = match what {
+                Caches::Pages => 1,
+                Caches::Inodes => 2,
+                Caches::All => 3,
             };
             let once = format!("echo {what} > /proc/sys/vm/drop_caches");
-            match of.number("times")? {
+            match times {
                 1 => once,
                 times => format!("for n in $(seq {times}); do {once}; done"),
             }
         }
-        "sysrq" => format!("echo {} > /proc/sysrq-trigger", of.word("letters")?),
-        "exec" => {
-            let mut words = vec![of.word("program")?];
-            words.extend(of.texts("args").into_iter().map(quoted));
-            words.join(" ")
+        KernelStep::Sysrq { letters } => {
+            format!("echo {} > /proc/sysrq-trigger", quoted(letters))
         }
-        "xfstests" => {
-            let words: Vec<String> = of.texts("args").into_iter().map(quoted).collect();
-            format!("cd {} && ./check {}", of.word("tree")?, words.join(" "))
-        }
-        _ => return None,
-    })
+    }
 }
 
-fn mount(of: &Arguments<'_>, mounted: Mounted) -> Option<String> {
-    let place = of.word("name")?;
-    let (kind, from, mut options) = match mounted {
-        _ if of.is("local") => ("-t tmpfs", "tmpfs", Vec::new()),
-        Mounted::Ceph => (
-            "-t ceph",
-            "MONITOR:/",
-            [vec!["name=admin"], of.texts("options")].concat(),
-        ),
-        Mounted::Disk => ("", "DISK", of.texts("disk_options")),
-        Mounted::Memory => ("-t tmpfs", "tmpfs", Vec::new()),
+fn of_program(step: &ProgramStep) -> String {
+    let words = |words: &[String]| {
+        let words = words.iter().map(|word| format!(" {}", quoted(word)));
+        words.collect::<String>()
     };
-    options.retain(|option| !option.is_empty());
-    let options = match options.as_slice() {
-        [] => String::new(),
-        options => format!(" -o {}", quoted(&options.join(","))),
-    };
-    let kind = if kind.is_empty() {
-        String::new()
-    } else {
-        format!(" {kind}")
-    };
-    Some(format!(
-        "mkdir -p {place} && mount{kind}{options} {from} {place}"
-    ))
+    match step {
+        ProgramStep::Exec { program, args } => format!("{}{}", quoted(program), words(args)),
+        ProgramStep::Xfstests { tree, args, .. } => {
+            format!("cd {} && ./check{}", quoted(tree), words(args))
+        }
+    }
 }
 
-fn of_host(kind: &str, of: &Arguments<'_>) -> Option<String> {
-    Some(match kind {
-        "evict_client" => format!(
+fn of_host(step: &HostStep) -> Option<String> {
+    Some(match step {
+        HostStep::EvictClient { mount } => format!(
             "ceph tell mds.0 client evict id=ID  # that of the client of {}, see client ls",
-            of.word("mount")?
+            quoted(mount)
         ),
-        "mds_fail" => format!("ceph mds fail {}", of.number("rank")?),
-        "mds_cache_drop" => "ceph tell mds.0 cache drop".to_owned(),
-        "stop_daemon" => format!("kill -STOP PID  # of {}", of.word("daemon")?),
-        "continue_daemon" => format!("kill -CONT PID  # of {}", of.word("daemon")?),
-        "set_option" => format!(
+        HostStep::MdsCacheDrop { .. } => "ceph tell mds.0 cache drop".to_owned(),
+        HostStep::MdsFail { rank } => format!("ceph mds fail {rank}"),
+        HostStep::StopDaemon { daemon } => format!("kill -STOP PID  # of {}", quoted(daemon)),
+        HostStep::ContinueDaemon { daemon } => format!("kill -CONT PID  # of {}", quoted(daemon)),
+        HostStep::SetOption {
+            daemon,
+            option,
+            value,
+        } => format!(
             "ceph tell {} config set {} {}",
-            of.word("daemon")?,
-            of.word("option")?,
-            of.word("value")?
+            quoted(daemon),
+            quoted(option),
+            quoted(value)
         ),
-        "wait_healthy" => "until ceph health | grep -q HEALTH_OK; do sleep 1; done".to_owned(),
-        "pause" => format!("sleep {}", quoted(of.0.as_str()?)),
-        _ => return None,
+        HostStep::AdminCommand { .. } => return None,
+        HostStep::Pause(time) => format!("sleep {}", time.as_secs_f64()),
+        HostStep::WaitHealthy => {
+            "until ceph health | grep -q HEALTH_OK; do sleep 1; done".to_owned()
+        }
     })
+}
+
+/// A step as its workload has it, on one line: `unlink files=4 path=a/many`.
+fn in_words(action: &Action) -> String {
+    let (side, step) = match action {
+        Action::Guest(step) => ("", serde_json::to_value(step)),
+        Action::Host(step) => ("outside: ", serde_json::to_value(step)),
+        Action::Wait(name) => return format!("wait {name}"),
+    };
+    let mut words = side.to_owned();
+    match step.unwrap_or_default() {
+        Value::Object(step) => {
+            for (kind, of) in step {
+                words.push_str(&kind);
+                let Value::Object(of) = of else {
+                    let _ = write!(words, " {}", plain(&of));
+                    continue;
+                };
+                for (key, value) in of {
+                    if !matches!(value, Value::Null | Value::Bool(false)) {
+                        let _ = write!(words, " {key}={}", plain(&value));
+                    }
+                }
+            }
+        }
+        step => words.push_str(&plain(&step)),
+    }
+    words
 }
 
 /// A value without quotes if it is a text.
@@ -339,7 +336,7 @@ mod tests {
             guest: { sysctl: { vm.dirty_ratio: 5 } }, \
             { name: write-all, guest: sync, background: true }, \
             wait: write-all, \
-            host: { pause: 3s }, \
+            host: { pause: 2500ms }, \
             guest: { unlink: { path: a/many, files: 4 } }, \
             guest: { close: { handle: the-file } }";
         assert_eq!(
@@ -357,7 +354,7 @@ mod tests {
                 "sysctl -w vm.dirty_ratio=5",
                 "(sync) & write_all=$!",
                 "wait $write_all",
-                "sleep 3s",
+                "sleep 2.5",
                 "# unlink files=4 path=a/many",
                 "exec {the_file}>&-",
             ]

@@ -33,26 +33,24 @@ const TOLD: &[&str] = &[
     "WQ_WATCHDOG",
 ];
 
+use crate::kernel::values;
+
 /// The compiler: `gcc (Debian 12.2.0-14) 12.2.0`.
 #[must_use]
 pub fn compiler(config: &str) -> Option<String> {
-    let value = value(config, "CC_VERSION_TEXT")?;
-    let value = value.trim_matches('"');
+    let config = values(config);
+    let value = config.get("CC_VERSION_TEXT")?.trim_matches('"');
     (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The checks that are on.
 #[must_use]
 pub fn detectors(config: &str) -> Vec<String> {
-    let on = TOLD.iter().filter(|name| value(config, name) == Some("y"));
+    let config = values(config);
+    let on = TOLD
+        .iter()
+        .filter(|name| config.get(**name).is_some_and(|value| value == "y"));
     on.map(|name| (*name).to_owned()).collect()
-}
-
-fn value<'a>(config: &'a str, name: &str) -> Option<&'a str> {
-    config.lines().find_map(|line| {
-        let rest = line.strip_prefix("CONFIG_")?.strip_prefix(name)?;
-        rest.strip_prefix('=')
-    })
 }
 
 #[cfg(test)]
