@@ -4,6 +4,7 @@
 mod doctor;
 mod facts;
 mod load;
+pub mod memory;
 
 pub use doctor::{
     Check, Lack, SetupError, checks, checks_for_building, checks_for_trials, install,

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::host::memory;
+
 /// Idleness is looked at for so long after a trial began: by then it computes.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -56,7 +58,7 @@ impl Width {
     pub(super) fn new(asked: Option<usize>, memory: u32) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let need = (u64::from(memory) << 20) + QEMU;
-        let most = free_memory().map_or(usize::MAX, |free| {
+        let most = memory::free().map_or(usize::MAX, |free| {
             usize::try_from(free / need).unwrap_or(usize::MAX)
         });
         Self {
@@ -79,7 +81,7 @@ impl Width {
         self.allows(Now {
             running,
             idle,
-            free: free_memory(),
+            free: memory::free(),
         })
     }
 
@@ -148,16 +150,6 @@ fn parse_ticks(text: &str) -> Option<Ticks> {
         all: all.iter().sum(),
         processors: u32::try_from(processors).ok()?,
     })
-}
-
-/// Bytes of memory that programs can have without others being moved out.
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }
 
 #[cfg(test)]
