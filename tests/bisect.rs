@@ -86,6 +86,7 @@ impl Place {
         Command::new(env!("CARGO_BIN_EXE_kvet"))
             .current_dir(self.directory.path())
             .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .env("NO_COLOR", "1")
             .args(words)
             .output()
@@ -157,7 +158,32 @@ fn what_cannot_be_searched_is_refused_with_what_to_do() {
     assert!(none.contains("not a kernel configuration"), "{none}");
     let missing = place.refused(&["job.yaml", "--config", "a.config", "missing"]);
     assert!(missing.contains("cannot read missing"), "{missing}");
-    assert!(!place.path("kvet-runs").exists(), "something was begun");
+    assert!(!place.path("state").exists(), "something was begun");
+}
+
+/// It lies where runs do, and is named as they are. This one comes to nothing: what
+/// it searches has no kernel.
+#[test]
+fn a_bisection_is_found_by_its_id_and_as_the_last_one() {
+    let place = Place::new();
+    assert!(place.refused(&["log"]).contains("there is no bisection"));
+    let range = ["--git", "repository", "--good", "main~8", "--bad", "main"];
+    let begun = place.kvet(&[&["bisect", "job.yaml"], &range[..]].concat());
+    assert!(!begun.status.success());
+    let runs = fs::read_dir(place.path("state/kvet/runs")).unwrap();
+    let ids: Vec<String> = runs
+        .map(|run| run.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        matches!(&ids[..], [id] if id.starts_with("bug-")),
+        "{ids:?}"
+    );
+    for words in [&["--in", "bug-"][..], &["--in", &ids[0]], &[]] {
+        let log = place.kvet(&[&["bisect", "log"], words].concat());
+        assert!(text(&log.stdout).contains("git bisect start"), "{log:?}");
+    }
+    let listed = text(&place.kvet(&["history"]).stdout);
+    assert!(listed.contains("bisection"), "{listed}");
 }
 
 #[test]

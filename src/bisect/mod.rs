@@ -106,8 +106,21 @@ pub struct Asked {
     pub amplify: bool,
     /// The confidence to stop at, in 0 to 1.
     pub confidence: f64,
-    /// The directory of the bisection.
-    pub out: PathBuf,
+}
+
+/// A bisection that can begin: its job is read and its candidates are listed.
+#[derive(Debug)]
+pub struct Wanted {
+    plan: Plan,
+    begun: Begun,
+}
+
+impl Wanted {
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &str {
+        &self.plan.name
+    }
 }
 
 /// What is searched.
@@ -192,13 +205,8 @@ impl Fault for AskedError {
     }
 }
 
-/// Begins a bisection and carries it out.
-pub async fn begin(
-    context: &Context,
-    store: &Store,
-    asked: &Asked,
-    bounds: Bounds,
-) -> Result<Report, Error> {
+/// Reads the job of a bisection and lists its candidates.
+pub async fn ask(context: &Context, store: &Store, asked: &Asked) -> Result<Wanted, Error> {
     let places = Places::of_the_user(store).await?;
     let job = crate::job::find(&asked.job, &places)?;
     let choice = Choice {
@@ -220,8 +228,21 @@ pub async fn begin(
         begun.variations.clone_from(&plan.amplify);
     }
     plan.arms = vec![arm];
+    Ok(Wanted { plan, begun })
+}
+
+/// Begins a bisection in this directory and carries it out.
+pub async fn begin(
+    context: &Context,
+    store: &Store,
+    wanted: Wanted,
+    directory: &Path,
+    started: Timestamp,
+    bounds: Bounds,
+) -> Result<Report, Error> {
+    let Wanted { plan, begun } = wanted;
     let host = host::facts(context).await;
-    let record = Record::create(&asked.out, &plan, &host, Timestamp::now())?;
+    let record = Record::create(directory, &plan, &host, started)?;
     let (log, state) = Log::create(&record.path().join(LOG), begun)?;
     go_on(context, store, &record, log, state, bounds).await
 }

@@ -4,20 +4,21 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::history::find_run;
 use super::hosts::HostArguments;
 use super::on_a_thread;
 use super::output::{Format, print, print_json};
 use crate::bisect::candidates::git::Range;
 use crate::bisect::report::Finding;
 use crate::bisect::{
-    Asked, Bounds, Correction, Over, begin, correct, git_log, is_bisection, resume,
+    Asked, Bounds, Correction, Over, ask, begin, correct, git_log, is_bisection, resume,
 };
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
-use crate::history::History;
+use crate::history::{self, History};
 use crate::printable::printable_lines;
-use crate::store::Store;
+use crate::store::{Store, io_error};
 
 #[allow(
     clippy::struct_excessive_bools,
@@ -82,7 +83,7 @@ pub(super) struct Arguments {
     /// Form of the result on standard output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The directory of the bisection [default: kvet-runs/bisect-JOB-TIME]
+    /// The directory of the bisection [default: in kvet's own place, as of runs]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -148,9 +149,10 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Place {
-    /// The directory of the bisection [default: the newest in kvet-runs]
-    #[arg(long = "in", value_name = "DIR")]
-    directory: Option<PathBuf>,
+    /// The bisection: its directory, its id, the beginning or the end of that
+    /// [default: the one that began last]
+    #[arg(long = "in", value_name = "BISECTION")]
+    bisection: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -162,25 +164,12 @@ struct Corrected {
 }
 
 impl Place {
-    fn directory(&self) -> PathBuf {
-        self.directory
-            .clone()
-            .unwrap_or_else(|| newest(Path::new("kvet-runs")))
+    fn directory(&self) -> Result<PathBuf, Error> {
+        match &self.bisection {
+            Some(name) => find_run(name),
+            None => Ok(History::of_the_user()?.last_bisection()?),
+        }
     }
-}
-
-/// The bisection that began last; the directory itself if there is none, which
-/// then says so.
-fn newest(runs: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("bisect-"))
-        .filter_map(|entry| {
-            let made = entry.metadata().and_then(|data| data.modified()).ok()?;
-            Some((made, entry.path()))
-        })
-        .max()
-        .map_or_else(|| runs.to_owned(), |(_, path)| path)
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -199,14 +188,15 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
             format,
         }) => {
             let store = Store::open()?;
-            let directory = place.directory();
+            let directory = place.directory()?;
+            let _held = history::hold(&directory);
             let ended = resume(context, &store, &directory, bounds.into()).await;
             known_to_history(context, &directory).await;
             show(&ended?, format)
         }
         Some(What::Log { place }) => {
             print(&printable_lines(
-                &git_log(context, &place.directory()).await?,
+                &git_log(context, &place.directory()?).await?,
             ))?;
             Ok(Exit::Good)
         }
@@ -218,7 +208,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
 }
 
 fn corrected(one: &Corrected, correction: Correction) -> Result<Exit, Error> {
-    correct(&one.place.directory(), &one.candidate, correction)?;
+    correct(&one.place.directory()?, &one.candidate, correction)?;
     Ok(Exit::Good)
 }
 
@@ -240,11 +230,6 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         }
         (None, None, None) => Over::Patches,
     };
-    let out = arguments.out.unwrap_or_else(|| {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let name = job.file_stem().unwrap_or_default().to_string_lossy();
-        PathBuf::from("kvet-runs").join(format!("bisect-{name}-{now}"))
-    });
     let asked = Asked {
         job,
         arm: arguments.arm,
@@ -255,11 +240,26 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         every_boot: arguments.every_boot,
         amplify: arguments.amplify,
         confidence: arguments.confidence,
-        out,
     };
     let store = Store::open()?;
-    let ended = begin(context, &store, &asked, arguments.bounds.into()).await;
-    known_to_history(context, &asked.out).await;
+    let wanted = ask(context, &store, &asked).await?;
+    let started = jiff::Timestamp::now();
+    let out = match arguments.out {
+        Some(out) => out,
+        None => History::of_the_user()?.new_run(wanted.job(), started),
+    };
+    std::fs::create_dir_all(&out).map_err(io_error("create", &out))?;
+    let _held = history::hold(&out);
+    let ended = begin(
+        context,
+        &store,
+        wanted,
+        &out,
+        started,
+        arguments.bounds.into(),
+    )
+    .await;
+    known_to_history(context, &out).await;
     show(&ended?, arguments.format)
 }
 

@@ -79,6 +79,10 @@ pub enum HistoryError {
          `kvet history` lists them"
     ))]
     NoRun(String),
+    /// No bisection has begun.
+    #[error("there is no bisection to go on with")]
+    #[diagnostic(help("`kvet bisect JOB` begins one; --in names the directory of one"))]
+    NoBisection,
     /// Several runs have this name.
     #[error("`{name}` may be any of {count} runs: {some}")]
     #[diagnostic(help("give more of the id"))]
@@ -230,6 +234,14 @@ impl History {
             })
         })?;
         Ok((past, remarks))
+    }
+
+    /// The directory of the bisection that began last.
+    pub fn last_bisection(&self) -> Result<PathBuf, HistoryError> {
+        let (runs, _) = self.list()?;
+        let mut bisections = runs.into_iter().filter(|run| run.bisection && !run.gone);
+        let last = bisections.next_back().ok_or(HistoryError::NoBisection)?;
+        Ok(last.path.into())
     }
 
     /// The directory of a run that is given by its path, its id, the beginning
