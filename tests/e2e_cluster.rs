@@ -360,6 +360,11 @@ async fn the_daemon_that_died_is_named_with_its_signal() {
     let lab = Lab::new().await;
     let mut cluster = lab.start("{}").await.unwrap();
     kill_process(pid_of(&lab, "ceph-mds"), Signal::ABORT).unwrap();
+    // Those who share the cluster are told, too, and take nothing away.
+    for _ in 0..2 {
+        let lost = tokio::time::timeout(LONG, cluster.lost()).await.unwrap();
+        assert_eq!(lost.status.unwrap().signal(), Some(libc::SIGABRT));
+    }
     let ended = tokio::time::timeout(LONG, cluster.ended()).await.unwrap();
     assert_eq!(ended.name, "mds.a");
     assert!(ended.tail.contains("Aborted"), "{}", ended.tail);

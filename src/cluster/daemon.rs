@@ -9,6 +9,7 @@
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ pub(super) const PROBE: Duration = Duration::from_secs(2);
 
 /// How long `nsenter` may take to follow the daemon it waits for.
 const FOLLOW: Duration = Duration::from_secs(1);
+
+/// How long it usually takes, with room.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// The four kinds, by Ceph's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,13 +219,29 @@ impl Daemon {
         }
     }
 
-    /// Returns when the process that answered for it has ended.
-    pub(super) async fn lost(&self) {
+    /// Returns when the process that answered for it has ended; how, if `nsenter`
+    /// has said so.
+    pub(super) async fn lost(&self) -> Option<ExitStatus> {
         match self.held.get() {
             // A pidfd that reads as ready stays so.
             Some(held) => drop(held.readable().await),
             None => std::future::pending().await,
         }
+        self.told_by_parent()
+    }
+
+    /// How `nsenter` ended, which is how the daemon did; its end is left for others
+    /// to take note of. Callers look once, so the moment that it takes to follow is
+    /// waited for without giving way.
+    fn told_by_parent(&self) -> Option<ExitStatus> {
+        let pid = self.parent()?;
+        let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        family::wait(&held, Instant::now() + AT_ONCE);
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(pid), look).ok()??;
+        let code = status.exit_status().map(|code| code << 8);
+        let signal = status.terminating_signal();
+        Some(ExitStatus::from_raw(code.or(signal)?))
     }
 
     /// Asks it to end in order.

@@ -360,12 +360,11 @@ impl Cluster {
         self.daemons.ended().await
     }
 
-    /// As [`Self::ended`], for those who share the cluster: how the daemon
-    /// ended is not known then.
+    /// As [`Self::ended`], for those who share the cluster.
     pub async fn lost(&self) -> DaemonEnded {
         first(self.daemons.iter().map(|daemon| async {
-            daemon.lost().await;
-            DaemonEnded::of(daemon, None)
+            let status = daemon.lost().await;
+            DaemonEnded::of(daemon, status)
         }))
         .await
     }
