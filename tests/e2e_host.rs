@@ -10,21 +10,62 @@ mod marked;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use marked::Marked;
 
-/// The main job, with its output kept.
+/// The main job.
 fn main_job(marked: &Marked) -> Command {
     let mut command = marked.kvet(&["run", "jobs/ceph-iput-async.yaml", "--out"]);
+    command.arg(out(marked));
     command
-        .arg(out(marked))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+}
+
+/// A run that is watched as it goes.
+struct Watched {
+    child: Child,
+    progress: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Watched {
+    fn start(mut command: Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        Self {
+            progress: BufReader::new(child.stderr.take().unwrap()),
+            child,
+            said: String::new(),
+        }
+    }
+
+    /// Returns when it has told something about a thing of this kind so many times.
+    fn until_told(&mut self, kind: &str, times: usize) {
+        let mut told = 0;
+        while told < times {
+            let line = self.next_line();
+            assert!(!line.is_empty(), "it ended too early: {}", self.said);
+            told += usize::from(line.starts_with(kind));
+        }
+    }
+
+    fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.progress.read_line(&mut line).unwrap();
+        self.said.push_str(&line);
+        line
+    }
+
+    /// Its end, with all that it said.
+    fn end(mut self) -> Output {
+        while !self.next_line().is_empty() {}
+        let mut output = self.child.wait_with_output().unwrap();
+        output.stderr = self.said.into_bytes();
+        output
+    }
 }
 
 fn out(marked: &Marked) -> PathBuf {
@@ -34,14 +75,6 @@ fn out(marked: &Marked) -> PathBuf {
 /// What the run told so far.
 fn events(marked: &Marked) -> String {
     fs::read_to_string(out(marked).join("events.jsonl")).unwrap_or_default()
-}
-
-/// Returns when the run has told this, so many times.
-fn until_told(marked: &Marked, run: &mut Child, event: &str, times: usize) {
-    while events(marked).matches(event).count() < times {
-        assert!(run.try_wait().unwrap().is_none(), "the run ended too early");
-        std::thread::yield_now();
-    }
 }
 
 fn assert_fixed(output: &Output) {
@@ -78,16 +111,16 @@ fn the_clock_is_set_by_an_hour() {
         let marked = Marked::new();
         let offset = marked.home().join("offset");
         fs::write(&offset, "+0\n").unwrap();
-        let mut run = main_job(&marked)
+        let mut command = main_job(&marked);
+        command
             .env("LD_PRELOAD", &library)
             .env("FAKETIME_TIMESTAMP_FILE", &offset)
             .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .spawn()
-            .unwrap();
-        until_told(&marked, &mut run, "\"trial_finished\"", 3);
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let mut run = Watched::start(command);
+        run.until_told("trial", 3);
         fs::write(&offset, format!("{step}\n")).unwrap();
-        assert_fixed(&run.wait_with_output().unwrap());
+        assert_fixed(&run.end());
         assert_stepped(&marked, step);
         marked.assert_nothing_left(step);
     }
@@ -133,9 +166,7 @@ impl Group {
             .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
             .arg(self.0.join("cgroup.procs"))
             .arg(command.get_program())
-            .args(command.get_args())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             inside.env(name, value.unwrap());
         }
@@ -209,10 +240,11 @@ fn another_user_looks() {
     for place in [marked.home().to_owned(), marked.temporary()] {
         fs::set_permissions(place, open.clone()).unwrap();
     }
-    let mut run = main_job(&marked).spawn().unwrap();
+    let mut run = Watched::start(main_job(&marked));
     let (mut keys, mut looked) = (BTreeSet::new(), 0);
-    until_told(&marked, &mut run, "\"trial_started\"", 1);
-    while run.try_wait().unwrap().is_none() {
+    run.until_told("cluster", 1);
+    // At each thing that it tells, of the cluster and of trials.
+    while !run.next_line().is_empty() {
         collect_keys(&marked.temporary(), &mut keys);
         let seen = seen_by_another(&marked.temporary());
         assert!(seen.is_empty(), "{seen}");
@@ -222,7 +254,7 @@ fn another_user_looks() {
         }
         looked += 1;
     }
-    assert_fixed(&run.wait_with_output().unwrap());
+    assert_fixed(&run.end());
     assert!(looked > 2 && keys.len() > 4, "{looked} {}", keys.len());
     for key in &keys {
         let found = Command::new("grep")
