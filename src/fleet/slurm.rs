@@ -343,10 +343,26 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// A spool that is full ends the run: no host is to blame for it.
+    fn spool_has_room(&self) -> Result<(), FleetError> {
+        let room = free(self.spool.root());
+        if room >= ROOM {
+            return Ok(());
+        }
+        Err(FleetError::SpoolFull {
+            path: self.spool.root().to_owned(),
+            free: room >> 20,
+            run: self.fleet.record.path().to_owned(),
+        })
+    }
+
     /// A task said how it ended.
     async fn ended(&mut self, task: Task, end: HostEnd) -> Result<(), FleetError> {
         // Its results come before its end.
         self.collect()?;
+        if matches!(end, HostEnd::Unfit(_)) {
+            self.spool_has_room()?;
+        }
         let Some(out) = self.out.remove(&task) else {
             return Ok(());
         };
@@ -370,14 +386,7 @@ impl<'a> Driver<'a> {
     /// Slurm has a task no more, and it did not say how it ended.
     async fn vanished(&mut self, task: Task) -> Result<(), FleetError> {
         self.collect()?;
-        let room = free(self.spool.root());
-        if room < ROOM {
-            return Err(FleetError::SpoolFull {
-                path: self.spool.root().to_owned(),
-                free: room >> 20,
-                run: self.fleet.record.path().to_owned(),
-            });
-        }
+        self.spool_has_room()?;
         let Some(out) = self.out.remove(&task) else {
             return Ok(());
         };
