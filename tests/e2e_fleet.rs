@@ -382,14 +382,8 @@ fn ssh_hosts_may_die() {
     ];
     let mut hosts = Hosts::start(&sizes, true);
     let run = Run::of_ssh(&hosts, "run");
-    let mut driver = run.start(run.command("ssh:h1,h2,h3,full", &["--jobs", "1"]));
-    until("the first trials", || run.recorded() >= 20);
-    hosts.nodes[0].kill();
-    hosts.nodes[1].signal_all(Signal::STOP);
-    until("more trials", || run.recorded() >= 60);
-    driver.kill().unwrap();
-    driver.wait().unwrap();
-    assert!(run.recorded() < 200, "the driver was killed too late");
+    let command = run.command("ssh:h1,h2,h3,full", &["--jobs", "1"]);
+    lose_two_nodes_and_the_driver(&mut hosts.nodes, &run, command);
     let out = run.out.display().to_string();
     let resumed = run.kvet(&["run", "--resume", &out]);
     let status = run.start(resumed).wait().unwrap();
@@ -599,7 +593,8 @@ fn slurm_nodes_may_die() {
 }
 
 fn die(slurm: &mut Slurm, run: &Run) {
-    lose_two_nodes_and_the_driver(slurm, run, &[]);
+    let command = run.command("slurm:all", &[]);
+    lose_two_nodes_and_the_driver(&mut slurm.nodes, run, command);
     // The controller goes and comes back under the next driver.
     slurm.stop_controller();
     let out = run.out.display().to_string();
@@ -622,11 +617,11 @@ fn die(slurm: &mut Slurm, run: &Run) {
 
 /// Starts a run; when some trials are there, one node dies and one is suspended, and
 /// when there are more, the driver is killed.
-fn lose_two_nodes_and_the_driver(slurm: &mut Slurm, run: &Run, words: &[&str]) {
-    let mut driver = run.start(run.command("slurm:all", words));
+fn lose_two_nodes_and_the_driver(nodes: &mut [nodes::Node], run: &Run, command: Command) {
+    let mut driver = run.start(command);
     until("the first trials", || run.recorded() >= 20);
-    slurm.nodes[0].kill();
-    slurm.nodes[1].signal_all(Signal::STOP);
+    nodes[0].kill();
+    nodes[1].signal_all(Signal::STOP);
     until("more trials", || run.recorded() >= 60);
     driver.kill().unwrap();
     driver.wait().unwrap();
@@ -645,7 +640,8 @@ fn slurm_shares_nothing() {
     let mut slurm = Slurm::start(&sizes);
     let run = Run::of_slurm(&slurm, "run");
     let result = catch_unwind(AssertUnwindSafe(|| {
-        lose_two_nodes_and_the_driver(&mut slurm, &run, &["--spool", "none"]);
+        let command = run.command("slurm:all", &["--spool", "none"]);
+        lose_two_nodes_and_the_driver(&mut slurm.nodes, &run, command);
         nothing_runs(&slurm.nodes[2]);
         let out = run.out.display().to_string();
         let status = run.start(run.kvet(&["run", "--resume", &out])).wait();

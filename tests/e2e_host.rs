@@ -294,17 +294,7 @@ fn seen_by_another(directory: &Path) -> String {
     let found = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "find"])
         .arg(directory)
-        .args([
-            "(",
-            "-type",
-            "f",
-            "-readable",
-            "-o",
-            "-type",
-            "s",
-            "-writable",
-            ")",
-        ])
+        .args("( -type f -readable -o -type s -writable )".split(' '))
         .stderr(Stdio::null())
         .output()
         .unwrap();

@@ -9,7 +9,7 @@ use super::hosts::HostArguments;
 use super::on_a_thread;
 use super::output::{Format, print, print_json};
 use crate::bisect::candidates::git::Range;
-use crate::bisect::report::Finding;
+use crate::bisect::report::{Finding, Report};
 use crate::bisect::{
     Asked, Bounds, Correction, Over, ask, begin, correct, git_log, is_bisection, resume,
 };
@@ -189,10 +189,8 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         }) => {
             let store = Store::open()?;
             let directory = place.directory()?;
-            let _held = history::hold(&directory);
-            let ended = resume(context, &store, &directory, bounds.into()).await;
-            known_to_history(context, &directory).await;
-            show(&ended?, format)
+            let work = resume(context, &store, &directory, bounds.into());
+            carry_out(context, &directory, work, format).await
         }
         Some(What::Log { place }) => {
             print(&printable_lines(
@@ -249,18 +247,23 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         None => History::of_the_user()?.new_run(wanted.job(), started),
     };
     std::fs::create_dir_all(&out).map_err(io_error("create", &out))?;
-    let _held = history::hold(&out);
-    let ended = begin(
-        context,
-        &store,
-        wanted,
-        &out,
-        started,
-        arguments.bounds.into(),
-    )
-    .await;
-    known_to_history(context, &out).await;
-    show(&ended?, arguments.format)
+    let bounds = arguments.bounds.into();
+    let work = begin(context, &store, wanted, &out, started, bounds);
+    carry_out(context, &out, work, arguments.format).await
+}
+
+/// Carries a bisection out, whose directory is held meanwhile, and shows what it
+/// came to.
+async fn carry_out(
+    context: &Context,
+    directory: &Path,
+    work: impl Future<Output = Result<Report, Error>>,
+    format: Format,
+) -> Result<Exit, Error> {
+    let _held = history::hold(directory);
+    let ended = work.await;
+    known_to_history(context, directory).await;
+    show(&ended?, format)
 }
 
 /// Lets history know of a bisection, however far it came.
@@ -284,7 +287,7 @@ async fn known_to_history(context: &Context, directory: &Path) {
     }
 }
 
-pub(super) fn show(report: &crate::bisect::report::Report, format: Format) -> Result<Exit, Error> {
+pub(super) fn show(report: &Report, format: Format) -> Result<Exit, Error> {
     match format {
         Format::Human => print(&printable_lines(&report.text()))?,
         Format::Json => print_json(report)?,

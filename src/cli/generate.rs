@@ -27,10 +27,14 @@ pub(super) struct ManArguments {
 
 /// Prints what a shell reads to complete kvet's arguments.
 pub(super) fn completions(arguments: &CompletionArguments) -> Result<Exit, Error> {
-    let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Whole::command(), "kvet", &mut text);
-    print(&String::from_utf8_lossy(&text))?;
+    print(&script(arguments.shell))?;
     Ok(Exit::Good)
+}
+
+fn script(shell: Shell) -> String {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Whole::command(), "kvet", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Writes the manual pages.
@@ -58,13 +62,11 @@ mod tests {
             (Shell::Zsh, "_kvet"),
             (Shell::Fish, "kvet.fish"),
         ] {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Whole::command(), "kvet", &mut text);
-            let text = String::from_utf8(text).unwrap();
-            files.insert(format!("completions/{name}"), text);
+            files.insert(format!("completions/{name}"), script(shell));
         }
         let home = tempfile::tempdir().unwrap();
-        clap_mangen::generate_to(Whole::command(), home.path()).unwrap();
+        let directory = home.path().to_owned();
+        man(&ManArguments { directory }).unwrap();
         files.extend(read(home.path(), "man"));
         files
     }

@@ -264,8 +264,8 @@ impl Daemon {
         log_tail(&self.log)
     }
 
-    /// Waits until it was killed and is gone, with all that `kill` found below
-    /// what it runs under, or `limit` has come.
+    /// Waits until it is gone, with all that `kill` found below what it runs
+    /// under, or `limit` has come.
     pub(super) fn gone(&mut self, below: &Below, limit: Instant) {
         if let Some(held) = self.held.get() {
             family::wait(held.get_ref(), limit);

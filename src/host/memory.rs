@@ -57,7 +57,7 @@ fn of_groups(groups: &str, mounted: &Path) -> Option<u64> {
             None
         }
     });
-    let left = lines.flat_map(|(root, group, files)| {
+    let all = lines.flat_map(|(root, group, files)| {
         // A group's limit holds for all below it. Where the mount shows only what
         // is below kvet's own, that one is at its root.
         let groups: Vec<PathBuf> = Path::new(group)
@@ -68,7 +68,7 @@ fn of_groups(groups: &str, mounted: &Path) -> Option<u64> {
             .into_iter()
             .filter_map(move |group| left(&group, &files))
     });
-    left.min()
+    all.min()
 }
 
 /// What one group leaves, if it has a limit. Of its file pages those that were not

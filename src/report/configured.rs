@@ -1,6 +1,8 @@
 //! What a kernel's .config tells whoever reads a report: the compiler, and which
 //! checks were on.
 
+use crate::kernel::values;
+
 /// Options that find bugs or change how they show, without `CONFIG_`. Those of
 /// these that are on are told.
 const TOLD: &[&str] = &[
@@ -32,8 +34,6 @@ const TOLD: &[&str] = &[
     "UBSAN",
     "WQ_WATCHDOG",
 ];
-
-use crate::kernel::values;
 
 /// The compiler: `gcc (Debian 12.2.0-14) 12.2.0`.
 #[must_use]
