@@ -15,9 +15,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("osd_crush_chooseleaf_type", "0"),
     ("osd_crush_initial_weight", "1"),
     ("mon_allow_pool_size_one", "true"),
-    // A nearly full disk is the host's affair, not the monitors'.
-    ("mon_data_avail_crit", "1"),
-    ("mon_data_avail_warn", "1"),
+    // A nearly full disk is the host's affair, not the monitors': they end at so
+    // many of a hundred, which is gigabytes of a large disk, and need megabytes.
+    ("mon_data_avail_crit", "-1"),
+    ("mon_data_avail_warn", "-1"),
     // The pools stay as they were made, so that all their parts can be counted.
     ("osd_pool_default_pg_autoscale_mode", "off"),
     ("mon_max_pg_per_osd", "1000"),

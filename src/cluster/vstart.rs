@@ -34,12 +34,14 @@ const PORT: u32 = 40000;
 /// What the wrapper says when the script is through, before its exit status.
 const DONE: &str = "kvet: vstart.sh ended with ";
 
-/// Options that only make the start quicker; the rest is the script's choice.
-const QUICKER: &[&str] = &[
+/// Options that make the start quicker, and let monitors use a disk to its end;
+/// the rest is the script's choice.
+const SETTINGS: &[&str] = &[
     "paxos propose interval = 0.02",
     "paxos min wait = 0.01",
     "mds beacon interval = 0.5",
     "osd pool default pg autoscale mode = off",
+    "mon data avail crit = -1",
 ];
 
 /// Starts everything and waits until it is healthy.
@@ -261,7 +263,7 @@ fn spawn(
     if site.spec.max_mds > 1 {
         command = command.args(["--multimds", &site.spec.max_mds.to_string()]);
     }
-    for option in QUICKER {
+    for option in SETTINGS {
         command = command.args(["-o", option]);
     }
     for (name, value) in &site.spec.options {
