@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::process::Command;
-use crate::store::{Key, Lock, Store, StoreError, io_error, remove_tree, write_atomic};
+use crate::store::{
+    Key, Lock, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
+};
 
 const KIND: &str = "objects";
 const MARKER: &str = "kvet-building";
@@ -51,6 +53,7 @@ impl ObjectDirectory {
             std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
             write_atomic(&recorded, generation.as_bytes())?;
         }
+        remove_unfinished(&path)?;
         let directory = Self { path, _lock: lock };
         directory.fresh_temporary()?;
         if directory.join(MARKER).exists() {

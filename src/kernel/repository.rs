@@ -15,7 +15,9 @@ use super::line::Line;
 use crate::context::Context;
 use crate::event::Event;
 use crate::process::{Command, ProcessError};
-use crate::store::{InUse, Lock, Scratch, Store, StoreError, io_error, write_atomic};
+use crate::store::{
+    InUse, Lock, Scratch, Store, StoreError, io_error, remove_unfinished, write_atomic,
+};
 
 const KIND: &str = "git";
 
@@ -111,9 +113,11 @@ impl Repository {
         &self.path
     }
 
-    /// Packs and index locks of a git that was killed. Only who may add trees
-    /// writes such.
+    /// Packs and index locks of a git that was killed, and files of a kvet. Only who
+    /// may add trees writes such.
     fn sweep(&self) -> Result<(), StoreError> {
+        remove_unfinished(&self.path)?;
+        remove_unfinished(&self.path.join("info"))?;
         for (directory, is_left) in [
             (self.path.clone(), is_lock as fn(&str) -> bool),
             (self.path.join("objects/pack"), is_temporary),

@@ -22,7 +22,9 @@ use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::Event;
 use crate::process::{Command, ProcessError};
-use crate::store::{Key, Lock, Scratch, Store, StoreError, io_error, remove_tree, write_atomic};
+use crate::store::{
+    Key, Lock, Scratch, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
+};
 
 const KIND: &str = "worktrees";
 const TREE: &str = "tree";
@@ -111,6 +113,7 @@ impl Worktree {
         };
         let root = home.join(name);
         std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
+        remove_unfinished(&root)?;
         tree.line.describe(&root)?;
         let generation = generation(&root)?;
         Ok(Self {

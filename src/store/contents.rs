@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::atomic::is_unfinished;
 use super::kinds::{self, Guard, Kind};
 use super::{Lock, Store, StoreError, io_error, remove_tree};
 use crate::bounded;
@@ -54,7 +55,7 @@ fn name_of(file: &str) -> Name<'_> {
     };
     match hidden.strip_suffix(".partial") {
         Some(name) if !name.is_empty() => Name::Unfinished(name),
-        _ if hidden.starts_with("kvet-") => Name::Temporary,
+        _ if is_unfinished(file) => Name::Temporary,
         _ => Name::Other,
     }
 }
@@ -109,6 +110,14 @@ impl Store {
                         }
                     }
                     Name::Temporary if is_older(&path, ABANDONED) => remove_any(&path)?,
+                    // Entries that are written in place have such files, too.
+                    Name::Entry(_) if path.is_dir() => {
+                        for inner in children(&path)? {
+                            if is_unfinished(&file_name(&inner)) && is_older(&inner, ABANDONED) {
+                                remove_any(&inner)?;
+                            }
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -404,16 +413,19 @@ mod tests {
     #[test]
     fn a_file_that_was_never_renamed_is_reclaimed_when_it_is_old() {
         let (home, store) = store_with(&["debian/apt"]);
-        let [old, new] =
-            ["old", "new"].map(|name| home.path().join(format!("debian/.kvet-{name}")));
         let long_ago = SystemTime::now() - Duration::from_secs(7200);
-        std::fs::write(&new, "x").unwrap();
-        std::fs::File::create(&old)
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
+        let files = ["debian", "debian/apt"].map(|place| {
+            let [old, new] =
+                ["old", "new"].map(|name| home.path().join(format!("{place}/.kvet-{name}")));
+            std::fs::write(&new, "x").unwrap();
+            let file = std::fs::File::create(&old).unwrap();
+            file.set_modified(long_ago).unwrap();
+            (old, new)
+        });
         store.reclaim().unwrap();
-        assert!(!old.exists() && new.exists());
+        for (old, new) in files {
+            assert!(!old.exists() && new.exists());
+        }
     }
 
     #[test]

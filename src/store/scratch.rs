@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Lock, StoreError, io_error, remove_tree};
+use super::{InUse, Lock, StoreError, io_error, remove_tree};
 
 const PREFIX: &str = "kvet-";
 const LOCK: &str = ".lock";
@@ -16,7 +16,8 @@ const LOCK: &str = ".lock";
 /// takes one away.
 const ATTEMPTS: u32 = 20;
 
-/// A directory is locked a moment after it was made.
+/// A directory is locked a moment after it was made, where nobody can tell whether
+/// one is being made.
 const LOCKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The longest path, in bytes, under which a directory for sockets is made. A
@@ -51,6 +52,9 @@ impl Scratch {
         reclaim(base);
         let mut attempt = 1;
         loop {
+            // Held until the directory's own lock is. Who reclaims has the base alone
+            // for a moment: that costs another attempt at worst.
+            let _making = InUse::of(base);
             let directory = tempfile::Builder::new()
                 .prefix(PREFIX)
                 .permissions(Permissions::from_mode(PRIVATE))
@@ -100,6 +104,7 @@ fn reclaim(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else {
         return;
     };
+    let mut unlocked = Vec::new();
     for entry in entries.flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && owned_directory(&entry.path());
@@ -112,15 +117,25 @@ fn reclaim(base: &Path) {
             if let Ok(Some(_lock)) = Lock::try_acquire(&lock) {
                 drop(remove_tree(&path));
             }
-        } else if is_abandoned(&path) {
-            // Killed before it locked it. One with anything in it is not ours.
+        } else {
+            unlocked.push(path);
+        }
+    }
+    if unlocked.is_empty() {
+        return;
+    }
+    // Whoever made them was killed, if nobody is making one.
+    let alone = Lock::of_unused(base).ok().flatten();
+    for path in unlocked {
+        if alone.is_some() || is_old(&path) {
+            // One with anything in it is not ours.
             drop(std::fs::remove_dir(&path));
         }
     }
 }
 
 /// Whether whoever made a directory would have locked it long ago.
-fn is_abandoned(directory: &Path) -> bool {
+fn is_old(directory: &Path) -> bool {
     let made = directory.metadata().and_then(|data| data.modified());
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > LOCKED_WITHIN))
 }
@@ -152,26 +167,35 @@ mod tests {
         std::fs::write(dead.join(LOCK), "").unwrap();
         let other = base.path().join("someone-else");
         std::fs::create_dir(&other).unwrap();
-        // Killed before it was locked; another one is being locked just now; and
-        // something else that is called alike.
-        let [unlocked, new, full] = ["kvet-unlocked", "kvet-new", "kvet-full"].map(|name| {
+        let _next = Scratch::under(base.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(other.exists());
+        assert!(live.path().exists());
+    }
+
+    #[test]
+    fn one_that_was_never_locked_is_reclaimed_unless_one_is_being_made() {
+        let base = tempfile::tempdir().unwrap();
+        let [old, new, full] = ["kvet-old", "kvet-new", "kvet-full"].map(|name| {
             let path = base.path().join(name);
             std::fs::create_dir(&path).unwrap();
             path
         });
+        // Something else that is called alike.
         std::fs::write(full.join("file"), "").unwrap();
         let long_ago = std::time::SystemTime::now() - 2 * LOCKED_WITHIN;
-        for path in [&unlocked, &full] {
+        for path in [&old, &full] {
             let directory = std::fs::File::open(path).unwrap();
             directory.set_modified(long_ago).unwrap();
         }
-        let _next = Scratch::under(base.path()).unwrap();
-        assert!(!unlocked.exists());
+        let making = InUse::of(base.path()).unwrap();
+        let _one = Scratch::under(base.path()).unwrap();
+        assert!(!old.exists());
         assert!(new.exists());
+        drop(making);
+        let _another = Scratch::under(base.path()).unwrap();
+        assert!(!new.exists());
         assert!(full.exists());
-        assert!(!dead.exists());
-        assert!(other.exists());
-        assert!(live.path().exists());
     }
 
     /// Kvets that start at one moment look at each other's directories before
