@@ -55,7 +55,7 @@ async fn first_step(kernel: &Path) {
     let scratch = Scratch::new().unwrap();
     let store = Store::at(scratch.join("store")).unwrap();
     let recipe = Recipe::find("kvet", Path::new(".")).unwrap();
-    let agent = Path::new(env!("CARGO_BIN_EXE_kvet"));
+    let agent = Path::new(env!("CARGO_BIN_EXE_kvet-agent"));
     let rootfs = rootfs::build_with(&context, &store, &recipe, agent)
         .await
         .unwrap();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // In a guest, this same binary is PID 1.
+    // In a guest it is PID 1, where `kvet-agent` was not installed with it.
     if kvet::guest::is_guest() {
         kvet::guest::main()
     }

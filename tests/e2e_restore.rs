@@ -51,7 +51,7 @@ impl Hall {
         let scratch = Scratch::new().unwrap();
         let store = Store::at(scratch.join("store")).unwrap();
         let recipe = Recipe::find("kvet", Path::new(".")).unwrap();
-        let agent = Path::new(env!("CARGO_BIN_EXE_kvet"));
+        let agent = Path::new(env!("CARGO_BIN_EXE_kvet-agent"));
         let (events, told) = EventSink::channel();
         let context = Context {
             events,

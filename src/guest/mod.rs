@@ -1,6 +1,7 @@
 //! The guest's side of a trial and the line to it.
 //!
-//! kvet is the host tool and, as PID 1 of the guest, the agent. [`protocol`]
+//! The agent is PID 1 of the guest: the program `kvet-agent`, or kvet itself.
+//! [`protocol`]
 //! is what the two say to each other, [`link`] the host's end of the line;
 //! [`agent`] is what runs inside, and [`storm`] the many-writers workload that
 //! it starts as processes of its own. [`heartbeat`] is how both know that the
@@ -22,6 +23,9 @@ mod xfstests;
 /// The file that tells a guest's root from a container's: kvet can be PID 1
 /// of the latter, and must not take it over.
 pub const MARKER: &str = "/.kvet-guest";
+
+/// What both programs say of the source that they were made of.
+pub const BUILD: &str = concat!("kvet-agent of the source ", env!("KVET_SOURCE"));
 
 /// Whether this process is the guest's PID 1 or one of its helpers.
 #[must_use]

@@ -16,7 +16,7 @@ use crate::step::{GuestStep, values};
 /// The name of the virtio-serial port that the agent looks for.
 pub const PORT: &str = "kvet.agent";
 
-/// The version of this protocol. Both ends are the same binary, unless a
+/// The version of this protocol. Both ends are of one build, unless a
 /// cached image outlived a change: then the difference shows here.
 pub const VERSION: u32 = 3;
 

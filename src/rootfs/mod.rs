@@ -1,10 +1,11 @@
 //! The guest's root file system: an initramfs that kvet writes itself.
 //!
 //! A recipe (`rootfs/*.yaml`) names programs of the host; each is copied with
-//! its loader and the libraries it needs, cut down to what is loaded. kvet's
-//! own binary is `/init`, and so the guest's PID 1. The result depends on the
+//! its loader and the libraries it needs, cut down to what is loaded. The agent
+//! is `/init`, and so the guest's PID 1. The result depends on the
 //! content of those files and nothing else, and is cached by it.
 
+mod agent;
 pub mod cpio;
 mod elf;
 mod library;
@@ -127,15 +128,15 @@ impl Fault for RootfsError {
     }
 }
 
-/// Makes the image of a recipe with this very program as its agent, or finds
-/// it in the cache.
+/// Makes the image of a recipe with the agent of this build, or finds it in the
+/// cache.
 pub async fn build(
     context: &Context,
     store: &Store,
     recipe: &Recipe,
 ) -> Result<Rootfs, RootfsError> {
-    // The link stays good when the file was replaced since kvet started.
-    build_with(context, store, recipe, Path::new("/proc/self/exe")).await
+    let agent = blocking(|| Ok(agent::locate())).await?;
+    build_with(context, store, recipe, &agent).await
 }
 
 /// Makes the image of a recipe with another build of kvet as its agent.

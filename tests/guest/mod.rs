@@ -31,7 +31,7 @@ pub(crate) async fn image(recipe: &str) -> (Rootfs, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     let store = Store::at(home.path()).unwrap();
     let recipe = Recipe::find(recipe, Path::new(".")).unwrap();
-    let agent = Path::new(env!("CARGO_BIN_EXE_kvet"));
+    let agent = Path::new(env!("CARGO_BIN_EXE_kvet-agent"));
     let rootfs = rootfs::build_with(&Context::default(), &store, &recipe, agent)
         .await
         .unwrap();
