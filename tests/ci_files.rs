@@ -7,21 +7,16 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 
+mod skipped;
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use skipped::skipped;
+
 /// Where `ci/check` puts what it gets for these tests.
 const READERS: &str = "target/tmp/ci-readers";
-
-/// Says what was not tested, where nobody can miss it: past the test's own
-/// capture. In the full check it is a failure.
-#[expect(clippy::explicit_write, reason = "a test's own capture would hide it")]
-fn skipped(what: &str) {
-    writeln!(std::io::stderr(), "\nSKIPPED: {what}\n").unwrap();
-    assert!(std::env::var_os("KVET_CHECK_FULL").is_none(), "{what}");
-}
 
 fn told(output: &Output) -> String {
     let text = [&*output.stdout, &*output.stderr].concat();
@@ -265,7 +260,7 @@ fn a_night_that_is_ended_asks_kvet_for_an_orderly_end() {
     );
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = run ] || exit 0\n\
-         trap 'kill \"$other\"; exit 130' TERM\nsleep 1000 &\nother=$!\n\
+         sleep 1000 &\nother=$!\ntrap 'kill \"$other\"; exit 130' TERM\n\
          echo up > '{}'\nwait\n",
         fifo.display()
     );

@@ -7,15 +7,17 @@
 )]
 
 mod marked;
+mod skipped;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use marked::Marked;
+use skipped::skipped;
 
 /// The main job.
 fn main_job(marked: &Marked) -> Command {
@@ -82,14 +84,6 @@ fn assert_fixed(output: &Output) {
     let all = format!("{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{all}");
     assert!(said.starts_with("verdict: fixed"), "{all}");
-}
-
-/// Says what was not tested, where nobody can miss it; in the full check nothing may
-/// be missing.
-#[expect(clippy::explicit_write, reason = "a test's own capture would hide it")]
-fn skipped(what: &str) {
-    assert!(std::env::var_os("KVET_CHECK_FULL").is_none(), "{what}");
-    writeln!(std::io::stderr(), "\nSKIPPED: {what}\n").unwrap();
 }
 
 /// The library that shows programs another time.

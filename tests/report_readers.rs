@@ -1,12 +1,14 @@
 //! Reports in the hands of those who read them: the kernel's own KTAP parser,
 //! the validator of `KernelCI`, a browser. One that is not on this host is said to be
-//! missing and costs its own tests only; `ci/check` gets them.
+//! missing and costs its own tests only; `ci/check` gets them, and with `--full` none
+//! may be missing.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on fails, and says where"
 )]
 
 mod browser;
+mod skipped;
 
 use std::fs;
 use std::io::Write;
@@ -15,6 +17,7 @@ use std::process::Command;
 
 use browser::Browser;
 use serde_json::{Value, json};
+use skipped::skipped;
 use tempfile::TempDir;
 
 /// Text that wants to be markup, commands of a terminal, and other words than
@@ -108,13 +111,6 @@ fn report(run: &Path, format: &str) -> String {
         .unwrap();
     assert!(told.status.success(), "{told:?}");
     String::from_utf8(told.stdout).unwrap()
-}
-
-/// Says what was not tested, where nobody can miss it: past the test's own
-/// capture.
-#[expect(clippy::explicit_write, reason = "a test's own capture would hide it")]
-fn skipped(what: &str) {
-    writeln!(std::io::stderr(), "\nSKIPPED: {what}\n").unwrap();
 }
 
 /// Tells a figure, past the test's own capture.

@@ -500,6 +500,6 @@ fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
     }
 }
 
-/// Bytes without which no daemon's store can grow: a log of RocksDB's is made
+/// Bytes without which no daemon's store can grow: a log of theirs is made
 /// with several megabytes at once.
 const FULL: u64 = 32 << 20;
