@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use guest::{Guest, PATIENCE, image};
+use guest::{Guest, PATIENCE, image, image_with};
 use kvet::guest::heartbeat::{Beat, unheard};
 use kvet::guest::protocol::{FailureKind, GuestMessage, StepFailure, StepReport, StepResult};
 use kvet::step::{CounterStep, GuestStep, KernelStep, MountStep, PathStep, ProgramStep, StormStep};
@@ -121,6 +121,14 @@ async fn a_guest_boots_tells_what_it_is_and_obeys() {
         .unwrap_err();
     assert_eq!(label, "open a/nowhere/file");
     assert_eq!(failure.errno.as_deref(), Some("ENOENT"));
+    guest.power_off().await;
+}
+
+#[tokio::test]
+async fn kvet_is_the_agent_where_there_is_no_other() {
+    let kvet = Path::new(env!("CARGO_BIN_EXE_kvet"));
+    let (rootfs, _home) = image_with("kvet", kvet).await;
+    let guest = Guest::boot(&kernel(), &rootfs, "quiet").await;
     guest.power_off().await;
 }
 

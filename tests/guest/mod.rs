@@ -28,10 +28,14 @@ pub(crate) struct Guest {
 
 /// The image of a recipe with this build's agent, in a cache of its own.
 pub(crate) async fn image(recipe: &str) -> (Rootfs, tempfile::TempDir) {
+    image_with(recipe, Path::new(env!("CARGO_BIN_EXE_kvet-agent"))).await
+}
+
+/// The same with another program as the agent.
+pub(crate) async fn image_with(recipe: &str, agent: &Path) -> (Rootfs, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     let store = Store::at(home.path()).unwrap();
     let recipe = Recipe::find(recipe, Path::new(".")).unwrap();
-    let agent = Path::new(env!("CARGO_BIN_EXE_kvet-agent"));
     let rootfs = rootfs::build_with(&Context::default(), &store, &recipe, agent)
         .await
         .unwrap();
