@@ -1,4 +1,4 @@
-//! A run on a host that does what hosts do: its clock is set, memory is short, and
+//! A run on a host that does what hosts do: its clock is set, memory and disks are short, and
 //! others use it, too. The verdict is the right one, or there is none.
 #![cfg(feature = "e2e")]
 #![allow(
@@ -158,14 +158,18 @@ impl Group {
         let mut inside = Command::new("sh");
         inside
             .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
-            .arg(self.0.join("cgroup.procs"))
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            inside.env(name, value.unwrap());
-        }
-        inside
+            .arg(self.0.join("cgroup.procs"));
+        followed_by(inside, command)
     }
+}
+
+/// A command with another one as its last arguments, in that one's environment.
+fn followed_by(mut outer: Command, command: &Command) -> Command {
+    outer.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        outer.env(name, value.unwrap());
+    }
+    outer
 }
 
 impl Drop for Group {
@@ -218,6 +222,45 @@ fn assert_one_at_a_time(marked: &Marked) {
         running += i32::from(line.contains("\"trial_started\""));
         running -= i32::from(line.contains("\"trial_finished\""));
         assert!((0..=1).contains(&running), "{line}");
+    }
+}
+
+/// A file system of 200 GiB on which so many bytes are left, in a mount namespace of
+/// its own, with a command's temporary files on it.
+const LARGE_DISK: &str = "set -e
+truncate -s 200G \"$0.img\"
+mkfs.ext4 -q -m 0 -O ^has_journal -E lazy_itable_init=1 \"$0.img\"
+mount -o loop \"$0.img\" \"$0\"
+rm \"$0.img\"
+left=$(df -B1 --output=avail \"$0\" | tail -n 1)
+fallocate -l $((left - $1)) \"$0/ballast\"
+shift
+TMPDIR=$0 exec \"$@\"";
+
+/// One in a hundred of a large disk is gigabytes: only a disk that is full is one.
+#[test]
+fn a_disk_has_little_left() {
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+        skipped("a large disk: takes root and loop devices");
+        return;
+    }
+    for (left, enough) in [(1_u64 << 30, true), (4 << 20, false)] {
+        let marked = Marked::new();
+        let disk = marked.home().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let mut outer = Command::new("unshare");
+        outer
+            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .args([LARGE_DISK, disk.to_str().unwrap(), &left.to_string()]);
+        let run = followed_by(outer, &main_job(&marked)).output().unwrap();
+        if enough {
+            assert_fixed(&run);
+        } else {
+            let said = String::from_utf8_lossy(&run.stderr);
+            assert_eq!(run.status.code(), Some(128), "{said}");
+            assert!(said.contains("no space left in"), "{said}");
+        }
+        marked.assert_nothing_left("little left");
     }
 }
 
