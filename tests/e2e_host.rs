@@ -1,5 +1,5 @@
-//! A run on a host that does what hosts do: its clock is set, memory and disks are short, and
-//! others use it, too. The verdict is the right one, or there is none.
+//! A run on a host that does what hosts do: its clock is set, memory and disks are
+//! short, and others use it, too. The verdict is the right one, or there is none.
 #![cfg(feature = "e2e")]
 #![allow(
     clippy::unwrap_used,
