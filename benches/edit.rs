@@ -136,7 +136,9 @@ impl Lab {
         let line = if path.extension().is_some_and(|end| end == "h") {
             format!("#define KVET_EDIT_{unique} 1\n")
         } else {
-            format!("int kvet_edit = {};\n", unique & 0xffff_ffff)
+            // Several files have one, and they are linked together.
+            let name = path.file_stem().unwrap().to_string_lossy();
+            format!("int kvet_edit_{name} = {};\n", unique & 0x7fff_ffff)
         };
         let text: String = text
             .split_inclusive('\n')
