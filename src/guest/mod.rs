@@ -1,10 +1,10 @@
 //! The guest's side of a trial and the line to it.
 //!
 //! The agent is PID 1 of the guest: the program `kvet-agent`, or kvet itself.
-//! [`protocol`] is what it and the host say to each other, [`link`] the host's end of the
-//! line; [`agent`] is what runs inside, and [`storm`] the many-writers workload
-//! that it starts as processes of its own. [`heartbeat`] is how both know that the
-//! console can be heard.
+//! [`protocol`] is what it and the host say to each other, [`link`] the host's end
+//! of the line; [`agent`] is what runs inside, and [`storm`] the many-writers
+//! workload that it starts as processes of its own. [`heartbeat`] is how both know
+//! that the console can be heard.
 
 pub mod agent;
 mod calls;
