@@ -213,12 +213,12 @@ async fn an_edit_compiles_what_make_compiles_and_gives_the_kernel_of_a_build_fro
     let edited = build().await;
     let log = std::fs::read_to_string(&edited.log).unwrap();
     let raw = make(&source, &objects).await;
-    assert_eq!(compiled(&log), compiled(&raw));
-    assert!(
-        compiled(&log)
-            .iter()
-            .any(|line| line.ends_with("fs/inode.o"))
-    );
+    // These two have the number of the build in them, which kvet leaves as it is.
+    let numbered = ["arch/x86/boot/version.o", "init/version-timestamp.o"];
+    let mut by_make = compiled(&raw);
+    by_make.retain(|line| !numbered.iter().any(|object| line.ends_with(object)));
+    assert_eq!(compiled(&log), by_make);
+    assert!(by_make.iter().any(|line| line.ends_with("fs/inode.o")));
 
     // From nothing, in the same place.
     let [bzimage, map] =
