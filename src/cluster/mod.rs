@@ -484,6 +484,10 @@ impl Drop for Daemons {
     }
 }
 
+/// Bytes without which no daemon's store can grow: a log of theirs is made
+/// with several megabytes at once.
+const FULL: u64 = 32 << 20;
+
 /// Daemons report a full disk in many words and far from the cause. An error
 /// while a disk is full is taken for the disk's.
 fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
@@ -499,7 +503,3 @@ fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
         (None, error) => error,
     }
 }
-
-/// Bytes without which no daemon's store can grow: a log of theirs is made
-/// with several megabytes at once.
-const FULL: u64 = 32 << 20;

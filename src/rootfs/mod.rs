@@ -139,7 +139,7 @@ pub async fn build(
     build_with(context, store, recipe, &agent).await
 }
 
-/// Makes the image of a recipe with another build of kvet as its agent.
+/// The same with a given program as the agent.
 pub async fn build_with(
     context: &Context,
     store: &Store,
