@@ -44,6 +44,7 @@ const SSH: &[&str] = &["sshd", "ssh", "ssh-keygen", "unshare"];
 /// killed, and nothing lost of it; kernels that hosts make.
 const STANDARD: &[Test] = &[
     ("ssh_hosts_may_die", SSH, ssh_hosts_may_die),
+    ("a_driver_dies_sending", SSH, a_driver_dies_sending),
     ("hosts_make_kernels", SSH, hosts_make_kernels),
     ("slurm_nodes_may_die", SLURM, slurm_nodes_may_die),
 ];
@@ -399,6 +400,24 @@ fn ssh_hosts_may_die() {
         assert!(log.contains(&told), "{told}: {log}");
     }
     assert_eq!(&run.report(), undisturbed());
+}
+
+/// The driver is killed in the middle of an input: nothing of that input stays on the
+/// host, with rsync and without.
+fn a_driver_dies_sending() {
+    for rsync in [true, false] {
+        let hosts = Hosts::start(&[("slow", "600m")], rsync);
+        let host = &hosts.nodes[0];
+        let run = Run::of_ssh(&hosts, "run");
+        let mut driver = run.start(run.command("ssh:slow", &[]));
+        until("an input under way", || !host.unfinished().is_empty());
+        host.signal_all(Signal::STOP);
+        assert!(!host.unfinished().is_empty(), "it was stopped too late");
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+        host.signal_all(Signal::CONT);
+        nothing_is_left(host);
+    }
 }
 
 /// One lacks something, one has another QEMU, one shows something else.

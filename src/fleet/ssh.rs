@@ -88,8 +88,8 @@ impl Remote {
         Ok(place)
     }
 
-    /// Sends an input. It appears whole, once its digest was found right; if that
-    /// fails nothing of it stays.
+    /// Sends an input. It appears whole, once its digest was found right. The host
+    /// sees to that by itself: if this process dies nothing of the input stays there.
     async fn send(
         &self,
         digest: &Digest,
@@ -99,44 +99,32 @@ impl Remote {
     ) -> Result<(), Refusal> {
         let own = std::process::id();
         let partial = format!("{place}/.kvet-{}-{own}-{}", self.name, digest.as_str());
-        let sent = self.copy(path, &partial, has_rsync).await;
-        let done = match sent {
-            Ok(()) => self
-                .script(placing(&partial, place, digest))
-                .await
-                .map(|_| ()),
-            Err(error) => Err(error),
-        };
-        let Err(error) = done else {
-            return Ok(());
-        };
-        // It may be the disk that is full, or the host that is gone.
-        drop(self.script(format!("rm -rf '{partial}'\n")).await);
-        let why = format!("what it needs cannot be sent: {}", what_failed(error));
-        Err(Refusal::Failed(why))
-    }
-
-    async fn copy(&self, path: &Path, partial: &str, has_rsync: bool) -> Result<(), ProcessError> {
+        let receiving = |reader| receiving(&partial, place, digest, reader);
         let command = if has_rsync && find_program("rsync").is_some() {
             let words = [ssh_words(), OPTIONS.map(str::to_owned).to_vec()].concat();
-            self.script(format!("umask 077; mkdir -p '{partial}'\n"))
-                .await?;
+            // Over there rsync's own arguments follow the script.
+            let receiver = format!("sh -c '{}' sh", receiving("rsync \"$@\""));
             Command::new("rsync")
                 .args(["--compress", "--times", "--copy-links"])
                 .arg(format!("--rsh={}", words.join(" ")))
+                .arg(format!("--rsync-path={receiver}"))
                 .arg("--")
                 .arg(path)
                 .arg(format!("{}:{partial}/content", self.name))
         } else {
-            let content = std::fs::read(path).map_err(|source| ProcessError::Io {
-                program: path.display().to_string(),
-                source,
-            })?;
-            let command = format!("umask 077; mkdir -p '{partial}' && cat > '{partial}/content'");
-            self.ssh(&command).input(content)
+            let content = std::fs::read(path)
+                .map_err(|error| Refusal::Failed(format!("{}: {error}", path.display())))?;
+            let reader = format!("cat > {partial}/content");
+            self.ssh(&receiving(&reader)).input(content)
         };
-        let copied = command.deadline(SENDING).run(&self.token).await;
-        copied.map(|_| ())
+        // It may be the disk that is full, or the host that is gone.
+        let sent = command.deadline(SENDING).run(&self.token).await;
+        sent.map(drop).map_err(|error| {
+            Refusal::Failed(format!(
+                "what it needs cannot be sent: {}",
+                what_failed(error)
+            ))
+        })
     }
 }
 
@@ -175,15 +163,19 @@ fn asking(digests: &[&Digest]) -> String {
     )
 }
 
-/// Puts what was sent into its place if it is what it should be.
-fn placing(partial: &str, place: &str, digest: &Digest) -> String {
+/// What a host does with an input: `reader` makes the file, which gets its place if
+/// it is what it should be. A sender that is gone is the end of the reader's input.
+/// There is no single quote in it; all paths are plain.
+fn receiving(partial: &str, place: &str, digest: &Digest, reader: &str) -> String {
     let digest = digest.as_str();
     format!(
-        "set -eu\n\
-         if ! echo '{digest}  {partial}/content' | sha256sum --check --status; then\n\
-         rm -rf '{partial}'; echo 'an input arrived damaged' >&2; exit 1; fi\n\
-         chmod 700 '{partial}/content'\n\
-         mv -T '{partial}' '{place}/{digest}' 2>/dev/null || rm -rf '{partial}'\n\
-         test -f '{place}/{digest}/content'\n"
+        "set -eu; umask 077\n\
+         trap \"rm -rf {partial}\" EXIT; trap \"exit 1\" HUP INT TERM PIPE\n\
+         mkdir -p {partial}\n\
+         {reader}\n\
+         if ! echo \"{digest}  {partial}/content\" | sha256sum --check --status; then\n\
+         echo \"an input arrived damaged\" >&2; exit 1; fi\n\
+         chmod 700 {partial}/content\n\
+         mv -T {partial} {place}/{digest} 2>/dev/null || test -f {place}/{digest}/content\n"
     )
 }

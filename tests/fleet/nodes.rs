@@ -121,6 +121,19 @@ impl Node {
         entries.filter(is_entry).map(|entry| entry.path()).collect()
     }
 
+    /// Inputs that have not got their place.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let inputs = fs::read_dir(self.root().join("cache/kvet/inputs"));
+        let unfinished = inputs.into_iter().flatten().flatten().filter(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            let is_lock = Path::new(&name).extension().is_some_and(|e| e == "lock");
+            name.starts_with('.') && !is_lock
+        });
+        unfinished
+            .map(|entry| entry.path().display().to_string())
+            .collect()
+    }
+
     /// What kvet left on it: processes, and files but for inputs that are kept.
     pub(crate) fn left(&self) -> Vec<String> {
         let daemon = ["slurmd", "sshd", "slurmstepd"];
@@ -134,13 +147,7 @@ impl Node {
         let local = self.root();
         let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
         left.extend(below(local.join("tmp")).map(|entry| entry.path().display().to_string()));
-        let inputs = below(local.join("cache/kvet/inputs"));
-        let unfinished = inputs.filter(|entry| {
-            let name = entry.file_name().into_string().unwrap();
-            let is_lock = Path::new(&name).extension().is_some_and(|e| e == "lock");
-            name.starts_with('.') && !is_lock
-        });
-        left.extend(unfinished.map(|entry| entry.path().display().to_string()));
+        left.extend(self.unfinished());
         left
     }
 }
