@@ -103,7 +103,7 @@ impl Remote {
         let command = if has_rsync && find_program("rsync").is_some() {
             let words = [ssh_words(), OPTIONS.map(str::to_owned).to_vec()].concat();
             // Over there rsync's own arguments follow the script.
-            let receiver = format!("sh -c '{}' sh", receiving("rsync \"$@\""));
+            let receiver = receiving("rsync \"$@\"");
             Command::new("rsync")
                 .args(["--compress", "--times", "--copy-links"])
                 .arg(format!("--rsh={}", words.join(" ")))
@@ -165,17 +165,21 @@ fn asking(digests: &[&Digest]) -> String {
 
 /// What a host does with an input: `reader` makes the file, which gets its place if
 /// it is what it should be. A sender that is gone is the end of the reader's input.
-/// There is no single quote in it; all paths are plain.
+/// In one line, as the user's shell there may be any; all paths are plain.
 fn receiving(partial: &str, place: &str, digest: &Digest, reader: &str) -> String {
     let digest = digest.as_str();
-    format!(
-        "set -eu; umask 077\n\
-         trap \"rm -rf {partial}\" EXIT; trap \"exit 1\" HUP INT TERM PIPE\n\
-         mkdir -p {partial}\n\
-         {reader}\n\
-         if ! echo \"{digest}  {partial}/content\" | sha256sum --check --status; then\n\
-         echo \"an input arrived damaged\" >&2; exit 1; fi\n\
-         chmod 700 {partial}/content\n\
-         mv -T {partial} {place}/{digest} 2>/dev/null || test -f {place}/{digest}/content\n"
-    )
+    let script = [
+        "set -eu; umask 077",
+        &format!("trap \"rm -rf {partial}\" EXIT"),
+        "trap \"exit 1\" HUP INT TERM PIPE",
+        &format!("mkdir -p {partial}"),
+        reader,
+        &format!("if ! echo \"{digest}  {partial}/content\" | sha256sum --check --status"),
+        "then echo \"an input arrived damaged\" >&2; exit 1; fi",
+        &format!("chmod 700 {partial}/content"),
+        &format!(
+            "mv -T {partial} {place}/{digest} 2>/dev/null || test -f {place}/{digest}/content"
+        ),
+    ];
+    format!("sh -c '{}' sh", script.join("; "))
 }
