@@ -8,6 +8,7 @@
 
 pub mod agent;
 mod calls;
+mod control_groups;
 mod errno;
 mod failure;
 mod file_system;

@@ -86,7 +86,15 @@ fn serve() -> std::io::Result<Never> {
     if let Err(error) = network::configure() {
         lacks.push(format!("{}: {error}", network::INTERFACE));
     }
-    let port = system::open_port()?;
+    let mut port = system::open_port()?;
+    // A quiet boot is a fast one; from here on every word counts. What a hung
+    // task's report says of its stack is of the lowest level that is shown.
+    if let Err(error) = std::fs::write(system::sysctl_path("kernel.printk"), "7") {
+        lacks.push(format!("kernel.printk: {error}"));
+    }
+    // Whatever is not needed for the first word comes after it: the host takes a
+    // while for its answer.
+    write(&mut port, &GuestMessage::Ready(system::ready(lacks)))?;
     let (outbox, messages) = channel();
     let writer = port.try_clone()?;
     std::thread::Builder::new()
@@ -97,26 +105,22 @@ fn serve() -> std::io::Result<Never> {
         guest: Arc::new(Guest::default()),
         heart: Arc::new(Heart::default()),
     };
-    // A quiet boot is a fast one; from here on every word counts. What a hung
-    // task's report says of its stack is of the lowest level that is shown.
-    if let Err(error) = std::fs::write(system::sysctl_path("kernel.printk"), "7") {
-        lacks.push(format!("kernel.printk: {error}"));
-    }
-    agent.send(GuestMessage::Ready(system::ready(lacks)));
     agent.listen(port)
 }
 
 /// Writes messages until the port fails. Only this thread waits for the host.
 fn send_all(mut port: File, messages: &Receiver<GuestMessage>) {
     for message in messages {
-        let Ok(mut line) = serde_json::to_vec(&message) else {
-            continue;
-        };
-        line.push(b'\n');
-        if port.write_all(&line).is_err() {
+        if write(&mut port, &message).is_err() {
             return;
         }
     }
+}
+
+fn write(port: &mut File, message: &GuestMessage) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    port.write_all(&line)
 }
 
 struct Agent {

@@ -52,11 +52,6 @@ const MOUNTS: &[Mount] = &[
         target: "/sys/kernel/debug",
         needed: false,
     },
-    Mount {
-        kind: "cgroup2",
-        target: "/sys/fs/cgroup",
-        needed: false,
-    },
 ];
 
 /// Kernel parameters the host wants to know: how detectors are set, and what

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::plan::writer_seed;
 use super::writer::{Assignment, Message};
 use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
-use crate::guest::{calls, helper};
+use crate::guest::{calls, control_groups, helper};
 use crate::step::{Caches, Storm};
 
 /// What a writer said on standard error, at most.
@@ -190,7 +190,7 @@ struct MemoryGroup {
 
 impl MemoryGroup {
     fn create(name: &str, limit: u64) -> Result<Self, StepFailure> {
-        let root = Path::new("/sys/fs/cgroup");
+        let root = control_groups::root()?;
         let path = root.join(name);
         let set = |file: PathBuf, text: &str| {
             std::fs::write(&file, text)
