@@ -585,8 +585,9 @@ impl State {
         let report = &mut self.open[index];
         let certain = report.is_certain();
         let belongs = report.add(line, number);
-        if let Role::Tentative(confirmation) = report.hit.rule().role {
-            report.confirmed |= line.body.starts_with(confirmation);
+        if let Role::Tentative(confirmations) = report.hit.rule().role {
+            let confirms = |beginning: &&str| line.body.starts_with(*beginning);
+            report.confirmed |= confirmations.iter().any(confirms);
         }
         if report.hit.doubtful && belongs && self.stripped {
             report.hit.doubtful = false;

@@ -3,6 +3,9 @@
 use super::{Choice, ROW, Role, Rule};
 use crate::detect::Class;
 
+/// What a dying Go program prints before its stacks.
+const GO_STACKS: &[&str] = &["goroutine ", "runtime stack:"];
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "panic",
@@ -136,7 +139,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "Out of memory",
         function: Choice::None,
         stack: false,
-        role: Role::Tentative("Out of memory: Kill"),
+        role: Role::Tentative(&["Out of memory: Kill"]),
         examples: &[
             "fio invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0",
         ],
@@ -325,6 +328,32 @@ pub(super) const RULES: &[Rule] = &[
         stack: false,
         role: Role::Hands,
         examples: &["Loading initial ramdisk ..."],
+        ..ROW
+    },
+    // Harnesses and the daemons of containers are Go programs: what ends one ends
+    // what it tested, too. A compiler's fatal errors are not followed by this.
+    Rule {
+        name: "go-fatal",
+        literal: "fatal error: ",
+        pattern: r"^fatal error: (\S.*?)\s*$",
+        title: "end of a Go program: {1}",
+        function: Choice::None,
+        stack: false,
+        role: Role::Tentative(GO_STACKS),
+        examples: &["fatal error: all goroutines are asleep - deadlock!"],
+        lookalikes: &["nmi.c:12:10: fatal error: asm/nmi.h: No such file or directory"],
+        ..ROW
+    },
+    Rule {
+        name: "go-panic",
+        literal: "panic: ",
+        pattern: r"^panic: (\S.*?)\s*$",
+        title: "end of a Go program: {1}",
+        function: Choice::None,
+        stack: false,
+        role: Role::Tentative(GO_STACKS),
+        examples: &["panic: runtime error: index out of range [3] with length 3"],
+        lookalikes: &["Kernel panic: not continuing"],
         ..ROW
     },
     Rule {

@@ -100,8 +100,9 @@ pub(super) enum Role {
     Continues,
     /// A panic: ends what caused it, or stands alone.
     Panics,
-    /// Begins a report that counts only if a later line confirms it.
-    Tentative(&'static str),
+    /// Begins a report that counts only if a later line, which begins with one of
+    /// these, confirms it.
+    Tentative(&'static [&'static str]),
     /// The kernel's banner: a restart, if something ran before.
     Banner,
     /// No report: explains a banner that follows.
