@@ -211,7 +211,8 @@ fn boot(digest: &Digest, size: u64) -> String {
         "set -eu; umask 077\n\
          d=\"${{XDG_CACHE_HOME:-$HOME/.cache}}/kvet/inputs\"; mkdir -p \"$d\"; cd \"$d\"\n\
          if test -f {digest}/content; then echo have; else\n\
-         p=\".kvet-$$-{digest}\"; trap 'rm -rf \"$p\"' EXIT; mkdir \"$p\"; echo need\n\
+         p=\".kvet-$$-{digest}\"; trap 'rm -rf \"$p\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n\
+         mkdir \"$p\"; echo need\n\
          head -c {size} > \"$p/content\"\n\
          if ! echo \"{digest}  $p/content\" | sha256sum --check --status; then\n\
          echo 'the program arrived damaged' >&2; exit 1; fi\n\
