@@ -1,4 +1,4 @@
-//! `kvet report RUN --format FORMAT`, `kvet report RUN --all DIR`
+//! `kvet report RUN [--format FORMAT]`, `kvet report RUN --all DIR`
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ pub(super) struct Arguments {
     /// that, or `latest`
     run: PathBuf,
     /// Form of the report
-    #[arg(long, value_enum, required_unless_present = "all")]
-    format: Option<Format>,
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
     /// Write the report in every form into this directory
     #[arg(long, value_name = "DIR", conflicts_with = "format")]
     all: Option<PathBuf>,
@@ -161,19 +161,13 @@ fn of_bisection(course: &Course, format: Format) -> Option<String> {
 
 fn bisection(path: &Path, arguments: &Arguments) -> Result<Exit, Error> {
     let course = course(path)?;
-    match (&arguments.all, arguments.format) {
-        (Some(directory), _) => {
-            let texts = OF_BISECTIONS.into_iter();
-            let texts = texts.filter_map(|form| Some((form, of_bisection(&course, form)?)));
-            Ok(write_all(directory, texts))
-        }
-        (None, Some(format)) => {
-            print(&of_bisection(&course, format).ok_or(NoSuchForm)?)?;
-            Ok(Exit::Good)
-        }
-        // The parser asks for one of the two.
-        (None, None) => Ok(Exit::Usage),
+    if let Some(directory) = &arguments.all {
+        let texts = OF_BISECTIONS.into_iter();
+        let texts = texts.filter_map(|form| Some((form, of_bisection(&course, form)?)));
+        return Ok(write_all(directory, texts));
     }
+    print(&of_bisection(&course, arguments.format).ok_or(NoSuchForm)?)?;
+    Ok(Exit::Good)
 }
 
 pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
@@ -182,28 +176,21 @@ pub(super) fn report(arguments: &Arguments) -> Result<Exit, Error> {
         return bisection(&path, arguments);
     }
     let run = Run::open(&path)?;
-    match (&arguments.all, arguments.format) {
-        (Some(directory), _) => {
-            let forms = Format::value_variants().iter();
-            let texts = forms.map(|form| (*form, run.text(*form, Style::Plain, WIDTH)));
-            Ok(write_all(directory, texts))
-        }
-        (None, Some(format)) => {
-            print(&run.text(format, style(), width()))?;
-            // Whoever gets a mail wants to see lines; whoever sends it can still
-            // have them.
-            if matches!(format, Format::Mail) && bare_stacks(&run.report) {
-                note(
-                    "note",
-                    "no stack has files and lines: the kernels have no debug information \
-                     (`debug-info` in the job's `config`, docs/debugging.md)",
-                );
-            }
-            Ok(Exit::Good)
-        }
-        // The parser asks for one of the two.
-        (None, None) => Ok(Exit::Usage),
+    if let Some(directory) = &arguments.all {
+        let forms = Format::value_variants().iter();
+        let texts = forms.map(|form| (*form, run.text(*form, Style::Plain, WIDTH)));
+        return Ok(write_all(directory, texts));
     }
+    print(&run.text(arguments.format, style(), width()))?;
+    // Whoever gets a mail wants to see lines; whoever sends it can still have them.
+    if matches!(arguments.format, Format::Mail) && bare_stacks(&run.report) {
+        note(
+            "note",
+            "no stack has files and lines: the kernels have no debug information \
+             (`debug-info` in the job's `config`, docs/debugging.md)",
+        );
+    }
+    Ok(Exit::Good)
 }
 
 /// Where the reader of a check finds more: what the environment says, as for a
