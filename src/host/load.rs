@@ -16,6 +16,12 @@ pub struct Load {
     /// 0 to 1, where the kernel tells (`/proc/pressure/cpu`).
     #[serde(default)]
     pub pressure: Option<f64>,
+    /// Of the time in which the guest wanted a processor, the share in which it had
+    /// none, 0 to 1; where the guest was still there at the end, and the kernel tells
+    /// (`/proc/PID/task/TID/schedstat`). Other than the rest it knows what priority
+    /// the guest has.
+    #[serde(default)]
+    pub denied: Option<f64>,
 }
 
 /// The host's counters at one moment. What cannot be read counts as idle.
@@ -66,8 +72,41 @@ impl Moment {
                 .waited
                 .zip(end.waited)
                 .map(|(before, after)| share(after - before, micros)),
+            denied: None,
         }
     }
+}
+
+/// What [`Load::denied`] is of a process and those below it, since they began.
+#[must_use]
+pub fn denied(process: u32) -> Option<f64> {
+    let (had, waited) = turns(process);
+    (had > 0.0).then(|| waited / (had + waited))
+}
+
+/// Nanoseconds on a processor, and of waiting for one, of a process and all below it.
+fn turns(process: u32) -> (f64, f64) {
+    let (mut had, mut waited) = (0.0, 0.0);
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    for thread in threads.into_iter().flatten().flatten() {
+        let text = |name| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let own = turns_of(&text("schedstat")).unwrap_or_default();
+        let children = text("children");
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        for (more, longer) in children.map(turns).chain([own]) {
+            had += more;
+            waited += longer;
+        }
+    }
+    (had, waited)
+}
+
+/// The first two numbers of a `schedstat` (Documentation/scheduler/sched-stats.rst).
+fn turns_of(schedstat: &str) -> Option<(f64, f64)> {
+    let mut numbers = schedstat.split_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Stolen ticks and all ticks, of `/proc/stat`'s first line: user, nice, system,
@@ -106,8 +145,21 @@ mod tests {
         let pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\n\
                         full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
         assert_eq!(waited(pressure), Some(1234.0));
+        assert_eq!(turns_of("2000 6000 17\n"), Some((2000.0, 6000.0)));
+        assert_eq!(turns_of(""), None);
         assert_eq!(times(""), None);
         assert_eq!(runnable("x"), None);
         assert_eq!(waited(""), None);
+    }
+
+    #[test]
+    fn a_process_that_runs_was_denied_a_part_of_its_time() {
+        let share = denied(std::process::id());
+        // Not every kernel tells.
+        assert!(
+            share.is_none_or(|share| (0.0..1.0).contains(&share)),
+            "{share:?}"
+        );
+        assert_eq!(denied(u32::MAX), None);
     }
 }

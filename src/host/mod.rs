@@ -11,4 +11,4 @@ pub use doctor::{
     missing_packages, space,
 };
 pub use facts::{HostFacts, facts};
-pub use load::{Load, Moment};
+pub use load::{Load, Moment, denied};

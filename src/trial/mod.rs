@@ -30,7 +30,7 @@ use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::guest::heartbeat::{self, Beat};
 use crate::guest::protocol::{FailedTest, Ready, StepResult};
-use crate::host::Moment;
+use crate::host::{self, Load, Moment};
 use crate::patience;
 use crate::record::with_other_findings;
 use crate::record::{
@@ -109,7 +109,10 @@ pub async fn run(
         said: heard.said,
         seconds,
         counters: heard.counters,
-        load: Some(before.until(&Moment::now())),
+        load: Some(Load {
+            denied: heard.denied,
+            ..before.until(&Moment::now())
+        }),
         unanswered: heard.unanswered,
         memory: heard.memory,
         ..without_guest(request, ending)
@@ -263,6 +266,8 @@ struct Heard {
     counted: Artifacts,
     /// Bytes of the dump of its memory, if there is one.
     memory: Option<u64>,
+    /// The share of its time in which it had to wait for a processor.
+    denied: Option<f64>,
 }
 
 /// An attempt under way.
@@ -307,6 +312,8 @@ impl<'a> Attempt<'a> {
 
     async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
         let mut ending = self.drive(service).await?;
+        // While it is there.
+        self.heard.denied = self.guest.process().and_then(host::denied);
         self.count_lines(&ending).await?;
         self.hear_out();
         match &ending {

@@ -15,6 +15,10 @@ const CROWDED: f64 = 4.0;
 /// The same for the share of time that a virtual host's own host took.
 const STOLEN: f64 = 0.25;
 
+/// The same for the share of its time in which the guest waited for its turn: as
+/// with [`CROWDED`] tasks of its own priority.
+const DENIED: f64 = 0.75;
+
 /// What a trial is asked: what of its job and its arm decides its outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -192,10 +196,17 @@ fn crowded(load: &Load) -> Option<String> {
             "the host was too busy ({tasks:.1} tasks for each processor)"
         ));
     }
-    (load.stolen > STOLEN).then(|| {
+    if load.stolen > STOLEN {
         let percent = load.stolen * 100.0;
-        format!("the host was too busy (its own host took {percent:.0} % of its time)")
-    })
+        return Some(format!(
+            "the host was too busy (its own host took {percent:.0} % of its time)"
+        ));
+    }
+    let denied = load.denied.filter(|denied| *denied > DENIED)?;
+    let percent = denied * 100.0;
+    Some(format!(
+        "the host was too busy (the guest had to wait {percent:.0} % of its time)"
+    ))
 }
 
 #[cfg(test)]
@@ -402,18 +413,22 @@ mod tests {
 
     #[test]
     fn what_is_about_time_says_nothing_on_a_host_without_time() {
-        let busy = |runnable, stolen| {
-            let pressure = None;
+        let busy = |runnable, stolen, denied| {
             Some(Load {
                 runnable,
                 stolen,
-                pressure,
+                pressure: None,
+                denied: Some(denied),
             })
         };
-        for load in [busy(8.0, 0.0), busy(1.0, 0.5)] {
+        for load in [
+            busy(8.0, 0.0, 0.0),
+            busy(1.0, 0.5, 0.0),
+            busy(1.0, 0.0, 0.9),
+        ] {
             let mut trial = trial(Ending::Finished, hang("ceph_mdsc_sync"));
             assert_eq!(outcome(&trial), Outcome::Other);
-            trial.load = busy(2.0, 0.0);
+            trial.load = busy(2.0, 0.0, 0.6);
             assert_eq!(outcome(&trial), Outcome::Other);
             trial.load = load;
             assert_eq!(outcome(&trial), Outcome::Harness);
