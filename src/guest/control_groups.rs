@@ -1,4 +1,4 @@
-//! Control groups, mounted for who needs them first: most trials need none, and the
+//! Control groups, mounted for whoever needs them first: most trials need none, and the
 //! mount alone takes an emulated machine some hundredths of its boot.
 
 use std::path::Path;

@@ -18,7 +18,7 @@ pub struct Load {
     pub pressure: Option<f64>,
     /// Of the time in which the guest wanted a processor, the share in which it had
     /// none, 0 to 1; where the guest was still there at the end, and the kernel tells
-    /// (`/proc/PID/task/TID/schedstat`). Other than the rest it knows what priority
+    /// (`/proc/PID/task/TID/schedstat`). Unlike the rest it knows what priority
     /// the guest has.
     #[serde(default)]
     pub denied: Option<f64>,
