@@ -1,9 +1,11 @@
 //! What a complete report's lines hold: stacks, registers, task, locks.
 
+use super::Class;
 use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
 use super::report::Report;
 use super::rules::{Choice, Role, skip};
+use super::waiting::announces_dump;
 
 /// What a stack in a report is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(super) enum Section {
     History,
     /// That of the thread that should have ended the grace period.
     Waker,
+    /// All tasks', which somebody asked for while the report was printed.
+    Asked,
     /// What the panic printed after the report.
     Panic,
     /// After the end of the report.
@@ -293,6 +297,17 @@ impl Reader<'_> {
             }
             return true;
         }
+        let traced = self.parts.main().is_some_and(|stack| stack.traced);
+        if announces_dump(text) && self.report.hit.rule().class != Class::HungTask && !traced {
+            self.section = Section::Asked;
+            self.fresh = true;
+            self.interrupt = false;
+            return true;
+        }
+        if self.section == Section::Asked && KERNEL_STACK.iter().any(|is| text.starts_with(is)) {
+            self.resume();
+            return true;
+        }
         if ["NMI backtrace for cpu", "Sending NMI", "Task dump for CPU"]
             .iter()
             .any(|start| text.starts_with(start))
@@ -323,6 +338,20 @@ impl Reader<'_> {
             return text.starts_with("-> #") || !text.contains("locks held");
         }
         false
+    }
+
+    /// Goes on with the report's own stack, of which the registers may be known.
+    fn resume(&mut self) {
+        self.section = Section::Main;
+        let stacks = &mut self.parts.stacks;
+        let own = stacks
+            .iter()
+            .position(|stack| stack.section == Section::Main);
+        self.fresh = own.is_none();
+        if let Some(own) = own {
+            let own = stacks.remove(own);
+            stacks.push(own);
+        }
     }
 
     fn facts(&mut self, text: &str) {
@@ -514,6 +543,9 @@ impl Reader<'_> {
         self.parts
     }
 }
+
+/// A fault's registers, of a kernel on its own stack: tasks' are of user space.
+const KERNEL_STACK: &[&str] = &["RSP: 0018:", "RSP: 0010:"];
 
 /// Frames of a stack without any mark that make it one.
 const UNMARKED: usize = 6;
