@@ -118,6 +118,13 @@ impl Scanner {
         !self.state.open.is_empty()
     }
 
+    /// Whether a report is being read that has not come to its end: its stack is
+    /// still to come, or was broken off.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.state.open.iter().any(Report::is_cut)
+    }
+
     /// The log is over: what was open is completed.
     #[must_use]
     pub fn finish(mut self) -> Vec<Finding> {

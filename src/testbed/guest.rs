@@ -34,6 +34,10 @@ pub const BOOT_DEADLINE: Duration = Duration::from_secs(15);
 /// A report after which nothing comes for so long is complete.
 const SILENCE: Duration = Duration::from_millis(100);
 
+/// The same where its stack is still to come: a guest that is left waiting in the
+/// middle of a report has more to say.
+const LONG_SILENCE: Duration = Duration::from_secs(2);
+
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
 
@@ -328,7 +332,12 @@ impl<'a> Guest<'a> {
         deadline: Instant,
         aside: Pin<&mut impl Future<Output = T>>,
     ) -> Turn<T> {
-        let silent_from = self.last_word + SILENCE * self.slowdown;
+        let silence = if self.scanner.is_cut() {
+            LONG_SILENCE
+        } else {
+            SILENCE
+        };
+        let silent_from = self.last_word + silence * self.slowdown;
         let looked = self.look.as_ref().and_then(|look| look.until);
         tokio::select! {
             // The kernel's words come first: they may explain all the rest.
@@ -685,6 +694,12 @@ impl<'a> Guest<'a> {
     #[must_use]
     pub fn command(&self) -> &str {
         &self.machine.command
+    }
+
+    /// Whether its kernel is in the middle of a report.
+    #[must_use]
+    pub fn is_reporting(&self) -> bool {
+        self.scanner.is_open()
     }
 
     /// QEMU's process.

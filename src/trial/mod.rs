@@ -278,6 +278,8 @@ struct Attempt<'a> {
     guest: Guest<'a>,
     /// When a finding that ends the trial was seen: wait no longer than this.
     settled: Option<Deadline>,
+    /// Whether the target was seen.
+    shown: bool,
     /// How long steps take.
     pace: &'a Pace,
     watch: Watch,
@@ -306,6 +308,7 @@ impl<'a> Attempt<'a> {
             directory,
             guest,
             settled: None,
+            shown: false,
             heard: Heard::default(),
         }
     }
@@ -469,6 +472,11 @@ impl<'a> Attempt<'a> {
                     self.guest.ask_blocked().await?;
                     Move::Wait
                 }
+                // It may be the target that is being told.
+                Happening::Deadline if settled && !self.shown && self.guest.is_reporting() => {
+                    self.settled = Some(Deadline::now() + SECOND);
+                    Move::Wait
+                }
                 Happening::Deadline if settled => Move::End(Ending::Stopped),
                 Happening::Deadline => {
                     let step = steps.label();
@@ -557,6 +565,7 @@ impl<'a> Attempt<'a> {
         let is_known = known_as(&finding, known, target, &request.release, request.day).is_some();
         let now = Deadline::now();
         if is_target {
+            self.shown = true;
             self.settled = Some(now);
         } else if !is_known && finding.class.ends_trial() && self.settled.is_none() {
             self.settled = Some(now + SETTLE);

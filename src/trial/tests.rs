@@ -285,6 +285,46 @@ async fn another_finding_leaves_time_for_what_follows_and_a_warning_ends_nothing
     assert_eq!(played.heard.findings.len(), 1);
 }
 
+/// The kernel is left waiting in the middle of a report, once before its stack and
+/// once when another finding has settled the trial.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_comes_slowly_is_heard_to_its_end() {
+    let mut request = request("[{ guest: sync }]");
+    request.target =
+        Some(serde_yaml::from_str("{ class: hung_task, frames: [find_inode] }").unwrap());
+    let other = HANG.replace("inode_wait_for_writeback", "frob_ioctl");
+    let target = HANG.replace("inode_wait_for_writeback", "find_inode");
+    let target = target.replace("   6.", "   9.");
+    let (first, rest) = target.split_at(target.find('\n').unwrap() + 1);
+    let played = play(&request, async |mut script| {
+        for _ in 0..3 {
+            script.control(&serde_json::json!({"return": {}})).await;
+        }
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(&other).await;
+        // Shortly before the trial would be over.
+        tokio::time::sleep(SECOND * 5 / 2).await;
+        script.kernel(first).await;
+        tokio::time::sleep(SECOND * 3 / 2).await;
+        script.kernel(rest).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        script.end("guest-reset").await;
+        script
+    })
+    .await;
+    let titles: Vec<&str> = (played.heard.findings.iter())
+        .map(|finding| finding.title.as_str())
+        .collect();
+    assert_eq!(
+        titles,
+        [
+            "INFO: task hung in frob_ioctl",
+            "INFO: task hung in find_inode"
+        ]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     for (boots, step) in [(false, "the boot"), (true, "sync")] {
