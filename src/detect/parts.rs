@@ -110,6 +110,11 @@ impl Parts {
             .find(|stack| stack.section == Section::Main && !stack.frames.is_empty())
     }
 
+    /// Whether the report's own stack came, and not its registers alone.
+    fn is_traced(&self) -> bool {
+        self.main().is_some_and(|stack| stack.traced)
+    }
+
     pub(super) fn of(report: &Report) -> Self {
         let mut reader = Reader {
             parts: Self::default(),
@@ -265,8 +270,7 @@ impl Reader<'_> {
             self.parts.announced = true;
             // What was told of the past is over, if the report's own stack is
             // still to come.
-            let own = self.parts.main().is_some_and(|stack| stack.traced);
-            if self.section == Section::History && !own {
+            if self.section == Section::History && !self.parts.is_traced() {
                 self.section = Section::Main;
                 self.fresh = true;
             }
@@ -287,18 +291,17 @@ impl Reader<'_> {
             return true;
         }
         if text.starts_with("Kernel panic - not syncing") {
-            let traced = self.parts.main().is_some_and(|stack| stack.traced);
             let own = self.report.hit.rule().role == Role::Panics;
             // Old kernels panic inside the warning: the trace after it is the
             // warning's own.
-            if traced && !own {
+            if self.parts.is_traced() && !own {
                 self.section = Section::Panic;
                 self.fresh = true;
             }
             return true;
         }
-        let traced = self.parts.main().is_some_and(|stack| stack.traced);
-        if announces_dump(text) && self.report.hit.rule().class != Class::HungTask && !traced {
+        let hangs = self.report.hit.rule().class == Class::HungTask;
+        if announces_dump(text) && !hangs && !self.parts.is_traced() {
             self.section = Section::Asked;
             self.fresh = true;
             self.interrupt = false;

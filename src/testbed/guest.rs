@@ -624,7 +624,13 @@ impl<'a> Guest<'a> {
     /// How the machine ended, if it has meanwhile.
     pub async fn gone(&mut self) -> Option<End> {
         if !self.ended {
-            let ended = tokio::time::timeout(Duration::ZERO, self.machine.ended());
+            // Its lines close a moment before it is known to have ended.
+            let patience = if self.link_open && self.console_open {
+                Duration::ZERO
+            } else {
+                patience::of(QEMU_DEADLINE)
+            };
+            let ended = tokio::time::timeout(patience, self.machine.ended());
             ended.await.ok()?;
         }
         if self.machine.is_held() {

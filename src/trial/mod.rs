@@ -46,6 +46,9 @@ use crate::vm::{Debugging, End, Startup, Uname};
 /// event (the other tasks that hang) may take to follow.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// The same where another report is under way then: a kernel may go on for ever.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(30);
+
 /// What kernels round many of their timers to.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -278,8 +281,8 @@ struct Attempt<'a> {
     guest: Guest<'a>,
     /// When a finding that ends the trial was seen: wait no longer than this.
     settled: Option<Deadline>,
-    /// Whether the target was seen.
-    shown: bool,
+    /// Until when a report under way is heard out then: it may be the target's.
+    heard_out: Option<Deadline>,
     /// How long steps take.
     pace: &'a Pace,
     watch: Watch,
@@ -308,7 +311,7 @@ impl<'a> Attempt<'a> {
             directory,
             guest,
             settled: None,
-            shown: false,
+            heard_out: None,
             heard: Heard::default(),
         }
     }
@@ -472,8 +475,9 @@ impl<'a> Attempt<'a> {
                     self.guest.ask_blocked().await?;
                     Move::Wait
                 }
-                // It may be the target that is being told.
-                Happening::Deadline if settled && !self.shown && self.guest.is_reporting() => {
+                Happening::Deadline
+                    if settled && self.heard_out > self.settled && self.guest.is_reporting() =>
+                {
                     self.settled = Some(Deadline::now() + SECOND);
                     Move::Wait
                 }
@@ -565,10 +569,11 @@ impl<'a> Attempt<'a> {
         let is_known = known_as(&finding, known, target, &request.release, request.day).is_some();
         let now = Deadline::now();
         if is_target {
-            self.shown = true;
             self.settled = Some(now);
+            self.heard_out = None;
         } else if !is_known && finding.class.ends_trial() && self.settled.is_none() {
             self.settled = Some(now + SETTLE);
+            self.heard_out = Some(now + SETTLE_AT_MOST);
         }
         if self.heard.findings.len() < FINDINGS {
             self.heard.findings.push(finding);
