@@ -89,7 +89,8 @@ pub(super) const LOCKS: &str = "
     swait_* *_lock_irq *_lock_irqsave *_lock_bh cgroup_lock* cpus_read_lock*
     cpus_write_lock* rcu_lock_acquire rcu_lock_release lock_acquire* lock_release*
     rt_mutex_lock* rt_mutex_unlock* rt_mutex_trylock* rt_mutex_adjust* rt_mutex_handle*
-    task_blocks_on_rt_mutex rt_mutex_slow* ___down*
+    task_blocks_on_rt_mutex rt_mutex_slow* ___down* __ww_mutex_* osq_unlock
+    downgrade_write try_to_take_rt_mutex __init_rwsem
 ";
 
 /// Reference counts, bits, lists, strings: what every subsystem calls.
@@ -144,7 +145,16 @@ pub(super) const HELPERS: &str = "
     drbg_* crypto_rng_* rng_setkey sha1_* sha256_* sha512_* chacha_* poly1305_* xxh*
     lzo1x_* LZ4_* md5_* percpu_ref_get* percpu_ref_put* percpu_ref_tryget*
     percpu_ref_kill* percpu_ref_exit percpu_counter_* core::* <core::* alloc::*
-    <alloc::*
+    <alloc::* stpcpy strcasecmp strcspn strlcat strrchr strreplace match_string
+    __sysfs_match_string bin2hex hex2bin hex_dump_to_buffer __sort_r sort_r scnprintf
+    vscnprintf sscanf vsscanf num_to_str format_decode put_dec* widen_string
+    ip4_addr_string* ip6_addr_string* ip4_string ip6_string ip6_compressed_string
+    ip_addr_string mac_address_string hex_string uuid_string escaped_string
+    device_node_string fwnode_string dentry_name file_dentry_name symbol_string
+    va_format ptr_to_hashval* restricted_pointer default_pointer check_pointer
+    bitmap_string time_str seq_buf_* __do_once_* errseq_* rcuref_* seq_path* seq_dentry
+    seq_file_path seq_hlist_* seq_list_* seq_mangle_path seq_pad seq_vprintf
+    seq_hex_dump __seq_puts simple_strntoull _parse_integer*
 ";
 
 /// Looking pages up, for whoever the file belongs to.
@@ -178,7 +188,9 @@ pub(super) const ALLOCATION: &str = "
     ptlock_* pte_alloc_* free_frozen_* __free_frozen_* free_unref* free_tail_*
     release_pages folio_batch_* __folio_batch_* folios_put* alloc_percpu*
     __percpu_init_rwsem obj_cgroup_* memcg_* __memcg_* mod_objcg_* kzfree* sheaf_*
-    barn_* free_to_* rcu_free_* ___cache_* fs_reclaim_* __fs_reclaim_* might_alloc
+    barn_* free_to_* rcu_free_* ___cache_* fs_reclaim_* __fs_reclaim_* might_alloc ksize
+    __ksize __free_slab kfree_nolock kasprintf_strarray kfree_strarray __vcalloc*
+    vcalloc*
 ";
 
 /// Waiting for something: what a hung task is found in.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -165,10 +166,14 @@ impl Comparison {
         self.files += 1;
         self.loose += u64::from(free);
         if !free && length != expected {
-            self.difference(format!(
+            let mut text = format!(
                 "{} has {length} bytes instead of {expected}",
                 path.display()
-            ));
+            );
+            if self.differences.is_empty() {
+                text.push_str(&what_became_of(file, expected)?);
+            }
+            self.difference(text);
         }
         let blocks = if free {
             u32::try_from(length.div_ceil(BLOCK)).unwrap_or(u32::MAX)
@@ -213,6 +218,20 @@ impl Comparison {
         }
         Ok(())
     }
+}
+
+/// What became of a wrong length: one that is right a moment later was an old
+/// answer, one that stays is lost data.
+fn what_became_of(file: &File, expected: u64) -> io::Result<String> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    for look in 1..=10 {
+        std::thread::sleep(LOOK_AGAIN);
+        if file.metadata()?.len() == expected {
+            let after = (LOOK_AGAIN * look).as_millis();
+            return Ok(format!("; right {after} ms later"));
+        }
+    }
+    Ok("; 200 ms later, too".to_owned())
 }
 
 #[cfg(test)]
@@ -294,7 +313,10 @@ mod tests {
             "{torn}"
         );
         let short = told(&|path| open(path).set_len(8192).unwrap());
-        assert!(short.contains("has 8192 bytes instead of 12288"), "{short}");
+        assert!(
+            short.contains("has 8192 bytes instead of 12288; 200 ms later, too"),
+            "{short}"
+        );
         let gone = told(&|path| std::fs::remove_file(path).unwrap());
         assert!(gone.contains("f0 is missing"), "{gone}");
         let extra = told(&|path| {
