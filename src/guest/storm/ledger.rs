@@ -249,6 +249,7 @@ mod tests {
                         Some(FileState {
                             serial: 1,
                             blocks: vec![3, 0, 7],
+                            unflushed: false,
                             loose: false,
                             damaged: false,
                         }),

@@ -116,8 +116,11 @@ pub struct FileState {
     pub serial: u32,
     /// The version each block must have; 0 is zeros.
     pub blocks: Vec<u32>,
-    /// A killed child may or may not have truncated it, even later on: every
-    /// block is one that was written to this file, or zeros.
+    /// Something was written to it that no fsync(2) has flushed since.
+    pub unflushed: bool,
+    /// A killed child may or may not have truncated it, even later on, or it is a
+    /// snapshot's and was truncated before it was flushed: every block is one that
+    /// was written to this file, or zeros.
     pub loose: bool,
     /// An operation on it failed in a way the storm tolerates: every block is
     /// one of this writer's, or zeros, and the file may be missing.
@@ -274,7 +277,10 @@ impl Plan {
     fn apply(&mut self, operation: &Operation) {
         match *operation {
             Operation::Overwrite {
-                file, from, count, ..
+                file,
+                from,
+                count,
+                direct,
             } => {
                 let end = (from + count) as usize;
                 let version = self.next_version();
@@ -284,6 +290,7 @@ impl Plan {
                     FileState {
                         serial: *serial,
                         blocks: Vec::new(),
+                        unflushed: false,
                         loose: false,
                         damaged: false,
                     }
@@ -292,19 +299,23 @@ impl Plan {
                     state.blocks.resize(end, 0);
                 }
                 state.blocks[from as usize..end].fill(version);
+                state.unflushed |= !direct;
             }
             Operation::Store { file, block, .. } => {
                 let version = self.next_version();
                 if let Some(state) = &mut self.files.slots[file] {
                     state.blocks[block as usize] = version;
+                    state.unflushed = true;
                 }
             }
             Operation::Truncate { file, blocks } => {
+                self.loosen_snapshots_of(file);
                 if let Some(state) = &mut self.files.slots[file] {
                     state.blocks.resize(blocks as usize, 0);
                 }
             }
             Operation::Kill { file, .. } => {
+                self.loosen_snapshots_of(file);
                 if let Some(state) = &mut self.files.slots[file] {
                     state.loose = true;
                 }
@@ -320,7 +331,35 @@ impl Plan {
                     files: self.files.clone(),
                 });
             }
-            Operation::Fsync { .. } | Operation::Read { .. } => {}
+            Operation::Fsync { file } => {
+                if let Some(state) = &mut self.files.slots[file] {
+                    state.unflushed = false;
+                }
+                for state in self.in_snapshots(file) {
+                    state.unflushed = false;
+                }
+            }
+            Operation::Read { .. } => {}
+        }
+    }
+
+    /// The file of a slot as the snapshots have it.
+    fn in_snapshots(&mut self, file: usize) -> impl Iterator<Item = &mut FileState> {
+        let serial = self.files.slots[file].as_ref().map(|state| state.serial);
+        self.snapshots
+            .iter_mut()
+            .flat_map(|snapshot| snapshot.files.slots.iter_mut().flatten())
+            .filter(move |state| Some(state.serial) == serial)
+    }
+
+    /// The other mount truncates a file: what snapshots have of it and is not
+    /// flushed yet may be lost to them. The MDS lets a client keep Fb while
+    /// another one truncates (XLOCK of the file lock), and truncates the objects
+    /// in the newest snapshot's context, so that the OSD takes what is there by
+    /// then for the snapshots; what is flushed later goes to the head.
+    fn loosen_snapshots_of(&mut self, file: usize) {
+        for state in self.in_snapshots(file) {
+            state.loose |= state.unflushed;
         }
     }
 
@@ -374,6 +413,61 @@ mod tests {
         let storm = storm(4);
         let operations: Vec<_> = Plan::new(&storm, writer_seed(&storm, 1, 0)).collect();
         insta::assert_debug_snapshot!(operations);
+    }
+
+    /// Whether the snapshot's file is loose after these operations on it.
+    fn loose_in_snapshot(operations: &[Operation]) -> bool {
+        let mut plan = Plan::new(&storm(0), 1);
+        for operation in operations {
+            plan.apply(operation);
+        }
+        let [snapshot] = &plan.snapshots[..] else {
+            panic!("{:?}", plan.snapshots)
+        };
+        let state = snapshot.files.slots[0].as_ref().unwrap();
+        assert_eq!(state.blocks, [1, 1]);
+        state.loose
+    }
+
+    #[test]
+    fn a_snapshot_may_lack_what_was_not_flushed_before_the_other_truncates() {
+        let overwrite = |direct| Operation::Overwrite {
+            file: 0,
+            from: 0,
+            count: 2,
+            direct,
+        };
+        let snapshot = Operation::Snapshot {
+            make: 1,
+            remove: None,
+        };
+        let fsync = Operation::Fsync { file: 0 };
+        let rename = Operation::Rename { from: 0, to: 1 };
+        let cut = |file| Operation::Truncate { file, blocks: 1 };
+        let kill = Operation::Kill {
+            file: 0,
+            blocks: 1,
+            after: 1,
+        };
+        let write = || overwrite(false);
+        let snap = || snapshot.clone();
+        let flush = || fsync.clone();
+        for lost in [
+            vec![write(), snap(), cut(0)],
+            vec![write(), snap(), kill],
+            vec![write(), snap(), rename, cut(1)],
+        ] {
+            assert!(loose_in_snapshot(&lost), "{lost:?}");
+        }
+        for kept in [
+            vec![write(), snap()],
+            vec![write(), snap(), cut(1)],
+            vec![write(), flush(), snap(), cut(0)],
+            vec![write(), snap(), flush(), cut(0)],
+            vec![overwrite(true), snap(), cut(0)],
+        ] {
+            assert!(!loose_in_snapshot(&kept), "{kept:?}");
+        }
     }
 
     #[test]
