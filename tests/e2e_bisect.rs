@@ -62,15 +62,16 @@ fn tree() -> PathBuf {
     })
 }
 
-/// A copy of the repository whose `brings` holds commits that no kernel was
-/// built of yet: all of them include a header that nobody has seen.
-fn unbuilt(repository: &Path) -> tempfile::TempDir {
-    let place = tempfile::tempdir_in(project().join("target/tmp")).unwrap();
-    let tree = place.path();
+/// A copy of the repository whose `good` and `bad` hold commits that no kernel was
+/// built of yet: all of them include a header that nobody has seen. Always in the
+/// same place, so that kvet keeps one tree for it.
+fn unbuilt(repository: &Path) -> PathBuf {
+    let tree = project().join("target/tmp/bisect-unbuilt");
+    drop(fs::remove_dir_all(&tree));
     let shown = tree.display().to_string();
     let done = |words: &[&str]| {
         let identity = ["-c", "user.name=kvet", "-c", "user.email=kvet@localhost"];
-        let output = git(tree, &[&identity[..], words].concat());
+        let output = git(&tree, &[&identity[..], words].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
     };
     let clone = ["clone", "--quiet", "--shared", "--no-checkout", ".", &shown];
@@ -78,10 +79,10 @@ fn unbuilt(repository: &Path) -> tempfile::TempDir {
     done(&["checkout", "--quiet", "--detach", "brings-good"]);
     let header = tree.join("fs/ceph/super.h");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let number = now.as_secs() & 0x7fff_ffff;
     let content = format!(
-        "{}\nstatic const int made_at __maybe_unused = {number};\n",
-        fs::read_to_string(&header).unwrap()
+        "{}\n/* Made at {}. */\n",
+        fs::read_to_string(&header).unwrap(),
+        now.as_nanos()
     );
     fs::write(&header, content).unwrap();
     done(&[
@@ -101,7 +102,7 @@ fn unbuilt(repository: &Path) -> tempfile::TempDir {
         "origin/brings",
     ]);
     done(&["branch", "bad"]);
-    place
+    tree
 }
 
 struct Bisection {
@@ -265,8 +266,7 @@ fn assert_nothing_repeated(bisection: &Bisection) {
 #[test]
 fn the_commit_that_takes_a_fix_out_is_found_though_killed_half_way() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let unbuilt = unbuilt(&repository());
-    let repository = unbuilt.path();
+    let repository = &unbuilt(&repository());
     let shown = repository.display().to_string();
     let bisection = Bisection::new();
     let before = git(repository, &["for-each-ref"]).stdout;
