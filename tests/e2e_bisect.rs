@@ -315,7 +315,7 @@ fn the_commit_that_takes_a_fix_out_is_found_though_killed_half_way() {
                 .to_owned()
         })
         .collect();
-    let config = fs::read_to_string(bisection.out().join("arms/base/kernel.config")).unwrap();
+    let config = fs::read_to_string(bisection.out().join("arms/base/config")).unwrap();
     // The first may begin with the objects of an earlier kernel, as make by itself
     // cannot.
     let raw = raw(repository, &commits, &config);

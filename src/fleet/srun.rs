@@ -205,13 +205,18 @@ impl Remote {
 }
 
 /// The first thing that runs on the node: it sees to the program and becomes it.
+/// Slurm may kill it without a word, so it removes what an earlier one on this node
+/// left half received.
 fn boot(digest: &Digest, size: u64) -> String {
     let digest = digest.as_str();
     format!(
         "set -eu; umask 077\n\
          d=\"${{XDG_CACHE_HOME:-$HOME/.cache}}/kvet/inputs\"; mkdir -p \"$d\"; cd \"$d\"\n\
          if test -f {digest}/content; then echo have; else\n\
-         p=\".kvet-$$-{digest}\"; trap 'rm -rf \"$p\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n\
+         h=\".kvet-$(uname -n)-\"\n\
+         for o in \"$h\"*-{digest}; do q=\"${{o#\"$h\"}}\"\n\
+         if test -d \"$o\" && ! kill -0 \"${{q%%-*}}\" 2>/dev/null; then rm -rf \"$o\"; fi; done\n\
+         p=\"$h$$-{digest}\"; trap 'rm -rf \"$p\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n\
          mkdir \"$p\"; echo need\n\
          head -c {size} > \"$p/content\"\n\
          if ! echo \"{digest}  $p/content\" | sha256sum --check --status; then\n\
@@ -220,4 +225,47 @@ fn boot(digest: &Digest, size: u64) -> String {
          trap - EXIT; test -f {digest}/content; fi\n\
          cd /; exec \"$d/{digest}/content\" batch -\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that arrives, on a node where another was half received.
+    #[test]
+    fn what_a_killed_start_left_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let program = home.path().join("program");
+        std::fs::write(&program, "#!/bin/sh\necho \"ran $1\"\n").unwrap();
+        let digest = Digest::of(&program).unwrap();
+        let inputs = home.path().join("kvet/inputs");
+        let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let half = |process: u32| {
+            inputs.join(format!(
+                ".kvet-{}-{process}-{}",
+                node.trim(),
+                digest.as_str()
+            ))
+        };
+        // Of a process that is alive, this one, and of one that cannot be.
+        let (alive, dead) = (half(std::process::id()), half(u32::MAX >> 1));
+        for directory in [&alive, &dead] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        let size = std::fs::metadata(&program).unwrap().len();
+        #[expect(clippy::disallowed_methods, reason = "the script runs on another host")]
+        let output = std::process::Command::new("sh")
+            .args(["-c", &boot(&digest, size)])
+            .env("XDG_CACHE_HOME", home.path())
+            .stdin(std::fs::File::open(&program).unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "need\nran batch\n",
+            "{output:?}"
+        );
+        assert!(alive.exists() && !dead.exists());
+        assert!(inputs.join(digest.as_str()).join("content").exists());
+    }
 }
