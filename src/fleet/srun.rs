@@ -170,10 +170,19 @@ impl Remote {
         let Err(why) = self.greet(&mut connection, path).await else {
             return Ok(connection);
         };
+        let Connection {
+            mut process,
+            input,
+            errors,
+            ..
+        } = connection;
+        // A shell that receives the program sees the end of it and takes away what
+        // it has; ended together with srun, it could not.
+        drop(input);
         let complaints = std::cell::RefCell::new(String::new());
-        let hearing = listen_to(connection.errors, &complaints);
+        let hearing = listen_to(errors, &complaints);
         drop(tokio::time::timeout(GRACE, hearing).await);
-        connection.process.stop(GRACE).await;
+        process.stop(GRACE).await;
         let said = complaints.into_inner();
         let said = said.trim().lines().next().unwrap_or(&why).to_owned();
         Err(Refusal::Failed(said))
