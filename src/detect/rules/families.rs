@@ -124,10 +124,9 @@ pub(super) const HELPERS: &str = "
     get_timer_base __timer_delete* __try_to_del_timer* sk_stop_timer* sk_reset_timer*
     timer_reduce queue_work* __queue_work* queue_delayed_* __queue_delayed_*
     mod_delayed_* insert_work* queue_rcu_work schedule_work* __wake_up*
-    autoremove_wake_* default_wake_* skb_push* skb_put* skb_pull* __skb_put* __skb_push*
-    __skb_pull* drop_nlink clear_nlink inc_nlink set_nlink cleanup_srcu_struct
-    init_srcu_struct* logic_in* logic_out* __raw_read* __raw_write* readb* readw* readl*
-    readq* writeb* writew* writel* writeq* ioread* iowrite* inb inw inl outb outw outl
+    autoremove_wake_* default_wake_* skb_pu* __skb_pu* drop_nlink clear_nlink inc_nlink set_nlink cleanup_srcu_struct
+    init_srcu_struct* logic_in* logic_out* __raw_read* __raw_write* readb readw readl
+    readq writeb writew writel writeq ioread* iowrite* inb inw inl outb outw outl
     *_copy_to_user *_copy_from_user complete complete_all __complete* swake_up_* sort
     bsearch plist_* memdup_* kmemdup* nla_* __nla_* debug_* siphash* hsiphash* kref*
     bitmap* find_bit* __find_* uaccess_* sg_copy_* sg_miter_* flush_dcache_* dcache_*
@@ -159,8 +158,7 @@ pub(super) const HELPERS: &str = "
 
 /// Looking pages up, for whoever the file belongs to.
 pub(super) const PAGE_CACHE: &str = "
-    xas_start xas_load xas_find* xas_descend xas_store xas_create* xas_next* xas_prev*
-    xas_init* xas_set* xas_get* xa_load xa_find* xa_get_* xa_head* xa_entry*
+    xas_* xa_load xa_find* xa_get_* xa_head* xa_entry*
     find_lock_entries find_get_entries find_get_entry find_lock_page* find_get_page*
     pagecache_get_page filemap_get_entry __filemap_get_folio* filemap_get_folio*
     filemap_alloc_folio* truncate_inode_pages*
@@ -177,9 +175,9 @@ pub(super) const ALLOCATION: &str = "
     __free_page* prep_new_page get_page_from_freelist folio_alloc* __folio_alloc*
     allocate_slab new_slab do_slab_free cache_alloc_* cache_grow* cache_free_*
     ____cache_alloc* __cache_free __do_cache_alloc qlist_* quarantine_*
-    free_large_kmalloc large_* ___kmalloc* __large_* __cache_alloc* fallback_alloc
+    *_kmalloc *_kzalloc large_* ___kmalloc* __large_* __cache_alloc* fallback_alloc
     devm_k* devm_add_action* alloc_slab_page alloc_empty_sheaf __pcs_* refill_*
-    __alloc_percpu* free_percpu __vunmap dma_alloc_* __dma_alloc* xmalloc sock_kmalloc
+    __alloc_percpu* free_percpu __vunmap dma_alloc_* __dma_alloc* xmalloc
     kthread_create* __kthread_create* __kfence_alloc kfence_alloc* kfence_guarded_*
     prepare_alloc_pages alloc_frozen_* __get_free_* get_free_* *_alloc_pages_bulk*
     __vm_area_* __get_vm_area* alloc_vmap_area* kasan_populate_* kmemleak_*
@@ -219,7 +217,8 @@ pub(super) const WAITING: &str = "
     kthread_destroy_worker rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_*
     dpm_wait* usb_kill_urb usb_poison_urb usb_start_wait_urb usb_control_msg
     usb_bulk_msg usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock*
-    lock_sock* percpu_ref_* __flush_* *_buf_lock *_buf_find_lock
+    lock_sock* percpu_ref_* __flush_* *_buf_lock
+    *_buf_find_lock *_down_read *_down_write
 ";
 
 /// Waits that tell what for: in signatures, not in titles.

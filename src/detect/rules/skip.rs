@@ -10,15 +10,51 @@ use super::families::{
     NAMED_WAITS, PAGE_CACHE, REPORTING, TEARDOWN, TIMER, WAITING,
 };
 
-/// A set of function names, beginnings and ends of names.
+/// Functions by their names.
 pub(in crate::detect) struct Names {
+    /// With their inner halves: `__name` does the work of `name`, once that has
+    /// looked at its arguments or taken a lock.
+    whole: List,
+    /// Without them: what locks an object, looks it up or takes it away for
+    /// others fails on what they did, its inner half on the object.
+    outer: List,
+}
+
+impl Names {
+    fn new(whole: &[&'static str], outer: &[&'static str]) -> Self {
+        Self {
+            whole: List::new(whole),
+            outer: List::new(outer),
+        }
+    }
+
+    /// Whether the function is one of them.
+    pub(in crate::detect) fn contains(&self, function: &str) -> bool {
+        let mut name = plain(function);
+        if self.outer.has(name) {
+            return true;
+        }
+        loop {
+            if name.is_empty() || self.whole.has(name) {
+                return true;
+            }
+            match name.strip_prefix('_') {
+                Some(rest) => name = rest,
+                None => return false,
+            }
+        }
+    }
+}
+
+/// A set of names, beginnings and ends of names.
+struct List {
     exact: HashSet<&'static str>,
     /// Beginnings in order, none of which begins another one.
     beginnings: Vec<&'static str>,
     ends: Vec<&'static str>,
 }
 
-impl Names {
+impl List {
     fn new(families: &[&'static str]) -> Self {
         let mut names = Self {
             exact: HashSet::new(),
@@ -41,12 +77,7 @@ impl Names {
         names
     }
 
-    /// Whether the function is one of them.
-    pub(in crate::detect) fn contains(&self, function: &str) -> bool {
-        let name = plain(function);
-        if name.is_empty() {
-            return true;
-        }
+    fn has(&self, name: &str) -> bool {
         // What begins a name is the last one in order that is not after it.
         let after = self.beginnings.partition_point(|start| *start <= name);
         let begins = after > 0 && name.starts_with(self.beginnings[after - 1]);
@@ -56,33 +87,33 @@ impl Names {
 
 /// A set of these families.
 macro_rules! sets {
-    ($($(#[$doc:meta])* $name:ident = $($family:ident)+;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $($family:ident)+ $(, outer $($outer:ident)+)?;)*) => {
         $($(#[$doc])*
         pub(in crate::detect) static $name: LazyLock<Names> =
-            LazyLock::new(|| Names::new(&[$($family),+]));)*
+            LazyLock::new(|| Names::new(&[$($family),+], &[$($($outer),+)?]));)*
     };
 }
 
 sets! {
     /// Not in the title of a report on a bad access or a bad state.
-    ALWAYS = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION TEARDOWN ENTRY;
+    ALWAYS = REPORTING EXCEPTIONS FLUSHING HELPERS ALLOCATION ENTRY, outer LOCKS PAGE_CACHE TEARDOWN;
     /// Not in the title of what is complained of where it is called: there an
     /// exception may be the caller.
-    CALLED = REPORTING LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION TEARDOWN ENTRY;
+    CALLED = REPORTING FLUSHING HELPERS ALLOCATION ENTRY, outer LOCKS PAGE_CACHE TEARDOWN;
     /// Not in the title of a hang.
-    HANG = REPORTING EXCEPTIONS LOCKS FLUSHING HELPERS PAGE_CACHE ALLOCATION ENTRY WAITING NAMED_WAITS;
+    HANG = REPORTING EXCEPTIONS FLUSHING HELPERS ALLOCATION ENTRY WAITING NAMED_WAITS, outer LOCKS PAGE_CACHE;
     /// Not in the title of a stall, seen from outside.
-    STALL = REPORTING EXCEPTIONS LOCKS HELPERS ENTRY TIMER DISPATCH;
+    STALL = REPORTING EXCEPTIONS HELPERS ENTRY TIMER DISPATCH, outer LOCKS;
     /// The timer and what it runs, on top of what it interrupted.
     INTERRUPT = TIMER REPORTING EXCEPTIONS;
     /// Below these lies the kernel's entry, not a subsystem.
     OUTSIDE = ENTRY;
     /// Waiting and locking: on top of the frame that blocks.
-    BLOCKING = REPORTING EXCEPTIONS WAITING LOCKS FLUSHING HELPERS;
+    BLOCKING = REPORTING EXCEPTIONS WAITING FLUSHING HELPERS, outer LOCKS;
     /// In these a task waits for a lock.
     TAKING = LOCKS;
     /// Not in the title of a leak.
-    LEAK = REPORTING LOCKS HELPERS PAGE_CACHE ALLOCATION ENTRY CONSTRUCTION;
+    LEAK = REPORTING HELPERS ALLOCATION ENTRY CONSTRUCTION, outer LOCKS PAGE_CACHE;
     /// The entry, the timer and the idle loop: no work at all.
     IDLE = REPORTING EXCEPTIONS ENTRY TIMER;
     /// What prints reports: a stack of nothing else is no stack.
@@ -90,11 +121,11 @@ sets! {
     /// Where exceptions are taken.
     EXCEPTION = EXCEPTIONS;
     /// Not in the title of a complaint about a lock's state.
-    LOCK_STATE = REPORTING LOCKS FLUSHING HELPERS ENTRY;
+    LOCK_STATE = REPORTING FLUSHING HELPERS ENTRY, outer LOCKS;
     /// Where no lock is taken for oneself.
-    NO_PLACE = REPORTING LOCKS FLUSHING ENTRY;
+    NO_PLACE = REPORTING FLUSHING ENTRY, outer LOCKS;
     /// Not in the title of a complaint about locks.
-    LOCKING = REPORTING LOCKS FLUSHING HELPERS ALLOCATION ENTRY;
+    LOCKING = REPORTING FLUSHING HELPERS ALLOCATION ENTRY, outer LOCKS;
 }
 
 /// Whether a system call's name tells nothing about the operation.
@@ -113,6 +144,12 @@ mod tests {
         assert!(HANG.contains("inode_wait_for_writeback"));
         assert!(!BLOCKING.contains("inode_wait_for_writeback"));
         assert!(!ALWAYS.contains("evict"));
+        assert!(STALL.contains("____fput"));
+        assert!(!ALWAYS.contains("__evict"));
+        assert!(ALWAYS.contains("kernfs_remove"));
+        assert!(!HANG.contains("__writeback_inodes_sb_nr"));
+        assert!(!ALWAYS.contains("__kernfs_remove"));
+        assert!(!ALWAYS.contains("__rt_mutex_slowlock_locked"));
         assert!(ALWAYS.contains(""));
     }
 }
