@@ -124,9 +124,9 @@ pub(super) const HELPERS: &str = "
     get_timer_base __timer_delete* __try_to_del_timer* sk_stop_timer* sk_reset_timer*
     timer_reduce queue_work* __queue_work* queue_delayed_* __queue_delayed_*
     mod_delayed_* insert_work* queue_rcu_work schedule_work* __wake_up*
-    autoremove_wake_* default_wake_* skb_pu* __skb_pu* drop_nlink clear_nlink inc_nlink set_nlink cleanup_srcu_struct
-    init_srcu_struct* logic_in* logic_out* __raw_read* __raw_write* readb readw readl
-    readq writeb writew writel writeq ioread* iowrite* inb inw inl outb outw outl
+    autoremove_wake_* default_wake_* skb_pu* drop_nlink clear_nlink inc_nlink set_nlink
+    cleanup_srcu_struct init_srcu_struct* logic_in* logic_out* __raw_read* __raw_write*
+    readb readw readl readq writeb writew writel writeq ioread* iowrite* inb inw inl outb outw outl
     *_copy_to_user *_copy_from_user complete complete_all __complete* swake_up_* sort
     bsearch plist_* memdup_* kmemdup* nla_* __nla_* debug_* siphash* hsiphash* kref*
     bitmap* find_bit* __find_* uaccess_* sg_copy_* sg_miter_* flush_dcache_* dcache_*
@@ -217,8 +217,8 @@ pub(super) const WAITING: &str = "
     kthread_destroy_worker rcuwait_* hrtimer_* drm_atomic_helper_wait_* device_pm_wait_*
     dpm_wait* usb_kill_urb usb_poison_urb usb_start_wait_urb usb_control_msg
     usb_bulk_msg usb_internal_control_msg napi_disable* netdev_lock* rtnl_lock*
-    lock_sock* percpu_ref_* __flush_* *_buf_lock
-    *_buf_find_lock *_down_read *_down_write
+    lock_sock* percpu_ref_* __flush_* *_buf_lock *_buf_find_lock *_down_read
+    *_down_write
 ";
 
 /// Waits that tell what for: in signatures, not in titles.
