@@ -15,7 +15,9 @@ pub(super) fn of(raw: &[u8]) -> Cow<'_, str> {
     let spaces =
         memchr(NO_BREAK_SPACE[0], raw).is_some() && memmem::find(raw, NO_BREAK_SPACE).is_some();
     if !(escapes || spaces) {
-        return String::from_utf8_lossy(raw);
+        // Nearly every line is UTF-8, and it is sooner checked than repaired.
+        return std::str::from_utf8(raw)
+            .map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
     }
     let plain = without_escapes(raw);
     let text = String::from_utf8_lossy(&plain).into_owned();

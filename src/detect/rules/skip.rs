@@ -1,7 +1,6 @@
 //! Which functions a title passes over: unions of the families, one for each
 //! way to choose the function.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::super::frame::plain;
@@ -30,59 +29,92 @@ impl Names {
 
     /// Whether the function is one of them.
     pub(in crate::detect) fn contains(&self, function: &str) -> bool {
-        let mut name = plain(function);
-        if self.outer.has(name) {
+        let name = plain(function);
+        if self.outer.ends(name) || self.whole.ends(name) || self.outer.begins(name) {
             return true;
         }
+        let mut inner = name;
         loop {
-            if name.is_empty() || self.whole.has(name) {
+            if inner.is_empty() || self.whole.begins(inner) {
                 return true;
             }
-            match name.strip_prefix('_') {
-                Some(rest) => name = rest,
+            match inner.strip_prefix('_') {
+                Some(rest) => inner = rest,
                 None => return false,
             }
         }
     }
 }
 
-/// A set of names, beginnings and ends of names.
+/// A set of names, beginnings and ends of names. It is asked about every frame of
+/// every report, several times.
 struct List {
-    exact: HashSet<&'static str>,
-    /// Beginnings in order, none of which begins another one.
-    beginnings: Vec<&'static str>,
+    /// Names and beginnings in order; none begins with a beginning that is another.
+    starts: Vec<Start>,
+    /// The first bytes of each, by which most comparisons are decided.
+    keys: Vec<u64>,
     ends: Vec<&'static str>,
+}
+
+/// A name, or what may go on.
+struct Start {
+    text: &'static str,
+    goes_on: bool,
 }
 
 impl List {
     fn new(families: &[&'static str]) -> Self {
-        let mut names = Self {
-            exact: HashSet::new(),
-            beginnings: Vec::new(),
-            ends: Vec::new(),
-        };
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for name in families.iter().flat_map(|family| family.split_whitespace()) {
             if let Some(end) = name.strip_prefix('*') {
-                names.ends.push(end);
-            } else if let Some(start) = name.strip_suffix('*') {
-                names.beginnings.push(start);
-            } else {
-                names.exact.insert(name);
+                ends.push(end);
+                continue;
             }
+            let text = name.strip_suffix('*');
+            starts.push(Start {
+                text: text.unwrap_or(name),
+                goes_on: text.is_some(),
+            });
         }
-        names.beginnings.sort_unstable();
-        names
-            .beginnings
-            .dedup_by(|next, kept| next.starts_with(*kept));
-        names
+        // A beginning comes before the name that is the same.
+        starts.sort_unstable_by_key(|start| (start.text, !start.goes_on));
+        starts.dedup_by(|next, kept| {
+            next.text == kept.text || kept.goes_on && next.text.starts_with(kept.text)
+        });
+        Self {
+            keys: starts.iter().map(|start| key(start.text)).collect(),
+            starts,
+            ends,
+        }
     }
 
-    fn has(&self, name: &str) -> bool {
-        // What begins a name is the last one in order that is not after it.
-        let after = self.beginnings.partition_point(|start| *start <= name);
-        let begins = after > 0 && name.starts_with(self.beginnings[after - 1]);
-        begins || self.exact.contains(name) || self.ends.iter().any(|end| name.ends_with(end))
+    /// Whether this is one of the names, or begins as one of the beginnings.
+    fn begins(&self, name: &str) -> bool {
+        // What begins a name, or is it, is the last one in order that is not after it.
+        let wanted = key(name);
+        let mut after = self.keys.partition_point(|key| *key <= wanted);
+        while after > 0 && self.keys[after - 1] == wanted && self.starts[after - 1].text > name {
+            after -= 1;
+        }
+        after.checked_sub(1).is_some_and(|last| {
+            let Start { text, goes_on } = self.starts[last];
+            text == name || goes_on && name.starts_with(text)
+        })
     }
+
+    /// Whether the name ends as one of the ends.
+    fn ends(&self, name: &str) -> bool {
+        self.ends.iter().any(|end| name.ends_with(end))
+    }
+}
+
+/// The first eight bytes, of which the order is that of the texts. No name has a zero
+/// byte, so what is shorter comes first.
+fn key(text: &str) -> u64 {
+    let mut first = [0; 8];
+    let length = text.len().min(first.len());
+    first[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(first)
 }
 
 /// A set of these families.
