@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests"
 )]
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -16,6 +17,8 @@ use clap::Parser;
 use kvet::cli::cluster::{ClusterArgs, run_at};
 use kvet::cluster::{Access, Cluster, ClusterError, ClusterSpec, private_network};
 use kvet::process::{Command, Namespace};
+use kvet::service::Service;
+use kvet::step::HostStep;
 use kvet::store::Store;
 use kvet::{Context, Error, Exit};
 use rustix::process::{Pid, Signal, kill_process};
@@ -353,6 +356,40 @@ async fn a_paused_daemon_goes_on_and_its_end_is_still_noticed() {
     assert!(error.contains("osd.0 ended"), "{error}");
     cluster.stop().await;
     assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn what_a_trial_set_is_as_before_once_its_guest_is_gone() {
+    let lab = Lab::new().await;
+    let store = Store::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/store")).unwrap();
+    let spec = serde_yaml::from_str("{ objectstore: memstore }").unwrap();
+    let logs = lab.logs();
+    let service = Service::start(&lab.context, &store, &spec, &lab.namespace, &logs)
+        .await
+        .unwrap();
+    let option = "mds_bal_fragment_size_max";
+    let current = async || {
+        let Service::Ceph(ceph) = &service else {
+            panic!("a cluster was asked for")
+        };
+        ceph.option("mds.a", option).await.unwrap()
+    };
+    let before = current().await;
+    for value in ["12", "13"] {
+        let step = HostStep::SetOption {
+            daemon: "mds.a".to_owned(),
+            option: option.to_owned(),
+            value: value.to_owned(),
+        };
+        let clients = HashMap::new();
+        let performed = service.perform(&lab.context, &step, "guest", &clients);
+        performed.await.unwrap();
+        assert_eq!(current().await.as_deref(), Some(value));
+    }
+    service.clear("guest").await.unwrap();
+    assert_eq!(current().await, before);
+    assert_ne!(before.as_deref(), Some("12"));
+    service.stop().await;
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub struct Ceph {
     cluster: Cluster,
     /// Daemons that a step stopped and none has continued: they are not asked.
     stopped: RefCell<HashSet<String>>,
+    /// What options of daemons were before a step set them, by daemon and option.
+    options: RefCell<HashMap<(String, String), String>>,
 }
 
 impl Ceph {
@@ -46,8 +48,11 @@ impl Ceph {
         logs: &Path,
     ) -> Result<Self, ClusterError> {
         let cluster = Cluster::start(context, store, spec, network, ADDRESS, logs).await?;
-        let stopped = RefCell::default();
-        Ok(Self { cluster, stopped })
+        Ok(Self {
+            cluster,
+            stopped: RefCell::default(),
+            options: RefCell::default(),
+        })
     }
 
     /// How the guest of this name mounts the file system: with a key of its own
@@ -102,8 +107,12 @@ impl Ceph {
                 option,
                 value,
             } => {
-                let command = json!({"prefix": "config set", "var": option, "val": [value]});
-                cluster.admin(daemon, command).await?;
+                let place = (daemon.clone(), option.clone());
+                let before = self.option(daemon, option).await?;
+                self.set_option(daemon, option, value).await?;
+                if let Some(before) = before {
+                    self.options.borrow_mut().entry(place).or_insert(before);
+                }
             }
             HostStep::AdminCommand {
                 daemon,
@@ -137,9 +146,27 @@ impl Ceph {
         Ok(self.cluster.evict(client).await?)
     }
 
+    /// What an option of a daemon is; `None` for one that it does not know.
+    pub async fn option(&self, daemon: &str, option: &str) -> Result<Option<String>, ClusterError> {
+        let command = json!({"prefix": "config get", "var": option});
+        let answer = self.cluster.admin(daemon, command).await?;
+        Ok(answer[option].as_str().map(str::to_owned))
+    }
+
+    async fn set_option(
+        &self,
+        daemon: &str,
+        option: &str,
+        value: &str,
+    ) -> Result<(), ClusterError> {
+        let command = json!({"prefix": "config set", "var": option, "val": [value]});
+        self.cluster.admin(daemon, command).await?;
+        Ok(())
+    }
+
     /// A guest that died leaves sessions behind, whose capabilities others
     /// would wait for until they time out, and one that was ended between two
-    /// steps leaves daemons stopped.
+    /// steps leaves daemons stopped and options set.
     pub(super) async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
         for daemon in self.stopped.take() {
             self.cluster.resume(&daemon)?;
@@ -149,7 +176,11 @@ impl Ceph {
             // One that went away meanwhile needs no eviction.
             drop(self.cluster.evict(session.id).await);
         }
-        Ok(self.cluster.dismiss(hostname).await?)
+        self.cluster.dismiss(hostname).await?;
+        for ((daemon, option), value) in self.options.take() {
+            self.set_option(&daemon, &option, &value).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn lost(&self) -> String {
