@@ -146,7 +146,8 @@ impl Ceph {
         Ok(self.cluster.evict(client).await?)
     }
 
-    /// What an option of a daemon is; `None` for one that it does not know.
+    /// What an option of a daemon is; `None` if the answer does not say. One that the
+    /// daemon does not know is an error.
     pub async fn option(&self, daemon: &str, option: &str) -> Result<Option<String>, ClusterError> {
         let command = json!({"prefix": "config get", "var": option});
         let answer = self.cluster.admin(daemon, command).await?;
