@@ -25,7 +25,7 @@ const KERNELS: [&str; 4] = [
 
 /// What is applied together, in this order. A series that has nothing for a
 /// kernel is left out there.
-const TOGETHER: [&[&str]; 12] = [
+const TOGETHER: [&[&str]; 13] = [
     &[
         "ceph-iput-async",
         "vfs-sync-owner",
@@ -67,7 +67,8 @@ const TOGETHER: [&[&str]; 12] = [
     &["ceph-iput-writeback", "ceph-iput-handlers"],
     &["ceph-iput-writeback", "vfs-sync-owner", "ceph-dirty-folios"],
     &["ceph-iput-async", "vfs-sync-owner-field", "ceph-msgr-iput"],
-    &["ceph-cap-order", "ceph-dirty-folios"],
+    &["ceph-iput-async", "ceph-dirty-folios", "ceph-cap-order"],
+    &["ceph-cap-order", "ceph-iput-async", "ceph-msgr-iput"],
     &["vfs-iput-async-sync", "ceph-dirty-folios"],
     &["vfs-iput-defer-sync", "ceph-dirty-folios"],
 ];

@@ -18,7 +18,7 @@ use kvet::store::Store;
 
 /// Which series are built on top of each other, each patch in its turn. One that
 /// has nothing for a kernel is left out there.
-const STACKS: [&[&str]; 8] = [
+const STACKS: [&[&str]; 9] = [
     &[
         "ceph-iput-async",
         "ceph-iput-async-stats",
@@ -29,6 +29,7 @@ const STACKS: [&[&str]; 8] = [
     &["ceph-msgr-iput", "vfs-sync-owner"],
     &["ceph-iput-async", "ceph-iput-delays"],
     &["ceph-dirty-folios"],
+    &["ceph-cap-order"],
     &["vfs-sync-owner-field"],
     &["vfs-iput-async-sync"],
     &["vfs-iput-defer-sync"],
