@@ -169,8 +169,11 @@ impl Ceph {
     /// would wait for until they time out, and one that was ended between two
     /// steps leaves daemons stopped and options set.
     pub(super) async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
-        for daemon in self.stopped.take() {
+        // Each is forgotten when it is done: what fails is done by the next call.
+        let stopped = self.stopped.borrow().clone();
+        for daemon in stopped {
             self.cluster.resume(&daemon)?;
+            self.stopped.borrow_mut().remove(&daemon);
         }
         let sessions = self.cluster.sessions().await?;
         for session in sessions.iter().filter(|one| one.hostname == hostname) {
@@ -178,8 +181,10 @@ impl Ceph {
             drop(self.cluster.evict(session.id).await);
         }
         self.cluster.dismiss(hostname).await?;
-        for ((daemon, option), value) in self.options.take() {
-            self.set_option(&daemon, &option, &value).await?;
+        let options = self.options.borrow().clone();
+        for (place, value) in options {
+            self.set_option(&place.0, &place.1, &value).await?;
+            self.options.borrow_mut().remove(&place);
         }
         Ok(())
     }
