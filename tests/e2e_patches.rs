@@ -7,7 +7,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,9 +23,9 @@ const KERNELS: [&str; 4] = [
     "{ debian: linux-source-7.3, version: 7.3.4 }",
 ];
 
-/// What is applied together, in this order. A series that has nothing for a
-/// kernel is left out there.
-const TOGETHER: [&[&str]; 13] = [
+/// What is applied together, in this order, besides what the jobs of [`JOBS`] do.
+/// A series that has nothing for a kernel is left out there.
+const TOGETHER: [&[&str]; 10] = [
     &[
         "ceph-iput-async",
         "vfs-sync-owner",
@@ -67,22 +67,63 @@ const TOGETHER: [&[&str]; 13] = [
     &["ceph-iput-writeback", "ceph-iput-handlers"],
     &["ceph-iput-writeback", "vfs-sync-owner", "ceph-dirty-folios"],
     &["ceph-iput-async", "vfs-sync-owner-field", "ceph-msgr-iput"],
-    &["ceph-iput-async", "ceph-dirty-folios", "ceph-cap-order"],
     &["ceph-cap-order", "ceph-iput-async", "ceph-msgr-iput"],
-    &["vfs-iput-async-sync", "ceph-dirty-folios"],
-    &["vfs-iput-defer-sync", "ceph-dirty-folios"],
 ];
+
+/// Jobs whose arms say what is applied together, too.
+const JOBS: [&str; 8] = [
+    "jobs/ceph-cap-order.yaml",
+    "jobs/ceph-iput-alternatives.yaml",
+    "jobs/ceph-iput-async.yaml",
+    "jobs/ceph-iput-full.yaml",
+    "jobs/ceph-msgr-iput.yaml",
+    "jobs/ceph-programs.yaml",
+    "jobs/ceph-writeback-storm.yaml",
+    "tests/jobs/debug-heavy.yaml",
+];
+
+/// The arms of a job by name, and what each applies.
+fn arms(job: &str) -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(project().join(job)).unwrap();
+    let job: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let arms = job["arms"].as_mapping().unwrap().iter();
+    arms.map(|(name, arm)| {
+        let patches = arm.get("patches").cloned().unwrap_or_default();
+        let patches: Option<Vec<String>> = serde_yaml::from_value(patches).unwrap();
+        (
+            name.as_str().unwrap().to_owned(),
+            patches.unwrap_or_default(),
+        )
+    })
+    .collect()
+}
+
+/// All that is applied together, each once.
+fn stacks() -> BTreeSet<Vec<String>> {
+    let named = TOGETHER
+        .iter()
+        .map(|names| names.iter().map(|&name| name.to_owned()).collect());
+    let of_jobs = JOBS
+        .iter()
+        .flat_map(|job| arms(job))
+        .map(|(_, stack)| stack);
+    named.chain(of_jobs).collect()
+}
 
 /// No one signs these off, a debug series that stops the kernel on purpose says
 /// BUG, a new file of fs/ceph is one of a directory that MAINTAINERS lists as a
 /// whole, and the tree has no history to look up what a `Fixes:` names.
 const NOT_OURS: &str = "MISSING_SIGN_OFF,AVOID_BUG,FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID";
 
-fn topics() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("patches")
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn select(tree: &Tree, names: &[&str]) -> Vec<SelectedSeries> {
+fn topics() -> PathBuf {
+    project().join("patches")
+}
+
+fn select(tree: &Tree, names: &[String]) -> Vec<SelectedSeries> {
     let names: Vec<String> = names
         .iter()
         .filter(|name| {
@@ -92,7 +133,7 @@ fn select(tree: &Tree, names: &[&str]) -> Vec<SelectedSeries> {
                 Err(SeriesError::NoRange { .. })
             )
         })
-        .map(|&name| name.to_owned())
+        .cloned()
         .collect();
     series::select(&topics(), Path::new("."), &names, &tree.version).unwrap()
 }
@@ -118,8 +159,8 @@ async fn the_series_fit_the_kernels_they_are_for() {
         let spec: SourceSpec = serde_yaml::from_str(yaml).unwrap();
         let tree = fetch(&context, &store, &spec).await.unwrap();
         let mut checked = HashSet::new();
-        for names in TOGETHER {
-            let series = select(&tree, names);
+        for names in stacks() {
+            let series = select(&tree, &names);
             // Refused as a whole if any hunk does not apply as it is.
             let patched = patch(&context, &store, &tree, &series).await.unwrap();
             for file in series.iter().flat_map(|series| &series.patches) {
@@ -136,18 +177,14 @@ async fn the_series_fit_the_kernels_they_are_for() {
 #[tokio::test]
 async fn every_mutant_fits_the_fix() {
     let (store, context) = (Store::open().unwrap(), Context::default());
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(project.join("jobs/ceph-iput-mutants.yaml")).unwrap();
-    let job: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
     let spec: SourceSpec = serde_yaml::from_str(KERNELS[3]).unwrap();
     let tree = fetch(&context, &store, &spec).await.unwrap();
     let mut used = HashSet::new();
-    for (name, arm) in job["arms"].as_mapping().unwrap() {
-        let names: Vec<String> = serde_yaml::from_value(arm["patches"].clone()).unwrap();
-        let jobs = project.join("jobs");
+    for (name, names) in arms("jobs/ceph-iput-mutants.yaml") {
+        let jobs = project().join("jobs");
         let series = series::select(&topics(), &jobs, &names, &tree.version).unwrap();
         let applied = patch(&context, &store, &tree, &series).await;
-        assert!(applied.is_ok(), "{name:?}: {:?}", applied.err());
+        assert!(applied.is_ok(), "{name}: {:?}", applied.err());
         used.extend(
             names
                 .iter()
@@ -155,7 +192,7 @@ async fn every_mutant_fits_the_fix() {
                 .map(str::to_owned),
         );
     }
-    let there = std::fs::read_dir(project.join("tests/mutants")).unwrap();
+    let there = std::fs::read_dir(project().join("tests/mutants")).unwrap();
     for entry in there.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
         let patch = Path::new(&entry)
             .extension()
