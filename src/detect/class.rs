@@ -115,6 +115,9 @@ classes! {
     FileSystem = "file_system" { ends: false, symbol: None, parameters: &[] }
     /// A test of a suite that failed, by its name.
     TestFailure = "test_failure" { ends: false, symbol: None, parameters: &[] }
+    /// A step of the workload that failed: a system call, a program, data that came
+    /// back wrong. A finding only where the target is of this class.
+    StepFailure = "step_failure" { ends: false, symbol: None, parameters: &[] }
     /// The machine started over without a word.
     TripleFault = "triple_fault" { ends: true, symbol: None, parameters: &[] }
     /// A boot that never came up.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::{Class, Finding};
 use crate::event::Expected;
-use crate::guest::protocol::{FailedTest, GuestMessage, Ready, StepFailure, StepResult};
+use crate::guest::protocol::{
+    FailedTest, FailureKind, GuestMessage, Ready, StepFailure, StepResult,
+};
 use crate::host::{HostFacts, Load};
 use crate::job::Plan;
 use crate::service::DiskCheck;
@@ -138,6 +140,12 @@ pub enum Ending {
         step: String,
         /// What failed.
         error: String,
+        /// What kind of failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<FailureKind>,
+        /// Of a system call's: the error by name, such as `EIO`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        errno: Option<String>,
     },
     /// A step, or the boot, was not through at its deadline.
     Deadline {
@@ -205,6 +213,9 @@ pub struct Trial {
     pub console_length: u64,
     /// Bytes of console in all.
     pub said: u64,
+    /// Lines of console in all.
+    #[serde(default)]
+    pub lines: u64,
     /// Wall-clock time, in seconds.
     pub seconds: f64,
     /// What the workload counted, by name.

@@ -1,22 +1,29 @@
 //! Findings of a trial that its kernel did not tell: what the checker of its file
-//! system found, and tests that failed. Derived from its facts, like the rest.
+//! system found, tests that failed, and a step that did. Derived from its facts,
+//! like the rest.
 
-use super::format::{TestFailure, Trial};
-use crate::detect::{Class, Finding};
+use super::format::{Ending, TestFailure, Trial};
+use crate::detect::{Class, Finding, Target};
+use crate::guest::protocol::FailureKind;
 use crate::service::{DiskCheck, DiskState};
 
 /// The trial with these findings after those of its console. What is there
-/// already is not there twice.
+/// already is not there twice. A step that failed is one only where the target
+/// says so: it mostly does for reasons that are not the kernel's.
 #[must_use]
-pub fn with_other_findings(mut trial: Trial) -> Trial {
+pub fn with_other_findings(mut trial: Trial, target: Option<&Target>) -> Trial {
     let is_other = |finding: &Finding| {
         let signature = &finding.signature;
-        signature.starts_with(DAMAGE) || signature.starts_with(TEST)
+        [DAMAGE, TEST, STEP]
+            .iter()
+            .any(|own| signature.starts_with(own))
     };
     trial.findings.retain(|finding| !is_other(finding));
     let damaged = trial.disk.iter().filter_map(damage);
     let failed = trial.failed_tests.iter().map(failure);
-    let others: Vec<Finding> = damaged.chain(failed).collect();
+    let asked = target.is_some_and(|target| target.class == Some(Class::StepFailure));
+    let step = asked.then(|| failed_step(&trial)).flatten();
+    let others: Vec<Finding> = damaged.chain(failed).chain(step).collect();
     trial.findings.extend(others);
     trial
 }
@@ -26,6 +33,9 @@ const DAMAGE: &str = "file_system:checker:";
 
 /// How the signature of a failed test begins.
 const TEST: &str = "test_failure:";
+
+/// How the signature of a failed step begins.
+const STEP: &str = "step_failure:";
 
 fn damage(check: &DiskCheck) -> Option<Finding> {
     if check.state != DiskState::Damaged {
@@ -42,6 +52,32 @@ fn failure(failed: &TestFailure) -> Finding {
     let title = format!("{} failed", test.name);
     let signature = format!("{TEST}{}", test.name);
     finding(Class::TestFailure, title, signature, *line)
+}
+
+/// A step that failed, by its name and by what is the same each time: not by the
+/// path or the place at which it did.
+fn failed_step(trial: &Trial) -> Option<Finding> {
+    let Ending::StepFailed {
+        step,
+        failure,
+        errno,
+        ..
+    } = &trial.ending
+    else {
+        return None;
+    };
+    let (how, title) = match (*failure)? {
+        FailureKind::Syscall => {
+            let errno = errno.as_deref().unwrap_or("an error");
+            (errno, format!("{step} failed with {errno}"))
+        }
+        FailureKind::Data => ("data", format!("{step} found wrong data")),
+        FailureKind::Program => ("program", format!("a program failed in {step}")),
+        // Not of the kernel.
+        FailureKind::Timeout | FailureKind::Usage | FailureKind::Agent => return None,
+    };
+    let signature = format!("{STEP}{step}:{how}");
+    Some(finding(Class::StepFailure, title, signature, trial.lines))
 }
 
 /// One without a stack, at the console's line by which it was known.
@@ -109,8 +145,8 @@ mod tests {
     #[test]
     fn damage_and_failed_tests_are_findings_each_once() {
         let trial = trial(DiskState::Damaged, &["generic/001"]);
-        let once = with_other_findings(trial);
-        let twice = with_other_findings(once.clone());
+        let once = with_other_findings(trial, None);
+        let twice = with_other_findings(once.clone(), None);
         assert_eq!(once.findings, twice.findings);
         let found: Vec<_> = once
             .findings
@@ -138,7 +174,52 @@ mod tests {
     fn what_nobody_knows_is_no_finding() {
         let why = "killed".to_owned();
         for state in [DiskState::Clean, DiskState::Unknown { why }] {
-            assert_eq!(with_other_findings(trial(state, &[])).findings, []);
+            assert_eq!(with_other_findings(trial(state, &[]), None).findings, []);
+        }
+    }
+
+    #[test]
+    fn a_step_that_failed_is_a_finding_where_it_is_asked_for() {
+        let target: Target =
+            serde_yaml::from_str("{ class: step_failure, title: '*wrong data' }").unwrap();
+        let ended = |failure, errno: Option<&str>| {
+            let mut trial = trial(DiskState::Clean, &[]);
+            trial.ending = Ending::StepFailed {
+                step: "storm".to_owned(),
+                error: "w4/f3 has 49152 bytes instead of 135168".to_owned(),
+                failure,
+                errno: errno.map(str::to_owned),
+            };
+            trial
+        };
+        let data = ended(Some(FailureKind::Data), None);
+        for other in [None, Some(&Target::default())] {
+            assert_eq!(with_other_findings(data.clone(), other).findings, []);
+        }
+        let expected = [
+            (Some(FailureKind::Data), "storm found wrong data", true),
+            (Some(FailureKind::Syscall), "storm failed with EIO", false),
+            (
+                Some(FailureKind::Program),
+                "a program failed in storm",
+                false,
+            ),
+        ];
+        for (failure, title, is_target) in expected {
+            let errno = (failure == Some(FailureKind::Syscall)).then_some("EIO");
+            let trial = with_other_findings(ended(failure, errno), Some(&target));
+            let [found] = trial.findings.as_slice() else {
+                panic!("{:?}", trial.findings);
+            };
+            assert_eq!(
+                (found.title.as_str(), target.matches(found)),
+                (title, is_target)
+            );
+        }
+        // The job's mistake, and a record from before it was told.
+        for failure in [Some(FailureKind::Usage), None] {
+            let trial = with_other_findings(ended(failure, None), Some(&target));
+            assert_eq!(trial.findings, []);
         }
     }
 }

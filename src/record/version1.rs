@@ -118,6 +118,7 @@ pub(super) fn trials(arm: &Path, workload: &str) -> Result<Vec<Recorded>, Record
             booted_at: Some(0),
             console_length: then.console_length,
             said,
+            lines: 0,
             seconds: then.seconds,
             counters: then.counters,
             load: None,

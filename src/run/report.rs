@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::coverage::executed::Counted;
 use crate::coverage::{Counts, Executed, executed};
-use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, complete};
+use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, Target, complete};
 use crate::error::Exit;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::Outcome;
@@ -237,7 +237,7 @@ fn judge_arm(
     for workload in &arm.workloads {
         for mut recorded in record.trials(&arm.name, workload)? {
             if findings == Findings::Again {
-                look_again(&mut recorded, &plan.patterns)?;
+                look_again(&mut recorded, &plan.patterns, question.target)?;
             }
             let earlier = recorded.earlier.iter().map(|(trial, _)| trial);
             for trial in earlier.chain([&recorded.trial]) {
@@ -375,11 +375,15 @@ fn unseen(record: &Record, arm: &str, findings: Findings) -> Result<Vec<Class>, 
     Ok(crate::trial::unseen(&all))
 }
 
-fn look_again(recorded: &mut Recorded, patterns: &[ExtraRule]) -> Result<(), RecordError> {
+fn look_again(
+    recorded: &mut Recorded,
+    patterns: &[ExtraRule],
+    target: Option<&Target>,
+) -> Result<(), RecordError> {
     let console = recorded.console();
     let trial = &mut recorded.trial;
     trial.findings = read_findings(&console, trial.console_length, patterns)?;
-    *trial = with_other_findings(trial.clone());
+    *trial = with_other_findings(trial.clone(), target);
     for (trial, directory) in &mut recorded.earlier {
         let console = directory.join("console.log");
         trial.findings = read_findings(&console, trial.console_length, patterns)?;

@@ -110,6 +110,7 @@ pub async fn run(
         booted_at: heard.booted_at,
         console_length: heard.console_length,
         said: heard.said,
+        lines: heard.console_lines,
         seconds,
         counters: heard.counters,
         load: Some(Load {
@@ -120,7 +121,7 @@ pub async fn run(
         memory: heard.memory,
         ..without_guest(request, ending)
     };
-    let trial = with_other_findings(trial);
+    let trial = with_other_findings(trial, request.target.as_ref());
     keep_trial(directory, &trial)?;
     Ok(trial)
 }
@@ -180,6 +181,7 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
         booted_at: None,
         console_length: 0,
         said: 0,
+        lines: 0,
         seconds: 0.0,
         counters: BTreeMap::new(),
         load: None,

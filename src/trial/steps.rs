@@ -272,6 +272,8 @@ impl<'a> Steps<'a> {
                     | FailureKind::Usage => Move::End(Ending::StepFailed {
                         step: label,
                         error: in_a_line(&failure.message),
+                        failure: Some(failure.kind),
+                        errno: failure.errno,
                     }),
                 }
             }

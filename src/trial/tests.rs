@@ -196,7 +196,7 @@ async fn a_failure_that_is_allowed_is_as_good_as_done_and_another_one_is_not() {
             assert_eq!(played.ending, Ending::Finished);
             assert_eq!(course(&played.journal)[1], "-0 Allowed { errno: \"EIO\" }");
         } else {
-            let Ending::StepFailed { step, error } = &played.ending else {
+            let Ending::StepFailed { step, error, .. } = &played.ending else {
                 panic!("{:?}", played.ending);
             };
             assert_eq!((step.as_str(), error.as_str()), ("sync", "sync: ENOSPC"));

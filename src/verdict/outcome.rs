@@ -148,7 +148,7 @@ fn judge(
             Outcome::Timeout,
             "stopped for a finding that is not there any more".to_owned(),
         ),
-        Ending::StepFailed { step, error } => (Outcome::Workload, format!("{step}: {error}")),
+        Ending::StepFailed { step, error, .. } => (Outcome::Workload, format!("{step}: {error}")),
         Ending::Deadline { step } => (Outcome::Timeout, format!("{step} did not finish")),
         Ending::GuestEnded { step, how } => (
             Outcome::Timeout,
@@ -213,6 +213,7 @@ fn crowded(load: &Load) -> Option<String> {
 mod tests {
     use super::*;
     use crate::detect::Scanner;
+    use crate::guest::protocol::FailureKind;
     use crate::record::Part;
 
     use crate::trial_id::TrialId;
@@ -251,6 +252,7 @@ mod tests {
             booted_at: Some(0),
             console_length: 0,
             said: 0,
+            lines: 9,
             seconds: 1.0,
             counters: std::collections::BTreeMap::new(),
             load: None,
@@ -290,6 +292,8 @@ mod tests {
                 Ending::StepFailed {
                     step: step(),
                     error: "ENODEV".to_owned(),
+                    failure: Some(FailureKind::Syscall),
+                    errno: Some("ENODEV".to_owned()),
                 },
                 Outcome::Workload,
             ),
