@@ -28,6 +28,16 @@ const PROOF: u32 = 1;
 /// The search leaves the ends once "the rate never changes" is less likely.
 const DOUBT: f64 = 0.15;
 
+/// Hits that a culprit must have shown itself, where the rates are learned: a
+/// single one may be a false alarm of a kind that was not seen before.
+const SHOWN: u32 = 2;
+
+/// Unless the bug shows at about each boot.
+const SURELY: f64 = 0.8;
+
+/// A candidate as likely as this is booted until it has shown the target.
+const LIKELY: f64 = 0.95;
+
 /// What can be booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Point {
@@ -316,7 +326,11 @@ impl Search {
             .enumerate()
             .max_by(|a, b| a.1.total_cmp(b.1));
         match likeliest {
-            Some((cell, &probability)) if probability >= confidence && !self.divisible(cell) => {
+            Some((cell, &probability))
+                if probability >= confidence
+                    && !self.divisible(cell)
+                    && self.unshown(cell).is_none() =>
+            {
                 Answer::Culprit {
                     candidates: self.members(cell),
                     probability,
@@ -418,10 +432,19 @@ impl Search {
                 hit: 0.5,
             });
         }
+        if let Some(point) = self.likely_and_unshown() {
+            return Some(Choice {
+                point,
+                score: 1.0,
+                bits: 1.0,
+                hit: self.rates().0,
+            });
+        }
         policy::best(
             &self.evidence.order,
             &self.posterior,
             self.settings.change,
+            (self.settings.rates == Rates::Learned).then(|| self.boots()),
             self.settings.prices,
             self,
         )
@@ -446,6 +469,36 @@ impl Search {
         let seen = self.counts(good).boots;
         (seen < PROOF || (self.posterior.none > DOUBT && seen < 2 * self.counts(bad).boots + PROOF))
             .then_some(good)
+    }
+
+    /// The candidate of this cell, if it would be named for what others showed: it
+    /// was seen to bring the bug too seldom itself.
+    fn unshown(&self, cell: usize) -> Option<Point> {
+        let learned = self.settings.rates == Rates::Learned;
+        if !learned || self.settings.change == Change::Disappears || self.rates().0 > SURELY {
+            return None;
+        }
+        let [candidate] = self.members(cell)[..] else {
+            return None;
+        };
+        let point = Point::Candidate(candidate);
+        (self.open(candidate) && self.counts(point).hits < SHOWN).then_some(point)
+    }
+
+    /// A candidate that is the culprit but for what [`Self::unshown`] asks.
+    fn likely_and_unshown(&self) -> Option<Point> {
+        let mass = &self.posterior.mass;
+        let (cell, _) = mass
+            .iter()
+            .enumerate()
+            .find(|(_, probability)| **probability >= LIKELY)?;
+        self.unshown(cell)
+    }
+
+    /// All boots so far.
+    fn boots(&self) -> u32 {
+        let known = self.evidence.known.values();
+        self.evidence.base.boots + known.map(|known| known.counts.boots).sum::<u32>()
     }
 
     /// Both ways a boot may turn out, with their probabilities.

@@ -18,23 +18,82 @@ const NEGLIGIBLE: f64 = 1e-4;
 /// Where in a range to look for the best place to divide it.
 const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 
-/// What a build that divides the wrong range costs at least: this many times the
-/// boots that tell a bit, for each halving still ahead. Whoever looks in the
-/// wrong range tends to build there more than once, and the fewer bits a boot
-/// tells, the longer it takes to notice.
-const WASTE: f64 = 1.4;
+/// What a build that divides a wrong range costs at least, in boots: whoever looks
+/// in the wrong range tends to build there more than once, and the fewer bits a
+/// boot tells, the longer it takes to notice.
+#[derive(Debug, Clone, Copy)]
+struct Waste {
+    /// The cost, before all that follows.
+    boots: f64,
+    /// The cost, whatever follows.
+    least: f64,
+    /// How it grows with the halvings of all candidates.
+    all: f64,
+    /// How it grows with the halvings still ahead.
+    ahead: f64,
+    /// How it grows as a boot tells less.
+    dullness: f64,
+    /// Boots that tell fewer bits than this do not make builds dearer still.
+    dull: f64,
+    /// Where boots tell more bits than this, a wrong range is noticed at once.
+    telling: f64,
+    /// How much each per cent of false alarms adds, up to two.
+    false_alarms: f64,
+    /// How it falls with the part of the build that is lost, in 0 to 1.
+    lost: f64,
+}
 
-/// How much dearer builds are where boots tell less.
-const POWER: f64 = 1.6;
+/// With the rates known a range is as likely as it looks.
+const WASTE_KNOWN: Waste = Waste {
+    boots: 2.68,
+    least: 8.0,
+    all: 0.0,
+    ahead: 0.0,
+    dullness: 1.6,
+    dull: 0.05,
+    telling: 1.0,
+    false_alarms: 0.0,
+    lost: 0.8,
+};
 
-/// Boots that tell fewer bits than this do not make builds dearer still.
-const DULL: f64 = 0.12;
+/// With the rates learned it is less so, above all early on.
+const WASTE_LEARNED: Waste = Waste {
+    boots: 0.118,
+    least: 0.0,
+    all: 1.2,
+    ahead: 0.6,
+    dullness: 0.8,
+    dull: 0.1,
+    telling: 0.32,
+    false_alarms: 1.0,
+    lost: 0.7,
+};
+
+impl Waste {
+    /// The cost in boots for a build in a range of `size` of all candidates, when
+    /// a boot tells `capacity` bits, if this part of it is lost.
+    fn cost(&self, all: f64, size: f64, capacity: f64, false_alarm: f64, lost: f64) -> f64 {
+        let mut cost = 0.0;
+        if capacity <= self.telling {
+            cost = self.boots
+                * (1.0 + all).log2().powf(self.all)
+                * (1.0 + size).log2().powf(self.ahead)
+                * (1.0 + self.false_alarms * (100.0 * false_alarm).min(2.0))
+                / capacity.max(self.dull).powf(self.dullness);
+        }
+        cost.max(self.least) * lost.powf(self.lost)
+    }
+}
+
+/// By how many standard deviations a hit rate that is still being learned is taken
+/// to be lower than it seems, where the price of a build depends on it.
+const CAUTION: f64 = 1.3;
 
 /// The probability of being after the culprit at which a boot tells about most.
-const BALANCE: f64 = 0.44;
+const BALANCE: f64 = 0.48;
 
 /// How many boots of a new build are looked ahead.
-const LOOK_AHEAD: [u32; 5] = [1, 2, 3, 5, 8];
+const LOOK_AHEAD: [u32; 6] = [1, 2, 3, 5, 8, 12];
 
 /// Which candidates can be booted, and what of them costs a build.
 pub(super) trait Market {
@@ -99,19 +158,23 @@ struct View<'a> {
     shift: Vec<Sums>,
     /// Mean rates before and after the culprit.
     rates: (f64, f64),
+    /// What a build in a wrong range costs.
+    waste: Waste,
     /// Bits that a boot tells at best.
     capacity: f64,
 }
 
-/// The best boot, or `None` if nothing can be told by any.
+/// The best boot, or `None` if nothing can be told by any. `learned_from` is the
+/// number of boots so far, if the rates are learned from them.
 pub(super) fn best(
     order: &Order,
     posterior: &Posterior,
     change: Change,
+    learned_from: Option<u32>,
     prices: Prices,
     market: &impl Market,
 ) -> Option<Choice> {
-    let view = View::new(order, posterior, change);
+    let view = View::new(order, posterior, change, learned_from);
     let mut best: Option<Choice> = None;
     let mut offer = |choice: Choice| {
         if choice.bits > 1e-12 && best.is_none_or(|held| choice.score > held.score) {
@@ -141,7 +204,12 @@ pub(super) fn best(
 }
 
 impl<'a> View<'a> {
-    fn new(order: &'a Order, posterior: &'a Posterior, change: Change) -> Self {
+    fn new(
+        order: &'a Order,
+        posterior: &'a Posterior,
+        change: Change,
+        learned_from: Option<u32>,
+    ) -> Self {
         let none = posterior.none;
         let mut base = Sums {
             hit: none * posterior.unchanged.hit,
@@ -171,13 +239,18 @@ impl<'a> View<'a> {
             .collect();
         let some = (1.0 - none).max(f64::MIN_POSITIVE);
         let rates = (rates.0 / some, rates.1 / some);
+        let (waste, cautious) = match learned_from {
+            None => (WASTE_KNOWN, rates),
+            Some(boots) => (WASTE_LEARNED, cautious(rates, boots)),
+        };
         Self {
             order,
             posterior,
             base,
             shift,
             rates,
-            capacity: block_bits(1, BALANCE, rates).max(1e-4),
+            waste,
+            capacity: block_bits(1, BALANCE, cautious).max(1e-4),
         }
     }
 
@@ -266,9 +339,11 @@ impl<'a> View<'a> {
             0.0
         } else {
             let size = self.posterior.cells[segment.cell].size as f64;
-            let floor =
-                prices.boot * WASTE * (1.0 + size).log2() / self.capacity.max(DULL).powf(POWER);
-            prices.build.max(floor) * self.wasted(segment, rank)
+            let all = self.order.len() as f64;
+            let false_alarm = self.rates.0.min(self.rates.1);
+            let lost = self.wasted(segment, rank);
+            let waste = self.waste.cost(all, size, self.capacity, false_alarm, lost);
+            (prices.build * lost).max(prices.boot * waste)
         };
         let chance = 1.0 - market.risk(candidate);
         let mut choice = Self::choice(Point::Candidate(candidate), sums, prices.boot + build);
@@ -316,6 +391,18 @@ impl<'a> View<'a> {
             sums[segment.chain].add(self.shift[segment.cell], segment.len() as f64 / size);
         }
         sums
+    }
+}
+
+/// The rates, with the hit rate as low as it may well be: about half of the boots
+/// so far were of candidates with the bug.
+fn cautious(rates: (f64, f64), boots: u32) -> (f64, f64) {
+    let deviation = |rate: f64| (rate * (1.0 - rate) / (1.0 + f64::from(boots) / 2.0)).sqrt();
+    let lower = |rate: f64, other: f64| (rate - CAUTION * deviation(rate)).max(other);
+    if rates.0 < rates.1 {
+        (rates.0, lower(rates.1, rates.0))
+    } else {
+        (lower(rates.0, rates.1), rates.1)
     }
 }
 

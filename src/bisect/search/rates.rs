@@ -25,11 +25,11 @@ const REACH: f64 = 5.5;
 const ALWAYS: f64 = 0.15;
 
 /// What it gives to others that never show without their cause.
-const CLEAN: f64 = 0.1;
+const CLEAN: f64 = 0.15;
 
 /// The part of the rest in which false alarms are few: their rate has the density
 /// Beta(1, `SELDOM`), with a mean of one in thirteen.
-const FEW: f64 = 0.6;
+const FEW: f64 = 0.8;
 const SELDOM: f64 = 12.0;
 
 /// How sharply the prior fades as the two rates meet.
