@@ -17,6 +17,7 @@ pub mod console;
 pub mod context;
 pub mod coverage;
 pub mod detect;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod fleet;

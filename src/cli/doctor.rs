@@ -8,8 +8,8 @@ use clap::Args;
 use super::output::print;
 use super::{load_plan, on_a_thread};
 use crate::context::Context;
+use crate::doctor::{self, Lack};
 use crate::error::{Error, Exit};
-use crate::host::{self, Lack};
 use crate::job::Choice;
 use crate::printable::printable_lines;
 use crate::rootfs::Recipe;
@@ -33,14 +33,14 @@ pub(super) async fn doctor(arguments: Arguments, context: &Context) -> Result<Ex
     } else {
         (ServiceSpec::default(), Recipe::default())
     };
-    let mut checks = host::checks(&service, &rootfs).await;
-    let packages = host::missing_packages(&checks);
+    let mut checks = doctor::checks(&service, &rootfs).await;
+    let packages = doctor::missing_packages(&checks);
     if arguments.fix && !packages.is_empty() {
-        host::install(context, &packages).await?;
+        doctor::install(context, &packages).await?;
         drop(packages);
-        checks = host::checks(&service, &rootfs).await;
+        checks = doctor::checks(&service, &rootfs).await;
     }
-    checks.push(host::space(&store));
+    checks.push(doctor::space(&store));
     let mut text = String::new();
     for check in &checks {
         let state = match &check.lack {
@@ -54,7 +54,7 @@ pub(super) async fn doctor(arguments: Arguments, context: &Context) -> Result<Ex
         };
         let _ = writeln!(text, "{what:44} {state}");
     }
-    let packages = host::missing_packages(&checks);
+    let packages = doctor::missing_packages(&checks);
     if !packages.is_empty() {
         let _ = writeln!(
             text,

@@ -15,12 +15,12 @@ use super::{load_plan, on_a_thread, open_store, patched};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
+use crate::job::Confidence;
 use crate::job::{Choice, MOST_PARTS, MOST_TRIALS, Plan};
 use crate::kernel::SourceSpec;
 use crate::kernel::source::Extent;
 use crate::run::{pin_sources, question_key, sources};
 use crate::tested::Tested;
-use crate::verdict::Confidence;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -11,11 +11,12 @@ use super::join::after_the_verdict;
 use super::output::{Format, print, print_json, style, width};
 use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
 use crate::context::Context;
+use crate::doctor::{self, Lack, SetupError};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Expected};
 use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
-use crate::host::{self, Lack, SetupError};
+use crate::job::Confidence;
 use crate::job::{Choice, JobError, MOST_TRIALS, Part, Plan};
 use crate::kernel::source::Extent;
 use crate::limits::Limits;
@@ -25,7 +26,6 @@ use crate::report::{Report, human_within};
 use crate::run::{Executor, Options, pin_sources, question_key, sources};
 use crate::store::{Limit, Lock, Store, io_error};
 use crate::tested::{Answer, Tested};
-use crate::verdict::Confidence;
 
 /// Trials at a time. Each is a machine with memory of its own.
 const MOST_JOBS: i64 = 256;
@@ -544,13 +544,13 @@ async fn prepare_host(
 ) -> Result<(), Error> {
     let checks = async || {
         if elsewhere {
-            host::checks_for_building(&plan.rootfs).await
+            doctor::checks_for_building(&plan.rootfs).await
         } else {
-            host::checks(&plan.service, &plan.rootfs).await
+            doctor::checks(&plan.service, &plan.rootfs).await
         }
     };
     let mut found = checks().await;
-    let packages = host::missing_packages(&found);
+    let packages = doctor::missing_packages(&found);
     if !packages.is_empty() {
         if !setup {
             let missing = found
@@ -564,7 +564,7 @@ async fn prepare_host(
             }
             .into());
         }
-        host::install(context, &packages).await?;
+        doctor::install(context, &packages).await?;
         found = checks().await;
     }
     for check in found {

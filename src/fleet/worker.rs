@@ -22,8 +22,9 @@ use super::inputs::{self, Input};
 use super::spool::{Spool, SpoolTask};
 use super::wire::{FromHost, ToHost, hear, receive_file, say, send_result};
 use crate::context::Context;
+use crate::doctor::{self, Lack};
 use crate::error::{Error, Exit};
-use crate::host::{self, Lack};
+use crate::host;
 use crate::service::ServiceSpec;
 use crate::store::{Scratch, Store, StoreError, io_error, remove_tree};
 use crate::testbed::{Setup, Testbed};
@@ -64,7 +65,7 @@ pub trait Bed: Sized {
 
 impl Bed for Testbed {
     async fn lacks(service: &ServiceSpec) -> Option<String> {
-        let checks = host::checks_for_trials(service).await;
+        let checks = doctor::checks_for_trials(service).await;
         let lacking: Vec<String> = checks
             .into_iter()
             .filter_map(|check| match check.lack? {

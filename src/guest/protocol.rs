@@ -20,6 +20,12 @@ pub const PORT: &str = "kvet.agent";
 /// cached image outlived a change: then the difference shows here.
 pub const VERSION: u32 = 3;
 
+/// The first virtio-blk disk in the guest: the one with the file system.
+pub const FIRST_DISK: &str = "/dev/vda";
+
+/// The second one, the spare.
+pub const SECOND_DISK: &str = "/dev/vdb";
+
 /// The longest line either side accepts, in bytes.
 pub const LINE_LIMIT: usize = 1 << 20;
 

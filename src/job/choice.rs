@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use super::load::{JobError, Text};
+use super::rules::Confidence;
 use super::spec::Job;
 use crate::kernel::SourceSpec;
 use crate::library::Places;
-use crate::verdict::Confidence;
 
 /// What the command line changes about a job.
 #[derive(Debug, Clone, Default)]

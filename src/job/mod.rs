@@ -10,6 +10,7 @@ mod load;
 mod names;
 mod parts;
 mod plan;
+mod rules;
 #[cfg(test)]
 pub(crate) mod schema;
 mod spec;
@@ -23,6 +24,7 @@ pub(crate) use load::{What, read_yaml};
 pub use names::{find, name_of};
 pub use parts::{MOST_PARTS, Part, PartOf};
 pub use plan::{Arm, Plan, PlannedWorkload};
+pub use rules::{BadConfidence, Confidence, Rules};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,
 };

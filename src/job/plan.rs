@@ -14,6 +14,7 @@ use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::names::Names;
 use super::parts::PartOf;
+use super::rules::Rules;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
@@ -26,7 +27,6 @@ use crate::service::{DiskSpec, ServiceSpec};
 use crate::step::Medium;
 use crate::store::Key;
 use crate::trial_id::TrialId;
-use crate::verdict::Rules;
 use crate::vm::{Acceleration, Hardware, Startup};
 use crate::workload::Workload;
 

@@ -9,12 +9,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::rules::Confidence;
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
 use crate::kernel::SourceSpec;
 use crate::notify::Notify;
 use crate::service::{DiskSpec, ServiceSpec};
-use crate::verdict::Confidence;
 use crate::vm::{Acceleration, Hardware, Startup};
 
 /// One experiment, as written.

@@ -6,9 +6,10 @@ use super::known::{KnownIn, KnownReport};
 use super::model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
 use crate::detect::{Class, Finding, Frame, Mute};
 use crate::host::HostFacts;
+use crate::job::Rules;
 use crate::outcome::Outcome;
 use crate::record::{Broken, KernelFacts};
-use crate::verdict::{ArmResult, Armed, Judged, Rules, judge};
+use crate::verdict::{ArmResult, Armed, Judged, judge};
 
 /// A finding with a stack.
 pub(crate) fn finding(title: &str) -> Finding {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{ArmReport, Report};
 use crate::detect::{Mute, Muted};
+use crate::job::Rules;
 use crate::record::{Past, Stream};
-use crate::verdict::{Rules, vanished};
+use crate::verdict::vanished;
 
 /// One known finding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -409,9 +409,10 @@ pub(super) fn percent(chance: f64) -> String {
 mod tests {
     use super::*;
     use crate::host::HostFacts;
+    use crate::job::Rules;
     use crate::record::KernelFacts;
     use crate::report::model::{Comparison, Coverage, TrialReport};
-    use crate::verdict::{ArmResult, Armed, Judged, Rules, Seen, judge};
+    use crate::verdict::{ArmResult, Armed, Judged, Seen, judge};
 
     fn report() -> Report {
         let arm = |name: &str, control, outcome, reason: &str| ArmReport {

@@ -10,9 +10,10 @@ use super::RETRIES;
 use super::report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use crate::bundle::{Bundle, BundleError, Manifest, kernel_at, release_of};
 use crate::context::Context;
+use crate::doctor::{self, Lack};
 use crate::error::{Error, Exit};
 use crate::event::Event;
-use crate::host::{self, Lack};
+use crate::host;
 use crate::job::Plan;
 use crate::outcome::Outcome;
 use crate::process::ProcessError;
@@ -179,7 +180,7 @@ fn absolute(path: &Path) -> Result<PathBuf, BundleError> {
 /// The programs that run guests and the cluster; those that build kernels are
 /// not needed.
 async fn has_what_it_takes(manifest: &Manifest) -> Result<(), BundleError> {
-    let checks = host::checks_for_trials(&manifest.request.service).await;
+    let checks = doctor::checks_for_trials(&manifest.request.service).await;
     let lacks: Vec<_> = checks
         .iter()
         .filter_map(|check| Some((check, check.lack.as_ref()?)))

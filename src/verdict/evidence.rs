@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmResult, number};
 use super::regression::RARE;
-use super::rules::Rules;
 use super::sequential::{Boundary, ratio};
 use super::statistics::{ROUNDING, chance, chance_of_fix};
+use crate::job::Rules;
 use crate::outcome::Outcome;
 
 /// The most trials that "how many more" looks ahead.

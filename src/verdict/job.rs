@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::arm::ArmResult;
 use super::evidence::{Evidence, compare};
 use super::regression::{Other, others};
-use super::rules::Rules;
 use super::statistics::{ROUNDING, at_least_rate, chance, holm, unseen_rate};
 use crate::error::Exit;
+use crate::job::Rules;
 use crate::outcome::Outcome;
 
 /// What a job's trials amount to.

@@ -16,7 +16,6 @@ mod job;
 mod next;
 mod outcome;
 mod regression;
-mod rules;
 mod sequential;
 mod statistics;
 
@@ -29,5 +28,4 @@ pub use job::{Verdict, VerdictKind, judge};
 pub use next::{Next, next};
 pub use outcome::{Judged, Question, Seen, decide};
 pub use regression::Other;
-pub use rules::{BadConfidence, Confidence, Rules};
 pub use statistics::{appeared, difference, holm, interval, vanished};

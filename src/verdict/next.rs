@@ -2,8 +2,8 @@
 
 use super::arm::{ArmResult, number};
 use super::job::{Verdict, VerdictKind, judge};
-use super::rules::Rules;
 use super::sequential::ratio;
+use crate::job::Rules;
 use crate::outcome::Outcome;
 
 /// What to do next.
@@ -111,7 +111,7 @@ fn workload(arm: &ArmResult, rules: &Rules) -> Option<String> {
 mod tests {
     use super::super::job::tests::arm;
     use super::*;
-    use crate::verdict::Confidence;
+    use crate::job::Confidence;
     use Outcome::{Clean, Harness, Target};
 
     fn rules() -> Rules {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::arm::{ArmResult, Tried, number};
 use super::evidence::common_workloads;
 use super::outcome::Seen;
-use super::rules::Rules;
 use super::sequential::{Boundary, ratio};
 use super::statistics::{ROUNDING, chance_of_regression, holm};
+use crate::job::Rules;
 use crate::outcome::Outcome;
 
 /// One in so many trials of a fix may show something that no control does: what

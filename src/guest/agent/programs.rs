@@ -9,9 +9,8 @@ use super::places::own_directory;
 use super::report::{self, Progress};
 use super::state::Guest;
 use crate::guest::control_groups;
-use crate::guest::protocol::{FailureKind, StepFailure, StepReport};
+use crate::guest::protocol::{FIRST_DISK, FailureKind, SECOND_DISK, StepFailure, StepReport};
 use crate::guest::xfstests;
-use crate::service::disk::{FIRST, SECOND};
 use crate::step::ProgramStep;
 
 /// Does what a step says.
@@ -41,12 +40,12 @@ pub(super) fn carry_out(
             let access = guest.greeting()?.file_system;
             let mut check = Command::new(Path::new(tree).join("check"));
             check.current_dir(tree).env("PATH", PATH);
-            if let Some(access) = access.filter(|access| access.source == FIRST) {
+            if let Some(access) = access.filter(|access| access.source == FIRST_DISK) {
                 check.env("FSTYP", access.fstype);
             }
             for (device, setting, directory) in [
-                (FIRST, ["TEST_DEV", "TEST_DIR"], "/mnt/test"),
-                (SECOND, ["SCRATCH_DEV", "SCRATCH_MNT"], "/mnt/scratch"),
+                (FIRST_DISK, ["TEST_DEV", "TEST_DIR"], "/mnt/test"),
+                (SECOND_DISK, ["SCRATCH_DEV", "SCRATCH_MNT"], "/mnt/scratch"),
             ] {
                 if Path::new(device).exists() {
                     std::fs::create_dir_all(directory).map_err(|error| {

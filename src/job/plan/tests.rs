@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use super::*;
-use crate::verdict::Confidence;
+use crate::job::Confidence;
 
 /// Loads a job from a directory that has one fragment and one series.
 fn load(job: &str, choice: &Choice) -> Result<Plan, JobError> {

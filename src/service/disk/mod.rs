@@ -22,16 +22,10 @@ pub use spec::{DiskSpec, FileSystem};
 
 use crate::context::Context;
 use crate::error::{Exit, Fault};
-use crate::guest::protocol::{Mountable, Secret};
+use crate::guest::protocol::{FIRST_DISK, Mountable, Secret};
 use crate::process::{Command, Namespace, ProcessError};
 use crate::store::{Scratch, StoreError, free, gib};
 use file_system::Found;
-
-/// The first virtio-blk disk in the guest: the one with the file system.
-pub const FIRST: &str = "/dev/vda";
-
-/// The second one, the spare.
-pub const SECOND: &str = "/dev/vdb";
 
 /// How long mkfs may take: it writes some megabytes.
 const MADE_WITHIN: Duration = Duration::from_secs(120);
@@ -240,7 +234,7 @@ impl Disk {
     pub(super) fn access(&self) -> Mountable {
         Mountable {
             fstype: self.spec.fs.name().to_owned(),
-            source: FIRST.to_owned(),
+            source: FIRST_DISK.to_owned(),
             data: Secret::new(""),
             options: self.spec.options.clone(),
             hidden: Vec::new(),

@@ -1,7 +1,8 @@
 //! Verdicts on made-up trials.
 
 use super::*;
-use crate::verdict::{Confidence, Seen, Tried};
+use crate::job::Confidence;
+use crate::verdict::{Seen, Tried};
 use Outcome::{Clean, Harness, Other as Else, Target, Unarmed};
 
 /// An arm whose trials had these outcomes; those with another finding have a
