@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use kvet::job::{Confidence, Rules};
-use kvet::outcome::Outcome;
-use kvet::verdict::{ArmResult, Next, Seen, Tried, VerdictKind, judge, next};
+use kvet::outcome::{Outcome, VerdictKind};
+use kvet::verdict::{ArmResult, Next, Seen, Tried, judge, next};
 
 const RATES: [f64; 12] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
 

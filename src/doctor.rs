@@ -314,7 +314,7 @@ mod tests {
     /// Cargo.toml names what the package depends on and recommends.
     #[test]
     fn the_package_names_each_package_that_a_run_may_need() {
-        let manifest = include_str!("../../Cargo.toml");
+        let manifest = include_str!("../Cargo.toml");
         let (_, deb) = manifest.split_once("[package.metadata.deb]").unwrap();
         let for_service = ServiceSpec::default().required_programs();
         let tables = [

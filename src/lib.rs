@@ -39,11 +39,14 @@ pub mod redact;
 pub mod report;
 pub mod rootfs;
 pub mod run;
+#[cfg(test)]
+mod schema;
 pub mod service;
 pub mod step;
 pub mod store;
 pub mod testbed;
 pub mod tested;
+mod tls;
 pub mod trace;
 pub mod trial;
 pub mod trial_id;

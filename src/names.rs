@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{bounded, yaml_shape};
+use crate::bounded;
+use crate::yaml_shape;
 
 /// The most bytes that a job, a workload or a recipe may have. Those that come
 /// with kvet have some thousand.

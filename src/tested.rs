@@ -11,8 +11,8 @@ use crate::bounded;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
+use crate::outcome::VerdictKind;
 use crate::store::{Key, Lock, StoreError, io_error, state_directory, write_json};
-use crate::verdict::VerdictKind;
 
 /// Version of the file's shape.
 const VERSION: u32 = 1;

@@ -10,6 +10,7 @@ mod server;
 use std::time::Duration;
 
 use kvet::notify::{Address, Body, Facts, Patience, deliver};
+use kvet::outcome::VerdictKind;
 use server::{Reply, Server, response};
 
 fn patience() -> Patience {
@@ -20,10 +21,23 @@ fn patience() -> Patience {
     }
 }
 
+fn facts() -> Facts {
+    Facts {
+        job: "a".to_owned(),
+        verdict: VerdictKind::NotFixed,
+        before: None,
+        reason: String::new(),
+        kernels: String::new(),
+        run: String::new(),
+        host: String::new(),
+        link: String::new(),
+    }
+}
+
 /// Sends something to the server, and tells how that ended.
 async fn sent(server: &Server) -> Result<(), String> {
     let address = Address::read(&format!("{}/hooks/SECRET", server.address)).unwrap();
-    let message = Body::default().filled(&Facts::default());
+    let message = Body::default().filled(&facts());
     let sent = deliver(&address, &message, &patience()).await;
     if let Err(reason) = &sent {
         assert!(
@@ -90,7 +104,7 @@ async fn one_that_is_not_there_is_said_to_be_so() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let address = Address::read(&format!("http://127.0.0.1:{port}/SECRET")).unwrap();
-    let message = Body::default().filled(&Facts::default());
+    let message = Body::default().filled(&facts());
     let error = deliver(&address, &message, &patience()).await.unwrap_err();
     assert_eq!(error, "no connection to it, 3 times");
 }

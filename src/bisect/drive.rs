@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::amplify::Next;
 use super::log::{Entry, Log, State};
 use super::report::percent;
-use super::search::{Answer, Change, Counts, Point};
+use super::search::{Answer, Counts, Point};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
@@ -697,15 +697,6 @@ pub(super) fn subjects(state: &State, culprit: usize) -> Vec<(&'static str, Subj
         rows.push((ROWS[3], Subject::Reverted(culprit)));
     }
     rows
-}
-
-/// Which way the target's rate changes.
-pub(super) fn change(fixed: bool) -> Change {
-    if fixed {
-        Change::Disappears
-    } else {
-        Change::Appears
-    }
 }
 
 #[cfg(test)]

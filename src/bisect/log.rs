@@ -17,9 +17,8 @@ use thiserror::Error;
 
 use super::amplify::Tries;
 use super::candidates::{Candidates, Kind};
-use super::drive::change;
 use super::report::Step;
-use super::search::{Counts, OrderError, Point, Rates, Search, Settings};
+use super::search::{Change, Counts, OrderError, Point, Rates, Search, Settings};
 use crate::error::{Exit, Fault};
 use crate::job::Variation;
 use crate::kernel::SourceSpec;
@@ -794,6 +793,15 @@ impl State {
             let _ = writeln!(text, "git bisect {has} {id}");
         }
         text
+    }
+}
+
+/// Which way the target's rate changes.
+fn change(fixed: bool) -> Change {
+    if fixed {
+        Change::Disappears
+    } else {
+        Change::Appears
     }
 }
 

@@ -18,9 +18,9 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::kernel::archive::{self, MessageId};
 use crate::kernel::{self, mail};
+use crate::outcome::VerdictKind;
 use crate::printable::{printable, printable_lines};
 use crate::report::{ArmReport, Report, Style, verdict_line};
-use crate::verdict::VerdictKind;
 
 /// b4's variable with what it knows of the series under review.
 const TRACKING: &str = "B4_TRACKING_FILE";

@@ -17,6 +17,7 @@ use thiserror::Error as ThisError;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::bounded;
 use crate::cluster::{
     Cluster, ClusterError, ClusterSpec, ObjectStore, Session, VstartSpec, private_network,
 };
@@ -24,7 +25,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::names::LARGEST;
 use crate::store::{Lock, Store, io_error, remove_tree};
-use crate::{bounded, yaml_shape};
+use crate::yaml_shape;
 
 /// How long either end waits for the other's line.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,10 +10,9 @@ use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::history::History;
-use crate::notify;
 use crate::record::join;
-use crate::report::{Report, human_within};
-use crate::run::{judge_joined, remember};
+use crate::report::human_within;
+use crate::run::{after_the_verdict, judge_joined};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -73,22 +72,4 @@ async fn known_to_history(context: &Context, run: &std::path::Path) -> Result<()
         context.emit(Event::Warning(remark));
     }
     Ok(())
-}
-
-/// What follows a verdict, whatever it is, and changes nothing of it: it is
-/// remembered, and whoever waits for a change is told.
-pub(super) async fn after_the_verdict(
-    context: &Context,
-    plan: &crate::job::Plan,
-    report: &Report,
-    run: &std::path::Path,
-) {
-    let run = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
-    if let Err(error) = remember(context, plan, report, &run) {
-        let text = Error::from(error).one_line();
-        context.emit(Event::Warning(format!(
-            "the answer is not remembered: {text}"
-        )));
-    }
-    notify::tell(context, plan, report, &run).await;
 }

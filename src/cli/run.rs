@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::cache::format_size;
 use super::history::time;
-use super::join::after_the_verdict;
 use super::output::{Format, print, print_json, style, width};
 use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
 use crate::context::Context;
@@ -23,7 +22,7 @@ use crate::limits::Limits;
 use crate::printable::printable_lines;
 use crate::record::{Past, Record};
 use crate::report::{Report, human_within};
-use crate::run::{Executor, Options, pin_sources, question_key, sources};
+use crate::run::{Executor, Options, after_the_verdict, pin_sources, question_key, sources};
 use crate::store::{Limit, Lock, Store, io_error};
 use crate::tested::{Answer, Tested};
 

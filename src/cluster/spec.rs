@@ -41,11 +41,11 @@ pub struct ClusterSpec {
     pub objectstore: ObjectStore,
     /// More options for the `[global]` section of ceph.conf. They win over
     /// kvet's own.
-    #[cfg_attr(test, schemars(schema_with = "crate::job::schema::scalars"))]
+    #[cfg_attr(test, schemars(schema_with = "crate::schema::scalars"))]
     pub options: BTreeMap<String, String>,
     /// How long the cluster may take from its first daemon to healthy.
     #[serde(with = "human_duration")]
-    #[cfg_attr(test, schemars(with = "crate::job::schema::Time"))]
+    #[cfg_attr(test, schemars(with = "crate::schema::Time"))]
     pub deadline: Duration,
     /// Let Ceph's own development script start the daemons instead.
     pub vstart: Option<VstartSpec>,

@@ -172,7 +172,7 @@ pub enum BadMute {
 /// A mute as jobs have it: a flat map, in which an unknown key is an error.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(transform = crate::job::schema::one_way_to_name))]
+#[cfg_attr(test, schemars(transform = crate::schema::one_way_to_name))]
 #[serde(deny_unknown_fields)]
 struct WrittenMute {
     /// The title, as a pattern like a target's.

@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 
-use super::figures::Rate;
+use super::rate::Rate;
 use crate::error::Exit;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, VerdictKind};
 use crate::record::KernelFacts;
 use crate::report::{ArmReport, Report, TrialReport};
-use crate::verdict::{VerdictKind, difference, holm};
+use crate::verdict::{difference, holm};
 
 /// Up to this probability, corrected for all rates that are compared, a change
 /// is no chance. Rounding must not decide.

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::hosts::Host;
 use super::index::{ArmRow, FindingRow, RunRow};
+use super::rate::Rate;
 use crate::store::Lock;
-use crate::verdict::{Deviation, appeared, difference, interval, vanished};
+use crate::verdict::{Deviation, appeared, difference, vanished};
 
 /// Up to this probability a change is no chance. Rounding must not decide.
 const LEVEL: f64 = 0.05 + 1e-9;
@@ -66,34 +67,6 @@ pub struct Run {
     /// What that came to, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-}
-
-/// A rate, with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Rate {
-    /// Trials that showed it.
-    pub hits: u32,
-    /// Of how many that say something of the kernel.
-    pub trials: u32,
-    /// From this rate on,
-    pub low: f64,
-    /// to this one.
-    pub high: f64,
-}
-
-impl Rate {
-    /// So many of so many.
-    #[must_use]
-    pub fn of(hits: u32, trials: u32) -> Self {
-        let hits = hits.min(trials);
-        let (low, high) = interval(hits, trials);
-        Self {
-            hits,
-            trials,
-            low,
-            high,
-        }
-    }
 }
 
 /// An arm on one kernel.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::figures::Rate;
 use super::index::HostRow;
+use super::rate::Rate;
 use crate::outcome::Outcome;
 use crate::verdict::{Deviation, HostTrial, deviations};
 

@@ -237,7 +237,7 @@ impl Index {
                 summary.job,
                 summary.started.as_millisecond(),
                 summary.seconds,
-                summary.verdict.map(crate::verdict::VerdictKind::name),
+                summary.verdict.map(crate::outcome::VerdictKind::name),
                 summary.planned,
                 summary.open_end,
                 bisection.map(|bisection| bisection.boots),

@@ -16,6 +16,7 @@ mod figures;
 mod hosts;
 mod index;
 mod past;
+mod rate;
 mod summary;
 
 use std::ffi::OsStr;
@@ -29,8 +30,9 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 pub use changes::{ArmChange, Change, Changes, FindingChange, KernelChange, changes};
-pub use figures::{Arm, Finding, JobHistory, KernelRate, Rate, Run, Sight, Trend};
+pub use figures::{Arm, Finding, JobHistory, KernelRate, Run, Sight, Trend};
 pub use hosts::Host;
+pub use rate::Rate;
 pub use summary::{BisectionSummary, Summary, id};
 
 use crate::bisect::course::{is_bisection, reported};

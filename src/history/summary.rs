@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::detect::Class;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, VerdictKind};
 use crate::record::Beginning;
 use crate::report::{ArmReport, Report, TrialReport};
-use crate::verdict::VerdictKind;
 
 /// The version of a summary's shape.
 pub(super) const VERSION: u32 = 1;

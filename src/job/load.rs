@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::spec::Job;
+use crate::bounded;
 use crate::error::{Exit, Fault};
 use crate::names::{LARGEST, did_you_mean_in};
 use crate::printable::{printable, printable_in_place};
-use crate::{bounded, yaml_shape};
+use crate::yaml_shape;
 
 /// A job could not be read or does not make sense.
 #[derive(Debug, Error, Diagnostic)]

@@ -10,48 +10,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::limits::MOST_TRIALS;
 use super::spec::{ArmSpec, Trials, WorkloadSpec};
 use crate::cluster::ClusterSpec;
+use crate::schema::shape;
 use crate::service::ServiceSpec;
 
 /// Letters, digits and `-_+.`, a letter or digit first.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_+.-]{0,63}$";
 
-/// A number of bytes, or with a unit.
-pub(crate) struct Size;
-
-/// A time with its unit.
-pub(crate) struct Time;
-
 /// One workload or a list of them.
 pub(crate) struct Workloads;
 
-macro_rules! schema {
-    ($type:ty, $name:literal, |$generator:ident| $schema:expr) => {
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
-                $schema
-            }
-        }
-    };
-}
-
-schema!(Size, "Size", |_generator| json_schema!({
-    "anyOf": [
-        { "type": "integer", "minimum": 0 },
-        { "type": "string", "pattern": "^ *[0-9]+ *(K|KiB|M|MiB|G|GiB)? *$" },
-    ]
-}));
-
-schema!(Time, "Time", |_generator| json_schema!({
-    "type": "string",
-    "pattern": "^ *([0-9]+ *[a-zA-Zµ]+ *)+$",
-    "examples": ["500ms", "20s", "2m 30s"],
-}));
-
-schema!(Workloads, "Workloads", |generator| {
+shape!(Workloads, "Workloads", |generator| {
     let whole = generator.subschema_for::<WorkloadSpec>();
     let one = json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, whole] });
     json_schema!({
@@ -59,7 +27,7 @@ schema!(Workloads, "Workloads", |generator| {
     })
 });
 
-schema!(Trials, "Trials", |_generator| {
+shape!(Trials, "Trials", |_generator| {
     let number = json_schema!({ "type": "integer", "minimum": 1, "maximum": MOST_TRIALS });
     json_schema!({
         "description": "A number, `until 95%`, or `{ until: 95%, most: 200 }`.",
@@ -76,7 +44,7 @@ schema!(Trials, "Trials", |_generator| {
     })
 });
 
-schema!(ServiceSpec, "Cluster", |generator| {
+shape!(ServiceSpec, "Cluster", |generator| {
     let cluster = generator.subschema_for::<ClusterSpec>();
     json_schema!({ "anyOf": [{ "const": "none" }, cluster] })
 });
@@ -91,45 +59,6 @@ pub(crate) fn arms(generator: &mut SchemaGenerator) -> Schema {
         "minProperties": 1,
         "maxProperties": 256,
     })
-}
-
-/// What a table of options has, which YAML also takes for numbers and truth
-/// values.
-pub(crate) fn scalars(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "additionalProperties": { "type": ["string", "number", "boolean"] },
-    })
-}
-
-/// Words in which YAML sees numbers.
-pub(crate) fn words(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": { "type": ["string", "number"] }, "maxItems": 32 })
-}
-
-/// Exactly one kind of source.
-pub(crate) fn one_source(schema: &mut Schema) {
-    schema.insert(
-        "oneOf".to_owned(),
-        serde_json::json!([
-            { "required": ["debian"] },
-            { "required": ["version"], "not": { "required": ["debian"] } },
-            { "required": ["url", "sha256"] },
-            { "required": ["git"] },
-            { "required": ["watch"] },
-            { "required": ["dir"] },
-        ]),
-    );
-    schema.insert(
-        "dependentRequired".to_owned(),
-        serde_json::json!({ "suite": ["debian"], "sha256": ["url"], "url": ["sha256"] }),
-    );
-}
-
-/// A title or a signature.
-pub(crate) fn one_way_to_name(schema: &mut Schema) {
-    let ways = serde_json::json!([{ "required": ["title"] }, { "required": ["signature"] }]);
-    schema.insert("oneOf".to_owned(), ways);
 }
 
 /// A disk goes with `cluster: none`.

@@ -179,7 +179,7 @@ pub struct WorkloadSpec {
     /// The most a trial's steps may take together, besides the limits of the
     /// workload's own steps. Emulation multiplies both.
     #[serde(default, deserialize_with = "duration")]
-    #[cfg_attr(test, schemars(with = "Option<super::schema::Time>"))]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Time>"))]
     pub timeout: Option<Duration>,
 }
 

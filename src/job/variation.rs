@@ -25,7 +25,7 @@ pub struct Variation {
     pub memory: Option<u32>,
     /// Kernel parameters, over those of the workload.
     #[serde(default, deserialize_with = "values::scalars")]
-    #[cfg_attr(test, schemars(schema_with = "super::schema::scalars"))]
+    #[cfg_attr(test, schemars(schema_with = "crate::schema::scalars"))]
     pub sysctls: BTreeMap<String, String>,
     /// Each storm is so many times as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]

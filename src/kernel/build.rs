@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
 use super::build_log::BuildLog;
-use super::config::Configured;
+use super::configure::Configured;
 use super::counters::{self, Counters};
 use super::kept::{self, Kept};
 use super::patch::subject;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::build::{self, KernelImage};
-use super::config::Configuration;
+use super::configuration::Configuration;
 use super::fragment::Fragment;
 use super::line::Line;
 use super::prepare::{key_of, prepare};

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::config::Configuration;
+use super::configuration::Configuration;
 use super::series::SelectedSeries;
 use super::source::Tree;
 use crate::store::Key;

@@ -6,7 +6,8 @@ pub mod archive;
 mod base;
 pub mod build;
 mod build_log;
-pub mod config;
+mod configuration;
+pub mod configure;
 mod counters;
 mod diff;
 pub mod elsewhere;
@@ -37,7 +38,8 @@ pub use base::{BaseError, base};
 pub use build::{
     BuildError, BuildRecord, KernelImage, PatchRecord, accept, build, built, vmlinux_of,
 };
-pub use config::{ConfigError, Configuration, Configured, configure};
+pub use configuration::Configuration;
+pub use configure::{ConfigError, Configured, configure};
 pub use counters::Counters;
 pub use fragment::{Fragment, FragmentError};
 pub use instrument::sources_of;

@@ -1,7 +1,8 @@
 //! An arm's kernel in one call: from the store if it is there, made otherwise.
 
 use super::build::{self, KernelImage, Stored, build};
-use super::config::{ConfigError, Configuration, configure};
+use super::configuration::Configuration;
+use super::configure::{ConfigError, configure};
 use super::key::build_key;
 use super::patch::{patch_for, subject};
 use super::progress::Progress;

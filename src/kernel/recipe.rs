@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::build::KernelImage;
-use super::config::Configuration;
+use super::configuration::Configuration;
 use super::fragment::Fragment;
 use super::prepare::prepare;
 use super::series::{SelectedSeries, SeriesError, leave_to_first, select_at};

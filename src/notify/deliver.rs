@@ -8,6 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url, redirect};
 
 use super::template::Message;
+use crate::tls::choose_cryptography;
 
 /// Where messages go. A secret: `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -64,7 +65,7 @@ pub async fn deliver(
     message: &Message,
     patience: &Patience,
 ) -> Result<(), String> {
-    crate::kernel::source::cryptography();
+    choose_cryptography();
     // Where a redirect leads, the secret was not given to.
     let client = Client::builder()
         .user_agent(concat!("kvet/", env!("CARGO_PKG_VERSION")))

@@ -10,7 +10,7 @@ mod deliver;
 mod template;
 mod told;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -22,8 +22,6 @@ pub use told::Told;
 use crate::bounded;
 use crate::context::Context;
 use crate::event::Event;
-use crate::job::Plan;
-use crate::report::Report;
 use crate::store::Key;
 
 /// Environment variable: where a report can be seen, for `{{link}}`.
@@ -124,17 +122,12 @@ impl Webhook {
     }
 }
 
-/// Which verdicts follow each other: those of one job on one stream of kernels.
-fn series(plan: &Plan) -> Key {
-    Key::of([plan.name.as_str(), plan.stream.as_str()])
-}
-
-/// Tells the plan's webhook of this verdict, if it is another one than the last
-/// that was told. Never fails, and takes no longer than [`Patience`] has.
-pub async fn tell(context: &Context, plan: &Plan, report: &Report, run: &Path) {
-    if let Some(notify) = &plan.notify
-        && let Err(problem) = try_to_tell(context, notify, plan, report, run).await
-    {
+/// Tells the webhook of a verdict, if it is another one than the last that was
+/// told of this series: the verdicts of one job on one stream of kernels.
+/// [`Facts::before`] is filled in here. Never fails, and takes no longer than
+/// [`Patience`] has.
+pub async fn tell(context: &Context, notify: &Notify, series: &Key, facts: Facts) {
+    if let Err(problem) = try_to_tell(context, notify, series, facts).await {
         context.emit(Event::Warning(format!(
             "the webhook was not told: {problem}"
         )));
@@ -144,20 +137,18 @@ pub async fn tell(context: &Context, plan: &Plan, report: &Report, run: &Path) {
 async fn try_to_tell(
     context: &Context,
     notify: &Notify,
-    plan: &Plan,
-    report: &Report,
-    run: &Path,
+    series: &Key,
+    mut facts: Facts,
 ) -> Result<(), String> {
     // Even if nothing is to be told: one that is missing is better known early.
     let address = notify.webhook.address()?;
-    let told = Told::of(&plan.name, &series(plan));
+    let told = Told::of(&facts.job, series);
     let told = told.map_err(|error| error.to_string())?;
-    let verdict = report.verdict.kind;
-    let before = told.last();
-    if !told::is_news(before, verdict) {
+    let verdict = facts.verdict;
+    facts.before = told.last();
+    if !told::is_news(facts.before, verdict) {
         return told.keep(verdict).map_err(|error| error.to_string());
     }
-    let facts = Facts::of(report, before, run, std::env::var(LINK_VARIABLE).ok());
     let message = notify.body.filled(&facts);
     let patience = Patience::default();
     tokio::select! {
@@ -167,7 +158,7 @@ async fn try_to_tell(
     context.emit(Event::Note(format!(
         "the webhook was told: {} (before: {})",
         verdict.name(),
-        facts.before
+        facts.before()
     )));
     // What was not kept is told again, which is better than never.
     told.keep(verdict).map_err(|error| error.to_string())

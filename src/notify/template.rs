@@ -2,15 +2,12 @@
 //! of. A body of keys and values is sent as JSON, and facts go into its texts, so
 //! that none of them can change its shape; a text is sent as it is.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::names::did_you_mean;
+use crate::outcome::VerdictKind;
 use crate::printable::printable;
-use crate::report::Report;
-use crate::verdict::VerdictKind;
 
 /// The words that may stand in braces, and what takes their place.
 pub const WORDS: &[(&str, &str)] = &[
@@ -51,62 +48,46 @@ pub struct Message {
     pub text: String,
 }
 
-/// What takes the place of the words.
-#[derive(Debug, Clone, Default)]
+/// What takes the place of the words. What guests and jobs wrote in it is only
+/// ever text: no mark of a terminal's, and none that a chat program takes for a
+/// link or a call to everybody.
+#[derive(Debug, Clone)]
 pub struct Facts {
-    job: String,
-    verdict: String,
-    /// What was told before, in a word.
-    pub(super) before: String,
-    reason: String,
-    kernels: String,
-    run: String,
-    host: String,
-    link: String,
+    /// The job's name.
+    pub job: String,
+    /// What its verdict is now.
+    pub verdict: VerdictKind,
+    /// What was told before.
+    pub before: Option<VerdictKind>,
+    /// Why it is what it is.
+    pub reason: String,
+    /// The releases of its kernels.
+    pub kernels: String,
+    /// The run's directory.
+    pub run: String,
+    /// The machine's name.
+    pub host: String,
+    /// Where the report can be seen.
+    pub link: String,
 }
 
 impl Facts {
-    /// Those of a report. What guests and jobs wrote in it is only ever text: no
-    /// mark of a terminal's, and none that a chat program takes for a link or a
-    /// call to everybody.
-    #[must_use]
-    pub fn of(
-        report: &Report,
-        before: Option<VerdictKind>,
-        run: &Path,
-        link: Option<String>,
-    ) -> Self {
-        let mut kernels: Vec<&str> = report
-            .arms
-            .iter()
-            .filter_map(|arm| Some(arm.kernel.as_ref()?.release.as_str()))
-            .collect();
-        kernels.sort_unstable();
-        kernels.dedup();
-        let name = rustix::system::uname();
-        Self {
-            job: quiet(&report.job),
-            verdict: report.verdict.kind.name().to_owned(),
-            before: before.map_or("nothing", VerdictKind::name).to_owned(),
-            reason: quiet(&report.verdict.reasons.join("; ")),
-            kernels: quiet(&kernels.join(", ")),
-            run: quiet(&run.display().to_string()),
-            host: quiet(&name.nodename().to_string_lossy()),
-            // The user's own: an address stays one.
-            link: printable(&link.unwrap_or_default()),
-        }
+    /// What was told before, in a word.
+    pub(super) fn before(&self) -> &'static str {
+        self.before.map_or("nothing", VerdictKind::name)
     }
 
-    fn of_word(&self, word: &str) -> Option<&str> {
+    fn of_word(&self, word: &str) -> Option<String> {
         Some(match word {
-            "job" => &self.job,
-            "verdict" => &self.verdict,
-            "before" => &self.before,
-            "reason" => &self.reason,
-            "kernels" => &self.kernels,
-            "run" => &self.run,
-            "host" => &self.host,
-            "link" => &self.link,
+            "job" => quiet(&self.job),
+            "verdict" => self.verdict.name().to_owned(),
+            "before" => self.before().to_owned(),
+            "reason" => quiet(&self.reason),
+            "kernels" => quiet(&self.kernels),
+            "run" => quiet(&self.run),
+            "host" => quiet(&self.host),
+            // The user's own: an address stays one.
+            "link" => printable(&self.link),
             _ => return None,
         })
     }
@@ -163,7 +144,7 @@ impl Body {
     pub fn filled(&self, facts: &Facts) -> Message {
         let fill = |text: &str| -> String {
             let filled = pieces(text).map(|piece| match piece {
-                Piece::Text(text) => text,
+                Piece::Text(text) => text.to_owned(),
                 Piece::Word(word) => facts.of_word(word).unwrap_or_default(),
             });
             filled.collect::<String>().trim_end().to_owned()
@@ -239,10 +220,13 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             job: "j".to_owned(),
-            verdict: "not fixed".to_owned(),
-            before: "fixed".to_owned(),
+            verdict: VerdictKind::NotFixed,
+            before: Some(VerdictKind::Fixed),
             reason: "a \"quoted\" \\ word {{job}}".to_owned(),
-            ..Facts::default()
+            kernels: "k".to_owned(),
+            run: "r".to_owned(),
+            host: "h".to_owned(),
+            link: "l".to_owned(),
         }
     }
 
@@ -270,13 +254,7 @@ mod tests {
             .collect();
         assert_eq!(Body(json!(all)).check(), Ok(()));
         // Each of them is a fact.
-        let filled = Body(json!(all)).filled(&Facts {
-            kernels: "k".into(),
-            run: "r".into(),
-            host: "h".into(),
-            link: "l".into(),
-            ..facts()
-        });
+        let filled = Body(json!(all)).filled(&facts());
         let filled: Vec<String> = serde_json::from_str(&filled.text).unwrap();
         assert!(filled.iter().all(|fact| !fact.is_empty()), "{filled:?}");
         let (message, help) = Body(json!({ "a": ["{{verdikt}}"] })).check().unwrap_err();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 use crate::error::Exit;
+use crate::outcome::VerdictKind;
 use crate::store::{Key, StoreError, io_error, state_directory, write_json};
-use crate::verdict::VerdictKind;
 
 /// The most bytes of a file of these.
 const LARGEST: u64 = 64 << 10;

@@ -163,7 +163,7 @@ pub(crate) fn report() -> Report {
         ),
         arm("fixed", false, vec![clean(1), clean(2), clean(3)]),
     ]);
-    report.verdict.kind = crate::verdict::VerdictKind::Fixed;
+    report.verdict.kind = crate::outcome::VerdictKind::Fixed;
     report
 }
 

@@ -9,7 +9,7 @@ use super::model::{ArmReport, Report};
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
 use super::table::{beside, counts, figure, percent};
-use crate::verdict::VerdictKind;
+use crate::outcome::VerdictKind;
 
 /// Columns of a line.
 const WIDTH: usize = 98;

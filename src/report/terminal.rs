@@ -8,9 +8,9 @@ use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
 use super::table::{ALIKE, excused, in_several};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::printable;
-use crate::verdict::{Other, VerdictKind, interval};
+use crate::verdict::{Other, interval};
 
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

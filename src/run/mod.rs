@@ -2,6 +2,7 @@
 //! built one after the other; as soon as one is there its trials start, several
 //! at a time, while the next is being built. All trials share one testbed.
 
+mod after;
 mod build;
 mod decode;
 mod executor;
@@ -24,9 +25,10 @@ use futures_util::TryFutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+pub use after::after_the_verdict;
 pub use executor::{Executor, trial_of};
 pub use judge::{judge_again, judge_joined};
-pub use news::{pin_sources, question_key, remember, sources};
+pub use news::{pin_sources, question_key, sources};
 pub use replay::{Replay, Replayed, replay};
 pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};

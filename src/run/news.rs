@@ -102,7 +102,7 @@ fn digest(path: &Path) -> Result<Key, StoreError> {
 }
 
 /// Keeps what a run answered, if its question is one that is kept.
-pub fn remember(
+pub(super) fn remember(
     context: &Context,
     plan: &Plan,
     report: &Report,

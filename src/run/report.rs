@@ -13,7 +13,7 @@ use crate::coverage::{Counts, Executed, executed};
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, Target, complete};
 use crate::error::Exit;
 use crate::job::{Arm, Plan, PlannedWorkload};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, VerdictKind};
 use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
 use crate::report::{
     self, ArmReport, Mounted, Report, TrialReport, VERSION, WorkloadReport, by_hand, compare,
@@ -24,8 +24,8 @@ use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::FINDINGS;
 use crate::verdict::{
-    ArmResult, Armed, Boot, Judged, Question, Verdict, VerdictKind, decide, is_mute, judge,
-    target_key, to_blame, unarmed,
+    ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, target_key,
+    to_blame, unarmed,
 };
 use crate::workload::{Step, Workload};
 

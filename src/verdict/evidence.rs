@@ -4,11 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmResult, number};
-use super::regression::RARE;
 use super::sequential::{Boundary, ratio};
 use super::statistics::{ROUNDING, chance, chance_of_fix};
 use crate::job::Rules;
 use crate::outcome::Outcome;
+
+/// One in so many trials of a fix may show something that no control does: what
+/// is as rare as that needs more trials than a job has to be told from chance.
+pub(super) const RARE: u32 = 20;
 
 /// The most trials that "how many more" looks ahead.
 const AHEAD: u32 = 1000;

@@ -9,52 +9,8 @@ use super::arm::ArmResult;
 use super::evidence::{Evidence, compare};
 use super::regression::{Other, others};
 use super::statistics::{ROUNDING, at_least_rate, chance, holm, unseen_rate};
-use crate::error::Exit;
 use crate::job::Rules;
-use crate::outcome::Outcome;
-
-/// What a job's trials amount to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictKind {
-    /// The controls showed the target, the other arms did not, and that is no
-    /// chance.
-    Fixed,
-    /// An arm that should be free of it showed the target.
-    NotFixed,
-    /// An arm that should be clean shows something more often than its control,
-    /// and that is no chance.
-    Regressed,
-    /// There are only controls, and each showed the target.
-    Reproduced,
-    /// Nothing can be said.
-    Inconclusive,
-}
-
-impl VerdictKind {
-    /// The words a report shows.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fixed => "fixed",
-            Self::NotFixed => "not fixed",
-            Self::Regressed => "regressed",
-            Self::Reproduced => "reproduced",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
-
-    /// The exit code that goes with it.
-    #[must_use]
-    pub fn exit(self) -> Exit {
-        match self {
-            Self::Fixed | Self::Reproduced => Exit::Good,
-            Self::NotFixed | Self::Regressed => Exit::Bad,
-            Self::Inconclusive => Exit::Undecided,
-        }
-    }
-}
+use crate::outcome::{Outcome, VerdictKind};
 
 /// A job's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

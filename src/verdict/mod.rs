@@ -24,7 +24,7 @@ pub use armed::{is_mute, unarmed};
 pub use boots::{Boot, to_blame};
 pub use evidence::Evidence;
 pub use hosts::{Deviation, HostTrial, Rate, deviations};
-pub use job::{Verdict, VerdictKind, judge};
+pub use job::{Verdict, judge};
 pub use next::{Next, next};
 pub use outcome::{Judged, Question, Seen, decide};
 pub use regression::Other;

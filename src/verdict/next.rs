@@ -1,10 +1,10 @@
 //! Which trial to run next, where trials go on until the verdict is settled.
 
 use super::arm::{ArmResult, number};
-use super::job::{Verdict, VerdictKind, judge};
+use super::job::{Verdict, judge};
 use super::sequential::ratio;
 use crate::job::Rules;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, VerdictKind};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]

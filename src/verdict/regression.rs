@@ -5,16 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmResult, Tried, number};
-use super::evidence::common_workloads;
+use super::evidence::{RARE, common_workloads};
 use super::outcome::Seen;
 use super::sequential::{Boundary, ratio};
 use super::statistics::{ROUNDING, chance_of_regression, holm};
 use crate::job::Rules;
 use crate::outcome::Outcome;
-
-/// One in so many trials of a fix may show something that no control does: what
-/// is as rare as that needs more trials than a job has to be told from chance.
-pub(super) const RARE: u32 = 20;
 
 /// A finding of a fix arm that is not its target, beside its controls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accelerator, Boot};
+use super::Accelerator;
 
 /// What a job may choose about the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,29 @@ impl Default for Hardware {
             memory: 1024,
         }
     }
+}
+
+/// Everything that decides how a machine comes up.
+#[derive(Debug, Clone)]
+pub struct Boot<'a> {
+    /// CPUs and memory.
+    pub hardware: &'a Hardware,
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// The bzImage.
+    pub kernel: &'a Path,
+    /// The initramfs; a probe has none.
+    pub initramfs: Option<&'a Path>,
+    /// Images of its disks, raw, in order.
+    pub disks: &'a [PathBuf],
+    /// The kernel's command line.
+    pub command_line: &'a str,
+    /// Where its memory lies.
+    pub memory: Memory<'a>,
+    /// A private directory with a short path, for the sockets.
+    pub directory: PathBuf,
+    /// What it has for those who look into it.
+    pub debugging: Debugging<'a>,
 }
 
 /// Unix sockets on which kvet listens and to which QEMU connects, so that

@@ -2,7 +2,7 @@
 //! control connection, from start to end.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::dump::{Uname, assemble};
 use super::qmp::Qmp;
-use super::{Accelerator, Debugging, Hardware, Memory, QEMU, Sockets, VmError, arguments};
+use super::{Boot, QEMU, Sockets, VmError, arguments};
 use crate::patience;
 use crate::process::{Command, Namespace, Process};
 
@@ -25,29 +25,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How a dump is written: the form that crash and drgn read, compressed by what
 /// every build of QEMU has.
 const DUMP_FORMAT: &str = "kdump-zlib";
-
-/// Everything that decides how a machine comes up.
-#[derive(Debug, Clone)]
-pub struct Boot<'a> {
-    /// CPUs and memory.
-    pub hardware: &'a Hardware,
-    /// What runs the guest's instructions.
-    pub accelerator: Accelerator,
-    /// The bzImage.
-    pub kernel: &'a Path,
-    /// The initramfs; a probe has none.
-    pub initramfs: Option<&'a Path>,
-    /// Images of its disks, raw, in order.
-    pub disks: &'a [PathBuf],
-    /// The kernel's command line.
-    pub command_line: &'a str,
-    /// Where its memory lies.
-    pub memory: Memory<'a>,
-    /// A private directory with a short path, for the sockets.
-    pub directory: PathBuf,
-    /// What it has for those who look into it.
-    pub debugging: Debugging<'a>,
-}
 
 /// How a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

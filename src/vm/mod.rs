@@ -16,9 +16,9 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 pub use accelerator::{Acceleration, Accelerator, Startup};
-pub use arguments::{Debugging, Hardware, Memory, Sockets, arguments};
+pub use arguments::{Boot, Debugging, Hardware, Memory, Sockets, arguments};
 pub use dump::Uname;
-pub use machine::{Boot, Channels, End, Machine};
+pub use machine::{Channels, End, Machine};
 
 use crate::error::{Exit, Fault};
 use crate::process::ProcessError;

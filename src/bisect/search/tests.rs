@@ -142,19 +142,20 @@ fn both_ends_are_booted_before_anything_between_them() {
 #[test]
 fn a_culprit_has_shown_the_bug_more_than_once() {
     let mut search = Search::new(Arc::new(Order::linear(4)), Settings::default());
-    let mut record = |candidate: usize, hits: u32, boots: u32| {
+    let mut record = |point: Point, hits: u32, boots: u32| {
         for boot in 0..boots {
-            search.record(Point::Candidate(candidate), boot < hits);
+            search.record(point, boot < hits);
         }
         search.clone()
     };
-    record(3, 6, 16);
-    record(1, 0, 60);
-    let once = record(2, 1, 1);
+    record(Point::Base, 0, 60);
+    record(Point::Candidate(3), 6, 16);
+    record(Point::Candidate(1), 0, 60);
+    let once = record(Point::Candidate(2), 1, 1);
     assert!(once.probability(2) > 0.95, "{}", once.probability(2));
     assert_eq!(once.answer(0.95), Answer::Open);
     assert_eq!(once.next(), Some(Point::Candidate(2)));
-    let twice = record(2, 1, 1);
+    let twice = record(Point::Candidate(2), 1, 1);
     assert!(matches!(twice.answer(0.95), Answer::Culprit { .. }));
 }
 

@@ -4,7 +4,6 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
@@ -17,6 +16,7 @@ use crate::context::Context;
 use crate::event::Unit;
 use crate::kernel::progress::Progress;
 use crate::store::io_error;
+use crate::tls::choose_cryptography;
 
 /// Environment variable: base addresses of kernel.org mirrors, separated by
 /// spaces, tried in order.
@@ -130,15 +130,6 @@ enum Attempt {
     Restart(String),
 }
 
-/// Chooses what TLS is done with, once for the whole program.
-pub(crate) fn cryptography() {
-    static PROVIDER: OnceLock<()> = OnceLock::new();
-    PROVIDER.get_or_init(|| {
-        // Fails only if there is one already, which serves as well.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
-}
-
 /// Downloads for one source.
 pub(super) struct Downloader<'a> {
     context: &'a Context,
@@ -153,7 +144,7 @@ impl<'a> Downloader<'a> {
         network: &'a Network,
         progress: &'a Progress,
     ) -> Result<Self, SourceError> {
-        cryptography();
+        choose_cryptography();
         let client = Client::builder()
             .user_agent(concat!("kvet/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::limited(REDIRECTS))

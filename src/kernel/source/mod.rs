@@ -3,6 +3,7 @@
 //! file; every one that fails names what to try next.
 
 mod archive;
+mod channel;
 mod debian;
 mod directory;
 mod git;
@@ -19,10 +20,10 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use channel::Channel;
 pub(super) use git::{objects_of, of_the_user};
-pub(crate) use http::cryptography;
 pub use http::{KEYRING_VARIABLE, MAINLINE_VARIABLE, MIRRORS_VARIABLE, Network, RELEASES_VARIABLE};
-pub use moving::{Channel, Extent, pin};
+pub use moving::{Extent, pin};
 pub use spec::SourceSpec;
 pub use words::WordError;
 

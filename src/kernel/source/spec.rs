@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::moving::Channel;
+use super::channel::Channel;
 use super::{debian, git};
 use crate::kernel::version::KernelVersion;
 
@@ -64,7 +64,7 @@ pub enum SourceSpec {
 /// The keys of a source in YAML; which of them are there decides the kind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(transform = crate::job::schema::one_source))]
+#[cfg_attr(test, schemars(transform = crate::schema::one_source))]
 #[serde(deny_unknown_fields)]
 struct RawSource {
     /// A `linux-source-X.Y` package of Debian's archive.

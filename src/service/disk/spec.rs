@@ -22,17 +22,17 @@ const MOST_WORDS: usize = 32;
 pub struct DiskSpec {
     /// Its size: a number of bytes, or with a unit, as in `512MiB` or `4GiB`.
     #[serde(with = "values::size")]
-    #[cfg_attr(test, schemars(with = "crate::job::schema::Size"))]
+    #[cfg_attr(test, schemars(with = "crate::schema::Size"))]
     pub size: u64,
     /// The file system on it.
     pub fs: FileSystem,
     /// Options of every mount of it, such as `noatime` or `data=journal`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, schemars(schema_with = "crate::job::schema::words"))]
+    #[cfg_attr(test, schemars(schema_with = "crate::schema::words"))]
     pub options: Vec<String>,
     /// Words for mkfs after those of kvet, such as `[-b, "1024"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, schemars(schema_with = "crate::job::schema::words"))]
+    #[cfg_attr(test, schemars(schema_with = "crate::schema::words"))]
     pub mkfs: Vec<String>,
     /// Whether there is a second disk of the same size, `/dev/vdb`, with nothing
     /// on it: for programs that make file systems themselves.
