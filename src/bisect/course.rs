@@ -108,6 +108,7 @@ pub fn course(directory: &Path) -> Result<Course, Failure> {
     }
     let mut moments = Vec::new();
     let state = replay_with(&path, entries(&path)?, |state, entry| {
+        let booted;
         let (candidate, what, trial) = match entry {
             Entry::Boot {
                 candidate,
@@ -122,6 +123,25 @@ pub fn course(directory: &Path) -> Result<Course, Failure> {
                     What::Miss
                 };
                 (candidate.as_ref(), what, Some(trial))
+            }
+            Entry::Confirmed {
+                culprit,
+                row,
+                hit,
+                reason,
+                trial,
+                ..
+            } => {
+                let Some(point) = state.confirmed(culprit.as_ref(), row) else {
+                    return;
+                };
+                booted = state.name(point);
+                let what = if *hit {
+                    What::Hit(reason.clone())
+                } else {
+                    What::Miss
+                };
+                (booted.as_ref(), what, Some(trial))
             }
             Entry::Skipped {
                 candidate, reason, ..
@@ -190,6 +210,7 @@ mod tests {
             confidence: 0.95,
             source: Source::Patches(Vec::new()),
             candidates: Candidates::linear(Kind::Patches, "base".to_owned(), names),
+            paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),
         };

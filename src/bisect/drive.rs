@@ -11,6 +11,7 @@ use super::amplify::Next;
 use super::log::{Entry, Log, State};
 use super::report::percent;
 use super::search::{Answer, Counts, Point};
+use super::table::{CULPRIT, Subject, rows};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
@@ -18,6 +19,10 @@ use crate::job::Variation;
 
 /// Boots in a row that tell nothing before a candidate is given up.
 pub(super) const PATIENCE: u32 = 3;
+
+/// Boots of a candidate in a row that what guests mount does not outlive, before
+/// the candidate is given up. Several boots run at a time, and all are lost with it.
+pub(super) const SERVICE_PATIENCE: u32 = 12;
 
 /// Boots of the bad end without the target before the search is given up.
 const SILENCE: u32 = 40;
@@ -33,49 +38,9 @@ const LIKELY: f64 = 0.2;
 /// With more candidates, what the rest will cost is said only once.
 const FORETOLD: usize = 4096;
 
-/// The fewest and the most rounds of the final table.
-const ROUNDS: (u32, u32) = (5, 20);
-
-/// Rows of the final table.
-pub(super) const ROWS: [&str; 4] = ["parent", "culprit", "tip", "tip with the revert"];
-
-/// What is built and booted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// What stands before all candidates: of several merge bases, this one.
-    Base(usize),
-    /// A candidate.
-    Candidate(usize),
-    /// The newer end without the culprit.
-    Reverted(usize),
-}
-
-impl Subject {
-    /// What the search calls it.
-    fn point(self) -> Option<Point> {
-        match self {
-            Self::Base(_) => Some(Point::Base),
-            Self::Candidate(number) => Some(Point::Candidate(number)),
-            Self::Reverted(_) => None,
-        }
-    }
-
-    /// The number of its candidate.
-    fn number(self) -> Option<usize> {
-        match self {
-            Self::Candidate(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    /// The number of its merge base.
-    fn base(self) -> usize {
-        match self {
-            Self::Base(number) => number,
-            _ => 0,
-        }
-    }
-}
+/// The fewest and the most rounds of the final table: enough for some four hits,
+/// down to bugs that show in one boot of fifteen.
+const ROUNDS: (u32, u32) = (5, 60);
 
 /// What came of a build.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,8 +63,8 @@ pub(super) struct Boot {
     pub(super) hit: Option<bool>,
     /// Why, in a few words.
     pub(super) reason: String,
-    /// Another finding's title.
-    pub(super) other: Option<String>,
+    /// Titles of what was seen besides, and not counted.
+    pub(super) others: Vec<String>,
     /// Where the trial is kept.
     pub(super) trial: PathBuf,
     /// Time it took, seconds.
@@ -116,13 +81,18 @@ pub(super) trait Laboratory {
     /// something else is built next.
     async fn build_ahead(&mut self, subject: Subject) -> Result<(), Error>;
     /// Boots built kernels, one each, side by side; the trial is the job's own, or
-    /// a variation of it.
+    /// a variation of it. Tells of each as soon as it has ended, whatever becomes of
+    /// the others.
     async fn boot(
         &mut self,
         subjects: &[Subject],
         variation: Option<&Variation>,
-    ) -> Result<Vec<Boot>, Error>;
+        told: Told<'_>,
+    ) -> Result<(), Error>;
 }
+
+/// Who is told of a boot that has ended.
+pub(super) type Told<'a> = &'a mut dyn FnMut(Subject, Boot) -> Result<(), Error>;
 
 /// How far a bisection may go.
 #[derive(Debug, Clone, Copy)]
@@ -201,6 +171,43 @@ pub(super) enum End {
     Open(String),
 }
 
+/// Searches, and confirms what is found, until what confirms it does.
+pub(super) async fn to_the_end(
+    context: &Context,
+    log: &mut Log,
+    state: &mut State,
+    laboratory: &mut impl Laboratory,
+    limits: Limits,
+) -> Result<End, Error> {
+    loop {
+        let end = search(context, log, state, laboratory, limits).await?;
+        let Some(culprit) = only(&end) else {
+            return Ok(end);
+        };
+        confirm(context, log, state, laboratory, limits, culprit).await?;
+        let end = End::Answered(state.search.answer(state.begun.confidence));
+        if only(&end) == Some(culprit) {
+            return Ok(end);
+        }
+        let name = &state.begun.candidates.list[culprit].name;
+        context.emit(Event::Note(format!(
+            "boots of {} and what is next to it speak against it: the search goes on",
+            short(name)
+        )));
+    }
+}
+
+/// The culprit, if it is one.
+fn only(end: &End) -> Option<usize> {
+    match end {
+        End::Answered(Answer::Culprit { candidates, .. }) => match candidates[..] {
+            [culprit] => Some(culprit),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Searches until there is an answer, or none to be had.
 pub(super) async fn search(
     context: &Context,
@@ -221,29 +228,50 @@ pub(super) async fn search(
         if amplify(context, log, state, laboratory).await? {
             continue;
         }
-        let wanted = wanted(state, limits);
+        let mut wanted = wanted(state, limits);
         if wanted.is_empty() {
             return Ok(End::Open(
                 "no candidate that can be tested tells more".to_owned(),
             ));
         }
+        if state.builds >= limits.builds {
+            wanted.retain(|&subject| is_made(state, subject));
+        }
+        if wanted.is_empty() {
+            return Ok(End::Open(format!(
+                "{} kernels were built, as many as allowed",
+                limits.builds
+            )));
+        }
         if !foretold && !wanted.iter().any(|&subject| is_end(state, subject)) {
             foretold = true;
             foretell(context, state);
         }
-        let mut subjects = Vec::new();
+        let mut subjects: Vec<Subject> = Vec::new();
+        let mut useless: Vec<Subject> = Vec::new();
         for subject in wanted {
-            if make(context, log, state, laboratory, subject).await? {
+            // One may be wanted several times.
+            let made = subjects.contains(&subject)
+                || !useless.contains(&subject)
+                    && make(context, log, state, laboratory, subject).await?;
+            if made {
                 subjects.push(subject);
+            } else {
+                useless.push(subject);
             }
         }
-        if limits.ahead && !subjects.is_empty() {
+        if subjects.is_empty() {
+            continue;
+        }
+        if limits.ahead {
             build_ahead(state, laboratory).await?;
         }
-        let boots = laboratory.boot(&subjects, way(state).as_ref()).await?;
-        for (subject, boot) in subjects.into_iter().zip(boots) {
-            take(context, log, state, subject, boot)?;
-        }
+        let way = way(state);
+        laboratory
+            .boot(&subjects, way.as_ref(), &mut |subject, boot| {
+                take(context, log, state, subject, boot)
+            })
+            .await?;
         tell(context, state);
     }
 }
@@ -345,35 +373,24 @@ async fn amplify(
             }
             let number = way.checked_sub(1);
             let variation = number.map(|number| state.begun.variations[number].clone());
-            for boot in laboratory.boot(&[subject], variation.as_ref()).await? {
-                let Boot {
-                    hit,
-                    trial,
-                    seconds,
-                    ..
-                } = boot;
-                log.add(
-                    state,
-                    Entry::Tried {
-                        way,
-                        hit,
-                        trial,
-                        seconds,
-                    },
-                )?;
-            }
+            let mut told = |_, boot: Boot| {
+                let tried = Entry::Tried {
+                    way,
+                    hit: boot.hit,
+                    trial: boot.trial,
+                    seconds: boot.seconds,
+                };
+                Ok(log.add(state, tried)?)
+            };
+            laboratory
+                .boot(&[subject], variation.as_ref(), &mut told)
+                .await?;
         }
     }
     Ok(true)
 }
 
 fn spent(state: &State, limits: Limits) -> Option<String> {
-    if state.builds >= limits.builds {
-        return Some(format!(
-            "{} kernels were built, as many as allowed",
-            limits.builds
-        ));
-    }
     if state.boots >= limits.boots {
         return Some(format!(
             "{} kernels were booted, as many as allowed",
@@ -396,6 +413,12 @@ fn spent(state: &State, limits: Limits) -> Option<String> {
             other.hits, other.boots, counts.boots
         ));
     }
+    if state.begun.every_boot && counts.boots >= DOUBT && other.boots >= ASKED {
+        return Some(format!(
+            "the target did not show in {} boots of the bad end, and is said to show in each boot that has it",
+            counts.boots
+        ));
+    }
     (counts.boots >= SILENCE).then(|| {
         format!(
             "the target did not show in {} boots of the bad end; it may not have the bug, or the bug is rarer than one boot in {}",
@@ -403,6 +426,15 @@ fn spent(state: &State, limits: Limits) -> Option<String> {
             counts.boots / 3
         )
     })
+}
+
+/// Whether there is a kernel of it.
+fn is_made(state: &State, subject: Subject) -> bool {
+    match subject {
+        Subject::Base(base) => state.made_bases.contains(&base),
+        Subject::Candidate(_) => state.made.contains(&subject.number()),
+        Subject::Reverted(culprit) => state.reverted.contains(&culprit),
+    }
 }
 
 fn is_end(state: &State, subject: Subject) -> bool {
@@ -454,13 +486,13 @@ async fn make(
     subject: Subject,
 ) -> Result<bool, Error> {
     let candidate = subject.point().and_then(|point| state.name(point));
-    let first = match subject {
-        Subject::Base(base) => !state.made_bases.contains(&base),
-        _ => !state.made.contains(&subject.number()),
-    };
+    let first = !is_made(state, subject);
     match laboratory.build(subject).await? {
+        Build::Made { .. } if !first => Ok(true),
         Build::Made { seconds, image } => {
-            if !first {
+            if let Subject::Reverted(number) = subject {
+                let culprit = state.begun.candidates.list[number].name.clone();
+                log.add(state, Entry::Reverted { culprit, seconds })?;
                 return Ok(true);
             }
             let twin = state.images.get(&image).copied();
@@ -546,15 +578,7 @@ fn take(
     boot: Boot,
 ) -> Result<(), Error> {
     let candidate = subject.point().and_then(|point| state.name(point));
-    if let Some(title) = boot.other {
-        log.add(
-            state,
-            Entry::Other {
-                candidate: candidate.clone(),
-                title,
-            },
-        )?;
-    }
+    note_others(log, state, subject, &boot)?;
     if let Some(hit) = boot.hit {
         log.add(
             state,
@@ -574,20 +598,25 @@ fn take(
         state,
         Entry::Lost {
             candidate: candidate.clone(),
+            base: subject.base(),
             reason: boot.reason,
             trial: Some(boot.trial),
             service: boot.service_lost,
         },
     )?;
-    let lost = state.lost.get(&subject.number()).copied();
-    if lost.unwrap_or(0) < PATIENCE {
+    let (lost, patience) = if boot.service_lost {
+        (&state.service_lost, SERVICE_PATIENCE)
+    } else {
+        (&state.lost, PATIENCE)
+    };
+    if lost.get(&subject.number()).copied().unwrap_or(0) < patience {
         return Ok(());
     }
     if let Some((end, name)) = end_of(state, subject) {
         return Err(DriveError::Mute { end, name, reason }.into());
     }
     if let Some(candidate) = candidate {
-        let reason = format!("{PATIENCE} boots in a row told nothing, the last: {reason}");
+        let reason = format!("{patience} boots in a row told nothing, the last: {reason}");
         context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
         let mute = true;
         log.add(
@@ -598,6 +627,27 @@ fn take(
                 mute,
             },
         )?;
+    }
+    Ok(())
+}
+
+/// Logs what a boot showed besides; of the newer end without the culprit there is
+/// no place for it.
+fn note_others(
+    log: &mut Log,
+    state: &mut State,
+    subject: Subject,
+    boot: &Boot,
+) -> Result<(), Error> {
+    let Some(point) = subject.point() else {
+        return Ok(());
+    };
+    for title in &boot.others {
+        let other = Entry::Other {
+            candidate: state.name(point),
+            title: title.clone(),
+        };
+        log.add(state, other)?;
     }
     Ok(())
 }
@@ -642,61 +692,85 @@ pub fn short(name: &str) -> &str {
 }
 
 /// Boots parent, culprit, tip and tip with the revert in turn, in both orders,
-/// so that what changes with time changes for all of them.
+/// so that what changes with time changes for all of them. What they show counts:
+/// it may be that the culprit is another one after that.
 pub(super) async fn confirm(
     context: &Context,
     log: &mut Log,
     state: &mut State,
     laboratory: &mut impl Laboratory,
+    limits: Limits,
     culprit: usize,
 ) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    for (row, subject) in subjects(state, culprit) {
-        match laboratory.build(subject).await? {
-            Build::Made { .. } => rows.push((row, subject)),
-            Build::Impossible(reason) => {
-                context.emit(Event::Note(format!("{row}: {reason}")));
-            }
+    let mut table = Vec::new();
+    for (row, subject) in rows(&state.begun.candidates, state.search.top(), culprit) {
+        if state.builds >= limits.builds && !is_made(state, subject) {
+            context.emit(Event::Note(format!(
+                "{row}: {} kernels were built, as many as allowed",
+                limits.builds
+            )));
+        } else if make(context, log, state, laboratory, subject).await? {
+            table.push((row, subject));
         }
     }
     let (hit, _) = state.search.rates();
     let rounds = ((4.0 / hit.max(0.05)).ceil() as u32).clamp(ROUNDS.0, ROUNDS.1);
     for round in 0..rounds {
+        let mut turn = table.clone();
         if round % 2 == 1 {
-            rows.reverse();
+            turn.reverse();
         }
-        for &(row, subject) in &rows {
-            let done = state.confirmed.get(row).map_or(0, |counts| counts.1);
-            if done > round {
-                continue;
+        turn.retain(|(row, _)| {
+            let done = state.confirmed.get(&(culprit, (*row).to_owned()));
+            done.map_or(0, |done| done.counts.boots) <= round
+        });
+        for rows in turn.chunks(limits.jobs.max(1)) {
+            if state.boots >= limits.boots {
+                return Ok(());
             }
+            let subjects: Vec<Subject> = rows.iter().map(|&(_, subject)| subject).collect();
             let way = way(state);
-            for boot in laboratory.boot(&[subject], way.as_ref()).await? {
-                let Some(hit) = boot.hit else { continue };
-                let trial = boot.trial;
-                let row = row.to_owned();
-                log.add(state, Entry::Confirmed { row, hit, trial })?;
-            }
-        }
-        if round % 2 == 1 {
-            rows.reverse();
+            let mut told = |subject: Subject, boot: Boot| {
+                let row = rows.iter().find(|(_, booted)| *booted == subject);
+                let row = row.map_or(CULPRIT, |(row, _)| row);
+                confirmed(log, state, culprit, row, subject, boot)
+            };
+            laboratory.boot(&subjects, way.as_ref(), &mut told).await?;
         }
     }
     Ok(())
 }
 
-/// What the rows of the final table boot.
-pub(super) fn subjects(state: &State, culprit: usize) -> Vec<(&'static str, Subject)> {
-    let parent = state.begun.candidates.list[culprit]
-        .parents
-        .first()
-        .map_or(Subject::Base(0), |&parent| Subject::Candidate(parent));
-    let mut rows = vec![(ROWS[0], parent), (ROWS[1], Subject::Candidate(culprit))];
-    if let Some(top) = state.search.top().filter(|&top| top != culprit) {
-        rows.push((ROWS[2], Subject::Candidate(top)));
-        rows.push((ROWS[3], Subject::Reverted(culprit)));
-    }
-    rows
+/// Logs a boot of the final table.
+fn confirmed(
+    log: &mut Log,
+    state: &mut State,
+    culprit: usize,
+    row: &str,
+    subject: Subject,
+    boot: Boot,
+) -> Result<(), Error> {
+    note_others(log, state, subject, &boot)?;
+    let entry = match (boot.hit, subject.point()) {
+        (Some(hit), _) => Entry::Confirmed {
+            culprit: state.name(Point::Candidate(culprit)),
+            row: row.to_owned(),
+            hit,
+            reason: boot.reason,
+            trial: boot.trial,
+            seconds: boot.seconds,
+        },
+        (None, Some(point)) => Entry::Lost {
+            candidate: state.name(point),
+            base: subject.base(),
+            reason: boot.reason,
+            trial: Some(boot.trial),
+            service: boot.service_lost,
+        },
+        // It is nobody's: the next round boots it again.
+        (None, None) => return Ok(()),
+    };
+    Ok(log.add(state, entry)?)
 }
 
 #[cfg(test)]
@@ -726,6 +800,12 @@ mod tests {
         ahead: Vec<isize>,
         /// Boots by variation.
         ways: BTreeMap<String, u32>,
+        /// Boots of each kernel so far.
+        booted: BTreeMap<isize, u32>,
+        /// Kernels that show the contrary in so many boots first.
+        late: BTreeMap<isize, u32>,
+        /// Times that the service is lost with all that is booted.
+        lost_services: u32,
     }
 
     impl Simulated {
@@ -750,6 +830,9 @@ mod tests {
                 exchanged: false,
                 ahead: Vec::new(),
                 ways: BTreeMap::new(),
+                booted: BTreeMap::new(),
+                late: BTreeMap::new(),
+                lost_services: 0,
             }
         }
 
@@ -793,28 +876,41 @@ mod tests {
             &mut self,
             subjects: &[Subject],
             variation: Option<&Variation>,
-        ) -> Result<Vec<Boot>, Error> {
-            let mut boots = Vec::new();
+            told: Told<'_>,
+        ) -> Result<(), Error> {
+            let mut failed = None;
             let way = variation.map(|variation| variation.name.clone());
             *self.ways.entry(way.unwrap_or_default()).or_default() += 1;
             for &subject in subjects {
                 if self.left == 0 {
                     return Err(crate::process::ProcessError::Interrupted.into());
                 }
+                let booted = self.booted.entry(Self::number(subject)).or_default();
+                *booted += 1;
+                let late = self.late.get(&Self::number(subject)).copied();
+                let is_late = late.is_some_and(|late| *booted <= late);
                 self.left -= 1;
                 self.boots += 1;
                 let number = Self::number(subject);
                 let mute = self.mute.iter().any(|&mute| mute.cast_signed() == number);
-                boots.push(Boot {
-                    hit: (!mute).then_some(self.shows(number)),
+                let lost = self.lost_services > 0;
+                let hit = self.shows(number) != is_late;
+                let boot = Boot {
+                    hit: (!mute && !lost).then_some(hit),
                     reason: "the harness failed".to_owned(),
-                    other: (number == 3).then(|| "WARNING in x".to_owned()),
+                    others: if number == 3 {
+                        vec!["WARNING in x".to_owned()]
+                    } else {
+                        Vec::new()
+                    },
                     trial: "trial".into(),
                     seconds: 10.0,
-                    service_lost: false,
-                });
+                    service_lost: lost,
+                };
+                failed = failed.or(told(subject, boot).err());
             }
-            Ok(boots)
+            self.lost_services = self.lost_services.saturating_sub(1);
+            failed.map_or(Ok(()), Err)
         }
     }
 
@@ -842,6 +938,7 @@ mod tests {
                 repository: "/linux".into(),
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
+            paths: Vec::new(),
             merge_bases: Vec::new(),
             first_parent: false,
             variations: Vec::new(),
@@ -868,19 +965,31 @@ mod tests {
             }
         }
 
+        async fn within(
+            &self,
+            begun: &Begun,
+            laboratory: &mut Simulated,
+            limits: Limits,
+        ) -> Result<(End, State), Error> {
+            let (mut log, mut state) = self.open(begun);
+            let context = Context::default();
+            let end = to_the_end(&context, &mut log, &mut state, laboratory, limits).await?;
+            Ok((end, state))
+        }
+
         async fn go_on(
             &self,
             begun: &Begun,
             laboratory: &mut Simulated,
         ) -> Result<(End, State), Error> {
-            let (mut log, mut state) = self.open(begun);
-            let context = Context::default();
-            let end = search(&context, &mut log, &mut state, laboratory, LIMITS).await?;
-            if let End::Answered(Answer::Culprit { candidates, .. }) = &end {
-                confirm(&context, &mut log, &mut state, laboratory, candidates[0]).await?;
-            }
-            Ok((end, state))
+            self.within(begun, laboratory, LIMITS).await
         }
+    }
+
+    /// Boots before the final table.
+    fn searching(state: &State) -> u32 {
+        let table = state.confirmed.values().map(|row| row.counts.boots);
+        state.boots - table.sum::<u32>()
     }
 
     fn culprits(end: &End) -> Vec<usize> {
@@ -899,12 +1008,123 @@ mod tests {
             .unwrap();
         assert_eq!(culprits(&end), [20]);
         assert!(state.builds <= 9, "{}", state.builds);
-        let row = |row: &str| state.confirmed[row];
-        assert_eq!(row("parent").0, 0);
-        let (hits, boots) = row("culprit");
+        let row = |row: &str| state.confirmed[&(20, row.to_owned())].clone();
+        assert_eq!(row("parent").counts.hits, 0);
+        let Counts { hits, boots } = row("culprit").counts;
         assert!(hits == boots && boots >= 5);
-        assert_eq!(row("tip with the revert").0, 0);
-        assert_eq!(row("tip").0, row("tip").1);
+        assert_eq!(row("culprit").titles["the harness failed"], hits);
+        assert_eq!(row("tip with the revert").counts.hits, 0);
+        assert_eq!(row("tip").counts.hits, row("tip").counts.boots);
+        // They cost what they cost, and say what they say.
+        assert_eq!(state.boots, laboratory.boots);
+        assert_eq!(state.search.counts(Point::Candidate(20)).hits, {
+            laboratory.booted[&20]
+        });
+        assert!(state.reverted.contains(&20));
+    }
+
+    #[tokio::test]
+    async fn a_culprit_that_its_table_speaks_against_is_not_it() {
+        // Of what is before the one that is named first, one shows the bug late.
+        let mut laboratory = Simulated::new(20);
+        for late in 20..32 {
+            laboratory.late.insert(late, 3);
+        }
+        let bisection = Bisection::new();
+        let (end, state) = bisection.go_on(&begun(64), &mut laboratory).await.unwrap();
+        assert_eq!(culprits(&end), [20]);
+        let tables: std::collections::BTreeSet<usize> = state
+            .confirmed
+            .keys()
+            .map(|(culprit, _)| *culprit)
+            .collect();
+        assert!(tables.len() > 1 && tables.contains(&20), "{tables:?}");
+        let (_, again) = bisection.open(&begun(64));
+        assert_eq!(again.confirmed, state.confirmed);
+        assert_eq!(again.search.answer(0.95), state.search.answer(0.95));
+    }
+
+    #[tokio::test]
+    async fn a_correction_takes_its_table_with_it() {
+        let bisection = Bisection::new();
+        let mut laboratory = Simulated::new(20);
+        let (_, state) = bisection.go_on(&begun(64), &mut laboratory).await.unwrap();
+        assert!(!state.confirmed.is_empty());
+        let (mut log, mut state) = bisection.open(&begun(64));
+        let name = state.name(Point::Candidate(20));
+        let forgotten = Entry::Forgotten {
+            candidate: name.clone(),
+        };
+        log.add(&mut state, forgotten).unwrap();
+        assert!(!state.confirmed.contains_key(&(20, CULPRIT.to_owned())));
+        assert!(state.confirmed.keys().all(|(culprit, _)| *culprit == 20));
+        let good = Entry::Word {
+            candidate: name.unwrap(),
+            bad: false,
+        };
+        log.add(&mut state, good).unwrap();
+        drop(log);
+        // The next one is named, and its table is its own.
+        let (end, state) = bisection.go_on(&begun(64), &mut laboratory).await.unwrap();
+        assert_eq!(culprits(&end), [21]);
+        let row = |row: &str| state.confirmed[&(21, row.to_owned())].counts;
+        assert_eq!(row("culprit").hits, row("culprit").boots);
+        assert!(row("tip with the revert").boots >= 5);
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_with_the_service_is_nobody_s_fault() {
+        let mut laboratory = Simulated::new(20);
+        laboratory.lost_services = 2;
+        let four = Limits { jobs: 4, ..LIMITS };
+        let bisection = Bisection::new();
+        let (end, state) = bisection
+            .within(&begun(64), &mut laboratory, four)
+            .await
+            .unwrap();
+        assert_eq!(culprits(&end), [20]);
+        assert!(state.skipped.is_empty(), "{:?}", state.skipped);
+        // Not for ever: a kernel may be what ends it.
+        let mut laboratory = Simulated::new(20);
+        laboratory.lost_services = u32::MAX;
+        let error = Bisection::new()
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap_err();
+        assert!(error.one_line().contains("tell nothing"), "{error}");
+        assert_eq!(laboratory.boots, SERVICE_PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_is_wanted_several_times_is_built_once() {
+        let mut laboratory = Simulated::new(20);
+        let four = Limits { jobs: 4, ..LIMITS };
+        laboratory.broken = vec![40];
+        let (end, state) = Bisection::new()
+            .within(&begun(64), &mut laboratory, four)
+            .await
+            .unwrap();
+        assert_eq!(culprits(&end), [20]);
+        let skips = state.steps.iter().filter(|step| step.saw == "skipped");
+        assert_eq!(skips.count(), state.skipped.len());
+    }
+
+    #[tokio::test]
+    async fn no_more_is_built_than_allowed_and_what_is_built_is_booted() {
+        let mut laboratory = Simulated::new(20);
+        let few = Limits {
+            builds: 4,
+            ..LIMITS
+        };
+        let (end, state) = Bisection::new()
+            .within(&begun(64), &mut laboratory, few)
+            .await
+            .unwrap();
+        assert!(
+            matches!(&end, End::Open(reason) if reason.contains("4 kernels were built")),
+            "{end:?}"
+        );
+        assert_eq!(state.builds, 4);
     }
 
     #[tokio::test]
@@ -958,7 +1178,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(culprits(&end), [20]);
-        assert!(state.boots <= 16, "{}", state.boots);
+        assert!(searching(&state) <= 16, "{}", searching(&state));
     }
 
     #[tokio::test]
@@ -993,6 +1213,33 @@ mod tests {
             "{end:?}"
         );
         assert!(state.boots <= DOUBT + ASKED, "{}", state.boots);
+    }
+
+    #[tokio::test]
+    async fn ends_are_proved_however_sure_the_rate_is() {
+        let mut begun = begun(64);
+        begun.every_boot = true;
+        let mut laboratory = Simulated::new(20);
+        laboratory.exchanged = true;
+        let (end, _) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        assert!(
+            matches!(&end, End::Open(reason) if reason.contains("the ends are exchanged")),
+            "{end:?}"
+        );
+        let mut laboratory = Simulated::new(1000);
+        let (end, state) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        let said = "is said to show in each boot";
+        assert!(
+            matches!(&end, End::Open(reason) if reason.contains(said)),
+            "{end:?}"
+        );
+        assert_eq!(state.boots, DOUBT + ASKED);
     }
 
     #[tokio::test]
@@ -1095,7 +1342,8 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(culprits(&end), [culprit]);
-            assert!(state.boots <= 2 + 6, "{culprit}: {}", state.boots);
+            let boots = searching(&state);
+            assert!(boots <= 2 + 6, "{culprit}: {boots}");
         }
     }
 

@@ -1,18 +1,20 @@
 //! What a trial says of the target, and a whole bisection judged again from what
 //! it recorded: without a machine, and with today's rules.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::drive::PATIENCE;
+use super::drive::{PATIENCE, SERVICE_PATIENCE};
 use super::log::{Begun, Entry, LogError, State, entries, replay};
+use crate::detect::Finding;
 use crate::error::Error;
 use crate::job::{Arm, Plan, PlannedWorkload, Variation};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, Trial, read_trial};
-use crate::verdict::{Judged, Question, decide, is_mute, unarmed};
+use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed};
 
 /// What decides about trials.
 pub(super) struct Judge<'a> {
@@ -56,9 +58,30 @@ impl Judge<'_> {
             Outcome::Target => Some(true),
             Outcome::Clean => Some(false),
             Outcome::Other if self.any => Some(true),
+            // It said something, and then did not come up: unless all that it said is
+            // how long things took, which is the host's affair while it boots.
+            Outcome::Harness if self.any && judged.boot.is_some() => {
+                let counts = |finding: &Finding| {
+                    !is_of_time(finding.class)
+                        && judged
+                            .others
+                            .iter()
+                            .any(|seen| seen.signature == finding.signature)
+                };
+                trial.findings.iter().any(counts).then_some(true)
+            }
             _ => None,
         };
         (hit, judged)
+    }
+
+    /// Titles of what a trial showed that does not count.
+    pub(super) fn others(&self, judged: &Judged) -> Vec<String> {
+        if self.any {
+            return Vec::new();
+        }
+        let titles = judged.others.iter().map(|seen| seen.title.clone());
+        titles.collect()
     }
 }
 
@@ -95,21 +118,23 @@ pub(super) fn again(record: &Record, beginning: &Beginning, path: &Path) -> Resu
     };
     let mut state = replay(path, vec![Entry::Begun(begun.clone())])?;
     for entry in entries.into_iter().skip(1) {
-        let entry = again.entry(entry, &state)?;
-        // Who told nothing three times may tell something now.
-        if let Entry::Skipped {
-            candidate,
-            mute: true,
-            ..
-        } = &entry
-        {
-            let number = state.number(candidate)?;
-            let lost = state.lost.get(&Some(number)).copied().unwrap_or(0);
-            if lost < PATIENCE {
-                continue;
+        for entry in again.entries(entry, &state)? {
+            // Who told nothing three times may tell something now.
+            if let Entry::Skipped {
+                candidate,
+                mute: true,
+                ..
+            } = &entry
+            {
+                let number = state.number(candidate)?;
+                let count = |lost: &BTreeMap<Option<usize>, u32>| lost.get(&Some(number)).copied();
+                let (lost, service) = (count(&state.lost), count(&state.service_lost));
+                if lost.unwrap_or(0) < PATIENCE && service.unwrap_or(0) < SERVICE_PATIENCE {
+                    continue;
+                }
             }
+            state.take(entry)?;
         }
-        state.take(entry)?;
     }
     Ok(state)
 }
@@ -142,8 +167,9 @@ impl Again<'_> {
         Ok(Some((hit, judged, trial.seconds)))
     }
 
-    /// An entry, with what its trial comes to now.
-    fn entry(&self, entry: Entry, state: &State) -> Result<Entry, Error> {
+    /// What stands in the log for this entry now that its trial is judged again,
+    /// what was seen besides first.
+    fn entries(&self, entry: Entry, state: &State) -> Result<Vec<Entry>, Error> {
         let directory = match &entry {
             Entry::Boot { trial, .. }
             | Entry::Confirmed { trial, .. }
@@ -152,45 +178,56 @@ impl Again<'_> {
                 service: false,
                 ..
             } => trial.clone(),
-            _ => return Ok(entry),
+            _ => return Ok(vec![entry]),
         };
         let Some((hit, judged, seconds)) = self.trial(&directory, state)? else {
-            return Ok(entry);
+            return Ok(vec![entry]);
         };
-        Ok(match (entry, hit) {
-            (
-                Entry::Boot {
-                    candidate, base, ..
-                },
-                Some(hit),
-            ) => Entry::Boot {
+        let (candidate, base, confirmed) = match entry {
+            Entry::Boot {
+                candidate, base, ..
+            }
+            | Entry::Lost {
+                candidate, base, ..
+            } => (Some(candidate), base, None),
+            Entry::Confirmed { culprit, row, .. } => (None, 0, Some((culprit, row))),
+            entry => return Ok(vec![entry]),
+        };
+        let mut now = Vec::new();
+        if let Some(candidate) = &candidate {
+            let other = |title: String| Entry::Other {
+                candidate: candidate.clone(),
+                title,
+            };
+            now.extend(self.judge.others(&judged).into_iter().map(other));
+        }
+        match (candidate, confirmed, hit) {
+            (Some(candidate), _, Some(hit)) => now.push(Entry::Boot {
                 candidate,
                 base,
                 hit,
                 reason: judged.reason,
                 trial: directory,
                 seconds,
-            },
-            (Entry::Lost { candidate, .. }, Some(hit)) => Entry::Boot {
+            }),
+            (Some(candidate), _, None) => now.push(Entry::Lost {
                 candidate,
-                base: 0,
+                base,
+                reason: reason(None, &judged),
+                trial: Some(directory),
+                service: false,
+            }),
+            (None, Some((culprit, row)), Some(hit)) => now.push(Entry::Confirmed {
+                culprit,
+                row,
                 hit,
                 reason: judged.reason,
                 trial: directory,
                 seconds,
-            },
-            (Entry::Boot { candidate, .. } | Entry::Lost { candidate, .. }, None) => Entry::Lost {
-                candidate,
-                reason: reason(None, &judged),
-                trial: Some(directory),
-                service: false,
-            },
-            (Entry::Confirmed { row, .. }, Some(hit)) => Entry::Confirmed {
-                row,
-                hit,
-                trial: directory,
-            },
-            (entry, _) => entry,
-        })
+            }),
+            // A boot of the table that tells nothing any more is not in it.
+            _ => {}
+        }
+        Ok(now)
     }
 }

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::Instant;
 
-use futures_util::future::try_join_all;
-use futures_util::{FutureExt, poll};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, poll};
 use object::{Object, ObjectSection, SectionFlags};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::candidates::git;
-use super::drive::{Boot, Build, DriveError, Laboratory, Subject, short};
+use super::drive::{Boot, Build, DriveError, Laboratory, Told, short};
 use super::judge::{Judge, reason};
 use super::log::{Begun, Source};
+use super::table::Subject;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
@@ -25,7 +26,6 @@ use crate::fleet::{Common, Fleet, Later};
 use crate::job::Variation;
 use crate::kernel::fragment::CANDIDATE;
 use crate::kernel::{self, KernelImage, Recipe, SourceSpec};
-use crate::outcome::Outcome;
 use crate::record::{Record, Trial};
 use crate::rootfs::{self, Rootfs};
 use crate::run::on_a_host;
@@ -74,6 +74,7 @@ type Made = Result<(Result<KernelImage, String>, f64), Error>;
 
 /// One boot, ready to go.
 struct Prepared {
+    subject: Subject,
     /// The kernel's final .config.
     config: PathBuf,
     request: Request,
@@ -141,35 +142,43 @@ impl Laboratory for Kernels<'_> {
         &mut self,
         subjects: &[Subject],
         variation: Option<&Variation>,
-    ) -> Result<Vec<Boot>, Error> {
+        told: Told<'_>,
+    ) -> Result<(), Error> {
         let mut prepared = Vec::new();
         for &subject in subjects {
             prepared.push(self.prepare(subject, variation).await?);
         }
         let mut ahead = self.ahead.take();
-        let trials = async {
-            let all = prepared.iter().map(|one| self.trial(one));
-            try_join_all(all).await
-        };
-        let trials = beside(trials, ahead.as_mut()).await;
-        let lost = self.lost(trials.as_deref().unwrap_or_default()).await;
+        let (mut lost, mut failed) = (None, None);
+        {
+            let this = &*self;
+            let trials = prepared.iter().map(|one| async move {
+                let trial = this.trial(one).await;
+                (one, trial)
+            });
+            let mut trials: FuturesUnordered<_> = trials.collect();
+            // One that fails does not cost what the others have shown.
+            while let Some((one, trial)) = beside(trials.next(), ahead.as_mut()).await {
+                let told = match trial {
+                    Ok(trial) => {
+                        let reason = this.lost(&trial).await;
+                        let boot = this.judged(one, trial, variation, reason.as_deref());
+                        lost = lost.or(reason);
+                        boot.and_then(|boot| told(one.subject, boot))
+                    }
+                    Err(error) => Err(error),
+                };
+                failed = failed.or(told.err());
+            }
+        }
         self.ahead = ahead;
-        let trials = trials?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         if let Some(reason) = &lost {
             self.renew(reason).await;
         }
-        let boots = prepared.iter().zip(trials).map(|(one, trial)| match trial {
-            Ok(trial) => self.judged(one, &trial, variation, lost.as_deref()),
-            Err(panic) => Ok(Boot {
-                hit: None,
-                reason: panic,
-                other: None,
-                trial: self.below(&one.directory),
-                seconds: 0.0,
-                service_lost: false,
-            }),
-        });
-        boots.collect()
+        Ok(())
     }
 }
 
@@ -282,7 +291,9 @@ impl<'a> Kernels<'a> {
                     format!("candidate-{}", number + 1)
                 }
             }
-            Subject::Reverted(_) => "reverted".to_owned(),
+            Subject::Reverted(culprit) => {
+                format!("without-{}", self.name(Subject::Candidate(culprit)))
+            }
         }
     }
 
@@ -408,6 +419,7 @@ impl<'a> Kernels<'a> {
             day: self.judge.day,
         };
         Ok(Prepared {
+            subject,
             config: image.config.clone(),
             request,
             directory,
@@ -478,8 +490,8 @@ impl<'a> Kernels<'a> {
         on_a_host(fleet, request, directory, block, BTreeSet::new()).await
     }
 
-    /// Why the testbed is of no use any more, if it is not.
-    async fn lost(&self, trials: &[Result<Trial, String>]) -> Option<String> {
+    /// Why the testbed is of no use any more after this trial, if it is not.
+    async fn lost(&self, trial: &Result<Trial, String>) -> Option<String> {
         let Some((_, Place::Here(testbed))) = self.bench.as_ref() else {
             // Hosts see to theirs.
             return None;
@@ -488,12 +500,8 @@ impl<'a> Kernels<'a> {
         if let std::task::Poll::Ready(reason) = poll!(&mut lost) {
             return Some(reason);
         }
-        let silent = |trial: &Result<Trial, String>| {
-            trial
-                .as_ref()
-                .map_or(true, |trial| !trial.unanswered.is_empty())
-        };
-        if !trials.iter().any(silent) {
+        let answered = |trial: &Trial| trial.unanswered.is_empty();
+        if trial.as_ref().is_ok_and(answered) {
             return None;
         }
         let answers = testbed.service().answers().await;
@@ -517,24 +525,36 @@ impl<'a> Kernels<'a> {
     }
 
     /// What a trial says about the target; nothing if what guests mount was lost
-    /// in it.
+    /// in it, or if kvet itself failed.
     fn judged(
         &self,
         one: &Prepared,
-        trial: &Trial,
+        trial: Result<Trial, String>,
         variation: Option<&Variation>,
         lost: Option<&str>,
     ) -> Result<Boot, Error> {
+        let nothing = |reason: String| Boot {
+            hit: None,
+            reason,
+            others: Vec::new(),
+            trial: self.below(&one.directory),
+            seconds: 0.0,
+            service_lost: lost.is_some(),
+        };
+        let trial = match trial {
+            Ok(trial) => trial,
+            Err(panic) => return Ok(nothing(panic)),
+        };
         let config = &one.config;
         let text = std::fs::read_to_string(config).map_err(io_error("read", config))?;
-        let (hit, judged) = self.judge.trial(&text, trial, variation);
+        let (hit, judged) = self.judge.trial(&text, &trial, variation);
         self.context.emit(Event::TrialFinished {
             trial: one.request.id.clone(),
             outcome: judged.outcome,
             reason: judged.reason.clone(),
             elapsed: std::time::Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
-        let other = (judged.outcome == Outcome::Other).then(|| judged.reason.clone());
+        let others = self.judge.others(&judged);
         let (hit, reason) = match lost {
             Some(lost) => (None, lost.to_owned()),
             None => (hit, reason(hit, &judged)),
@@ -542,10 +562,9 @@ impl<'a> Kernels<'a> {
         Ok(Boot {
             hit,
             reason,
-            other,
-            trial: self.below(&one.directory),
+            others,
             seconds: trial.seconds,
-            service_lost: lost.is_some(),
+            ..nothing(String::new())
         })
     }
 }

@@ -18,10 +18,12 @@ use thiserror::Error;
 use super::amplify::Tries;
 use super::candidates::{Candidates, Kind};
 use super::report::Step;
-use super::search::{Change, Counts, OrderError, Point, Rates, Search, Settings};
+use super::search::{Answer, Change, Counts, OrderError, Point, Rates, Search, Settings};
+use super::table::{Subject, rows};
 use crate::error::{Exit, Fault};
 use crate::job::Variation;
 use crate::kernel::SourceSpec;
+use crate::store::Lock;
 
 /// The version of the log's shape.
 pub const VERSION: u32 = 1;
@@ -66,6 +68,9 @@ pub struct Begun {
     pub source: Source,
     /// What is searched.
     pub candidates: Candidates,
+    /// Of commits: only those that change these, and the newer end, were listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// Where the older end left the newer one's history, if it is not part of it:
     /// these are booted in its place, each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -159,6 +164,9 @@ pub enum Entry {
     Lost {
         /// The candidate; the base is `null`.
         candidate: Option<String>,
+        /// Of several merge bases, which one.
+        #[serde(default, skip_serializing_if = "is_first")]
+        base: usize,
         /// Why.
         reason: String,
         /// Where the trial is kept, if there was one.
@@ -222,14 +230,31 @@ pub enum Entry {
         /// The way, as of `tried`.
         way: usize,
     },
-    /// A boot for the final table, after the search.
+    /// The kernel of the newer end without a candidate was built.
+    Reverted {
+        /// The candidate that it is without.
+        culprit: String,
+        /// The time that the build took, seconds.
+        seconds: f64,
+    },
+    /// A boot for the final table. What it boots is a candidate as in the search,
+    /// or the base, so it counts like any other boot of that one.
     Confirmed {
+        /// The candidate whose table it is; in early logs the one that was named.
+        #[serde(default)]
+        culprit: Option<String>,
         /// The row of the table.
         row: String,
         /// Whether the target shows.
         hit: bool,
+        /// Why, in a few words: of a hit, the finding's title.
+        #[serde(default)]
+        reason: String,
         /// Where the trial is kept.
         trial: PathBuf,
+        /// The time it took, seconds.
+        #[serde(default)]
+        seconds: f64,
     },
 }
 
@@ -286,6 +311,12 @@ pub enum LogError {
         /// What would do.
         help: String,
     },
+    /// Another kvet has the log.
+    #[error("another kvet is at work on this bisection ({} is locked)", .0.display())]
+    #[diagnostic(help(
+        "wait for it, or stop it: what it has seen is kept, and `kvet bisect resume` goes on"
+    ))]
+    Busy(PathBuf),
     /// The candidates are in no order.
     #[error("the candidates cannot be ordered: {0}")]
     #[diagnostic(help("begin the bisection anew"))]
@@ -298,11 +329,12 @@ impl Fault for LogError {
     }
 }
 
-/// A log on disk, open for more.
+/// A log on disk, open for more. Nobody else can add to it meanwhile.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     file: File,
+    _lock: Lock,
 }
 
 impl Log {
@@ -316,6 +348,7 @@ impl Log {
         let mut log = Self {
             path: path.to_owned(),
             file,
+            _lock: lock(path)?,
         };
         let mut state = State::new(begun.clone())?;
         log.add(&mut state, Entry::Begun(Box::new(begun)))?;
@@ -330,6 +363,7 @@ impl Log {
             .append(true)
             .open(path)
             .map_err(failed("open", path))?;
+        let lock = lock(path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed("read", path))?;
         let whole = whole(&text);
@@ -341,6 +375,7 @@ impl Log {
         let log = Self {
             path: path.to_owned(),
             file,
+            _lock: lock,
         };
         Ok((log, state))
     }
@@ -355,6 +390,15 @@ impl Log {
             .and_then(|()| self.file.sync_data())
             .map_err(failed("write to", &self.path))?;
         state.take(entry)
+    }
+}
+
+/// Keeps others from adding to a log.
+fn lock(path: &Path) -> Result<Lock, LogError> {
+    match Lock::of_unused(path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(LogError::Busy(path.to_owned())),
+        Err(error) => Err(failed("lock", path)(io::Error::other(error))),
     }
 }
 
@@ -433,6 +477,15 @@ pub(super) fn replay_with(
     Ok(state)
 }
 
+/// Boots of one row of the final table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Those that showed the target, and all that told something.
+    pub counts: Counts,
+    /// Titles of what was seen as the target, with how often.
+    pub titles: BTreeMap<String, u32>,
+}
+
 /// A bisection as its log has it.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -444,6 +497,8 @@ pub struct State {
     pub skipped: BTreeMap<usize, String>,
     /// Boots in a row that told nothing, by point.
     pub lost: BTreeMap<Option<usize>, u32>,
+    /// Boots in a row in which what guests mount was lost, by point.
+    pub service_lost: BTreeMap<Option<usize>, u32>,
     /// The title of the target as it was first seen.
     pub target: Option<String>,
     /// What has a kernel.
@@ -452,8 +507,10 @@ pub struct State {
     pub images: BTreeMap<String, Option<usize>>,
     /// Other findings' titles, with the candidates that had them.
     pub others: BTreeMap<String, Vec<Option<usize>>>,
-    /// Boots of the final table by its rows: hits and boots.
-    pub confirmed: BTreeMap<String, (u32, u32)>,
+    /// Boots of the final table, by the candidate that it is of and by its rows.
+    pub confirmed: BTreeMap<(usize, String), Confirmed>,
+    /// Candidates without which the newer end has a kernel.
+    pub reverted: BTreeSet<usize>,
     /// All builds, seconds.
     pub build_seconds: f64,
     /// Builds made.
@@ -503,11 +560,13 @@ impl State {
             begun,
             skipped: BTreeMap::new(),
             lost: BTreeMap::new(),
+            service_lost: BTreeMap::new(),
             target: None,
             made: BTreeSet::new(),
             images: BTreeMap::new(),
             others: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            reverted: BTreeSet::new(),
             build_seconds: 0.0,
             builds: 0,
             boot_seconds: 0.0,
@@ -547,7 +606,9 @@ impl State {
     /// end before all of them.
     pub fn meant(&self, name: &str) -> Result<Point, LogError> {
         let begun = &self.begun;
-        if name == begun.older() || name == begun.candidates.base {
+        let base = &begun.candidates.base;
+        let begins = begun.candidates.kind == Kind::Git && name.len() >= 7;
+        if name == begun.older() || name == base || begins && base.starts_with(name) {
             return Ok(Point::Base);
         }
         if name == begun.newer()
@@ -591,6 +652,12 @@ impl State {
         let (candidate, saw) = match entry {
             Entry::Boot { candidate, hit, .. } => {
                 (candidate.clone(), if *hit { "hit" } else { "clean" })
+            }
+            Entry::Confirmed {
+                culprit, row, hit, ..
+            } => {
+                let point = self.confirmed(culprit.as_ref(), row)?;
+                (self.name(point), if *hit { "hit" } else { "clean" })
             }
             Entry::Skipped { candidate, .. } => (Some(candidate.clone()), "skipped"),
             Entry::Same { candidate, .. } => (Some(candidate.clone()), "same image"),
@@ -651,15 +718,25 @@ impl State {
                 self.boots += 1;
                 self.boot_seconds += seconds;
                 self.lost.remove(&point);
+                self.service_lost.remove(&point);
                 self.trials.entry(point).or_default().push(trial);
                 self.search
                     .record(point.map_or(Point::Base, Point::Candidate), hit);
             }
             Entry::Lost {
-                candidate, trial, ..
+                candidate,
+                trial,
+                service,
+                ..
             } => {
                 let point = self.point(candidate.as_ref())?;
-                *self.lost.entry(point).or_default() += 1;
+                // One that the service did not outlive is not the candidate's.
+                let lost = if service {
+                    &mut self.service_lost
+                } else {
+                    &mut self.lost
+                };
+                *lost.entry(point).or_default() += 1;
                 self.trials.entry(point).or_default().extend(trial);
             }
             Entry::Other { candidate, title } => {
@@ -699,19 +776,88 @@ impl State {
                 self.tries.add(way, hit, seconds);
             }
             Entry::Chosen { way } => self.way = Some(way),
-            Entry::Confirmed { row, hit, .. } => {
-                let (hits, boots) = self.confirmed.entry(row).or_default();
-                *hits += u32::from(hit);
-                *boots += 1;
+            Entry::Reverted { culprit, seconds } => {
+                let culprit = self.number(&culprit)?;
+                self.reverted.insert(culprit);
+                self.builds += 1;
+                self.build_seconds += seconds;
+            }
+            Entry::Confirmed {
+                culprit,
+                row,
+                hit,
+                reason,
+                trial,
+                seconds,
+            } => {
+                let Some(culprit) = self.table_of(culprit.as_ref())? else {
+                    return Ok(());
+                };
+                self.boots += 1;
+                self.boot_seconds += seconds;
+                if let Some(subject) = self.booted(culprit, &row)
+                    && let Some(point) = subject.point()
+                {
+                    let number = subject.number();
+                    if number.is_none()
+                        && let Some(counts) = self.bases.get_mut(subject.base())
+                    {
+                        counts.hits += u32::from(hit);
+                        counts.boots += 1;
+                    }
+                    self.lost.remove(&number);
+                    self.service_lost.remove(&number);
+                    self.trials.entry(number).or_default().push(trial);
+                    self.search.record(point, hit);
+                }
+                let confirmed = self.confirmed.entry((culprit, row)).or_default();
+                confirmed.counts.hits += u32::from(hit);
+                confirmed.counts.boots += 1;
+                if hit {
+                    *confirmed.titles.entry(reason).or_default() += 1;
+                }
             }
         }
         Ok(())
+    }
+
+    /// The candidate whose table is meant: where the log does not say, the one that
+    /// is named by what came before.
+    fn table_of(&self, culprit: Option<&String>) -> Result<Option<usize>, LogError> {
+        if culprit.is_some() {
+            return self.point(culprit);
+        }
+        Ok(match self.search.answer(self.begun.confidence) {
+            Answer::Culprit { candidates, .. } => candidates.first().copied(),
+            _ => None,
+        })
+    }
+
+    /// What a boot of the final table tells the search of, if it does.
+    pub(super) fn confirmed(&self, culprit: Option<&String>, row: &str) -> Option<Point> {
+        let culprit = self.table_of(culprit).ok().flatten()?;
+        self.booted(culprit, row)?.point()
+    }
+
+    /// What a row of a candidate's table boots.
+    fn booted(&self, culprit: usize, row: &str) -> Option<Subject> {
+        let rows = rows(&self.begun.candidates, self.search.top(), culprit);
+        let (_, subject) = rows.into_iter().find(|(what, _)| *what == row)?;
+        Some(subject)
     }
 
     /// Forgets what was seen of a candidate, or of what is in the place of the
     /// good end.
     fn forget(&mut self, point: Option<usize>) {
         self.lost.remove(&point);
+        self.service_lost.remove(&point);
+        let mut confirmed = std::mem::take(&mut self.confirmed);
+        confirmed.retain(|(culprit, row), _| {
+            let subject = self.booted(*culprit, row);
+            let is_it = |subject: Subject| subject.point().is_some() && subject.number() == point;
+            !subject.is_some_and(is_it)
+        });
+        self.confirmed = confirmed;
         if let Some(number) = point {
             self.skipped.remove(&number);
             self.words.remove(&number);
@@ -758,10 +904,10 @@ impl State {
             if id == newer || id == older {
                 continue;
             }
-            let word = if self.skipped.contains_key(&number) {
-                "skip"
-            } else if let Some(&said) = self.words.get(&number) {
+            let word = if let Some(&said) = self.words.get(&number) {
                 if said == begun.fixed { lacks } else { has }
+            } else if self.skipped.contains_key(&number) {
+                "skip"
             } else if counts.boots == 0 {
                 continue;
             } else {
@@ -827,6 +973,7 @@ mod tests {
                 repository: "/linux".into(),
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
+            paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),
         }
@@ -863,6 +1010,7 @@ mod tests {
         let path = directory.path().join("log.jsonl");
         let (mut log, mut state) = Log::create(&path, begun(32)).unwrap();
         let boots = search_to_the_end(&mut log, &mut state, 20);
+        drop(log);
         let whole = std::fs::read(&path).unwrap();
         let lines: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] == b'\n').collect();
         for (done, &end) in lines.iter().enumerate() {
@@ -871,8 +1019,8 @@ mod tests {
                 std::fs::write(&path, &whole[..(end + 1 + torn).min(whole.len())]).unwrap();
                 let (mut log, mut state) = Log::open(&path).unwrap();
                 assert_eq!(usize::try_from(state.boots).unwrap(), done);
-                let more = search_to_the_end(&mut log, &mut state, 20);
-                assert_eq!(more + state.boots - more, boots);
+                search_to_the_end(&mut log, &mut state, 20);
+                assert_eq!(state.boots, boots);
             }
         }
         assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -885,14 +1033,17 @@ mod tests {
         let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
         log.add(&mut state, boot(Some(7), true)).unwrap();
         let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        drop(log);
         let mut full = Log {
             path: path.clone(),
             file,
+            _lock: lock(&path).unwrap(),
         };
         let error = full.add(&mut state, boot(None, false)).unwrap_err();
         assert!(error.to_string().contains("cannot write to"), "{error}");
         assert!(error.help().unwrap().to_string().contains("not full"));
         assert_eq!(state.boots, 1, "what is not on disk was not seen");
+        drop(full);
         let (_, again) = Log::open(&path).unwrap();
         assert_eq!(again.boots, 1);
     }
@@ -909,6 +1060,7 @@ mod tests {
         let last = state.steps.last().unwrap();
         assert_eq!(last.likeliest[0].0, format!("{:040}", 5));
         assert!(last.likeliest[0].1 >= 0.95 && last.left == 1);
+        drop(log);
         assert_eq!(Log::open(&path).unwrap().1.steps, state.steps);
     }
 
@@ -934,6 +1086,9 @@ mod tests {
             candidate: Some(name),
         };
         log.add(&mut state, forgotten).unwrap();
+        let error = Log::open(&path).unwrap_err();
+        assert!(error.to_string().contains("another kvet"), "{error}");
+        drop(log);
         let (_, state) = Log::open(&path).unwrap();
         assert!(state.search.probability(7) > 0.0);
         assert_eq!(state.skipped.len(), 1);

@@ -39,6 +39,7 @@ pub mod report;
     reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
 )]
 pub mod search;
+mod table;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,19 +52,20 @@ use thiserror::Error;
 pub use drive::{DriveError, short};
 
 use candidates::{Kind, git};
-use drive::{End, Limits, ROWS, Subject, subjects};
+use drive::{End, Limits};
 use judge::Judge;
 use laboratory::Kernels;
 use log::{Begun, Entry, Log, Source, State};
 use report::{Cost, Finding, Report, Row, Suspect};
 use search::{Answer, Counts, Point};
+use table::{REVERTED, Subject, rows};
 
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::fleet::{self, FleetOptions, Later};
 use crate::host;
-use crate::job::{Arm, Choice, Plan, PlannedWorkload};
+use crate::job::{Arm, Choice, Plan, PlannedWorkload, Variation};
 use crate::library::Places;
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
@@ -120,6 +122,29 @@ impl Wanted {
     #[must_use]
     pub fn job(&self) -> &str {
         &self.plan.name
+    }
+
+    /// The arm whose kernel is varied.
+    #[must_use]
+    pub fn arm(&self) -> &str {
+        &self.begun.arm
+    }
+
+    /// The workload of every trial.
+    #[must_use]
+    pub fn workload(&self) -> &str {
+        &self.begun.workload
+    }
+
+    /// Whether the target is taken to show in every boot that has the bug.
+    #[must_use]
+    pub fn every_boot(&self) -> bool {
+        self.begun.every_boot
+    }
+
+    /// Takes it that it does.
+    pub fn shows_in_every_boot(&mut self) {
+        self.begun.every_boot = true;
     }
 }
 
@@ -272,12 +297,33 @@ pub enum Correction {
     Forget,
 }
 
-/// Corrects a bisection by hand; it goes on from there when it is resumed.
-pub fn correct(directory: &Path, name: &str, correction: Correction) -> Result<(), Error> {
+/// Corrects a bisection by hand; it goes on from there when it is resumed. Says
+/// which candidate was meant, as people write it.
+pub async fn correct(
+    context: &Context,
+    directory: &Path,
+    name: &str,
+    correction: Correction,
+) -> Result<String, Error> {
     let (mut log, mut state) = open(directory)?;
-    let point = state.meant(name)?;
+    let point = match (state.meant(name), &state.begun.source) {
+        // A branch, a tag, or what else git calls a commit.
+        (Err(unknown), Source::Git { repository }) => {
+            match git::commit(context, repository, name).await {
+                Ok(id) => state.meant(&id)?,
+                Err(_) => return Err(unknown.into()),
+            }
+        }
+        (point, _) => point?,
+    };
+    let meant = match point {
+        Point::Base => state.begun.candidates.base.clone(),
+        Point::Candidate(number) => state.begun.candidates.list[number].name.clone(),
+    };
+    let is_end = point == Point::Base || state.search.top().map(Point::Candidate) == Some(point);
     let entry = match (state.name(point), correction) {
         (candidate, Correction::Forget) => Entry::Forgotten { candidate },
+        (_, _) if is_end => return Err(AskedError::AnEnd(name.to_owned()).into()),
         (None, _) => return Err(AskedError::AnEnd(name.to_owned()).into()),
         (Some(candidate), Correction::Good) => Entry::Word {
             candidate,
@@ -294,12 +340,14 @@ pub fn correct(directory: &Path, name: &str, correction: Correction) -> Result<(
         },
     };
     log.add(&mut state, entry)?;
-    Ok(())
+    Ok(short(&meant).to_owned())
 }
 
 /// The log of a bisection of commits in git's own format.
 pub async fn git_log(context: &Context, directory: &Path) -> Result<String, Error> {
-    let (_, state) = open(directory)?;
+    // As far as it is, if a search is under way.
+    let path = log_of(directory)?;
+    let state = log::replay(&path, log::entries(&path)?)?;
     let mut subjects = HashMap::new();
     if let Source::Git { repository } = &state.begun.source {
         let named = state.trials.keys().copied().flatten();
@@ -316,11 +364,17 @@ pub async fn git_log(context: &Context, directory: &Path) -> Result<String, Erro
 }
 
 fn open(directory: &Path) -> Result<(Log, State), Error> {
+    Ok(Log::open(&log_of(directory)?)?)
+}
+
+/// Where the log of a bisection is.
+fn log_of(directory: &Path) -> Result<PathBuf, AskedError> {
     let path = directory.join(LOG);
-    if !path.is_file() {
-        return Err(AskedError::NoBisection(directory.to_owned()).into());
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(AskedError::NoBisection(directory.to_owned()))
     }
-    Ok(Log::open(&path)?)
 }
 
 fn chosen_arm(plan: &Plan, name: Option<&str>, choice: Choice) -> Result<Arm, Error> {
@@ -366,7 +420,7 @@ async fn listed(
     arm: &Arm,
     workload: String,
 ) -> Result<Begun, Error> {
-    let (mut merge_bases, mut first_parent) = (Vec::new(), false);
+    let (mut merge_bases, mut first_parent, mut paths) = (Vec::new(), false, Vec::new());
     let (source, candidates, good, bad) = match &asked.over {
         Over::Git(range) => {
             let repository = std::fs::canonicalize(&range.repository)
@@ -379,6 +433,7 @@ async fn listed(
                 )));
             }
             (merge_bases, first_parent) = (commits.merge_bases, range.first_parent);
+            paths.clone_from(&range.paths);
             let source = Source::Git { repository };
             (source, commits.candidates, commits.good, commits.bad)
         }
@@ -440,6 +495,7 @@ async fn listed(
         confidence: asked.confidence,
         source,
         candidates,
+        paths,
         merge_bases,
         variations: Vec::new(),
     })
@@ -499,13 +555,13 @@ async fn go_on(
         any: begun.any,
         day: beginning.started.to_zoned(TimeZone::UTC).date(),
     };
-    let limits = limits(plan, &bounds);
+    let limits = limits(plan, &begun.variations, &bounds);
     let hosts = match bounds.hosts.or(fleet::resumed(record.path())?) {
         Some(options) => Some(Later::new(&options)?),
         None => None,
     };
     let mut kernels = Kernels::new(context, store, record, &begun, judge, hosts.as_ref());
-    let searched = to_the_end(context, &mut log, &mut state, &mut kernels, limits);
+    let searched = drive::to_the_end(context, &mut log, &mut state, &mut kernels, limits);
     let result = if let Some(hosts) = &hosts {
         hosts.beside(searched, &context.cancel).await
     } else {
@@ -591,8 +647,13 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
 }
 
 /// How far it may go on this host.
-fn limits(plan: &Plan, bounds: &Bounds) -> Limits {
-    let cpus = usize::try_from(plan.hardware.cpus).unwrap_or(usize::MAX);
+fn limits(plan: &Plan, variations: &[Variation], bounds: &Bounds) -> Limits {
+    // Whatever variation is chosen.
+    let varied = variations
+        .iter()
+        .map(|one| one.hardware(&plan.hardware).cpus);
+    let cpus = varied.chain([plan.hardware.cpus]).max().unwrap_or(1);
+    let cpus = usize::try_from(cpus).unwrap_or(usize::MAX);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let free = (processors / cpus.max(1)).clamp(1, AT_ONCE);
     let elsewhere = bounds.hosts.as_ref();
@@ -617,22 +678,6 @@ fn planned<'a>(plan: &'a Plan, arm: &Arm, workload: &str) -> Result<&'a PlannedW
             workload: workload.to_owned(),
             there: arm.workloads.join(", "),
         })?)
-}
-
-async fn to_the_end(
-    context: &Context,
-    log: &mut Log,
-    state: &mut State,
-    kernels: &mut Kernels<'_>,
-    limits: Limits,
-) -> Result<End, Error> {
-    let end = drive::search(context, log, state, kernels, limits).await?;
-    if let End::Answered(Answer::Culprit { candidates, .. }) = &end
-        && let [culprit] = candidates[..]
-    {
-        drive::confirm(context, log, state, kernels, culprit).await?;
-    }
-    Ok(end)
 }
 
 /// The candidates that a report names.
@@ -694,7 +739,7 @@ fn reported(
         bad: begun.bad.clone(),
         fixed: begun.fixed,
         confidence: begun.confidence,
-        notes: notes(state, &finding),
+        notes: notes(state, &finding, culprit),
         finding,
         target: state.target.clone().unwrap_or_default(),
         rates: state.search.rates(),
@@ -721,9 +766,12 @@ fn reported(
 }
 
 /// What whoever reads the report should know besides.
-fn notes(state: &State, finding: &Finding) -> Vec<String> {
+fn notes(state: &State, finding: &Finding, culprit: Option<usize>) -> Vec<String> {
     let begun = &state.begun;
     let mut notes = Vec::new();
+    if let Some(culprit) = culprit {
+        notes.extend(of_the_culprit(state, culprit));
+    }
     if let Some(number) = state.way.and_then(|way| way.checked_sub(1))
         && let Some(variation) = begun.variations.get(number)
     {
@@ -769,22 +817,48 @@ fn notes(state: &State, finding: &Finding) -> Vec<String> {
     notes
 }
 
+/// What whoever acts on this culprit should know besides.
+fn of_the_culprit(state: &State, culprit: usize) -> Vec<String> {
+    let begun = &state.begun;
+    let mut notes = Vec::new();
+    if !begun.paths.is_empty() && state.search.top() == Some(culprit) {
+        notes.push(format!(
+            "{} was listed as the newer end, and stands for all commits that do not change {}: search without these paths",
+            short(&begun.candidates.list[culprit].name),
+            begun.paths.join(" ")
+        ));
+    }
+    let without = state.confirmed.get(&(culprit, REVERTED.to_owned()));
+    if let Some(without) = without
+        && without.counts.hits > 0
+        && !begun.fixed
+    {
+        notes.push(format!(
+            "the newer end without it still shows the target, in {} of {} boots: something else brings it, too, or taking it out is not enough",
+            without.counts.hits, without.counts.boots
+        ));
+    }
+    notes
+}
+
 fn table(state: &State, culprit: usize) -> Vec<Row> {
+    let candidates = &state.begun.candidates;
     let name = |subject: Subject| match subject {
-        Subject::Base(_) => short(&state.begun.candidates.base).to_owned(),
-        Subject::Candidate(number) => short(&state.begun.candidates.list[number].name).to_owned(),
+        Subject::Base(_) => short(&candidates.base).to_owned(),
+        Subject::Candidate(number) => short(&candidates.list[number].name).to_owned(),
         Subject::Reverted(_) => String::new(),
     };
-    let subjects = subjects(state, culprit);
-    ROWS.iter()
-        .filter_map(|row| {
-            let &(hits, boots) = state.confirmed.get(*row)?;
-            let (_, subject) = subjects.iter().find(|(what, _)| what == row)?;
+    rows(candidates, state.search.top(), culprit)
+        .into_iter()
+        .filter_map(|(row, subject)| {
+            let confirmed = state.confirmed.get(&(culprit, row.to_owned()))?;
+            let most = confirmed.titles.iter().max_by_key(|(_, times)| **times);
             Some(Row {
-                what: (*row).to_owned(),
-                name: name(*subject),
-                hits,
-                boots,
+                what: row.to_owned(),
+                name: name(subject),
+                hits: confirmed.counts.hits,
+                boots: confirmed.counts.boots,
+                showed: most.map(|(title, _)| title.clone()),
             })
         })
         .collect()

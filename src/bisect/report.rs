@@ -62,6 +62,9 @@ pub struct Row {
     pub hits: u32,
     /// Boots that told something.
     pub boots: u32,
+    /// The title of what most of the hits showed; nothing if there were none.
+    #[serde(default)]
+    pub showed: Option<String>,
 }
 
 /// A row's rate with its interval, and how it compares with the row above.
@@ -206,7 +209,8 @@ impl Report {
     /// commit.
     #[must_use]
     pub fn fixes(&self) -> Option<String> {
-        let suspect = self.only_commit()?;
+        // A line without its subject is not one.
+        let suspect = self.only_commit().filter(|one| !one.subject.is_empty())?;
         let id = suspect.name.get(..SHORT)?;
         Some(format!("Fixes: {id} (\"{}\")", suspect.subject))
     }
@@ -327,7 +331,9 @@ impl Report {
             if let Some(p) = compared.p_value {
                 let _ = write!(text, "  p = {}", Short(p));
             }
-            let _ = writeln!(text, "  {}", row.name);
+            let showed = row.showed.as_deref();
+            let showed = showed.map_or_else(String::new, |title| format!("  {title}"));
+            let _ = writeln!(text, "  {}{showed}", row.name);
         }
     }
 
@@ -413,6 +419,7 @@ mod tests {
             name: "a".repeat(12),
             hits,
             boots,
+            showed: None,
         }
     }
 

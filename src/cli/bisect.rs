@@ -198,15 +198,30 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
             ))?;
             Ok(Exit::Good)
         }
-        Some(What::Good(one)) => corrected(&one, Correction::Good),
-        Some(What::Bad(one)) => corrected(&one, Correction::Bad),
-        Some(What::Skip(one)) => corrected(&one, Correction::Skip),
-        Some(What::Forget(one)) => corrected(&one, Correction::Forget),
+        Some(What::Good(one)) => corrected(context, &one, Correction::Good).await,
+        Some(What::Bad(one)) => corrected(context, &one, Correction::Bad).await,
+        Some(What::Skip(one)) => corrected(context, &one, Correction::Skip).await,
+        Some(What::Forget(one)) => corrected(context, &one, Correction::Forget).await,
     }
 }
 
-fn corrected(one: &Corrected, correction: Correction) -> Result<Exit, Error> {
-    correct(&one.place.directory()?, &one.candidate, correction)?;
+async fn corrected(
+    context: &Context,
+    one: &Corrected,
+    correction: Correction,
+) -> Result<Exit, Error> {
+    let directory = one.place.directory()?;
+    let meant = correct(context, &directory, &one.candidate, correction).await?;
+    let said = match correction {
+        Correction::Good => "does not have the bug",
+        Correction::Bad => "has the bug",
+        Correction::Skip => "is not tested",
+        Correction::Forget => "is as if it had not been tested",
+    };
+    context.emit(Event::Note(format!(
+        "{meant} {said}; `kvet bisect resume --in {}` goes on from there",
+        directory.display()
+    )));
     Ok(Exit::Good)
 }
 

@@ -119,7 +119,8 @@ enum Sink {
 pub struct Command {
     program: OsString,
     args: Vec<OsString>,
-    envs: Vec<(OsString, OsString)>,
+    /// Variables with what they are set to; without that they are taken away.
+    envs: Vec<(OsString, Option<OsString>)>,
     directory: Option<PathBuf>,
     input: Option<Vec<u8>>,
     stdout: Sink,
@@ -180,8 +181,16 @@ impl Command {
     /// Sets one environment variable.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.envs
-            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        let value = Some(value.as_ref().to_owned());
+        self.envs.push((key.as_ref().to_owned(), value));
+        self
+    }
+
+    /// Takes environment variables away that kvet itself was given.
+    #[must_use]
+    pub fn without(mut self, keys: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let away = keys.into_iter().map(|key| (key.as_ref().to_owned(), None));
+        self.envs.extend(away);
         self
     }
 
@@ -380,7 +389,6 @@ impl Command {
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.args)
-            .envs(self.envs)
             .stdin(if with_input {
                 Stdio::piped()
             } else {
@@ -390,6 +398,12 @@ impl Command {
             .stderr(self.stderr.into_stdio())
             .process_group(0)
             .kill_on_drop(true);
+        for (key, value) in self.envs {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }

@@ -26,6 +26,6 @@ pub use evidence::Evidence;
 pub use hosts::{Deviation, HostTrial, Rate, deviations};
 pub use job::{Verdict, judge};
 pub use next::{Next, next};
-pub use outcome::{Judged, Question, Seen, decide};
+pub use outcome::{Judged, Question, Seen, decide, is_of_time};
 pub use regression::Other;
 pub use statistics::{appeared, difference, holm, interval, vanished};

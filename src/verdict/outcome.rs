@@ -177,7 +177,8 @@ fn of_the_boot(trial: &Trial, finding: &Finding) -> bool {
 
 /// Whether a class of findings is about time that went by, which it also does
 /// while the host runs something else.
-fn is_of_time(class: Class) -> bool {
+#[must_use]
+pub fn is_of_time(class: Class) -> bool {
     matches!(
         class,
         Class::HungTask

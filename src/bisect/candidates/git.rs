@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::{Candidate, Candidates, Kind};
 use crate::context::Context;
 use crate::error::{Exit, Fault};
+use crate::kernel::source::of_the_user;
 use crate::process::{Command, ProcessError, Stream};
 
 /// The commits to search.
@@ -34,8 +35,8 @@ pub struct Range {
 /// What a range came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commits {
-    /// The candidates; the last is the newer end or, with paths, the last commit
-    /// that changes them.
+    /// The candidates; the last is the newer end, also if it does not change the
+    /// paths.
     pub candidates: Candidates,
     /// The good end, in full.
     pub good: String,
@@ -135,6 +136,12 @@ pub enum GitError {
     #[error("{} is a shallow clone that lacks commits between the two ends", .0.display())]
     #[diagnostic(help("get the rest with `git fetch --unshallow`, or name a newer good end"))]
     Shallow(PathBuf),
+    /// Content is missing.
+    #[error("{} is a partial clone: it lacks files of its commits", .0.display())]
+    #[diagnostic(help(
+        "make it whole with `git fetch --refetch --no-filter`, then `git config --unset remote.origin.promisor` and `remote.origin.partialclonefilter`; or clone it without `--filter`"
+    ))]
+    Partial(PathBuf),
     /// No commit is between the ends.
     #[error("no commit between {good} and {bad} changes {paths}")]
     #[diagnostic(help("check the paths: they count from the directory given with `--git`"))]
@@ -183,6 +190,9 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
         repository: &range.repository,
     };
     git.check_repository().await?;
+    if git.is_partial().await? {
+        return Err(GitError::Partial(range.repository.clone()));
+    }
     let good = git.commit(&range.good).await?;
     let bad = git.commit(&range.bad).await?;
     if good == bad {
@@ -244,6 +254,15 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
     })
 }
 
+/// The commit that this name means, in full.
+pub async fn commit(context: &Context, repository: &Path, name: &str) -> Result<String, GitError> {
+    let git = Git {
+        context,
+        repository,
+    };
+    git.commit(name).await
+}
+
 /// Describes a commit.
 pub async fn describe(
     context: &Context,
@@ -301,6 +320,10 @@ pub async fn revert(
         "--no-color",
         "--no-ext-diff",
         "--no-textconv",
+        // Whatever the user likes to see: this is applied with -p1.
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+        "--no-relative",
         commit,
         &parent,
     ];
@@ -323,13 +346,8 @@ struct Git<'a> {
 
 impl Git<'_> {
     fn command<'b>(&self, words: impl IntoIterator<Item = &'b str>) -> Command {
-        Command::new("git")
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            // A refreshed index would be a write to the user's repository.
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .args(["-c", "core.fsmonitor=false", "-C"])
-            .arg(self.repository)
+        of_the_user(self.repository)
+            .args(["-c", "core.fsmonitor=false"])
             .args(words)
     }
 
@@ -401,6 +419,19 @@ impl Git<'_> {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// Whether files were left out when it was cloned (`--filter`).
+    async fn is_partial(&self) -> Result<bool, GitError> {
+        let words = [
+            "config",
+            "--bool",
+            "--get-regexp",
+            r"^remote\..*\.promisor$",
+        ];
+        let finished = self.command(words).status(&self.context.cancel).await?;
+        let text = String::from_utf8_lossy(&finished.stdout);
+        Ok(text.lines().any(|line| line.ends_with(" true")))
+    }
+
     async fn has(&self, object: &str) -> Result<bool, GitError> {
         let command = self.command(["cat-file", "-e", object]).silent();
         Ok(command.status(&self.context.cancel).await?.status.success())
@@ -463,8 +494,9 @@ fn ids(line: &str) -> Option<Listed> {
     parents.iter().all(is_id).then_some(Listed { id, parents })
 }
 
-/// Puts the newer end on top where several commits are the last of their branch:
-/// with paths the merges above them may be left out.
+/// Puts the newer end on top if it is not: with paths it may be a commit that does
+/// not change them, and merges may be left out. It is what has the bug or the cure,
+/// so it has to be booted itself, and it stands for all that was left out.
 fn close(listed: &mut Vec<Listed>, newer: &str) {
     let parents: std::collections::HashSet<&String> =
         listed.iter().flat_map(|one| &one.parents).collect();
@@ -474,7 +506,7 @@ fn close(listed: &mut Vec<Listed>, newer: &str) {
         .filter(|id| !parents.contains(id))
         .cloned()
         .collect();
-    if tips.len() > 1 {
+    if tips.len() > 1 || tips.iter().any(|id| id != newer) {
         listed.retain(|one| one.id != newer);
         listed.push(Listed {
             id: newer.to_owned(),
@@ -636,6 +668,57 @@ mod tests {
         assert!(!subjects.contains(&"mm/b".to_owned()), "{subjects:?}");
         let order = listed.candidates.order().unwrap();
         assert!((0..subjects.len()).all(|one| order.contains(subjects.len() - 1, one)));
+    }
+
+    #[tokio::test]
+    async fn the_newer_end_is_searched_though_it_does_not_change_the_paths() {
+        let fixture = Fixture::new().await;
+        let mut range = fixture.range("main~3", "main~2");
+        range.paths = vec!["fs".to_owned()];
+        range.good = "old~1".to_owned();
+        let listed = fixture.list(&range).await.unwrap();
+        assert_eq!(fixture.subjects(&listed).await, ["fs/a", "mm/b"]);
+        assert_eq!(listed.candidates.list[1].name, listed.bad);
+        assert_eq!(listed.candidates.list[1].parents, [0]);
+    }
+
+    #[tokio::test]
+    async fn a_revert_is_applied_whatever_the_user_likes_to_see() {
+        let fixture = Fixture::new().await;
+        fixture.git(&["config", "diff.noprefix", "true"]).await;
+        fixture
+            .git(&["config", "diff.mnemonicPrefix", "true"])
+            .await;
+        let id = fixture.git(&["rev-parse", "main"]).await;
+        let patch = revert(&Context::default(), fixture.path(), &id)
+            .await
+            .unwrap();
+        let text = String::from_utf8(patch).unwrap();
+        assert!(text.contains("diff --git a/c b/c\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_partial_clone_is_refused_and_not_written_to() {
+        let fixture = Fixture::new().await;
+        fixture
+            .git(&["config", "uploadpack.allowFilter", "true"])
+            .await;
+        let clone = tempfile::tempdir().unwrap();
+        let from = format!("file://{}", fixture.path().display());
+        let to = clone.path().display().to_string();
+        let words = [
+            "clone",
+            "--quiet",
+            "--no-checkout",
+            "--filter=blob:none",
+            &from,
+            &to,
+        ];
+        fixture.git(&words).await;
+        let mut range = fixture.range("origin/main~3", "origin/main");
+        range.repository = clone.path().to_owned();
+        let error = fixture.list(&range).await;
+        assert!(matches!(error, Err(GitError::Partial(_))), "{error:?}");
     }
 
     #[tokio::test]
@@ -802,6 +885,7 @@ mod tests {
                 repository: fixture.path().to_owned(),
             },
             candidates: listed.candidates,
+            paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),
         };

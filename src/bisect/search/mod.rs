@@ -314,7 +314,8 @@ impl Search {
     /// What is known at this confidence, in 0 to 1.
     #[must_use]
     pub fn answer(&self, confidence: f64) -> Answer {
-        if self.posterior.none >= confidence {
+        // Not before both ends were booted as often as that takes.
+        if self.posterior.none >= confidence && self.unproved_end().is_none() {
             return Answer::None {
                 probability: self.posterior.none,
             };

@@ -82,18 +82,24 @@ struct Git<'a> {
 
 /// git in a user's own directory, which it is to find by itself; it writes
 /// nothing there.
-pub(in crate::kernel) fn of_the_user(directory: &Path) -> Command {
-    Command::new("env")
-        .args([
-            "-u",
+pub(crate) fn of_the_user(directory: &Path) -> Command {
+    Command::new("git")
+        .without([
             "GIT_DIR",
-            "-u",
             "GIT_WORK_TREE",
-            "-u",
+            "GIT_COMMON_DIR",
             "GIT_INDEX_FILE",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            "GIT_NAMESPACE",
+            "GIT_PREFIX",
         ])
-        .args(["-u", "GIT_OBJECT_DIRECTORY", "-u", "GIT_COMMON_DIR"])
-        .args(["GIT_OPTIONAL_LOCKS=0", "LC_ALL=C", "git"])
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // A refreshed index would be a write to the user's repository, and so would
+        // be what a partial clone lacks and fetches.
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_NO_LAZY_FETCH", "1")
         .directory(directory)
 }
 

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use channel::Channel;
-pub(super) use git::{objects_of, of_the_user};
+pub(super) use git::objects_of;
+pub(crate) use git::of_the_user;
 pub use http::{KEYRING_VARIABLE, MAINLINE_VARIABLE, MIRRORS_VARIABLE, Network, RELEASES_VARIABLE};
 pub use moving::{Extent, pin};
 pub use spec::SourceSpec;

@@ -248,7 +248,6 @@ async fn commit(
     };
     let progress = Progress::start(context, Stage::Source, format!("{repo} {name}"));
     let listed = of_the_user(Path::new("."))
-        .env("GIT_TERMINAL_PROMPT", "0")
         .args(["ls-remote", "--exit-code", "--", repo, asked])
         .args([format!("{asked}^{{}}")])
         .deadline(LIST_DEADLINE)
