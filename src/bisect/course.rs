@@ -188,7 +188,7 @@ pub fn course(directory: &Path) -> Result<Course, Failure> {
 #[cfg(test)]
 mod tests {
     use super::super::candidates::{Candidates, Kind};
-    use super::super::log::{Begun, Log, Source, VERSION};
+    use super::super::log::{Begun, Carried, Log, Source, VERSION};
     use super::super::report::{Cost, Finding};
     use super::*;
 
@@ -210,6 +210,7 @@ mod tests {
             confidence: 0.95,
             source: Source::Patches(Vec::new()),
             candidates: Candidates::linear(Kind::Patches, "base".to_owned(), names),
+            carried: Carried::default(),
             paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),

@@ -778,7 +778,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::candidates::{Candidates, Kind};
-    use super::super::log::{Begun, VERSION};
+    use super::super::log::{Begun, Carried, VERSION};
     use super::*;
 
     /// Kernels that are numbers: from `culprit` on the bug is there.
@@ -938,6 +938,7 @@ mod tests {
                 repository: "/linux".into(),
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
+            carried: Carried::default(),
             paths: Vec::new(),
             merge_bases: Vec::new(),
             first_parent: false,

@@ -14,7 +14,7 @@ use object::{Object, ObjectSection, SectionFlags};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::candidates::git;
+use super::candidates::{config, git};
 use super::drive::{Boot, Build, DriveError, Laboratory, Told, short};
 use super::judge::{Judge, reason};
 use super::log::{Begun, Source};
@@ -25,7 +25,7 @@ use crate::event::Event;
 use crate::fleet::{Common, Fleet, Later};
 use crate::job::Variation;
 use crate::kernel::fragment::CANDIDATE;
-use crate::kernel::{self, KernelImage, Recipe, SourceSpec};
+use crate::kernel::{self, KernelImage, Recipe, SourceSpec, WholeConfig};
 use crate::record::{Record, Trial};
 use crate::rootfs::{self, Rootfs};
 use crate::run::on_a_host;
@@ -327,22 +327,36 @@ impl<'a> Kernels<'a> {
                 recipe.source = sources[taken].clone();
             }
             Source::Patches(paths) => {
-                recipe.series = paths[..taken].to_vec();
+                let mut patches = paths[..taken].to_vec();
                 if let Subject::Reverted(culprit) = subject {
-                    recipe.series.remove(culprit);
+                    patches.remove(culprit);
                 }
+                let carried = &self.begun.carried;
+                let all = carried.before.iter().chain(&patches).chain(&carried.after);
+                recipe.series = all.cloned().collect();
             }
-            Source::Config { old, changes } => {
+            Source::Config {
+                old,
+                whole,
+                changes,
+            } => {
                 let mut lines = changes[..taken].to_vec();
                 if let Subject::Reverted(culprit) = subject {
                     lines.remove(culprit);
                 }
                 let name = format!("{}.config", self.name(subject));
                 let path = self.record.path().join(name);
-                let text = format!("{CANDIDATE}\n{}\n", lines.join("\n"));
-                write_atomic(&path, text.as_bytes())?;
-                recipe.fragments.push(old.clone());
-                recipe.fragments.push(path);
+                if *whole {
+                    let old = WholeConfig::read(old)?.text;
+                    let text = format!("{CANDIDATE}\n{}", config::taken_over(&old, &lines));
+                    write_atomic(&path, text.as_bytes())?;
+                    recipe.whole_config = Some(path);
+                } else {
+                    let text = format!("{CANDIDATE}\n{}\n", lines.join("\n"));
+                    write_atomic(&path, text.as_bytes())?;
+                    recipe.fragments.push(old.clone());
+                    recipe.fragments.push(path);
+                }
             }
         }
         Ok(Ok(recipe))

@@ -68,6 +68,9 @@ pub struct Begun {
     pub source: Source,
     /// What is searched.
     pub candidates: Candidates,
+    /// Of patches: what every kernel has applied besides, before and after them.
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    pub carried: Carried,
     /// Of commits: only those that change these, and the newer end, were listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
@@ -103,6 +106,21 @@ impl Begun {
     }
 }
 
+/// Series, directories of patches or patch files that are not searched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Applied before what is searched.
+    pub before: Vec<PathBuf>,
+    /// Applied after it.
+    pub after: Vec<PathBuf>,
+}
+
+impl Carried {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+}
+
 /// Where the candidates' kernels come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,10 +135,13 @@ pub enum Source {
     /// The arm's source with more and more of these patch files.
     Patches(Vec<PathBuf>),
     /// The arm's source with more and more of these options, which are lines of
-    /// a configuration, put over a fragment.
+    /// a configuration, put over a fragment or taken over into a whole .config.
     Config {
         /// The fragment with the options of the old configuration.
         old: PathBuf,
+        /// It is a whole .config, which the job's fragments come on top of.
+        #[serde(default)]
+        whole: bool,
         /// The options that differ, in order.
         changes: Vec<String>,
     },
@@ -973,6 +994,7 @@ mod tests {
                 repository: "/linux".into(),
             },
             candidates: Candidates::linear(Kind::Git, "f".repeat(40), names),
+            carried: Carried::default(),
             paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),

@@ -55,7 +55,7 @@ use candidates::{Kind, git};
 use drive::{End, Limits};
 use judge::Judge;
 use laboratory::Kernels;
-use log::{Begun, Entry, Log, Source, State};
+use log::{Begun, Carried, Entry, Log, Source, State};
 use report::{Cost, Finding, Report, Row, Suspect};
 use search::{Answer, Counts, Point};
 use table::{REVERTED, Subject, rows};
@@ -66,6 +66,7 @@ use crate::event::Event;
 use crate::fleet::{self, FleetOptions, Later};
 use crate::host;
 use crate::job::{Arm, Choice, Plan, PlannedWorkload, Variation};
+use crate::kernel::WholeConfig;
 use crate::library::Places;
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
@@ -102,8 +103,8 @@ pub struct Asked {
     pub fixed: bool,
     /// Any finding counts.
     pub any: bool,
-    /// The target shows in every boot.
-    pub every_boot: bool,
+    /// Whether the target shows in every boot; what the job says if absent.
+    pub every_boot: Option<bool>,
     /// The most telling of the ways to run a trial that the job allows is taken.
     pub amplify: bool,
     /// The confidence to stop at, in 0 to 1.
@@ -155,8 +156,8 @@ pub enum Over {
     Git(git::Range),
     /// Releases, as `--versions` has them.
     Versions(String),
-    /// The patches of the arm.
-    Patches,
+    /// The patches of the arm, or of this series of it.
+    Patches(Option<String>),
     /// The options in which two fragments differ.
     Config(PathBuf, PathBuf),
 }
@@ -192,6 +193,17 @@ pub enum AskedError {
         arm: String,
         /// The workload.
         workload: String,
+        /// Those it has.
+        there: String,
+    },
+    /// The arm has no such series.
+    #[error("arm `{arm}` has no series `{series}`; it has {there}")]
+    #[diagnostic(help("name one of them by `--patches=SERIES`, or search all by `--patches`"))]
+    NoSeries {
+        /// The arm.
+        arm: String,
+        /// The series.
+        series: String,
         /// Those it has.
         there: String,
     },
@@ -248,7 +260,7 @@ pub async fn ask(context: &Context, store: &Store, asked: &Asked) -> Result<Want
         return Err(AskedError::NothingToAmplify.into());
     }
     let mut begun = listed(context, store, asked, &arm, workload).await?;
-    begun.every_boot |= plan.every_trial;
+    begun.every_boot = asked.every_boot.unwrap_or(plan.every_trial);
     if asked.amplify {
         begun.variations.clone_from(&plan.amplify);
     }
@@ -421,6 +433,7 @@ async fn listed(
     workload: String,
 ) -> Result<Begun, Error> {
     let (mut merge_bases, mut first_parent, mut paths) = (Vec::new(), false, Vec::new());
+    let mut carried = Carried::default();
     let (source, candidates, good, bad) = match &asked.over {
         Over::Git(range) => {
             let repository = std::fs::canonicalize(&range.repository)
@@ -443,9 +456,24 @@ async fn listed(
             let (good, bad) = (list[0].to_string(), list[list.len() - 1].to_string());
             (Source::Versions(sources), candidates, good, bad)
         }
-        Over::Patches => {
+        Over::Patches(only) => {
             let tree = crate::kernel::fetch(context, store, &arm.recipe.source).await?;
-            let series = arm.recipe.select(&tree.version)?;
+            let mut series = arm.recipe.select(&tree.version)?;
+            if let Some(only) = only {
+                let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+                let at = names.iter().position(|name| name == only);
+                let at = at.ok_or_else(|| AskedError::NoSeries {
+                    arm: arm.name.clone(),
+                    series: only.clone(),
+                    there: names.join(", "),
+                })?;
+                let (before, after) = arm.recipe.series.split_at(at);
+                carried = Carried {
+                    before: before.to_vec(),
+                    after: after[1..].to_vec(),
+                };
+                series = vec![series.swap_remove(at)];
+            }
             let patches: Vec<_> = series.into_iter().flat_map(|one| one.patches).collect();
             let candidates = candidates::patches::candidates(&arm.name, &patches)?;
             let paths = patches.into_iter().map(|patch| patch.path).collect();
@@ -460,18 +488,24 @@ async fn listed(
                     source,
                 })
             };
-            let (old_text, new_text) = (read(old)?, read(new)?);
+            // Those of kernels that somebody runs, or a few options.
+            let whole = WholeConfig::read(old).ok().zip(WholeConfig::read(new).ok());
+            let (old_text, new_text) = match &whole {
+                Some((old, new)) => (old.text.clone(), new.text.clone()),
+                None => (read(old)?, read(new)?),
+            };
             let (old_name, new_name) = (old.display().to_string(), new.display().to_string());
-            let differences = candidates::config::Differences::between(
-                (&old_name, &old_text),
-                (&new_name, &new_text),
-            )?;
-            let changes = differences.changes().iter();
+            let changes =
+                candidates::config::differences((&old_name, &old_text), (&new_name, &new_text))?;
+            let candidates = candidates::config::candidates(old_name.clone(), &changes);
             let source = Source::Config {
                 old: std::path::absolute(old).unwrap_or_else(|_| old.clone()),
-                changes: changes.map(candidates::config::Setting::line).collect(),
+                whole: whole.is_some(),
+                changes: changes
+                    .iter()
+                    .map(candidates::config::Setting::line)
+                    .collect(),
             };
-            let candidates = differences.candidates(old_name.clone());
             (source, candidates, old_name, new_name)
         }
     };
@@ -490,11 +524,12 @@ async fn listed(
         bad,
         fixed: asked.fixed,
         any: asked.any,
-        every_boot: asked.every_boot,
+        every_boot: false,
         first_parent,
         confidence: asked.confidence,
         source,
         candidates,
+        carried,
         paths,
         merge_bases,
         variations: Vec::new(),
@@ -583,8 +618,17 @@ async fn go_on(
     };
     let mut told = HashMap::new();
     let mut recipients = Vec::new();
+    let chosen = chosen(&state, &end);
+    if let Source::Patches(paths) = &begun.source {
+        for &number in &chosen {
+            let name = begun.candidates.list[number].name.clone();
+            // The report stands without it.
+            if let Ok(described) = candidates::patches::describe(&paths[number]) {
+                told.insert(name, (described.subject, described.author));
+            }
+        }
+    }
     if let Source::Git { repository } = &begun.source {
-        let chosen = chosen(&state, &end);
         for &number in &chosen {
             let name = begun.candidates.list[number].name.clone();
             let Ok(described) = git::describe(context, repository, &name).await else {

@@ -11,7 +11,7 @@ use super::output::{Format, print, print_json};
 use crate::bisect::candidates::git::Range;
 use crate::bisect::report::{Finding, Report};
 use crate::bisect::{
-    Asked, Bounds, Correction, Over, ask, begin, correct, git_log, is_bisection, resume,
+    Asked, Bounds, Correction, Over, Wanted, ask, begin, correct, git_log, is_bisection, resume,
 };
 use crate::context::Context;
 use crate::error::{Error, Exit};
@@ -51,9 +51,10 @@ pub(super) struct Arguments {
     /// Search releases: 6.1.192,6.12.117,… or debian:6.1..7.3; the first is good
     #[arg(long, value_name = "LIST")]
     versions: Option<String>,
-    /// Search the patches of the arm
-    #[arg(long)]
-    patches: bool,
+    /// Search the patches of the arm; with a name those of this series of it, and
+    /// every kernel has the others
+    #[arg(long, value_name = "SERIES", num_args = 0..=1, require_equals = true)]
+    patches: Option<Option<String>>,
     /// Search the options in which two configurations differ
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     config: Option<Vec<PathBuf>>,
@@ -69,9 +70,11 @@ pub(super) struct Arguments {
     /// Count any finding, not the target's alone
     #[arg(long)]
     any: bool,
-    /// Take it that the bug shows in every boot that has it
-    #[arg(long)]
-    every_boot: bool,
+    /// Take it that the bug shows in every boot that has it [default: if the job's
+    /// `rate` or all that is known of earlier runs says so]
+    #[arg(long, value_name = "TRUTH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    every_boot: Option<bool>,
     /// Run trials in the most telling of the ways that the job's `amplify` allows
     #[arg(long)]
     amplify: bool,
@@ -172,6 +175,10 @@ impl Place {
     }
 }
 
+/// Trials that all showed the target, after which it is taken to show in every one:
+/// with fewer, a rate of 95 % could look like that more than once in twenty times.
+const ALWAYS: u32 = 59;
+
 fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (50.0..=99.0).contains(&value) => Ok(value / 100.0),
@@ -241,7 +248,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
             let [old, new] = files.try_into().unwrap_or_default();
             Over::Config(old, new)
         }
-        (None, None, None) => Over::Patches,
+        (None, None, None) => Over::Patches(arguments.patches.flatten()),
     };
     let asked = Asked {
         job,
@@ -255,7 +262,10 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
         confidence: arguments.confidence,
     };
     let store = Store::open()?;
-    let wanted = ask(context, &store, &asked).await?;
+    let mut wanted = ask(context, &store, &asked).await?;
+    if arguments.every_boot.is_none() && !wanted.every_boot() {
+        learn_from_history(context, &mut wanted).await;
+    }
     let started = jiff::Timestamp::now();
     let out = match arguments.out {
         Some(out) => out,
@@ -265,6 +275,27 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
     let bounds = arguments.bounds.into();
     let work = begin(context, &store, wanted, &out, started, bounds);
     carry_out(context, &out, work, arguments.format).await
+}
+
+/// Takes it that the target shows in every boot if it always has. History that
+/// cannot be read says nothing.
+async fn learn_from_history(context: &Context, wanted: &mut Wanted) {
+    let named = [wanted.job(), wanted.arm(), wanted.workload()].map(str::to_owned);
+    let shown = on_a_thread(context, move || {
+        let [job, arm, workload] = &named;
+        Ok(History::of_the_user()?.shown(job, arm, workload)?)
+    });
+    let Ok(shown) = shown.await else { return };
+    if shown.trials >= ALWAYS && shown.hits == shown.trials {
+        context.emit(Event::Note(format!(
+            "the target showed in each of {} trials of {} with {} so far, and is taken to show in \
+             every boot that has the bug; `--every-boot=false` takes it otherwise",
+            shown.trials,
+            wanted.arm(),
+            wanted.workload()
+        )));
+        wanted.shows_in_every_boot();
+    }
 }
 
 /// Carries a bisection out, whose directory is held meanwhile, and shows what it

@@ -359,6 +359,24 @@ impl Index {
         Ok(all)
     }
 
+    /// In how many trials of an arm with a workload the target showed, and how many
+    /// told something, whatever the kernel.
+    pub(super) fn shown(
+        &self,
+        job: &str,
+        arm: &str,
+        workload: &str,
+    ) -> Result<(u32, u32), Trouble> {
+        let mut query = self.connection.prepare(
+            "SELECT coalesce(sum(trials.outcome = ?4), 0), coalesce(sum(trials.tells), 0)
+             FROM runs JOIN arms ON arms.run = runs.id
+                JOIN trials ON trials.run = runs.id AND trials.arm = arms.arm
+             WHERE runs.job = ?1 AND arms.name = ?2 AND trials.workload = ?3",
+        )?;
+        let asked = params![job, arm, workload, Outcome::Target.name()];
+        Ok(query.query_row(asked, |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
     /// What trials of a job on other hosts came to, in its last runs that had any:
     /// `most` of them.
     pub(super) fn hosts(&self, job: &str, most: u32) -> Result<Vec<HostRow>, Trouble> {

@@ -213,6 +213,13 @@ impl History {
         Ok((history, remarks))
     }
 
+    /// How often an arm of a job showed its target with a workload so far.
+    pub fn shown(&self, job: &str, arm: &str, workload: &str) -> Result<Rate, HistoryError> {
+        let (hits, trials) =
+            self.asked(&mut Vec::new(), |index| index.shown(job, arm, workload))?;
+        Ok(Rate::of(hits, trials))
+    }
+
     /// What a run of this plan is to know of the runs before.
     pub fn past(&self, plan: &Plan) -> Result<(Past, Vec<Remark>), HistoryError> {
         let mut remarks = Vec::new();

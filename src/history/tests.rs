@@ -77,6 +77,10 @@ fn runs_are_found_where_they_lie_and_counted_together() {
     );
     assert_eq!(finding.trend, Trend::Steady);
     assert!(history.job("another").unwrap().0.is_none());
+    let shown = history.shown("example", "stock", "example").unwrap();
+    assert_eq!((shown.hits, shown.trials), (12, 12));
+    let shown = history.shown("example", "fixed", "another").unwrap();
+    assert_eq!((shown.hits, shown.trials), (0, 0));
 }
 
 /// Has trials of a recorded run be those of two hosts.

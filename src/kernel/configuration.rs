@@ -66,7 +66,12 @@ impl Configuration {
             .iter()
             .filter(|fragment| !fragment.text.starts_with(CANDIDATE));
         parts.extend(shared.map(|fragment| self.text_of(fragment).into_bytes()));
-        parts.extend(self.base.iter().map(|base| base.text.clone().into_bytes()));
+        // Candidates that differ in an option share what it has no part in.
+        let whole = self
+            .base
+            .iter()
+            .filter(|base| !base.text.starts_with(CANDIDATE));
+        parts.extend(whole.map(|base| base.text.clone().into_bytes()));
         Key::of(parts)
     }
 }

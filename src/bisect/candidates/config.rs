@@ -3,9 +3,9 @@
 //! A candidate is the old configuration with all differences up to and including
 //! its own taken over. The differences come in the order of the new file, which
 //! is Kconfig's: an option mostly comes after what it depends on, so few
-//! candidates ask for an option before it can be had. `make olddefconfig` then
-//! drops what still cannot be, and the driver skips a candidate whose own option
-//! did not come out as asked.
+//! candidates ask for an option before it can be had. Of a whole .config `make
+//! olddefconfig` drops what still cannot be, and such a candidate makes the same
+//! image as the one before; of a fragment it is refused, and the candidate skipped.
 
 use std::collections::HashMap;
 
@@ -62,68 +62,76 @@ impl Fault for ConfigError {
     }
 }
 
-/// The differences between two configurations, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Differences {
-    old: Vec<Setting>,
-    changes: Vec<Setting>,
-}
-
-impl Differences {
-    /// Compares two configurations, given with their names for messages.
-    pub fn between(
-        (old_name, old_text): (&str, &str),
-        (new_name, new_text): (&str, &str),
-    ) -> Result<Self, ConfigError> {
-        let (old, new) = (parse(old_text), parse(new_text));
-        for (file, settings) in [(old_name, &old), (new_name, &new)] {
-            if settings.is_empty() {
-                return Err(ConfigError::Empty {
-                    file: file.to_owned(),
-                });
-            }
-        }
-        let changes = changes(&old, &new);
-        if changes.is_empty() {
-            return Err(ConfigError::Same {
-                old: old_name.to_owned(),
-                new: new_name.to_owned(),
+/// The options in which two configurations differ, in order, with their new
+/// values. The texts are given with their names for messages.
+pub fn differences(
+    (old_name, old_text): (&str, &str),
+    (new_name, new_text): (&str, &str),
+) -> Result<Vec<Setting>, ConfigError> {
+    let (old, new) = (parse(old_text), parse(new_text));
+    for (file, settings) in [(old_name, &old), (new_name, &new)] {
+        if settings.is_empty() {
+            return Err(ConfigError::Empty {
+                file: file.to_owned(),
             });
         }
-        Ok(Self { old, changes })
     }
+    let changes = changes(&old, &new);
+    if changes.is_empty() {
+        return Err(ConfigError::Same {
+            old: old_name.to_owned(),
+            new: new_name.to_owned(),
+        });
+    }
+    Ok(changes)
+}
 
-    /// The options that differ, with their new values.
-    #[must_use]
-    pub fn changes(&self) -> &[Setting] {
-        &self.changes
-    }
+/// The candidates, named after their options.
+#[must_use]
+pub fn candidates(base: String, changes: &[Setting]) -> Candidates {
+    let names = changes.iter().map(Setting::line);
+    Candidates::linear(Kind::Config, base, names)
+}
 
-    /// The candidates, named after their options.
-    #[must_use]
-    pub fn candidates(&self, base: String) -> Candidates {
-        let names = self.changes.iter().map(Setting::line);
-        Candidates::linear(Kind::Config, base, names)
-    }
+/// A whole configuration with these lines of another one taken over.
+#[must_use]
+pub fn taken_over(old: &str, lines: &[String]) -> String {
+    let changed: Vec<Setting> = lines.iter().flat_map(|line| parse(line)).collect();
+    let is_kept = |setting: &&Setting| changed.iter().all(|one| one.symbol != setting.symbol);
+    let old = parse(old);
+    let settings = old.iter().filter(is_kept).chain(&changed);
+    settings
+        .flat_map(|setting| [setting.line(), "\n".to_owned()])
+        .collect()
+}
 
-    /// The configuration with the first `taken` differences taken over.
-    #[must_use]
-    pub fn text(&self, taken: usize) -> String {
-        let changed: HashMap<&str, &Setting> = self.changes[..taken]
-            .iter()
-            .map(|setting| (setting.symbol.as_str(), setting))
-            .collect();
-        let kept = self
-            .old
-            .iter()
-            .filter(|setting| !changed.contains_key(setting.symbol.as_str()));
-        let mut text = String::new();
-        for setting in kept.chain(&self.changes[..taken]) {
-            text.push_str(&setting.line());
-            text.push('\n');
-        }
-        text
-    }
+/// Whether a symbol states what the compiler and the architecture are: it follows
+/// from them, whatever a .config says.
+fn is_stated(symbol: &str) -> bool {
+    let starts = [
+        "CC_HAS_",
+        "CC_CAN_",
+        "CC_IS_",
+        "AS_HAS_",
+        "AS_IS_",
+        "LD_CAN_",
+        "LD_IS_",
+        "RUSTC_HAS_",
+        "TOOLS_SUPPORT_",
+        "HAVE_",
+    ];
+    let whole = [
+        "CC_VERSION_TEXT",
+        "GCC_VERSION",
+        "CLANG_VERSION",
+        "AS_VERSION",
+        "LD_VERSION",
+        "LLD_VERSION",
+        "RUSTC_VERSION",
+        "RUSTC_LLVM_VERSION",
+        "PAHOLE_VERSION",
+    ];
+    whole.contains(&symbol) || starts.iter().any(|start| symbol.starts_with(start))
 }
 
 fn parse(text: &str) -> Vec<Setting> {
@@ -159,8 +167,14 @@ fn changes(old: &[Setting], new: &[Setting]) -> Vec<Setting> {
             .collect()
     };
     let (before, after) = (values(old), values(new));
+    // What follows from the compiler and the architecture is nobody's choice.
+    let is_chosen = |setting: &&Setting| {
+        let symbol = setting.symbol.strip_prefix("CONFIG_");
+        !symbol.is_some_and(is_stated)
+    };
     let gone = old
         .iter()
+        .filter(is_chosen)
         .filter(|setting| setting.value.is_some() && !after.contains_key(&setting.symbol))
         // Kconfig's order has dependents after what they need: take away the
         // dependents first.
@@ -171,6 +185,7 @@ fn changes(old: &[Setting], new: &[Setting]) -> Vec<Setting> {
         });
     let changed = new
         .iter()
+        .filter(is_chosen)
         .filter(|setting| before.get(&setting.symbol).cloned().flatten() != setting.value)
         .cloned();
     gone.chain(changed).collect()
@@ -184,20 +199,15 @@ mod tests {
     const NEW: &str =
         "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_NEVER is not set\nCONFIG_NAME=\"c\"\n";
 
-    fn differences() -> Differences {
-        Differences::between(("old", OLD), ("new", NEW)).unwrap()
+    fn lines() -> Vec<String> {
+        let changes = differences(("old", OLD), ("new", NEW)).unwrap();
+        changes.iter().map(Setting::line).collect()
     }
 
     #[test]
     fn only_options_that_come_out_otherwise_are_candidates() {
-        let candidates = differences().candidates("old".to_owned());
-        let names: Vec<&str> = candidates
-            .list
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
         assert_eq!(
-            names,
+            lines(),
             [
                 "# CONFIG_GONE is not set",
                 "CONFIG_B=y",
@@ -208,14 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_chooses_is_no_candidate() {
+        let other = OLD.replace("CONFIG_B=m", "CONFIG_B=y");
+        let old = format!("{OLD}CONFIG_GCC_VERSION=120200\nCONFIG_CC_HAS_X=y\n");
+        let new = format!("{other}CONFIG_GCC_VERSION=140100\nCONFIG_HAVE_Y=y\n");
+        let changes = differences(("old", &old), ("new", &new)).unwrap();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].line(), "CONFIG_B=y");
+    }
+
+    #[test]
     fn each_candidate_has_those_before_it() {
-        let differences = differences();
-        assert!(differences.text(0).contains("CONFIG_GONE=y\n"));
-        let second = differences.text(2);
+        let lines = lines();
+        assert!(taken_over(OLD, &lines[..0]).contains("CONFIG_GONE=y\n"));
+        let second = taken_over(OLD, &lines[..2]);
         assert!(second.contains("# CONFIG_GONE is not set\n"));
         assert!(second.contains("CONFIG_B=y\n") && second.contains("CONFIG_NAME=\"a=b\"\n"));
         assert!(!second.contains("CONFIG_B=m"));
-        let last = differences.text(4);
+        let last = taken_over(OLD, &lines);
         assert!(parse(NEW).iter().all(|setting| {
             setting.value.is_none() || last.contains(&format!("{}\n", setting.line()))
         }));
@@ -223,9 +243,9 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_compared_are_refused() {
-        let same = Differences::between(("a", OLD), ("b", OLD)).unwrap_err();
+        let same = differences(("a", OLD), ("b", OLD)).unwrap_err();
         assert!(same.to_string().contains("the same options"));
-        let empty = Differences::between(("a", "text\n"), ("b", OLD)).unwrap_err();
+        let empty = differences(("a", "text\n"), ("b", OLD)).unwrap_err();
         assert!(empty.to_string().contains("a sets no option"));
     }
 }

@@ -856,7 +856,7 @@ mod tests {
 
     #[tokio::test]
     async fn git_replays_the_log_of_a_bisection() {
-        use crate::bisect::log::{Begun, Entry, Log, Source, VERSION};
+        use crate::bisect::log::{Begun, Carried, Entry, Log, Source, VERSION};
 
         let fixture = Fixture::new().await;
         let listed = fixture
@@ -885,6 +885,7 @@ mod tests {
                 repository: fixture.path().to_owned(),
             },
             candidates: listed.candidates,
+            carried: Carried::default(),
             paths: Vec::new(),
             merge_bases: Vec::new(),
             variations: Vec::new(),

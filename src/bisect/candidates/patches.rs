@@ -3,12 +3,18 @@
 //! The base is the kernel without the series; candidate *n* has the first *n*+1
 //! patches.
 
+use std::path::Path;
+
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{Candidates, Kind};
+use crate::bounded;
 use crate::error::{Exit, Fault};
 use crate::kernel::PatchFile;
+
+/// The most bytes of a patch that are read for its message.
+const LARGEST: u64 = 64 << 20;
 
 /// A series cannot be searched.
 #[derive(Debug, Error, Diagnostic)]
@@ -43,29 +49,49 @@ pub fn candidates(arm: &str, patches: &[PatchFile]) -> Result<Candidates, Patche
     ))
 }
 
-/// The subject of a patch: the first line of its message without the prefix in
-/// brackets; its name if it has none.
-#[must_use]
-pub fn subject(patch: &PatchFile) -> String {
-    let text = String::from_utf8_lossy(&patch.content);
-    let mut lines = text
+/// What a patch's message says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Name and address; empty if there is none.
+    pub author: String,
+    /// The first line of the message without the prefix in brackets; empty if there
+    /// is none.
+    pub subject: String,
+}
+
+/// Reads what a patch says of itself.
+pub fn describe(path: &Path) -> std::io::Result<Description> {
+    let text = bounded::read(path, LARGEST)?;
+    Ok(described(&String::from_utf8_lossy(&text)))
+}
+
+fn described(text: &str) -> Description {
+    let head: Vec<&str> = text
         .lines()
-        .take_while(|line| !line.starts_with("diff ") && !line.starts_with("---"));
-    let Some(first) = lines.find_map(|line| line.strip_prefix("Subject:")) else {
-        return patch.name.clone();
+        .take_while(|line| !line.starts_with("diff ") && !line.starts_with("---"))
+        .collect();
+    // A long line goes on in lines that begin with a space.
+    let field = |name: &str| -> Option<String> {
+        let at = head.iter().position(|line| line.starts_with(name))?;
+        let mut value = head[at][name.len()..].trim().to_owned();
+        for more in head[at + 1..]
+            .iter()
+            .take_while(|line| line.starts_with([' ', '\t']))
+        {
+            value.push(' ');
+            value.push_str(more.trim());
+        }
+        Some(value)
     };
-    let mut subject = first.trim().to_owned();
-    // A long subject goes on in lines that begin with a space.
-    for more in lines.take_while(|line| line.starts_with([' ', '\t'])) {
-        subject.push(' ');
-        subject.push_str(more.trim());
-    }
-    match subject
+    let subject = field("Subject:").unwrap_or_default();
+    let bare = subject
         .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        Some((_, rest)) => rest.trim().to_owned(),
-        None => subject,
+        .and_then(|rest| rest.split_once(']'));
+    Description {
+        author: field("From:").unwrap_or_default(),
+        subject: bare
+            .map_or(subject.as_str(), |(_, rest)| rest.trim())
+            .to_owned(),
     }
 }
 
@@ -92,9 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_put_together() {
-        let long = "From: A\nSubject: [PATCH 1/2] ceph: do a thing\n that is long\n\nBody\n---\n";
-        assert_eq!(subject(&patch("p", long)), "ceph: do a thing that is long");
-        assert_eq!(subject(&patch("p", "diff --git a b\nSubject: no\n")), "p");
+    fn a_patch_says_who_and_what() {
+        let long = "From 12 Mon\nFrom: A Person <a@example.org>\nSubject: [PATCH 1/2] ceph: do a thing\n that is long\n\nBody\n---\n";
+        let said = described(long);
+        assert_eq!(said.subject, "ceph: do a thing that is long");
+        assert_eq!(said.author, "A Person <a@example.org>");
+        assert_eq!(described("diff --git a b\nSubject: no\n").subject, "");
     }
 }
