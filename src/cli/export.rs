@@ -8,10 +8,10 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::output::print;
+use super::output::{note, print};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
-use crate::kernel::posting::{Mail, Posting, mails};
+use crate::kernel::posting::{Mail, Posting, mails, wrapped};
 use crate::kernel::{KernelVersion, Series, base};
 use crate::library::{Kind, Places};
 use crate::names::did_you_mean;
@@ -93,13 +93,20 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
         (None, None) => return Err(ExportError::Empty(arguments.series).into()),
     };
     let patches = series.select(&version)?.patches;
+    let (cover, warning) = cover(&series);
+    // A single patch has no cover letter.
+    if let Some(warning) = warning.filter(|_| patches.len() > 1) {
+        note("warning", &warning);
+    }
     let base = match &arguments.git {
         Some(directory) => {
             let scratch = Scratch::new()?;
+            let before = series.before(&version)?;
             let found = base(
                 context,
                 directory,
                 &arguments.base,
+                &before,
                 &patches,
                 scratch.path(),
             );
@@ -118,7 +125,7 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
         sender: sender(arguments.from, context).await?,
         version: arguments.reroll,
         title: series.title.clone(),
-        about: series.about.clone().unwrap_or_default(),
+        cover,
         measured,
         base,
     };
@@ -130,6 +137,24 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
     }
     print(&printable_lines(&written))?;
     Ok(Exit::Good)
+}
+
+/// What the cover letter says, and what is wrong with it.
+fn cover(series: &Series) -> (String, Option<String>) {
+    if let Some(cover) = &series.cover {
+        return (cover.clone(), None);
+    }
+    let about = series.about.as_deref().unwrap_or_default();
+    let has = if about.is_empty() {
+        "has no text"
+    } else {
+        "has the text of `about`, which is for users of kvet"
+    };
+    let warning = format!(
+        "the cover letter {has}: write `cover` in the series' series.yaml, for the \
+         maintainers of the code"
+    );
+    (wrapped(about), Some(warning))
 }
 
 /// The series' directory.
@@ -189,5 +214,27 @@ fn write(directory: &Path, mail: &Mail) -> Result<PathBuf, ExportError> {
     match written {
         Ok(()) => Ok(path),
         Err(source) => Err(ExportError::Write { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(text: &str) -> Series {
+        serde_yaml::from_str(&format!("title: t\nranges: []\n{text}")).unwrap()
+    }
+
+    #[test]
+    fn what_is_for_users_of_kvet_is_sent_with_a_warning() {
+        let written = series("about: For users.\ncover: |\n  Why:\n\n    f()\n");
+        assert_eq!(cover(&written), ("Why:\n\n  f()\n".to_owned(), None));
+        let (text, warning) = cover(&series("about: For users."));
+        assert_eq!(text, "For users.\n\n");
+        let warning = warning.unwrap();
+        assert!(warning.contains("`about`") && warning.contains("write `cover`"));
+        let (text, warning) = cover(&series(""));
+        assert_eq!(text.trim(), "");
+        assert!(warning.unwrap().contains("has no text"));
     }
 }
