@@ -49,7 +49,7 @@ fn lab(root: &Path) {
     git(&repository, &["reset", "-q", "--hard", "HEAD~2"]);
     fs::write(
         root.join("topic/series.yaml"),
-        "title: \"file: two lines\"\nabout: Because.\nranges:\n  - from: \"1.0\"\n    \
+        "title: \"file: two lines\"\ncover: |\n  Because:\n\n    of this\nranges:\n  - from: \"1.0\"\n    \
          directory: \"1.0\"\n    patches: [0001-file-line-1.patch, 0002-file-line-2.patch]\n",
     )
     .unwrap();
@@ -84,7 +84,12 @@ fn git_takes_what_is_exported_and_the_repository_is_left_alone() {
 
     let cover = fs::read_to_string(root.join("out/0000-cover-letter.patch")).unwrap();
     let head = git(&repository, &["rev-parse", "HEAD"]);
-    assert!(cover.contains(&format!("base-commit: {head}")), "{cover}");
+    assert!(
+        cover.contains(&format!("base-commit: {head}-- ")),
+        "{cover}"
+    );
+    assert!(cover.contains("\n\nBecause:\n\n  of this\n\n"), "{cover}");
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
     let mails = ["0001-file-line-1.patch", "0002-file-line-2.patch"];
     let mails = mails.map(|name| format!("{out}/{name}"));
     git(&repository, &["am", "-q", &mails[0], &mails[1]]);
@@ -110,4 +115,70 @@ fn git_takes_what_is_exported_and_the_repository_is_left_alone() {
     let said = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(128));
     assert!(said.contains("nothing is overwritten"), "{said}");
+}
+
+#[test]
+fn a_series_on_top_of_another_names_the_other_s_patches_unless_the_base_has_them() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    lab(root);
+    let repository = root.join("repository");
+    let path = repository.display().to_string();
+    let second = root.join("second/1.0");
+    fs::create_dir_all(&second).unwrap();
+    for (topic, file, more) in [
+        ("topic", "0001-file-line-1.patch", ""),
+        (
+            "second",
+            "0002-file-line-2.patch",
+            "about: For users.\nafter: [topic]\n",
+        ),
+    ] {
+        fs::write(
+            root.join(topic).join("series.yaml"),
+            format!(
+                "title: a\n{more}ranges:\n  - {{ from: \"1.0\", directory: \"1.0\", patches: [{file}] }}\n"
+            ),
+        )
+        .unwrap();
+    }
+    let [first, last] = ["topic/1.0/0001-file-line-1.patch", "0002-file-line-2.patch"];
+    fs::rename(root.join("topic/1.0").join(last), second.join(last)).unwrap();
+    let first = root.join(first).display().to_string();
+    let exported = |out: &str| {
+        let [topic, to] = ["second", out].map(|name| root.join(name).display().to_string());
+        let from = "Z <z@example.org>";
+        let done = kvet(
+            root,
+            &["export", &topic, &to, "--from", from, "--git", &path],
+        );
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let mail = fs::read_to_string(root.join(out).join("0001-file-line-2.patch"));
+        (mail.unwrap_or_default(), said)
+    };
+
+    let (mail, said) = exported("before");
+    let head = git(&repository, &["rev-parse", "HEAD"]);
+    let id = Command::new("git")
+        .args(["patch-id", "--stable"])
+        .stdin(fs::File::open(&first).unwrap())
+        .output()
+        .unwrap();
+    let id = String::from_utf8(id.stdout).unwrap();
+    let id = id.split(' ').next().unwrap();
+    let trailers = format!("base-commit: {head}prerequisite-patch-id: {id}\n-- \n");
+    assert!(mail.contains(&trailers), "{mail}{said}");
+    // With the other series in the base there is nothing to ask for.
+    git(&repository, &["am", "-q", &first]);
+    let (mail, said) = exported("with");
+    let head = git(&repository, &["rev-parse", "HEAD"]);
+    assert!(mail.contains(&format!("base-commit: {head}-- ")), "{said}");
+    // And a base that neither has it nor takes it is none.
+    fs::write(repository.join("file"), "other\n").unwrap();
+    git(&repository, &["commit", "-q", "-am", "file: other"]);
+    let (_, said) = exported("other");
+    assert!(
+        said.contains("0001-file-line-1.patch does not apply"),
+        "{said}"
+    );
 }

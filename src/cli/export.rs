@@ -8,17 +8,17 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::output::print;
+use super::output::{note, print};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
-use crate::kernel::posting::{Mail, Posting, mails};
-use crate::kernel::{KernelVersion, Series, base};
+use crate::kernel::posting::{Mail, Posting, mails, wrapped};
+use crate::kernel::{KernelVersion, PatchFile, Series, base};
 use crate::library::{Kind, Places};
 use crate::names::did_you_mean;
 use crate::printable::printable_lines;
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
-use crate::report::measured;
+use crate::report::{Report, measured};
 use crate::run::kept_report;
 use crate::store::{Scratch, Store};
 
@@ -73,6 +73,14 @@ enum ExportError {
     #[error("who sends the series is not known")]
     #[diagnostic(help("give --from 'Name <address>', or set git's user.name and user.email"))]
     Nobody(#[source] Option<ProcessError>),
+    #[error("no arm of the run {} had all patches of {series} for {version}", run.display())]
+    #[diagnostic(help("{help}"))]
+    Unmeasured {
+        run: PathBuf,
+        series: String,
+        version: KernelVersion,
+        help: String,
+    },
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("name a directory without mails in it; nothing is overwritten"))]
     Write { path: PathBuf, source: io::Error },
@@ -93,13 +101,20 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
         (None, None) => return Err(ExportError::Empty(arguments.series).into()),
     };
     let patches = series.select(&version)?.patches;
+    let (cover, warning) = cover(&series);
+    // A single patch has no cover letter.
+    if let Some(warning) = warning.filter(|_| patches.len() > 1) {
+        note("warning", &warning);
+    }
     let base = match &arguments.git {
         Some(directory) => {
             let scratch = Scratch::new()?;
+            let before = series.before(&version)?;
             let found = base(
                 context,
                 directory,
                 &arguments.base,
+                &before,
                 &patches,
                 scratch.path(),
             );
@@ -110,7 +125,10 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
     let measured = match &arguments.run {
         Some(run) => {
             let (record, beginning) = Record::open(run)?;
-            measured(&kept_report(&record, &beginning)?)
+            let report = kept_report(&record, &beginning)?;
+            let digests: Vec<String> = patches.iter().map(PatchFile::sha256).collect();
+            let told = measured(&report, &digests);
+            told.ok_or_else(|| unmeasured(run, &arguments.series, &version, &report))?
         }
         None => String::new(),
     };
@@ -118,7 +136,7 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
         sender: sender(arguments.from, context).await?,
         version: arguments.reroll,
         title: series.title.clone(),
-        about: series.about.clone().unwrap_or_default(),
+        cover,
         measured,
         base,
     };
@@ -130,6 +148,44 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
     }
     print(&printable_lines(&written))?;
     Ok(Exit::Good)
+}
+
+/// What the cover letter says, and what is wrong with it.
+fn cover(series: &Series) -> (String, Option<String>) {
+    if let Some(cover) = &series.cover {
+        return (cover.clone(), None);
+    }
+    let about = series.about.as_deref().unwrap_or_default();
+    let has = if about.is_empty() {
+        "has no text"
+    } else {
+        "has the text of `about`, which is for users of kvet"
+    };
+    let warning = format!(
+        "the cover letter {has}: write `cover` in the series' series.yaml, for the \
+         maintainers of the code"
+    );
+    (wrapped(about), Some(warning))
+}
+
+/// A run that says nothing of the series.
+fn unmeasured(run: &Path, series: &Path, version: &KernelVersion, report: &Report) -> ExportError {
+    let arms = report.arms.iter();
+    let kernels = arms.filter_map(|arm| arm.kernel.as_ref().map(|kernel| &kernel.release));
+    let mut kernels: Vec<&str> = kernels.map(String::as_str).collect();
+    kernels.sort_unstable();
+    kernels.dedup();
+    let help = format!(
+        "name a run in which an arm has the series, and with --kernel the version that it \
+         ran; the kernels of this one were {}",
+        kernels.join(", ")
+    );
+    ExportError::Unmeasured {
+        run: run.to_owned(),
+        series: series.display().to_string(),
+        version: version.clone(),
+        help,
+    }
 }
 
 /// The series' directory.
@@ -189,5 +245,43 @@ fn write(directory: &Path, mail: &Mail) -> Result<PathBuf, ExportError> {
     match written {
         Ok(()) => Ok(path),
         Err(source) => Err(ExportError::Write { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn series(text: &str) -> Series {
+        serde_yaml::from_str(&format!("title: t\nranges: []\n{text}")).unwrap()
+    }
+
+    #[test]
+    fn what_is_for_users_of_kvet_is_sent_with_a_warning() {
+        let written = series("about: For users.\ncover: |\n  Why:\n\n    f()\n");
+        assert_eq!(cover(&written), ("Why:\n\n  f()\n".to_owned(), None));
+        let (text, warning) = cover(&series("about: For users."));
+        assert_eq!(text, "For users.\n\n");
+        let warning = warning.unwrap();
+        assert!(warning.contains("`about`") && warning.contains("write `cover`"));
+        let (text, warning) = cover(&series(""));
+        assert_eq!(text.trim(), "");
+        assert!(warning.unwrap().contains("has no text"));
+    }
+
+    #[test]
+    fn a_run_of_something_else_is_refused_with_what_it_was_of() {
+        let version = "6.12".parse().unwrap();
+        let report = fixture::report();
+        let error = unmeasured(Path::new("run"), Path::new("topic"), &version, &report);
+        assert_eq!(error.exit(), Exit::Usage);
+        let text = error.to_string();
+        assert!(text.contains("no arm of the run run had all patches of topic for 6.12"));
+        let help = error.help().unwrap().to_string();
+        assert!(
+            help.ends_with("the kernels of this one were 7.3.4"),
+            "{help}"
+        );
     }
 }

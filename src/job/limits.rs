@@ -53,6 +53,17 @@ pub(super) fn check(text: &Text, job: &Job) -> Result<(), JobError> {
         let wrong = |(message, help)| text.error(&["notify", "body"], message, help);
         notify.body.check().map_err(wrong)?;
     }
+    for (index, table) in job.counters.iter().enumerate() {
+        let parts = |c: char| c.is_whitespace() || c == '/';
+        let column = table.reached.as_deref();
+        if column.is_some_and(|column| column.is_empty() || column.contains(parts)) {
+            return Err(text.error(
+                &["counters", &index.to_string(), "reached"],
+                "`reached` must be the name of one column".to_owned(),
+                Some("write it as the table's first line has it, a single word".to_owned()),
+            ));
+        }
+    }
     for (index, measure) in job.compare.iter().enumerate() {
         if !measure.times.is_finite() {
             let place = ["compare", &index.to_string(), "times"];

@@ -201,6 +201,14 @@ arms:
             "name: j",
             "name: j\ncounters: [{ name: n, path: /x, keys: -1 }]",
         ),
+        (
+            "name: j",
+            "name: j\ncounters: [{ name: n, path: /x, reached: two words }]",
+        ),
+        (
+            "name: j",
+            "name: j\ncounters: [{ name: n, path: /x, reached: '' }]",
+        ),
         ("name: j", "name: j\ncompare: [{ counter: c }]"),
         ("class: hung_task", "class: hang"),
         ("class: hung_task", "klass: hung_task"),

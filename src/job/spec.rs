@@ -196,6 +196,11 @@ pub struct CounterTable {
     /// How many columns together name a row.
     #[serde(default = "one_column")]
     pub keys: u8,
+    /// The column, by its name in the first line, that has to be above 0 for a row
+    /// to count as reached; any column does unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = "^[^\\s/]+$")))]
+    pub reached: Option<String>,
 }
 
 fn one_column() -> u8 {

@@ -53,15 +53,27 @@ impl Fault for BaseError {
     }
 }
 
-/// The full name of the commit `revision` of the repository at `directory`, once
-/// the patches were seen to apply to it in order. `scratch` is for git's files.
+/// What a series applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The commit's full name.
+    pub commit: String,
+    /// The patch ids (`git patch-id --stable`) of what has to be applied to it
+    /// before the series; none if it has that already.
+    pub before: Vec<String>,
+}
+
+/// The commit `revision` of the repository at `directory`, once the patches were
+/// seen to apply to it in order, after those of `before` unless it has them.
+/// `scratch` is for git's files.
 pub async fn base(
     context: &Context,
     directory: &Path,
     revision: &str,
+    before: &[PatchFile],
     patches: &[PatchFile],
     scratch: &Path,
-) -> Result<String, BaseError> {
+) -> Result<Base, BaseError> {
     let unknown = |source| BaseError::Revision {
         revision: revision.to_owned(),
         directory: directory.display().to_string(),
@@ -70,7 +82,7 @@ pub async fn base(
     let asked = |what: &[&str]| of_the_user(directory).args(["rev-parse"]).args(what);
     let commit = format!("{revision}^{{commit}}");
     let name = asked(&["--verify", "--quiet", "--end-of-options", &commit]);
-    let name = said(context, name).await.map_err(unknown)?;
+    let commit = said(context, name).await.map_err(unknown)?;
     let repository = asked(&["--absolute-git-dir"]);
     let repository = said(context, repository).await.map_err(unknown)?;
     let objects = objects_of(context, directory).await.map_err(unknown)?;
@@ -85,18 +97,45 @@ pub async fn base(
             .args(["--git-dir", &repository])
             .args(what)
     };
-    let read = apart(&["read-tree", &name]).run(&context.cancel);
-    read.await.map_err(unknown)?;
-    for patch in patches {
-        let apply = apart(&["apply", "--cached", "-"]).input(patch.content.clone());
-        let applied = apply.run(&context.cancel);
-        applied.await.map_err(|source| BaseError::Apply {
+    let read = async || apart(&["read-tree", &commit]).run(&context.cancel).await;
+    let apply = async |patch: &PatchFile, how: &[&str]| {
+        let git = apart(&["apply", "--cached"]).args(how).args(["-"]);
+        let applied = git.input(patch.content.clone()).run(&context.cancel).await;
+        applied.map_err(|source| BaseError::Apply {
             patch: patch.name.clone(),
-            commit: name.clone(),
+            commit: commit.clone(),
             source,
-        })?;
+        })
+    };
+    read().await.map_err(unknown)?;
+    let mut ids = Vec::new();
+    let mut missing = Ok(());
+    for patch in before {
+        missing = apply(patch, &[]).await.map(drop);
+        if missing.is_err() {
+            break;
+        }
+        let id = Command::new("git").args(["patch-id", "--stable"]);
+        let id = said(context, id.input(patch.content.clone())).await;
+        let id = id.map_err(unknown)?;
+        ids.extend(id.split_whitespace().next().map(str::to_owned));
     }
-    Ok(name)
+    if let Err(error) = missing {
+        // Then the commit must have them: they can be taken back.
+        ids.clear();
+        read().await.map_err(unknown)?;
+        for patch in before.iter().rev() {
+            if apply(patch, &["--reverse"]).await.is_err() {
+                return Err(error);
+            }
+        }
+        read().await.map_err(unknown)?;
+    }
+    for patch in patches {
+        apply(patch, &[]).await?;
+    }
+    let before = ids;
+    Ok(Base { commit, before })
 }
 
 async fn said(context: &Context, git: Command) -> Result<String, ProcessError> {

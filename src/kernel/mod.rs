@@ -34,7 +34,7 @@ mod whole_config;
 mod worktree;
 
 pub use crate::version::{self, KernelVersion, VersionRange};
-pub use base::{BaseError, base};
+pub use base::{Base, BaseError, base};
 pub use build::{
     BuildError, BuildRecord, KernelImage, PatchRecord, accept, build, built, vmlinux_of,
 };

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::base::Base;
 use super::series::PatchFile;
 
 /// Columns of a mail's text.
@@ -21,12 +22,12 @@ pub struct Posting {
     pub version: u32,
     /// The cover letter's subject.
     pub title: String,
-    /// Its text.
-    pub about: String,
+    /// Its text, in lines as they are sent.
+    pub cover: String,
     /// What was measured: lines that are not wrapped.
     pub measured: String,
     /// The commit that the series applies to.
-    pub base: Option<String>,
+    pub base: Option<Base>,
 }
 
 /// A mail, as a file.
@@ -129,7 +130,7 @@ pub fn mails(patches: &[PatchFile], posting: &Posting) -> Vec<Mail> {
         text.push_str(&cover(&patches, posting));
         mails.push(Mail {
             file: "0000-cover-letter.patch".to_owned(),
-            text: finished(text, posting.base.as_deref()),
+            text: finished(text, posting.base.as_ref()),
         });
     }
     for (index, patch) in patches.iter().enumerate() {
@@ -140,7 +141,7 @@ pub fn mails(patches: &[PatchFile], posting: &Posting) -> Vec<Mail> {
         }
         text.push_str(patch.change.trim_end_matches('\n'));
         text.push('\n');
-        let base = posting.base.as_deref().filter(|_| count == 1);
+        let base = posting.base.as_ref().filter(|_| count == 1);
         mails.push(Mail {
             file: format!("{:04}-{}.patch", index + 1, slug(&patch.subject)),
             text: finished(text, base),
@@ -162,10 +163,7 @@ fn head(posting: &Posting, subject: &str) -> String {
 
 fn cover(patches: &[Patch], posting: &Posting) -> String {
     let mut text = String::new();
-    for paragraph in posting.about.trim().split("\n\n") {
-        wrap(&mut text, paragraph);
-        text.push('\n');
-    }
+    let _ = write!(text, "{}\n\n", posting.cover.trim_end());
     if !posting.measured.is_empty() {
         let _ = write!(text, "{}\n\n", posting.measured.trim_end());
     }
@@ -224,14 +222,29 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-fn finished(mut text: String, base: Option<&str>) -> String {
-    if let Some(base) = base {
-        let _ = write!(text, "\nbase-commit: {base}\n");
+/// The trailers are git's, as `git format-patch --base` writes them.
+fn finished(mut text: String, base: Option<&Base>) -> String {
+    if let Some(Base { commit, before }) = base {
+        let _ = write!(text, "\nbase-commit: {commit}\n");
+        for id in before {
+            let _ = writeln!(text, "prerequisite-patch-id: {id}");
+        }
     }
     text.push_str("-- \nkvet ");
     text.push_str(env!("CARGO_PKG_VERSION"));
     text.push('\n');
     text
+}
+
+/// A text's paragraphs in lines of a mail's width.
+#[must_use]
+pub fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    for paragraph in text.trim().split("\n\n") {
+        wrap(&mut lines, paragraph);
+        lines.push('\n');
+    }
+    lines
 }
 
 fn wrap(out: &mut String, paragraph: &str) {
@@ -316,9 +329,12 @@ mod tests {
             sender: "Zoë Ü <z@example.org>".to_owned(),
             version: 2,
             title: "fs: do two things".to_owned(),
-            about: "Why.".to_owned(),
+            cover: "Why:\n\n  f()\n   g()\n".to_owned(),
             measured: "arm    trials\nstock  3".to_owned(),
-            base: Some("0123".to_owned()),
+            base: Some(Base {
+                commit: "0123".to_owned(),
+                before: vec!["4567".to_owned(), "89ab".to_owned()],
+            }),
         }
     }
 
@@ -351,7 +367,14 @@ mod tests {
             cover.contains(" fs/x.c | +2 -2\n 1 file changed, 2 insertions (+)"),
             "{cover}"
         );
-        assert!(cover.contains("\nbase-commit: 0123\n-- \n"), "{cover}");
+        // Its text is not wrapped again.
+        assert!(
+            cover.contains("\n\nWhy:\n\n  f()\n   g()\n\narm "),
+            "{cover}"
+        );
+        let trailers = "\nbase-commit: 0123\nprerequisite-patch-id: 4567\n\
+                        prerequisite-patch-id: 89ab\n-- \n";
+        assert!(cover.contains(trailers), "{cover}");
         assert!(
             mails[1]
                 .text

@@ -35,6 +35,13 @@ pub struct Series {
     /// Why, and where the idea comes from.
     #[serde(default)]
     pub about: Option<String>,
+    /// What the cover letter says when the series is sent, in lines as they stand
+    /// there: for the maintainers of the code, who know nothing of kvet.
+    #[serde(default)]
+    pub cover: Option<String>,
+    /// Topics beside this one whose patches have to be applied first, in order.
+    #[serde(default)]
+    pub after: Vec<String>,
     /// The SPDX licence of the patches.
     #[serde(default)]
     pub license: Option<String>,
@@ -220,15 +227,21 @@ impl Series {
         let mut series: Self = serde_yaml::from_str(&text).map_err(|error| {
             wrong(
                 error.to_string(),
-                "its keys are: title, about, license, needs, ranges; \
+                "its keys are: title, about, cover, after, license, needs, ranges; \
                  a range's: from, before, directory, patches",
             )
         })?;
+        let plain = |path: &Path| {
+            path.components()
+                .all(|part| matches!(part, std::path::Component::Normal(_)))
+        };
+        if let Some(topic) = series.after.iter().find(|topic| !plain(topic.as_ref())) {
+            return Err(wrong(
+                format!("`after` names `{topic}`, which is no series beside this one"),
+                "name the directories of other series, without `..`",
+            ));
+        }
         for range in &series.ranges {
-            let plain = |path: &Path| {
-                path.components()
-                    .all(|part| matches!(part, std::path::Component::Normal(_)))
-            };
             let within = |entry: &Entry| match entry {
                 Entry::Own(file) => plain(file.as_ref()),
                 Entry::Shared(Shared { series, patch }) => {
@@ -271,6 +284,16 @@ impl Series {
             needs: self.needs.clone(),
             base_commit: None,
         })
+    }
+
+    /// The patches for this kernel that have to be applied before this topic's.
+    pub fn before(&self, version: &KernelVersion) -> Result<Vec<PatchFile>, SeriesError> {
+        let mut patches = Vec::new();
+        for topic in &self.after {
+            let other = Self::load(&self.directory.with_file_name(topic))?;
+            patches.extend(other.select(version)?.patches);
+        }
+        Ok(patches)
     }
 
     fn range(&self, version: &KernelVersion) -> Result<&Range, SeriesError> {
@@ -579,6 +602,40 @@ mod tests {
         describe("../b.patch");
         let error = choose(root.path(), "alternative", "7.3").unwrap_err();
         assert!(error.to_string().contains("outside"), "{error}");
+    }
+
+    #[test]
+    fn a_series_names_those_that_come_before_it() {
+        let root = topics(YAML);
+        let topic = root.path().join("second");
+        std::fs::create_dir_all(&topic).unwrap();
+        let describe = |after: &str| {
+            let yaml = format!("title: Two\nafter: [{after}]\nranges: []\n");
+            std::fs::write(topic.join(DESCRIPTION), yaml).unwrap();
+        };
+        let before = || Series::load(&topic)?.before(&"7.3.4".parse().unwrap());
+        describe("vfs-sync-owner");
+        let patches = before().unwrap();
+        let names: Vec<_> = patches.iter().map(|patch| &patch.name[..]).collect();
+        assert_eq!(names, ["vfs-sync-owner/b.patch", "vfs-sync-owner/a.patch"]);
+        describe("../vfs-sync-owner");
+        let error = before().unwrap_err().to_string();
+        assert!(error.contains("no series beside this one"), "{error}");
+    }
+
+    /// A cover letter goes out as it is written.
+    #[test]
+    fn the_cover_letters_of_this_repository_can_be_sent() {
+        let patches = Path::new(env!("CARGO_MANIFEST_DIR")).join("patches");
+        for topic in ["ceph-iput-writeback", "ceph-iput-handlers"] {
+            let series = Series::load(&patches.join(topic)).unwrap();
+            let cover = series.cover.unwrap();
+            for name in ["kvet", "ceph-iput-"] {
+                assert!(!cover.contains(name), "{topic} says {name}");
+            }
+            let long = |line: &&str| line.len() > 72 && !line.starts_with("Link: ");
+            assert_eq!(cover.lines().find(long), None, "{topic}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What trials counted, put side by side: the measures a job asks for, and
 //! which rows of its tables of counters moved. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{ArmReport, Comparison, Coverage, TrialReport};
+use super::model::{ArmReport, ColumnCoverage, Comparison, Coverage, TrialReport};
 use crate::job::{CounterTable, Measure};
 
 /// Each measure for each arm.
@@ -56,30 +56,46 @@ pub fn coverage(tables: &[CounterTable], arms: &[ArmReport]) -> Vec<Coverage> {
         .iter()
         .flat_map(|arm| tables.iter().map(move |table| (arm, table)));
     pairs
-        .filter_map(|(arm, table)| of_arm(arm, &table.name))
+        .filter_map(|(arm, table)| of_arm(arm, table))
         .collect()
 }
 
-fn of_arm(arm: &ArmReport, table: &str) -> Option<Coverage> {
-    let mut rows: BTreeMap<&str, bool> = BTreeMap::new();
+fn of_arm(arm: &ArmReport, table: &CounterTable) -> Option<Coverage> {
+    // For each row, the columns that moved.
+    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut columns = BTreeSet::new();
     for (name, count) in arm.trials.iter().flat_map(|trial| &trial.counters) {
-        let row = name
-            .strip_prefix(table)
+        let place = name
+            .strip_prefix(&table.name)
             .and_then(|rest| rest.strip_prefix('/'))
             .and_then(|rest| rest.rsplit_once('/'));
-        if let Some((row, _column)) = row {
-            *rows.entry(row).or_default() |= *count > 0;
+        if let Some((row, column)) = place {
+            columns.insert(column);
+            let moved = rows.entry(row).or_default();
+            if *count > 0 {
+                moved.insert(column);
+            }
         }
     }
-    let named = |moved: bool| {
-        let rows = rows.iter().filter(|(_, has)| **has == moved);
+    let named = |wanted: &dyn Fn(&BTreeSet<&str>) -> bool| -> Vec<String> {
+        let rows = rows.iter().filter(|(_, moved)| wanted(moved));
         rows.map(|(row, _)| (*row).to_owned()).collect()
+    };
+    let of_column = |column: &&str| {
+        let still = named(&|moved| !moved.contains(column));
+        ColumnCoverage {
+            name: (*column).to_owned(),
+            moved: rows.len() - still.len(),
+            still,
+        }
     };
     (!rows.is_empty()).then(|| Coverage {
         arm: arm.name.clone(),
-        table: table.to_owned(),
-        moved: named(true),
-        still: named(false),
+        table: table.name.clone(),
+        moved: named(&|moved| !moved.is_empty()),
+        still: named(&|moved| moved.is_empty()),
+        reached: table.reached.clone(),
+        columns: columns.iter().map(of_column).collect(),
     })
 }
 
@@ -145,6 +161,7 @@ mod tests {
             name: "t".to_owned(),
             path: "/t".to_owned(),
             keys: 1,
+            reached: Some("y".to_owned()),
         };
         let arms = [
             arm("without", &[("w", &[("operations", 3)])]),
@@ -164,5 +181,16 @@ mod tests {
         assert_eq!(found[0].arm, "with");
         assert_eq!(found[0].moved, ["a", "d"]);
         assert_eq!(found[0].still, ["b"]);
+        assert_eq!(found[0].reached.as_deref(), Some("y"));
+        // What a row has no counter for did not move there.
+        let column = |name: &str, moved, still: [&str; 2]| ColumnCoverage {
+            name: name.to_owned(),
+            moved,
+            still: still.map(str::to_owned).to_vec(),
+        };
+        assert_eq!(
+            found[0].columns,
+            [column("x", 1, ["a", "b"]), column("y", 1, ["b", "d"])]
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::known::{KnownIn, KnownReport};
-use super::model::{ArmReport, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport};
+use super::model::{
+    ArmReport, ColumnCoverage, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport,
+};
 use crate::detect::{Class, Finding, Frame, Mute};
 use crate::host::HostFacts;
 use crate::job::Rules;
@@ -130,6 +132,19 @@ pub(crate) fn of(arms: Vec<ArmReport>) -> Report {
             table: "sites".to_owned(),
             moved: vec!["a".to_owned()],
             still: vec!["b".to_owned()],
+            reached: Some("deferred".to_owned()),
+            columns: vec![
+                ColumnCoverage {
+                    name: "deferred".to_owned(),
+                    moved: 0,
+                    still: vec!["a".to_owned(), "b".to_owned()],
+                },
+                ColumnCoverage {
+                    name: "direct".to_owned(),
+                    moved: 1,
+                    still: vec!["b".to_owned()],
+                },
+            ],
         }],
         arms,
         known: Vec::new(),
@@ -236,6 +251,10 @@ pub(crate) fn hostile() -> Report {
     report.arms[1].trials[1].workload = evil.to_owned();
     report.arms[1].name = evil.to_owned();
     report.host.qemu = evil.to_owned();
+    report.coverage[0].still = vec![evil.to_owned()];
+    report.coverage[0].columns[0].name = evil.to_owned();
+    report.coverage[0].columns[0].still = vec![evil.to_owned(), "a".to_owned()];
+    report.coverage[0].reached = Some(evil.to_owned());
     report
 }
 

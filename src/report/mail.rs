@@ -81,20 +81,46 @@ pub fn mail(report: &Report) -> String {
     out
 }
 
-/// What a run measured, for a cover letter: the table of counts and where it was
-/// tried.
+/// What a run measured of a series, for a cover letter: the table of counts,
+/// which arms had the series, and where it was tried. The series' patches are
+/// given by their SHA-256, in hexadecimal. None if no arm with a trial had all of
+/// them: then the run says nothing of the series.
 #[must_use]
-pub fn measured(report: &Report) -> String {
+pub fn measured(report: &Report, series: &[String]) -> Option<String> {
+    let with: Vec<String> = report
+        .arms
+        .iter()
+        .filter(|arm| !arm.trials.is_empty())
+        .filter_map(|arm| {
+            let patches = &arm.kernel.as_ref()?.patches;
+            let has = |digest: &String| patches.iter().any(|(_, sha256)| sha256 == digest);
+            let others = patches
+                .iter()
+                .filter(|(_, sha256)| !series.contains(sha256));
+            let others = match others.count() {
+                0 => String::new(),
+                1 => " (and 1 other patch)".to_owned(),
+                count => format!(" (and {count} other patches)"),
+            };
+            let all = series.iter().all(has);
+            all.then(|| format!("{}{others}", arm.name))
+        })
+        .collect();
+    if with.is_empty() {
+        return None;
+    }
     let mut out = String::from("What was tried, and how often the bug showed:\n\n");
     table(&mut out, &counts(report));
+    out.push('\n');
+    let with = format!("Kernels with this series: {}.", with.join(", "));
+    paragraph(&mut out, "  ", &with);
     let host = &report.host;
     let place = format!(
         "kvet {}, {}, {}, {}",
         host.kvet, host.qemu, host.accelerator, host.service
     );
-    out.push('\n');
     paragraph(&mut out, "  ", &place);
-    out
+    Some(out)
 }
 
 /// A text of lines as a mail, its first line as the subject. Long lines go on
@@ -467,6 +493,35 @@ mod tests {
         );
         let joined = text.replace(" \\\n        ", " ");
         assert!(joined.contains(&long), "nothing is lost: {joined}");
+    }
+
+    #[test]
+    fn a_run_is_told_of_a_series_only_if_an_arm_had_all_of_it() {
+        let mut report = fixture::report();
+        let series = [1, 2].map(|digit| format!("{digit}").repeat(64));
+        assert_eq!(measured(&report, &series), None);
+        let patch = |digest: &String| ("x.patch".to_owned(), digest.clone());
+        let with = |report: &mut Report, patches: Vec<(String, String)>| {
+            report.arms[1].kernel.as_mut().unwrap().patches = patches;
+        };
+        with(&mut report, vec![patch(&series[1])]);
+        assert_eq!(measured(&report, &series), None);
+        with(&mut report, vec![patch(&series[0]), patch(&series[1])]);
+        let text = measured(&report, &series).unwrap();
+        assert!(
+            text.contains("\n\n  Kernels with this series: fixed.\n  kvet "),
+            "{text}"
+        );
+        let other = "3".repeat(64);
+        with(
+            &mut report,
+            vec![patch(&series[0]), patch(&other), patch(&series[1])],
+        );
+        let text = measured(&report, &series).unwrap();
+        assert!(text.contains(": fixed (and 1 other patch).\n"), "{text}");
+        // A kernel that was never tried measured nothing.
+        report.arms[1].trials.clear();
+        assert_eq!(measured(&report, &series), None);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::fmt::Write;
 
 use super::executed::sentences;
 use super::model::Report;
+use super::moved::{Missed, told};
 use super::safe::{cut, plain};
 use super::shown::{Role, Shown, frequencies, heading, shown, stack};
 use super::table::{beside, counts, figure, percent};
 
 /// Bytes after which no further finding is told in full.
 const LIMIT: usize = 512 << 10;
-/// Findings told at most.
+/// Findings told at most, and rows of a table of counters.
 const FINDINGS: usize = 100;
 /// Characters of a cell.
 const CELL: usize = 300;
@@ -43,10 +44,17 @@ pub fn markdown(report: &Report) -> String {
     }
     comparison(&mut out, report);
     for coverage in &report.coverage {
-        let moved = coverage.moved.len();
-        let all = moved + coverage.still.len();
-        let (table, arm) = (text(&coverage.table), text(&coverage.arm));
-        let _ = writeln!(out, "{table} in {arm}: {moved} of {all} moved\n");
+        let (sentence, missed) = told(coverage);
+        let _ = writeln!(out, "{}\n", text(&sentence));
+        for Missed { how, row } in missed.iter().take(FINDINGS) {
+            let _ = writeln!(out, "- {}: {}", text(how), text(row));
+        }
+        if missed.len() > FINDINGS {
+            let _ = writeln!(out, "- and {} more", missed.len() - FINDINGS);
+        }
+        if !missed.is_empty() {
+            out.push('\n');
+        }
     }
     for (sentence, below) in sentences(report) {
         let _ = writeln!(out, "{}\n", text(&sentence));
@@ -219,6 +227,14 @@ mod tests {
         assert!(!document.contains("<script"), "{document}");
         assert!(!document.contains("@here"), "{document}");
         assert!(!document.contains('\u{202e}'), "{document}");
+    }
+
+    #[test]
+    fn rows_that_were_not_reached_are_listed() {
+        let document = markdown(&fixture::report());
+        let expected = "sites in fixed: 0 of 2 reached \\(deferred\\); deferred 0, direct 1\n\n\
+                        - never deferred: a\n- never: b\n\n";
+        assert!(document.contains(expected), "{document}");
     }
 
     #[test]

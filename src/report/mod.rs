@@ -19,6 +19,7 @@ mod ktap;
 mod mail;
 mod markdown;
 mod model;
+mod moved;
 mod patchwork;
 mod progress;
 mod safe;
@@ -41,8 +42,8 @@ pub use ktap::ktap;
 pub use mail::{mail, mailed, measured};
 pub use markdown::markdown;
 pub use model::{
-    ArmReport, Comparison, Coverage, HostRate, HostReport, Report, TrialReport, VERSION,
-    WorkloadReport,
+    ArmReport, ColumnCoverage, Comparison, Coverage, HostRate, HostReport, Report, TrialReport,
+    VERSION, WorkloadReport,
 };
 pub use patchwork::patchwork;
 pub use progress::{Progress, Told};

@@ -242,6 +242,25 @@ pub struct Coverage {
     pub moved: Vec<String>,
     /// The others.
     pub still: Vec<String>,
+    /// The column that has to move for a row to be reached, if the job names one.
+    /// The table may have no such column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<String>,
+    /// The same for each column by itself, by name; earlier reports have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnCoverage>,
+}
+
+/// In how many rows of a table of counters one column moved in an arm's trials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ColumnCoverage {
+    /// The column, as the table's first line has it.
+    pub name: String,
+    /// In how many rows it is not zero after some trial.
+    pub moved: usize,
+    /// The rows in which it never was.
+    pub still: Vec<String>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::executed::sentences;
 use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
+use super::moved::{Missed, told};
 use super::table::{ALIKE, excused, in_several};
 use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::printable;
@@ -320,20 +321,14 @@ fn executed(report: &Report) -> String {
     text
 }
 
-/// How much of each table of counters moved, and what did not.
+/// How much of each table of counters was reached, and what was not.
 fn coverage(report: &Report) -> String {
     let mut text = String::new();
     for coverage in &report.coverage {
-        let moved = coverage.moved.len();
-        let all = moved + coverage.still.len();
-        let _ = writeln!(
-            text,
-            "  {} in {}: {moved} of {all} moved",
-            printable(&coverage.table),
-            printable(&coverage.arm)
-        );
-        for row in &coverage.still {
-            let _ = writeln!(text, "    never: {}", printable(row));
+        let (sentence, missed) = told(coverage);
+        let _ = writeln!(text, "  {}", printable(&sentence));
+        for Missed { how, row } in missed {
+            let _ = writeln!(text, "    {}: {}", printable(&how), printable(row));
         }
     }
     if !text.is_empty() {
@@ -411,7 +406,7 @@ mod tests {
     use crate::host::HostFacts;
     use crate::job::Rules;
     use crate::record::KernelFacts;
-    use crate::report::model::{Comparison, Coverage, TrialReport};
+    use crate::report::model::{ColumnCoverage, Comparison, Coverage, TrialReport};
     use crate::verdict::{ArmResult, Armed, Judged, Seen, judge};
 
     fn report() -> Report {
@@ -466,6 +461,19 @@ mod tests {
                 table: "sites".to_owned(),
                 moved: vec!["a".to_owned()],
                 still: vec!["b\u{7}".to_owned()],
+                reached: Some("deferred".to_owned()),
+                columns: vec![
+                    ColumnCoverage {
+                        name: "deferred".to_owned(),
+                        moved: 0,
+                        still: vec!["a".to_owned(), "b\u{7}".to_owned()],
+                    },
+                    ColumnCoverage {
+                        name: "direct".to_owned(),
+                        moved: 1,
+                        still: vec!["b\u{7}".to_owned()],
+                    },
+                ],
             }],
             known: vec![],
             host: HostFacts::default(),
@@ -491,7 +499,8 @@ mod tests {
                         two       2/2 target [34-100 %]  2/2 clean [34-100 %]\n\n  \
                         median of trials  stock  fixed\n  \
                         ops/s             1234   -\n\n  \
-                        sites in fixed: 1 of 2 moved\n    \
+                        sites in fixed: 0 of 2 reached (deferred); deferred 0, direct 1\n    \
+                        never deferred: a\n    \
                         never: b\u{fffd}\n";
         assert!(text.contains(expected), "{text}");
     }

@@ -85,7 +85,10 @@ fn list(request: &Request) -> Vec<Step> {
     if !request.profile.is_empty() {
         list.push(guest("profiled", CounterStep::Profiled.into()));
     }
-    for CounterTable { name, path, keys } in &request.counters {
+    for table in &request.counters {
+        let CounterTable {
+            name, path, keys, ..
+        } = table;
         let (name, path, keys) = (name.clone(), path.clone(), *keys);
         list.push(Step {
             // An arm without the patch that counts has no such file.

@@ -4,6 +4,7 @@
 use super::markup::Markup;
 use crate::outcome::Outcome;
 use crate::report::model::{Comparison, Report};
+use crate::report::moved::{Missed, told};
 use crate::report::table::{figure, rate};
 use crate::verdict::interval;
 
@@ -42,18 +43,13 @@ pub(super) fn figures(page: &mut Markup, report: &Report) {
         comparison(page, report, measure);
     }
     for coverage in &report.coverage {
-        let moved = coverage.moved.len();
-        page.raw("<details>\n<summary>")
-            .text(&coverage.table)
-            .raw(" in ")
-            .text(&coverage.arm);
-        page.raw(": ")
-            .show(moved)
-            .raw(" of ")
-            .show(moved + coverage.still.len());
-        page.raw(" moved</summary>\n<ul>\n");
-        for row in &coverage.still {
-            page.raw("<li>never: <code>")
+        let (sentence, missed) = told(coverage);
+        page.raw("<details>\n<summary>").text(&sentence);
+        page.raw("</summary>\n<ul>\n");
+        for Missed { how, row } in missed {
+            page.raw("<li>")
+                .text(&how)
+                .raw(": <code>")
                 .text(row)
                 .raw("</code></li>\n");
         }

@@ -61,6 +61,15 @@ fn nothing_of_a_guest_s_is_markup() {
 }
 
 #[test]
+fn rows_that_were_not_reached_are_listed() {
+    let text = page(&fixture::report(), "text");
+    let expected = "<summary>sites in fixed: 0 of 2 reached (deferred); deferred 0, direct 1\
+                    </summary>\n<ul>\n<li>never deferred: <code>a</code></li>\n\
+                    <li>never: <code>b</code></li>\n</ul>";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn the_page_reaches_for_nothing() {
     let text = page(&fixture::report(), "text");
     for reach in ["http://", "https://", "src=", "@import", "url(", " style="] {
