@@ -69,7 +69,7 @@ use crate::detect::Finding;
 use crate::error::{Exit, Fault};
 use crate::host::HostFacts;
 use crate::job::Plan;
-use crate::store::{StoreError, io_error, write_atomic, write_json};
+use crate::store::{StoreError, io_error, link_or_copy, write_atomic, write_json};
 use crate::trial_id::TrialId;
 
 /// The console's file of an attempt.
@@ -331,13 +331,11 @@ impl Record {
     }
 
     /// Keeps the kernel with its symbols, for those who look into its dumps: by a
-    /// link, so that it costs nothing while the cache has it, too.
+    /// link, so that it costs nothing while the cache has it, too. A resumed run
+    /// may have it already.
     pub fn vmlinux(&self, arm: &str, vmlinux: &Path) -> Result<(), RecordError> {
         let to = self.made_arm(arm)?.join(VMLINUX);
-        if std::fs::hard_link(vmlinux, &to).is_err() {
-            std::fs::copy(vmlinux, &to).map_err(io_error("write", &to))?;
-        }
-        Ok(())
+        Ok(link_or_copy(vmlinux, &to)?)
     }
 
     /// How many memory dumps an arm has.
@@ -629,6 +627,13 @@ fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> RecordError {
 mod tests {
     use super::*;
 
+    fn record(home: &tempfile::TempDir) -> Record {
+        Record {
+            path: home.path().to_owned(),
+            version: VERSION,
+        }
+    }
+
     #[test]
     fn names_stay_inside_their_directory() {
         assert_eq!(file_name("../../etc"), ".._.._etc");
@@ -637,12 +642,23 @@ mod tests {
     }
 
     #[test]
+    fn a_resumed_run_leaves_the_kernel_with_symbols_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let record = record(&home);
+        let cached = home.path().join("cached");
+        std::fs::write(&cached, "symbols").unwrap();
+        for _ in 0..2 {
+            record.vmlinux("stock", &cached).unwrap();
+            let kept = record.arm("stock").join(VMLINUX);
+            assert_eq!(std::fs::read_to_string(kept).unwrap(), "symbols");
+            assert_eq!(std::fs::read_to_string(&cached).unwrap(), "symbols");
+        }
+    }
+
+    #[test]
     fn an_attempt_never_takes_the_place_of_another() {
         let home = tempfile::tempdir().unwrap();
-        let record = Record {
-            path: home.path().to_owned(),
-            version: VERSION,
-        };
+        let record = record(&home);
         let id = TrialId {
             arm: "stock".to_owned(),
             workload: "w".to_owned(),
