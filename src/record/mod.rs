@@ -17,7 +17,9 @@
 //! RUN/arms/ARM/broken.json             why there is no kernel
 //! RUN/arms/ARM/changed.json            which lines its patches change, if lines are counted
 //! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
-//! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's
+//! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's;
+//!                                      those that the result does not count are of
+//!                                      a self-test that was interrupted
 //! RUN/arms/ARM/trials/WORKLOAD/N/A/    attempt A at trial N of this workload:
 //!     started                          written before it
 //!     request.json                     all that it is to do
@@ -410,7 +412,8 @@ impl Record {
         let result = read_self_test(&directory)?;
         Ok(result.map(|result| {
             // Each boot left a directory; a damaged count must not be believed.
-            let boots = (1..=result.boots).map(|boot| directory.join(boot.to_string()));
+            let boots = (0..result.boots).map(|boot| result.first.saturating_add(boot));
+            let boots = boots.map(|boot| directory.join(boot.to_string()));
             let consoles = boots.take_while(|boot| boot.is_dir());
             let consoles = consoles.map(|boot| boot.join(CONSOLE)).collect();
             (result, consoles)
@@ -429,15 +432,7 @@ impl Record {
     pub fn begin_attempt(&self, id: &TrialId) -> Result<(u32, PathBuf), RecordError> {
         let trial = self.trial(id);
         std::fs::create_dir_all(&trial).map_err(io_error("create", &trial))?;
-        let mut attempt = numbered(&trial)?.last().map_or(1, |(last, _)| last + 1);
-        let directory = loop {
-            let directory = trial.join(attempt.to_string());
-            match std::fs::create_dir(&directory) {
-                Ok(()) => break directory,
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
-                Err(error) => return Err(io_error("create", &directory)(error).into()),
-            }
-        };
+        let (attempt, directory) = next_numbered(&trial)?;
         let now = Timestamp::now().to_string();
         write_atomic(&directory.join("started"), now.as_bytes())?;
         Ok((attempt, directory))
@@ -539,11 +534,11 @@ pub fn keep_trial(directory: &Path, trial: &Trial) -> Result<(), RecordError> {
     Ok(write_json(&directory.join(TRIAL), trial)?)
 }
 
-/// Makes the directory of a self-test's boot, below the self-test's.
-pub fn begin_self_test(directory: &Path, boot: u32) -> Result<PathBuf, RecordError> {
-    let directory = directory.join(boot.to_string());
-    std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-    Ok(directory)
+/// Makes the directory of a self-test's next boot, below the self-test's, and
+/// returns its number, too. What an interrupted self-test left is not touched.
+pub fn begin_self_test(directory: &Path) -> Result<(u32, PathBuf), RecordError> {
+    std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
+    next_numbered(directory)
 }
 
 /// Keeps how a self-test ended, in its directory.
@@ -586,6 +581,20 @@ fn numbered(directory: &Path) -> Result<Vec<(u32, PathBuf)>, RecordError> {
         .collect();
     found.sort();
     Ok(found)
+}
+
+/// Makes the directory that follows the last one that is called by a number, and
+/// returns its number, too.
+fn next_numbered(parent: &Path) -> Result<(u32, PathBuf), RecordError> {
+    let mut number = numbered(parent)?.last().map_or(1, |(last, _)| last + 1);
+    loop {
+        let directory = parent.join(number.to_string());
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok((number, directory)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(io_error("create", &directory)(error).into()),
+        }
+    }
 }
 
 /// A name as one path component: arms and workloads are named by users.
@@ -653,6 +662,46 @@ mod tests {
             assert_eq!(std::fs::read_to_string(kept).unwrap(), "symbols");
             assert_eq!(std::fs::read_to_string(&cached).unwrap(), "symbols");
         }
+    }
+
+    #[test]
+    fn an_interrupted_self_test_is_done_again_beside_what_it_left() {
+        let home = tempfile::tempdir().unwrap();
+        let record = record(&home);
+        let directory = record.self_test_directory("stock");
+        let boot = |says: &str| {
+            let (number, boot) = begin_self_test(&directory).unwrap();
+            let mut journal = Journal::create(&boot).unwrap();
+            journal.console(says.as_bytes()).unwrap();
+            number
+        };
+        let end = |first, boots| {
+            let (unseen, seconds) = (Vec::new(), 1);
+            let result = SelfTest {
+                boots,
+                first,
+                unseen,
+                seconds,
+            };
+            end_self_test(&directory, &result).unwrap();
+        };
+        let consoles = || {
+            let (_, consoles) = record.self_test("stock").unwrap().unwrap();
+            let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+            consoles.iter().map(read).collect::<Vec<_>>()
+        };
+        assert_eq!((boot("cut"), boot("short")), (1, 2));
+        assert!(record.self_test("stock").unwrap().is_none());
+        assert_eq!((boot("whole"), boot("too")), (3, 4));
+        end(3, 2);
+        assert_eq!(consoles(), ["whole", "too"]);
+        // A damaged count is not believed.
+        end(4, u32::MAX);
+        assert_eq!(consoles(), ["too"]);
+        // As they were written before a self-test could be done again.
+        let earlier = r#"{ "boots": 2, "unseen": [], "seconds": 1 }"#;
+        std::fs::write(directory.join(SELF_TEST), earlier).unwrap();
+        assert_eq!(consoles(), ["cut", "short"]);
     }
 
     #[test]
