@@ -14,7 +14,7 @@
 //! RUN/arms/ARM/config, build.log       the final .config, make's words
 //! RUN/arms/ARM/decoded.json            files and lines for its stacks
 //! RUN/arms/ARM/vmlinux                 where the job keeps dumps: its symbols
-//! RUN/arms/ARM/broken.json             why there is no kernel
+//! RUN/arms/ARM/broken.json             why there is no kernel, until there is one
 //! RUN/arms/ARM/changed.json            which lines its patches change, if lines are counted
 //! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
 //! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's;
@@ -92,6 +92,8 @@ pub const VMLINUX: &str = "vmlinux";
 const DECODED: &str = "decoded.json";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
+/// The file with why an arm has no kernel.
+const BROKEN: &str = "broken.json";
 /// The file with how a self-test ended.
 const SELF_TEST: &str = "result.json";
 /// The file with the lines that an arm's patches change.
@@ -386,8 +388,20 @@ impl Record {
 
     /// Keeps why an arm has no kernel.
     pub fn broken(&self, arm: &str, why: &Broken) -> Result<(), RecordError> {
-        write_json(&self.made_arm(arm)?.join("broken.json"), why)?;
+        write_json(&self.made_arm(arm)?.join(BROKEN), why)?;
         Ok(())
+    }
+
+    /// Forgets why an arm had no kernel, since it has one now: it could not be made
+    /// before the run was resumed. The events tell of it still.
+    pub fn mended(&self, arm: &str) -> Result<(), RecordError> {
+        let path = self.arm(arm).join(BROKEN);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Why an arm has no kernel; `None` if it has one, or the run did not come
@@ -396,7 +410,7 @@ impl Record {
         if self.version == 1 {
             return Ok(version1::broken(&self.arm(arm)));
         }
-        read_json_if_there(&self.arm(arm).join("broken.json"))
+        read_json_if_there(&self.arm(arm).join(BROKEN))
     }
 
     /// Where an arm's self-test is kept.
