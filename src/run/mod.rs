@@ -342,8 +342,10 @@ async fn one_trial(
         Some(lane) => crate::trial::lost(lane).await,
         None => bench.place.lost().await,
     };
-    if lost.is_some() {
+    if let Some(why) = lost {
         // No further trial would tell anything.
+        let text = format!("{why}; no further trial is run there");
+        context.emit(Event::Warning(text));
         return Ok(OneTrial {
             judged: None,
             lost: true,
