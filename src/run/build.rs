@@ -36,7 +36,7 @@ pub(super) async fn build_arms(
     fleet: Option<&FleetOptions>,
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
-    let mut sources = Sources::default();
+    let mut sources = Sources::pinned(context, store, &plan.snapshots).await?;
     for arm in plan.arms.iter().filter(|arm| arm.added) {
         let tree = sources.tree(context, store, &arm.recipe.source).await?;
         let series = arm.recipe.select(&tree.version)?;
