@@ -255,6 +255,7 @@ fn plan_of(plan: &Plan, arm: &Arm, trial: &TrialReport) -> Plan {
     plan.workloads
         .retain(|one| one.workload.name == trial.workload);
     plan.found.clear();
+    plan.snapshots.clear();
     plan.self_test = false;
     plan.arms = vec![arm];
     plan

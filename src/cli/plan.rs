@@ -107,7 +107,7 @@ pub(super) async fn plan(arguments: Arguments, context: &Context) -> Result<Exit
         // What runs at different times on different machines is to be of one
         // kernel, so what moves is pinned here.
         pin_sources(context, &store, &mut plan, Extent::All).await?;
-        plan.question = Some(question_key(context, &store, &plan).await?);
+        plan.question = Some(question_key(context, &store, &mut plan).await?);
         let mut run = Shared {
             group: group(&plan, &shared),
             question: plan.question.clone(),

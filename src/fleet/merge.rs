@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::batch::ItemKey;
 use super::error::FleetError;
-use crate::store::{StoreError, io_error, remove_tree};
+use crate::store::{StoreError, copy_whole, io_error, remove_tree};
 
 /// The files whose presence means that an attempt, or a self-test, ended.
 const LAST: [&str; 2] = ["trial.json", "result.json"];
@@ -86,18 +86,7 @@ pub(super) fn merge(run: &Path, key: &ItemKey, result: &Path) -> Result<bool, Fl
 fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
     match std::fs::rename(from, to) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            let directory = to.parent().unwrap_or(Path::new("."));
-            let partial = tempfile::Builder::new()
-                .prefix(".kvet-")
-                .tempfile_in(directory)
-                .map_err(io_error("create a file in", directory))?;
-            std::fs::copy(from, partial.path()).map_err(io_error("write", to))?;
-            partial
-                .persist(to)
-                .map_err(|error| io_error("write", to)(error.error))?;
-            Ok(())
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => copy_whole(from, to),
         Err(error) => Err(io_error("rename", from)(error)),
     }
 }

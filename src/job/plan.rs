@@ -18,7 +18,7 @@ use super::rules::Rules;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use super::variation::Variation;
 use crate::detect::{ExtraRule, Mute, Target};
-use crate::kernel::{self, KernelVersion};
+use crate::kernel::{self, KernelVersion, Snapshots};
 use crate::library::{Found, Kind};
 use crate::names::did_you_mean;
 use crate::notify::Notify;
@@ -107,6 +107,10 @@ pub struct Plan {
     /// [`crate::tested`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Key>,
+    /// The states of directories that the question is about: kernels are built of
+    /// these.
+    #[serde(default, skip_serializing_if = "Snapshots::is_empty")]
+    pub snapshots: Snapshots,
     /// Whom to tell that the verdict changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
@@ -291,6 +295,7 @@ impl Plan {
             compare: job.compare,
             found: names.found(),
             question: None,
+            snapshots: Snapshots::new(),
             notify: job.notify,
             part_of: None,
         })

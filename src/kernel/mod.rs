@@ -51,7 +51,7 @@ pub use prepare::{prepare, stored};
 pub use range::{Range, RangeError, blob, range, repository_with};
 pub use recipe::{Recipe, Sources, make, make_from};
 pub use series::{PatchFile, SelectedSeries, Series, SeriesError, leave_to_first, select};
-pub use source::{SourceError, SourceSpec, Tree, fetch, offered};
+pub use source::{Snapshots, SourceError, SourceSpec, Tree, fetch, offered};
 pub use toolchain::{HEADERS, Missing, PROGRAMS, ToolchainError, missing};
 pub use whole_config::{WholeConfig, WholeConfigError};
 pub use worktree::WorktreeError;

@@ -9,7 +9,7 @@ use super::configuration::Configuration;
 use super::fragment::Fragment;
 use super::prepare::prepare;
 use super::series::{SelectedSeries, SeriesError, leave_to_first, select_at};
-use super::source::{SourceError, SourceSpec, Tree, fetch};
+use super::source::{Snapshots, SourceError, SourceSpec, Tree, fetch, fetch_snapshot};
 use super::version::KernelVersion;
 use super::whole_config::WholeConfig;
 use crate::context::Context;
@@ -73,6 +73,20 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Begins with these snapshots of directories, which are taken as they were.
+    pub async fn pinned(
+        context: &Context,
+        store: &Store,
+        snapshots: &Snapshots,
+    ) -> Result<Self, SourceError> {
+        let mut taken = Vec::new();
+        for (path, id) in snapshots {
+            let tree = fetch_snapshot(context, store, path, id).await?;
+            taken.push((SourceSpec::Directory { path: path.clone() }, tree));
+        }
+        Ok(Self { taken })
+    }
+
     /// The tree of a source as it was when it was first asked for.
     pub async fn tree(
         &mut self,

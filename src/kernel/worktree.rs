@@ -11,7 +11,7 @@
 //! is not in the index is taken away as well.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -40,7 +40,32 @@ pub(super) struct Worktree {
     repository: Repository,
     /// See [`Worktree::generation`].
     generation: String,
+    /// Since this generation was taken up here.
+    clock: Clock,
     _lock: Lock,
+}
+
+/// The time of day at a moment, and the clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Clock {
+    fn now() -> Self {
+        // In this order what is expected below is never behind a clock that was
+        // not set.
+        let wall = SystemTime::now();
+        let steady = Instant::now();
+        Self { wall, steady }
+    }
+
+    /// The time of day that it should be by now. If it is less, the clock went
+    /// back, and files from before may be as young as this.
+    fn expected(&self) -> SystemTime {
+        self.wall + self.steady.elapsed()
+    }
 }
 
 /// The working tree could not be made or changed.
@@ -115,11 +140,13 @@ impl Worktree {
         std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
         remove_unfinished(&root)?;
         tree.line.describe(&root)?;
-        let generation = generation(&root)?;
+        let clock = Clock::now();
+        let generation = generation(&root, clock.wall)?;
         Ok(Self {
             root,
             repository: tree.repository.clone(),
             generation,
+            clock,
             _lock: lock,
         })
     }
@@ -135,15 +162,19 @@ impl Worktree {
         &self.generation
     }
 
-    /// Remembers that there are files, or objects made of them, as young as
-    /// now.
+    /// Remembers how young files here, or objects made of them, may be by now. If
+    /// the clock went back since the tree was taken, who takes it next begins
+    /// another generation, unless it has caught up by then.
     pub(super) fn used(&self) -> Result<(), StoreError> {
-        let path = self.root.join(GENERATION);
-        let touched = std::fs::File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.set_modified(SystemTime::now()));
-        touched.map_err(io_error("write", &path))
+        let expected = self.clock.expected();
+        remember(&self.root, expected, SystemTime::now()).map(|_| ())
+    }
+
+    /// Begins another generation.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        self.generation = new_generation(&self.root)?;
+        self.clock = Clock::now();
+        Ok(())
     }
 
     /// Where an arm's tree is put together.
@@ -196,11 +227,11 @@ impl Worktree {
         // Whatever came over it: nothing in it is needed to write it anew.
         remove_tree(&self.path())?;
         forget(&self.root.join(INDEX))?;
-        self.generation = new_generation(&self.root)?;
+        self.renew()?;
         self.change(context, tree).await.map_err(failed)
     }
 
-    async fn change(&self, context: &Context, tree: &str) -> Result<usize, WorktreeError> {
+    async fn change(&mut self, context: &Context, tree: &str) -> Result<usize, WorktreeError> {
         let path = self.path();
         std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
         forget(&self.root.join(format!("{INDEX}.lock")))?;
@@ -223,7 +254,11 @@ impl Worktree {
             clean.run(&context.cancel).await?;
         }
         forget(&marker)?;
-        self.used()?;
+        let expected = self.clock.expected();
+        if remember(&self.root, expected, SystemTime::now())? {
+            // What was just written may be older than what was compiled before.
+            self.renew()?;
+        }
         Ok(differing)
     }
 
@@ -276,15 +311,32 @@ impl Staging {
 
 /// The generation of the working tree in `root`: the last one, unless the clock
 /// is now behind the time at which that was last used.
-fn generation(root: &Path) -> Result<String, StoreError> {
+fn generation(root: &Path, now: SystemTime) -> Result<String, StoreError> {
     let path = root.join(GENERATION);
     let used = path.metadata().and_then(|data| data.modified());
-    if used.is_ok_and(|used| used <= SystemTime::now())
+    if used.is_ok_and(|used| used <= now)
         && let Ok(generation) = std::fs::read_to_string(&path)
     {
         return Ok(generation);
     }
     new_generation(root)
+}
+
+/// Remembers that files of the working tree in `root`, or objects made of them,
+/// may be as young as now, as it should be now, and as was remembered before: the
+/// latest of these. Returns whether the clock is behind that.
+fn remember(root: &Path, expected: SystemTime, now: SystemTime) -> Result<bool, StoreError> {
+    let path = root.join(GENERATION);
+    let touched = std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| {
+            let before = file.metadata()?.modified()?;
+            let youngest = before.max(expected).max(now);
+            file.set_modified(youngest).map(|()| youngest)
+        });
+    let youngest = touched.map_err(io_error("write", &path))?;
+    Ok(youngest > now)
 }
 
 fn new_generation(root: &Path) -> Result<String, StoreError> {
@@ -313,5 +365,55 @@ fn forget(path: &Path) -> Result<(), StoreError> {
             Err(io_error("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_clock_that_went_back_while_the_tree_was_used_begins_another_generation() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        let now = SystemTime::now();
+        let first = generation(root, now).unwrap();
+        // Time goes by, and all is well.
+        let later = now + HOUR;
+        assert!(!remember(root, later, later).unwrap());
+        assert_eq!(generation(root, later).unwrap(), first);
+        // The clock went back behind what was remembered before make.
+        assert!(remember(root, now, now).unwrap());
+        assert!(remember(root, now + HOUR / 2, now + HOUR / 2).unwrap());
+        let second = generation(root, now + HOUR / 2).unwrap();
+        assert_ne!(second, first);
+        // It went back while make ran, and not as far: what was compiled before is
+        // younger than it says.
+        assert!(remember(root, later, later - HOUR / 4).unwrap());
+        assert_ne!(generation(root, later - HOUR / 8).unwrap(), second);
+    }
+
+    #[test]
+    fn what_is_written_after_all_that_is_there_is_of_the_same_generation() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        let now = SystemTime::now();
+        let first = generation(root, now).unwrap();
+        // It went back by a moment, and has passed that point since.
+        assert!(remember(root, now + HOUR, now + HOUR / 2).unwrap());
+        assert_eq!(generation(root, now + HOUR * 2).unwrap(), first);
+    }
+
+    #[test]
+    fn a_clock_that_was_not_set_is_never_behind() {
+        let clock = Clock::now();
+        for _ in 0..1000 {
+            let expected = clock.expected();
+            assert!(expected <= SystemTime::now());
+        }
     }
 }

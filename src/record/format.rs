@@ -81,10 +81,19 @@ pub struct Broken {
 pub struct SelfTest {
     /// How many boots it took; each has a directory of its own.
     pub boots: u32,
+    /// The number of the first one: those before are of a self-test that was
+    /// interrupted.
+    #[serde(default = "first_boot")]
+    pub first: u32,
     /// What was provoked and not seen.
     pub unseen: Vec<Class>,
     /// Wall-clock time, in seconds.
     pub seconds: u64,
+}
+
+/// The number of the first boot of a self-test that none came before.
+fn first_boot() -> u32 {
+    1
 }
 
 /// `history.json`: what the runs before had shown when this one began.

@@ -222,7 +222,7 @@ fn same_run(first: &Piece, other: &Piece) -> Result<(), JoinError> {
 fn comparable(plan: &Plan) -> Value {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     if let Some(plan) = value.as_object_mut() {
-        for key in ["job", "found", "rootfs", "notify", "known_at"] {
+        for key in ["job", "found", "rootfs", "notify", "known_at", "snapshots"] {
             plan.remove(key);
         }
         let arms = plan.get_mut("arms").and_then(Value::as_array_mut);

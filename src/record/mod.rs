@@ -14,10 +14,12 @@
 //! RUN/arms/ARM/config, build.log       the final .config, make's words
 //! RUN/arms/ARM/decoded.json            files and lines for its stacks
 //! RUN/arms/ARM/vmlinux                 where the job keeps dumps: its symbols
-//! RUN/arms/ARM/broken.json             why there is no kernel
+//! RUN/arms/ARM/broken.json             why there is no kernel, until there is one
 //! RUN/arms/ARM/changed.json            which lines its patches change, if lines are counted
 //! RUN/arms/ARM/self-test/result.json   what the kernel reported of what was provoked
-//! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's
+//! RUN/arms/ARM/self-test/N/            one boot of it: its files as an attempt's;
+//!                                      those that the result does not count are of
+//!                                      a self-test that was interrupted
 //! RUN/arms/ARM/trials/WORKLOAD/N/A/    attempt A at trial N of this workload:
 //!     started                          written before it
 //!     request.json                     all that it is to do
@@ -69,7 +71,7 @@ use crate::detect::Finding;
 use crate::error::{Exit, Fault};
 use crate::host::HostFacts;
 use crate::job::Plan;
-use crate::store::{StoreError, io_error, write_atomic, write_json};
+use crate::store::{StoreError, io_error, link_or_copy, write_atomic, write_json};
 use crate::trial_id::TrialId;
 
 /// The console's file of an attempt.
@@ -90,6 +92,8 @@ pub const VMLINUX: &str = "vmlinux";
 const DECODED: &str = "decoded.json";
 /// The file with an attempt's facts.
 const TRIAL: &str = "trial.json";
+/// The file with why an arm has no kernel.
+const BROKEN: &str = "broken.json";
 /// The file with how a self-test ended.
 const SELF_TEST: &str = "result.json";
 /// The file with the lines that an arm's patches change.
@@ -331,13 +335,11 @@ impl Record {
     }
 
     /// Keeps the kernel with its symbols, for those who look into its dumps: by a
-    /// link, so that it costs nothing while the cache has it, too.
+    /// link, so that it costs nothing while the cache has it, too. A resumed run
+    /// may have it already.
     pub fn vmlinux(&self, arm: &str, vmlinux: &Path) -> Result<(), RecordError> {
         let to = self.made_arm(arm)?.join(VMLINUX);
-        if std::fs::hard_link(vmlinux, &to).is_err() {
-            std::fs::copy(vmlinux, &to).map_err(io_error("write", &to))?;
-        }
-        Ok(())
+        Ok(link_or_copy(vmlinux, &to)?)
     }
 
     /// How many memory dumps an arm has.
@@ -386,8 +388,20 @@ impl Record {
 
     /// Keeps why an arm has no kernel.
     pub fn broken(&self, arm: &str, why: &Broken) -> Result<(), RecordError> {
-        write_json(&self.made_arm(arm)?.join("broken.json"), why)?;
+        write_json(&self.made_arm(arm)?.join(BROKEN), why)?;
         Ok(())
+    }
+
+    /// Forgets why an arm had no kernel, since it has one now: it could not be made
+    /// before the run was resumed. The events tell of it still.
+    pub fn mended(&self, arm: &str) -> Result<(), RecordError> {
+        let path = self.arm(arm).join(BROKEN);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Why an arm has no kernel; `None` if it has one, or the run did not come
@@ -396,7 +410,7 @@ impl Record {
         if self.version == 1 {
             return Ok(version1::broken(&self.arm(arm)));
         }
-        read_json_if_there(&self.arm(arm).join("broken.json"))
+        read_json_if_there(&self.arm(arm).join(BROKEN))
     }
 
     /// Where an arm's self-test is kept.
@@ -412,7 +426,8 @@ impl Record {
         let result = read_self_test(&directory)?;
         Ok(result.map(|result| {
             // Each boot left a directory; a damaged count must not be believed.
-            let boots = (1..=result.boots).map(|boot| directory.join(boot.to_string()));
+            let boots = (0..result.boots).map(|boot| result.first.saturating_add(boot));
+            let boots = boots.map(|boot| directory.join(boot.to_string()));
             let consoles = boots.take_while(|boot| boot.is_dir());
             let consoles = consoles.map(|boot| boot.join(CONSOLE)).collect();
             (result, consoles)
@@ -431,15 +446,7 @@ impl Record {
     pub fn begin_attempt(&self, id: &TrialId) -> Result<(u32, PathBuf), RecordError> {
         let trial = self.trial(id);
         std::fs::create_dir_all(&trial).map_err(io_error("create", &trial))?;
-        let mut attempt = numbered(&trial)?.last().map_or(1, |(last, _)| last + 1);
-        let directory = loop {
-            let directory = trial.join(attempt.to_string());
-            match std::fs::create_dir(&directory) {
-                Ok(()) => break directory,
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
-                Err(error) => return Err(io_error("create", &directory)(error).into()),
-            }
-        };
+        let (attempt, directory) = next_numbered(&trial)?;
         let now = Timestamp::now().to_string();
         write_atomic(&directory.join("started"), now.as_bytes())?;
         Ok((attempt, directory))
@@ -541,11 +548,11 @@ pub fn keep_trial(directory: &Path, trial: &Trial) -> Result<(), RecordError> {
     Ok(write_json(&directory.join(TRIAL), trial)?)
 }
 
-/// Makes the directory of a self-test's boot, below the self-test's.
-pub fn begin_self_test(directory: &Path, boot: u32) -> Result<PathBuf, RecordError> {
-    let directory = directory.join(boot.to_string());
-    std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-    Ok(directory)
+/// Makes the directory of a self-test's next boot, below the self-test's, and
+/// returns its number, too. What an interrupted self-test left is not touched.
+pub fn begin_self_test(directory: &Path) -> Result<(u32, PathBuf), RecordError> {
+    std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
+    next_numbered(directory)
 }
 
 /// Keeps how a self-test ended, in its directory.
@@ -590,6 +597,20 @@ fn numbered(directory: &Path) -> Result<Vec<(u32, PathBuf)>, RecordError> {
     Ok(found)
 }
 
+/// Makes the directory that follows the last one that is called by a number, and
+/// returns its number, too.
+fn next_numbered(parent: &Path) -> Result<(u32, PathBuf), RecordError> {
+    let mut number = numbered(parent)?.last().map_or(1, |(last, _)| last + 1);
+    loop {
+        let directory = parent.join(number.to_string());
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok((number, directory)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(io_error("create", &directory)(error).into()),
+        }
+    }
+}
+
 /// A name as one path component: arms and workloads are named by users.
 fn file_name(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
@@ -629,6 +650,13 @@ fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> RecordError {
 mod tests {
     use super::*;
 
+    fn record(home: &tempfile::TempDir) -> Record {
+        Record {
+            path: home.path().to_owned(),
+            version: VERSION,
+        }
+    }
+
     #[test]
     fn names_stay_inside_their_directory() {
         assert_eq!(file_name("../../etc"), ".._.._etc");
@@ -637,12 +665,63 @@ mod tests {
     }
 
     #[test]
+    fn a_resumed_run_leaves_the_kernel_with_symbols_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let record = record(&home);
+        let cached = home.path().join("cached");
+        std::fs::write(&cached, "symbols").unwrap();
+        for _ in 0..2 {
+            record.vmlinux("stock", &cached).unwrap();
+            let kept = record.arm("stock").join(VMLINUX);
+            assert_eq!(std::fs::read_to_string(kept).unwrap(), "symbols");
+            assert_eq!(std::fs::read_to_string(&cached).unwrap(), "symbols");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_self_test_is_done_again_beside_what_it_left() {
+        let home = tempfile::tempdir().unwrap();
+        let record = record(&home);
+        let directory = record.self_test_directory("stock");
+        let boot = |says: &str| {
+            let (number, boot) = begin_self_test(&directory).unwrap();
+            let mut journal = Journal::create(&boot).unwrap();
+            journal.console(says.as_bytes()).unwrap();
+            number
+        };
+        let end = |first, boots| {
+            let (unseen, seconds) = (Vec::new(), 1);
+            let result = SelfTest {
+                boots,
+                first,
+                unseen,
+                seconds,
+            };
+            end_self_test(&directory, &result).unwrap();
+        };
+        let consoles = || {
+            let (_, consoles) = record.self_test("stock").unwrap().unwrap();
+            let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+            consoles.iter().map(read).collect::<Vec<_>>()
+        };
+        assert_eq!((boot("cut"), boot("short")), (1, 2));
+        assert!(record.self_test("stock").unwrap().is_none());
+        assert_eq!((boot("whole"), boot("too")), (3, 4));
+        end(3, 2);
+        assert_eq!(consoles(), ["whole", "too"]);
+        // A damaged count is not believed.
+        end(4, u32::MAX);
+        assert_eq!(consoles(), ["too"]);
+        // As they were written before a self-test could be done again.
+        let earlier = r#"{ "boots": 2, "unseen": [], "seconds": 1 }"#;
+        std::fs::write(directory.join(SELF_TEST), earlier).unwrap();
+        assert_eq!(consoles(), ["cut", "short"]);
+    }
+
+    #[test]
     fn an_attempt_never_takes_the_place_of_another() {
         let home = tempfile::tempdir().unwrap();
-        let record = Record {
-            path: home.path().to_owned(),
-            version: VERSION,
-        };
+        let record = record(&home);
         let id = TrialId {
             arm: "stock".to_owned(),
             workload: "w".to_owned(),

@@ -36,7 +36,7 @@ pub(super) async fn build_arms(
     fleet: Option<&FleetOptions>,
     ready: mpsc::UnboundedSender<Ready>,
 ) -> Result<(), Error> {
-    let mut sources = Sources::default();
+    let mut sources = Sources::pinned(context, store, &plan.snapshots).await?;
     for arm in plan.arms.iter().filter(|arm| arm.added) {
         let tree = sources.tree(context, store, &arm.recipe.source).await?;
         let series = arm.recipe.select(&tree.version)?;
@@ -141,6 +141,7 @@ impl Keep<'_> {
                 let left_out = plan.too_new(arm, &version);
                 let facts = facts(&image, &left_out);
                 keep(record, arm, &facts, &image)?;
+                record.mended(&arm.name)?;
                 if plan.dump {
                     record.vmlinux(&arm.name, &image.vmlinux)?;
                 }
@@ -244,5 +245,92 @@ pub(crate) fn facts(image: &KernelImage, left_out: &[String]) -> KernelFacts {
             .map(|patch| (patch.name.clone(), patch.sha256.clone()))
             .collect(),
         left_out: left_out.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::HostFacts;
+    use crate::job::Choice;
+    use crate::kernel::{BuildRecord, ConfigError};
+    use crate::store::{Key, StoreError, write_json};
+
+    const JOB: &str = "\
+name: j
+kernel: { source: { dir: /linux }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms:
+  stock: { control: true }
+";
+
+    fn plan(home: &std::path::Path) -> Plan {
+        std::fs::create_dir_all(home.join("kconfigs")).unwrap();
+        std::fs::write(home.join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(home.join("job.yaml"), JOB).unwrap();
+        Plan::load(&home.join("job.yaml"), &Choice::default()).unwrap()
+    }
+
+    /// A kernel of a few bytes in the store.
+    async fn image(store: &Store) -> KernelImage {
+        let key = Key::of(["kernel"]);
+        let fill = async |place: PathBuf| {
+            for name in ["bzImage", "vmlinux", "config", "System.map", "build.log"] {
+                std::fs::write(place.join(name), name).unwrap();
+            }
+            let record = BuildRecord {
+                release: "7.3.4".to_owned(),
+                source: "dir".to_owned(),
+                patches: Vec::new(),
+                fragments: Vec::new(),
+                compiler: String::new(),
+                objects_compiled: 0,
+                objects_total: 0,
+                elapsed_ms: 0,
+                files: [].into(),
+            };
+            write_json(&place.join("build.json"), &record)
+        };
+        let filled = store.fill::<StoreError, _, _>("builds", key.as_str(), fill);
+        filled.await.unwrap();
+        kernel::built(store, &key).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_is_there_ends_what_was_said_of_its_absence() {
+        let home = tempfile::tempdir().unwrap();
+        let mut plan = plan(home.path());
+        plan.dump = true;
+        let store = Store::at(home.path().join("cache")).unwrap();
+        let started = jiff::Timestamp::UNIX_EPOCH;
+        let host = HostFacts::default();
+        let record = Record::create(&home.path().join("run"), &plan, &host, started).unwrap();
+        let (ready, mut handed_on) = mpsc::unbounded_channel();
+        let keep = Keep {
+            context: &Context::default(),
+            plan: &plan,
+            record: &record,
+            ready,
+        };
+        let arm = &plan.arms[0];
+        let version: KernelVersion = "7.3.4".parse().unwrap();
+        // As often as the run is resumed.
+        for _ in 0..2 {
+            let lost = ConfigError::Lost {
+                version: "7.3.4".to_owned(),
+                lost: Vec::new(),
+            };
+            assert!(keep.made(arm, Err(lost.into())).unwrap());
+            assert!(record.why_broken("stock").unwrap().is_some());
+            let image = image(&store).await;
+            let vmlinux = image.vmlinux.clone();
+            assert!(keep.made(arm, Ok((image, version.clone()))).unwrap());
+            assert!(handed_on.try_recv().is_ok());
+            assert_eq!(record.why_broken("stock").unwrap(), None);
+            assert!(record.kernel_facts("stock").unwrap().is_some());
+            assert_eq!(std::fs::read_to_string(vmlinux).unwrap(), "vmlinux");
+        }
     }
 }

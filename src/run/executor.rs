@@ -147,6 +147,7 @@ impl Place {
         // Nothing was shown: the arm's detectors count as not armed.
         let result = SelfTest {
             boots: 0,
+            first: 1,
             unseen: trial::unseen(&[]),
             seconds: 0,
         };

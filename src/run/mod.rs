@@ -54,7 +54,7 @@ use crate::process::ProcessError;
 use crate::record::{Beginning, Past, Record, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::testbed::{Setup, Testbed};
 use crate::trace;
 use crate::trial::Request;
@@ -124,12 +124,24 @@ pub async fn run(
         carry_out(inner, store, plan, options, &record, began),
         keep_events(&file, told),
     );
+    concluded(context, result, kept)
+}
+
+/// What a run comes to. That what was told could not be kept costs no verdict.
+fn concluded(
+    context: &Context,
+    result: Result<Report, Error>,
+    kept: Result<(), StoreError>,
+) -> Result<Report, Error> {
+    if let Err(unkept) = kept {
+        let text = Error::from(unkept).one_line();
+        let text = format!("the record does not have all that was told: {text}");
+        context.emit(Event::Warning(text));
+    }
     if context.cancel.is_cancelled() {
         return Err(ProcessError::Interrupted.into());
     }
-    let report = result?;
-    kept?;
-    Ok(report)
+    result
 }
 
 async fn carry_out(
@@ -342,8 +354,10 @@ async fn one_trial(
         Some(lane) => crate::trial::lost(lane).await,
         None => bench.place.lost().await,
     };
-    if lost.is_some() {
+    if let Some(why) = lost {
         // No further trial would tell anything.
+        let text = format!("{why}; no further trial is run there");
+        context.emit(Event::Warning(text));
         return Ok(OneTrial {
             judged: None,
             lost: true,
@@ -437,5 +451,38 @@ fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: Str
         counted: counted(subject.image),
         dump: plan.dump && bench.record.memory_dumps(&subject.id.arm) < DUMPS,
         day: question(&bench.beginning, subject.arm).day,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventSink;
+    use crate::store::io_error;
+
+    #[test]
+    fn a_verdict_stands_though_what_was_told_could_not_be_kept() {
+        let full = || {
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            Err(io_error("write", "/run/events.jsonl")(full))
+        };
+        let (events, mut told) = EventSink::channel();
+        let context = Context {
+            events,
+            ..Context::default()
+        };
+        let report = crate::report::fixture::report();
+        let concluded_as = concluded(&context, Ok(report.clone()), full()).unwrap();
+        assert_eq!(concluded_as, report);
+        match told.try_recv().unwrap().event {
+            Event::Warning(text) => assert!(text.contains("/run/events.jsonl"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        concluded(&context, Ok(report.clone()), Ok(())).unwrap();
+        assert!(told.try_recv().is_err());
+        // An interrupted run says so, as before.
+        context.cancel.cancel();
+        let error = concluded(&context, Ok(report), full()).unwrap_err();
+        assert_eq!(error.exit(), Exit::Interrupted);
     }
 }

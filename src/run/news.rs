@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::job::Plan;
 use crate::kernel::source::{Extent, Network, pin};
-use crate::kernel::{SourceSpec, fetch};
+use crate::kernel::{SourceSpec, Sources};
 use crate::record::paths;
 use crate::report::Report;
 use crate::store::{Key, Store, StoreError, io_error};
@@ -44,12 +44,21 @@ pub async fn pin_sources(
 }
 
 /// What decides a run's answer: the kernels, the content of patches and
-/// fragments, and all that the job says. Where files lie does not.
-pub async fn question_key(context: &Context, store: &Store, plan: &Plan) -> Result<Key, Error> {
-    let mut value = serde_json::to_value(plan).unwrap_or_default();
+/// fragments, and all that the job says. Where files lie does not. The states of
+/// directories that it is about are pinned in the plan: what is edited before the
+/// build is of the next question.
+pub async fn question_key(context: &Context, store: &Store, plan: &mut Plan) -> Result<Key, Error> {
+    let mut value = serde_json::to_value(&*plan).unwrap_or_default();
     if let Some(plan) = value.as_object_mut() {
         for key in [
-            "job", "found", "stream", "question", "notify", "part_of", "known_at",
+            "job",
+            "found",
+            "stream",
+            "question",
+            "snapshots",
+            "notify",
+            "part_of",
+            "known_at",
         ] {
             plan.remove(key);
         }
@@ -68,10 +77,14 @@ pub async fn question_key(context: &Context, store: &Store, plan: &Plan) -> Resu
         }
     }
     let mut parts = vec![value.to_string()];
+    // Each is taken once: two arms of one directory are of one state of it.
+    let mut sources = Sources::default();
+    plan.snapshots.clear();
     for arm in &plan.arms {
         // Its path says nothing of what is in it now.
-        if let source @ SourceSpec::Directory { .. } = &arm.recipe.source {
-            let tree = fetch(context, store, source).await?;
+        if let source @ SourceSpec::Directory { path } = &arm.recipe.source {
+            let tree = sources.tree(context, store, source).await?;
+            plan.snapshots.insert(path.clone(), tree.id().to_owned());
             parts.push(tree.key.as_str().to_owned());
         }
     }
@@ -151,5 +164,58 @@ mod tests {
         assert_eq!(one, series("two", "a.patch", "x"));
         assert_ne!(one, series("three", "b.patch", "x"));
         assert_ne!(one, series("four", "a.patch", "y"));
+    }
+
+    #[tokio::test]
+    async fn what_is_built_is_what_was_asked_about() {
+        use crate::job::Choice;
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "linux/Makefile",
+            "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n",
+        );
+        write("linux/fs.c", "asked about");
+        write("kconfigs/base.config", "");
+        let job = format!(
+            "name: j\n\
+             kernel: {{ source: {{ dir: {}/linux }}, config: [base] }}\n\
+             workload: {{ use: evict-truncate }}\n\
+             target: {{ class: hung_task }}\n\
+             trials: 1\n\
+             arms: {{ stock: {{ control: true }} }}\n",
+            home.path().display()
+        );
+        write("job.yaml", &job);
+        let mut plan = Plan::load(&home.path().join("job.yaml"), &Choice::default()).unwrap();
+        let context = Context::default();
+        let store = Store::at(home.path().join("cache")).unwrap();
+        question_key(&context, &store, &mut plan).await.unwrap();
+        // It is what a resumed run reads, too.
+        let plan = serde_json::to_string(&plan).unwrap();
+        let plan: Plan = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan.snapshots.len(), 1);
+
+        write("linux/fs.c", "edited before the build");
+        let source = &plan.arms[0].recipe.source;
+        let mut pinned = Sources::pinned(&context, &store, &plan.snapshots)
+            .await
+            .unwrap();
+        let tree = pinned.tree(&context, &store, source).await.unwrap();
+        let text = tree.file(&context, "fs.c").await.unwrap();
+        assert_eq!(text, b"asked about");
+
+        // If the cache has it no longer, the state must be there again.
+        let empty = Store::at(home.path().join("another")).unwrap();
+        let gone = Sources::pinned(&context, &empty, &plan.snapshots).await;
+        assert!(gone.unwrap_err().to_string().contains("has changed"));
+        write("linux/fs.c", "asked about");
+        Sources::pinned(&context, &empty, &plan.snapshots)
+            .await
+            .unwrap();
     }
 }

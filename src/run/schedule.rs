@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use super::build::Ready;
 use super::report::{is_worth_another, judge_one, question};
 use super::width::Width;
-use super::{Bench, RETRIES, Subject, one_trial, self_test};
+use super::{Bench, RETRIES, Subject, lanes, one_trial, self_test};
 use crate::error::Error;
 use crate::job::PlannedWorkload;
+use crate::testbed::Testbed;
 use crate::trial_id::TrialId;
 use crate::verdict::{ArmResult, Judged, Next, Tried, next, target_key};
 
@@ -87,15 +88,12 @@ async fn on_a_lane(
     subject: &Subject<'_>,
     hostname: &str,
 ) -> Result<Option<Judged>, Error> {
-    let testbed = bench.lanes.lease(bench).await?;
-    let tried = one_trial(bench, Some(&testbed), subject, hostname).await?;
-    if tried.lost {
-        // It took its own service with it, and nobody else's.
-        testbed.close().await;
-    } else {
-        bench.lanes.give_back(testbed);
-    }
-    Ok(tried.judged)
+    let open = async |number: u32| lanes::open(bench, number).await;
+    let work = async |testbed: &Testbed| {
+        let tried = one_trial(bench, Some(testbed), subject, hostname).await?;
+        Ok((tried.judged, tried.lost))
+    };
+    bench.lanes.carry_out(bench.context, open, work).await
 }
 
 /// The arms that are ready, and the trials under way.
@@ -257,7 +255,7 @@ impl<'a> Schedule<'a> {
         }
         match result? {
             Some(judged) => arm.trials.push(Tried::of(&id.workload, id.number, &judged)),
-            // The service is lost, and with it every further trial.
+            // The service is lost, and with it every further trial; why is told.
             None => self.results.iter_mut().for_each(|arm| arm.planned = 0),
         }
         Ok(())

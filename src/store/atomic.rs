@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -50,6 +51,49 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     fill(file.as_file_mut(), content).map_err(failed())?;
     file.persist(path).map_err(|error| failed()(error.error))?;
     Ok(())
+}
+
+/// Gives a file this name, too: by a link, which costs nothing, or where there can
+/// be none by a copy that appears whole. Whatever has the name already is replaced,
+/// never written to: it may be a link to somebody else's file.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    if is_same_file(from, to) {
+        return Ok(());
+    }
+    let directory = to.parent().unwrap_or(Path::new("."));
+    let beside = |name: &Path| std::fs::hard_link(from, name);
+    let linked = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .make_in(directory, beside);
+    match linked {
+        Ok(link) => link
+            .persist(to)
+            .map_err(|error| io_error("write", to)(error.error)),
+        Err(_) => copy_whole(from, to),
+    }
+}
+
+/// Copies a file; the copy appears whole, in the place of what had its name.
+pub fn copy_whole(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let directory = to.parent().unwrap_or(Path::new("."));
+    let partial = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .tempfile_in(directory)
+        .map_err(io_error("create a file in", directory))?;
+    std::fs::copy(from, partial.path()).map_err(io_error("write", to))?;
+    partial
+        .persist(to)
+        .map_err(|error| io_error("write", to)(error.error))?;
+    Ok(())
+}
+
+/// Whether both names are of one file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        let data = path.metadata().ok()?;
+        Some((data.dev(), data.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// A file of which nothing is left if this process is killed; `None` where the
@@ -117,6 +161,30 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "other");
         assert_eq!(home.path().read_dir().unwrap().count(), 3);
         assert!(write_atomic(&home.path().join("nowhere/file"), b"").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_replaced_and_never_written_to() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        std::fs::write(path("cached"), "kernel").unwrap();
+        for give in [link_or_copy, copy_whole] {
+            std::fs::write(path("other"), "somebody else's").unwrap();
+            std::fs::hard_link(path("other"), path("name")).unwrap();
+            give(&path("cached"), &path("name")).unwrap();
+            assert_eq!(std::fs::read(path("name")).unwrap(), b"kernel");
+            assert_eq!(std::fs::read(path("other")).unwrap(), b"somebody else's");
+            std::fs::remove_file(path("name")).unwrap();
+        }
+        // Once more it is the same, and still a link.
+        for _ in 0..2 {
+            link_or_copy(&path("cached"), &path("name")).unwrap();
+            assert_eq!(std::fs::read(path("cached")).unwrap(), b"kernel");
+            assert_eq!(path("cached").metadata().unwrap().nlink(), 2);
+        }
+        assert_eq!(home.path().read_dir().unwrap().count(), 3);
+        assert!(link_or_copy(&path("nothing"), &path("name")).is_err());
+        assert_eq!(std::fs::read(path("name")).unwrap(), b"kernel");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-pub use atomic::{remove_unfinished, write_atomic, write_json};
+pub use atomic::{copy_whole, link_or_copy, remove_unfinished, write_atomic, write_json};
 pub use contents::Held;
 pub use kinds::room_for_a_kernel;
 pub use limit::{Limit, Over, parse_size, parse_time, remove_over};

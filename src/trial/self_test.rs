@@ -91,18 +91,21 @@ pub async fn self_test(
     let began = Instant::now();
     let mut findings = Vec::new();
     let mut boots = 0;
+    let mut first = None;
     let mut left = PROVOCATIONS;
     let mut in_vain = 0;
     // One boot that gets nowhere may be the host's fault.
     while !left.is_empty() && in_vain < 2 {
         boots += 1;
-        let files = begin_self_test(directory, boots)?;
+        let (number, files) = begin_self_test(directory)?;
+        first.get_or_insert(number);
         let tried = boot(context, testbed, request, &files, left, &mut findings).await?;
         in_vain = if tried == 0 { in_vain + 1 } else { 0 };
         left = &left[tried..];
     }
     let result = SelfTest {
         boots,
+        first: first.unwrap_or(1),
         unseen: unseen(&findings),
         seconds: began.elapsed().as_secs(),
     };

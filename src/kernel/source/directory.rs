@@ -17,7 +17,7 @@ use super::git::{objects_of, of_the_user};
 use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
 use crate::kernel::line::Line;
-use crate::kernel::repository::{ONE_PACK, Repository};
+use crate::kernel::repository::{ONE_PACK, Repository, is_id};
 use crate::kernel::version::KernelVersion;
 use crate::process::ProcessError;
 use crate::store::{Key, Store, write_atomic};
@@ -58,10 +58,8 @@ pub(super) async fn fetch(
         source,
     };
     let path = path.canonicalize().map_err(unreadable)?;
-    let in_git = path.join(".git").exists();
-    // Work on top of a commit shares what was built of the commit.
-    let kind: &[u8] = if in_git { b"git" } else { b"dir" };
-    let line = Line::of([kind, path.as_os_str().as_bytes()], &*origin);
+    let in_git = is_in_git(&path);
+    let line = line_of(&path, &origin);
     let (repository, _writing) = Repository::open(context, store, &line).await?;
     let files = if in_git {
         files_of_git(context, &path).await?
@@ -103,6 +101,45 @@ pub(super) async fn fetch(
     let key = Key::of(["tree", &id]);
     let tree = in_repository(context, repository, (key, line, id), origin).await?;
     Ok((tree, cached))
+}
+
+/// The snapshot that git calls by this name, taken before; `None` if the store has it
+/// no longer.
+pub(super) async fn taken(
+    context: &Context,
+    store: &Store,
+    path: &Path,
+    id: &str,
+) -> Result<Option<Tree>, SourceError> {
+    let origin = path.display().to_string();
+    let Ok(path) = path.canonicalize() else {
+        return Ok(None);
+    };
+    let line = line_of(&path, &origin);
+    let Some(repository) = Repository::existing(store, &line) else {
+        return Ok(None);
+    };
+    if !is_id(id) || !repository.has(context, id).await? {
+        return Ok(None);
+    }
+    let repository = if is_in_git(&path) {
+        repository.borrowing(objects_of(context, &path).await?)
+    } else {
+        repository
+    };
+    let of = (Key::of(["tree", id]), line, id.to_owned());
+    Ok(Some(in_repository(context, repository, of, origin).await?))
+}
+
+fn is_in_git(path: &Path) -> bool {
+    path.join(".git").exists()
+}
+
+/// The line of a directory's states. Work on top of a commit shares what was built of
+/// the commit.
+fn line_of(path: &Path, origin: &str) -> Line {
+    let kind: &[u8] = if is_in_git(path) { b"git" } else { b"dir" };
+    Line::of([kind, path.as_os_str().as_bytes()], origin)
 }
 
 /// Brings the repository's index to these files of the directory as they are

@@ -13,6 +13,7 @@ mod moving;
 mod spec;
 mod words;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -56,11 +57,20 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// git's name of it, which says all of its content.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The content of one of its files, by its path in the tree.
     pub async fn file(&self, context: &Context, path: &str) -> Result<Vec<u8>, SourceError> {
         Ok(self.repository.file(context, &self.id, path).await?)
     }
 }
+
+/// Snapshots of directories: git's name of each by the directory's path.
+pub type Snapshots = BTreeMap<PathBuf, String>;
 
 /// A kernel's source could not be had.
 #[derive(Debug, Error, Diagnostic)]
@@ -183,6 +193,13 @@ pub enum SourceError {
         /// What git said.
         source: ProcessError,
     },
+    /// A directory is not in the state any more that a run is about.
+    #[error(
+        "{} has changed since the run was asked for, and the cache has its state no longer",
+        .0.display()
+    )]
+    #[diagnostic(help("put the directory back as it was, or begin another run"))]
+    Changed(PathBuf),
     /// What arrived is no kernel.
     #[error("{origin} holds no kernel tree: its top Makefile states no version")]
     #[diagnostic(help("name the top directory of a Linux tree, or an archive of one"))]
@@ -300,6 +317,25 @@ pub async fn fetch_with(
     };
     progress.finish(cached);
     Ok(tree)
+}
+
+/// The state that a directory had when this snapshot of it was taken, whatever has
+/// become of it since.
+pub async fn fetch_snapshot(
+    context: &Context,
+    store: &Store,
+    path: &Path,
+    id: &str,
+) -> Result<Tree, SourceError> {
+    if let Some(tree) = directory::taken(context, store, path, id).await? {
+        return Ok(tree);
+    }
+    let (tree, _) = directory::fetch(context, store, path).await?;
+    if tree.id == id {
+        Ok(tree)
+    } else {
+        Err(SourceError::Changed(path.to_owned()))
+    }
 }
 
 /// The tree of an archive, if the store has it. An entry whose tree is not in
