@@ -379,6 +379,10 @@ _kvet() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --patches)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -389,6 +393,10 @@ _kvet() {
                     ;;
                 --workload)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --every-boot)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --confidence)

@@ -168,9 +168,12 @@ complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_su
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l good -d 'The end without the bug: a commit, a branch, a tag' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l bad -d 'The end with the bug' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l versions -d 'Search releases: 6.1.192,6.12.117,… or debian:6.1..7.3; the first is good' -r
+complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l patches -d 'Search the patches of the arm; with a name those of this series of it, and every kernel has the others' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l config -d 'Search the options in which two configurations differ' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l arm -d 'The arm whose kernel is varied [default: the first control]' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l workload -d 'The workload of every trial [default: the arm\'s first]' -r
+complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l every-boot -d 'Take it that the bug shows in every boot that has it [default: if the job\'s `rate` or all that is known of earlier runs says so]' -r -f -a "true\t''
+false\t''"
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l confidence -d 'Stop when the answer is so likely, in percent' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l jobs -d 'Boots at a time [default: as many as the host has processors for]' -r
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l max-builds -d 'Build no more kernels than this' -r
@@ -185,10 +188,8 @@ complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_su
 json\t'JSON'"
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l out -d 'The directory of the bisection [default: in kvet\'s own place, as of runs]' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l first-parent -d 'Follow only the first parent of merges'
-complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l patches -d 'Search the patches of the arm'
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l fixed -d 'Find what cured the bug: the older end is bad and the newer one good'
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l any -d 'Count any finding, not the target\'s alone'
-complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l every-boot -d 'Take it that the bug shows in every boot that has it'
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -l amplify -d 'Run trials in the most telling of the ways that the job\'s `amplify` allows'
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -s v -l verbose -d 'Tell on standard error what kvet does itself (twice: all of it)'
 complete -c kvet -n "__fish_kvet_using_subcommand bisect; and not __fish_seen_subcommand_from resume log good bad skip forget help" -s q -l quiet -d 'Tell nothing of what goes on but warnings'
