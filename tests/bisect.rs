@@ -272,6 +272,13 @@ fn what_is_said_by_hand_is_in_the_log_that_git_replays() {
     let said = place.refused(&["bad", &end, "--in", "left"]);
     assert!(said.contains("is an end of the search"), "{said}");
     hand(&["forget", &end]);
+    hand(&["forget", &end[..12]]);
+    // The newer end is as little in doubt as the older one.
+    let said = place.refused(&["skip", &ids[7], "--in", "left"]);
+    assert!(said.contains("is an end of the search"), "{said}");
+    // Whatever git calls it.
+    hand(&["skip", "main~3"]);
+    assert!(hand(&["log"]).contains(&format!("git bisect skip {}", ids[4])));
     let said = place.refused(&["log", "--in", "workloads"]);
     assert!(said.contains("not the directory of a bisection"), "{said}");
 }
