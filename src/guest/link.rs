@@ -32,6 +32,14 @@ const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// The most that is taken off the socket at once, in bytes.
 const READ_LIMIT: usize = 16 << 10;
 
+/// A guest may send so many messages in a trial. The longest workload has two for
+/// each of 10,000 steps, one for every ten seconds of a day, and some thousands with
+/// line counters.
+pub const MESSAGES: u32 = 100_000;
+
+/// And so many bytes: what all these steps could print comes to less.
+pub const BYTES: u64 = 1 << 30;
+
 /// The line to the guest failed, or the guest did not keep to the protocol.
 #[derive(Debug, Error, Diagnostic)]
 pub enum LinkError {
@@ -53,6 +61,10 @@ pub enum LinkError {
     /// A line longer than the protocol allows.
     #[error("the guest sent a line of more than {LINE_LIMIT} bytes")]
     TooLong,
+    /// More messages than any workload has, or longer ones.
+    #[error("the guest sent more than {MESSAGES} messages, or {} MiB of them", BYTES >> 20)]
+    #[diagnostic(help("its agent, or whatever writes to the agent's port, is out of control"))]
+    TooMuch,
     /// A line that is not a message.
     #[error("the guest sent a line that is not a message: {excerpt}")]
     Malformed {
@@ -95,6 +107,28 @@ pub struct Link {
     received: BytesMut,
     /// How much of `received` is known to hold no line end.
     scanned: usize,
+    /// What the guest may send yet.
+    left: Left,
+}
+
+/// What may come of a guest yet.
+#[derive(Debug)]
+struct Left {
+    messages: u32,
+    bytes: u64,
+}
+
+impl Left {
+    /// Counts a line; false if it is too much.
+    fn take(&mut self, line: usize) -> bool {
+        let messages = self.messages.checked_sub(1);
+        let bytes = self.bytes.checked_sub(line as u64);
+        if let (Some(messages), Some(bytes)) = (messages, bytes) {
+            *self = Self { messages, bytes };
+            return true;
+        }
+        false
+    }
 }
 
 /// Bytes of entropy that a guest is given: twice what its generator's key has.
@@ -131,7 +165,17 @@ impl Link {
             stream,
             received: BytesMut::new(),
             scanned: 0,
+            left: Left {
+                messages: MESSAGES,
+                bytes: BYTES,
+            },
         }
+    }
+
+    /// Takes no more than so many messages.
+    #[cfg(test)]
+    pub(crate) fn limit(&mut self, messages: u32) {
+        self.left.messages = messages;
     }
 
     /// Waits until the agent is up. Safe to drop and call again.
@@ -201,6 +245,9 @@ impl Link {
                 self.scanned = 0;
                 if line.len() > LINE_LIMIT {
                     return Err(LinkError::TooLong);
+                }
+                if !self.left.take(line.len()) {
+                    return Err(LinkError::TooMuch);
                 }
                 return serde_json::from_slice(&line).map_err(|source| LinkError::Malformed {
                     excerpt: excerpt(&line),
@@ -275,6 +322,20 @@ mod tests {
             () = flood => panic!("the link hung up"),
         }
         assert!(link.received.len() <= LINE_LIMIT + READ_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn a_guest_sends_no_more_messages_and_bytes_than_it_may() {
+        let beat = b"{\"beat\":{\"tick\":1}}\n";
+        for (messages, bytes) in [(2, 1000), (1000, 2 * (beat.len() as u64 - 1))] {
+            let (mut link, mut guest) = pair();
+            link.left = Left { messages, bytes };
+            guest.write_all(&beat.repeat(3)).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(link.next().await.unwrap(), GuestMessage::Beat { tick: 1 });
+            }
+            assert!(matches!(link.next().await, Err(LinkError::TooMuch)));
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::line_counters::FIRST_STEP;
@@ -26,6 +27,7 @@ use crate::record::{Entry, Journal};
 use crate::redact::Redactor;
 use crate::step::GuestStep;
 use crate::store::{Scratch, free, gib};
+use crate::trace::Shortened;
 use crate::vm::{Channels, End, Machine, Uname};
 
 /// From QEMU's start to the agent's first word, under KVM.
@@ -40,6 +42,10 @@ const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
+
+/// So often in a row the guest's words come before all else. Then whatever else
+/// has happened has its turn: a guest that never stops talking hides nothing.
+const IN_A_ROW: u32 = 64;
 
 /// So many signs of life are looked for on the console.
 const BEATS: usize = 10_000;
@@ -124,6 +130,8 @@ enum Turn<T> {
     Closes,
     Deadline,
     Aside(T),
+    /// Nothing but that the guest goes on talking.
+    Nothing,
 }
 
 /// How far the agent is.
@@ -159,6 +167,8 @@ pub struct Guest<'a> {
     /// Found and not yet handed on.
     found: VecDeque<Finding>,
     last_word: Instant,
+    /// How often in a row the guest's words came before all else.
+    in_a_row: u32,
     /// By how much deadlines grow under this accelerator.
     slowdown: u32,
     /// Bytes of the machine's memory.
@@ -227,6 +237,7 @@ impl<'a> Guest<'a> {
             tap: manner.tap,
             found: VecDeque::new(),
             last_word: Instant::now(),
+            in_a_row: 0,
             slowdown: manner.slowdown,
             memory: manner.memory,
             journal: manner.journal,
@@ -321,6 +332,7 @@ impl<'a> Guest<'a> {
                         look.is_shown = true;
                     }
                 }
+                Turn::Nothing => {}
                 Turn::Deadline => return Ok(Happening::Deadline),
                 Turn::Aside(done) => return Ok(Happening::Aside(done)),
             }
@@ -339,11 +351,12 @@ impl<'a> Guest<'a> {
         };
         let silent_from = self.last_word + silence * self.slowdown;
         let looked = self.look.as_ref().and_then(|look| look.until);
-        tokio::select! {
+        let listens = self.listens();
+        let turn = tokio::select! {
             // The kernel's words come first: they may explain all the rest.
             biased;
-            read = self.console.read(&mut self.buffer), if self.console_open => Turn::Console(read),
-            message = self.link.next(), if self.link_open && !self.ended => Turn::Message(message),
+            read = self.console.read(&mut self.buffer), if listens && self.console_open => Turn::Console(read),
+            message = self.link.next(), if listens && self.link_open && !self.ended => Turn::Message(message),
             // A guest that is gone has nothing to do with what else ends.
             done = aside, if !self.ended => Turn::Aside(done),
             () = self.machine.ended(), if !self.ended => Turn::MachineEnded,
@@ -352,7 +365,17 @@ impl<'a> Guest<'a> {
             () = tokio::time::sleep_until(looked.unwrap_or(deadline)), if looked.is_some() => Turn::Looked,
             () = tokio::time::sleep_until(self.closes.unwrap_or(deadline)), if self.closes.is_some() => Turn::Closes,
             () = tokio::time::sleep_until(deadline) => Turn::Deadline,
+            () = nothing_else(listens, &mut self.in_a_row) => Turn::Nothing,
+        };
+        if matches!(turn, Turn::Console(_) | Turn::Message(_)) {
+            self.in_a_row += 1;
         }
+        turn
+    }
+
+    /// Whether the guest's words come before all else now.
+    fn listens(&self) -> bool {
+        self.in_a_row < IN_A_ROW
     }
 
     fn happened_finding<T>(&mut self, finding: Finding) -> Result<Happening<T>, Error> {
@@ -429,7 +452,8 @@ impl<'a> Guest<'a> {
                 return Ok(Some(Happening::Broken(error)));
             }
         };
-        tracing::debug!(hostname = self.welcome.hostname, ?message, "from the agent");
+        let said = Shortened(&message);
+        tracing::debug!(hostname = self.welcome.hostname, message = ?said, "from the agent");
         if !is_of_line_counters(&message) {
             self.journal.entry(Entry::Guest(message.clone()))?;
         }
@@ -644,27 +668,34 @@ impl<'a> Guest<'a> {
     /// harness itself provoked it. `None` at the deadline or the end.
     async fn overhear(&mut self, deadline: Instant) -> Result<Option<Overheard>, Error> {
         loop {
+            let listens = self.listens();
             tokio::select! {
                 // What was printed before the agent was through comes first.
                 biased;
-                read = self.console.read(&mut self.buffer), if self.console_open => {
+                read = self.console.read(&mut self.buffer), if listens && self.console_open => {
+                    self.in_a_row += 1;
                     let count = read.unwrap_or(0);
-                    self.console_open = count > 0;
                     let bytes = self.redactor.push(&self.buffer[..count]);
                     self.journal.console(&bytes)?;
+                    let is_flood = self.journal.console_length() > CONSOLE_LIMIT;
+                    self.console_open = count > 0 && !is_flood;
                     let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
                     self.dumped.extend_from_slice(&bytes[..bytes.len().min(room)]);
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
-                message = self.link.next(), if self.link_open => match message {
-                    // A look at blocked tasks may be answered yet, too.
-                    Ok(GuestMessage::SysrqDone { letters }) if letters == DUMP_KEYS => {
-                        return Ok(Some(Overheard::SysrqDone));
+                message = self.link.next(), if listens && self.link_open => {
+                    self.in_a_row += 1;
+                    match message {
+                        // A look at blocked tasks may be answered yet, too.
+                        Ok(GuestMessage::SysrqDone { letters }) if letters == DUMP_KEYS => {
+                            return Ok(Some(Overheard::SysrqDone));
+                        }
+                        Ok(_) => {}
+                        Err(_) => self.link_open = false,
                     }
-                    Ok(_) => {}
-                    Err(_) => self.link_open = false,
-                },
+                }
                 () = tokio::time::sleep_until(deadline) => return Ok(None),
+                () = nothing_else(listens, &mut self.in_a_row) => {}
             }
         }
     }
@@ -676,9 +707,13 @@ impl<'a> Guest<'a> {
         }
         let deadline = self.within(patience::of(POWER_OFF_DEADLINE));
         while self.console_open {
+            let listens = self.listens();
             tokio::select! {
                 biased;
-                read = self.console.read(&mut self.buffer) => self.hear(read)?,
+                read = self.console.read(&mut self.buffer), if listens => {
+                    self.in_a_row += 1;
+                    self.hear(read)?;
+                }
                 () = self.machine.ended(), if !self.ended => {
                     self.ended = true;
                     if self.machine.is_held() {
@@ -686,6 +721,7 @@ impl<'a> Guest<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => break,
+                () = nothing_else(listens, &mut self.in_a_row) => {}
             }
         }
         Ok(())
@@ -708,11 +744,34 @@ impl<'a> Guest<'a> {
         self.scanner.is_open()
     }
 
+    /// Takes no more than so many messages of the guest.
+    #[cfg(test)]
+    pub(crate) fn take_messages(&mut self, messages: u32) {
+        self.link.limit(messages);
+    }
+
     /// QEMU's process.
     #[must_use]
     pub fn process(&self) -> Option<u32> {
         self.machine.pid()
     }
+}
+
+/// The last branch of a race that the guest's words come first in, or are left out
+/// of: then it gives all others the time to show what they have. One that is waited
+/// for has nothing to say in a row.
+async fn nothing_else(listens: bool, in_a_row: &mut u32) {
+    if !listens {
+        // Timers and processes are looked after meanwhile.
+        tokio::task::yield_now().await;
+        *in_a_row = 0;
+        return;
+    }
+    // Otherwise the runtime has only put all of them off.
+    if has_budget_remaining() {
+        *in_a_row = 0;
+    }
+    std::future::pending().await
 }
 
 /// Whether a message is about line counters, which are kept elsewhere.

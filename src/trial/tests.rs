@@ -511,6 +511,120 @@ async fn what_is_not_the_protocol_and_what_is_said_twice_does_not_move_the_trial
     assert!(what.contains("\\x1b]0;owned"), "{what}");
 }
 
+/// Signs of life, as one text.
+fn beats(count: u32) -> Vec<u8> {
+    let beat = |tick| {
+        let mut line = serde_json::to_vec(&GuestMessage::Beat { tick }).unwrap();
+        line.push(b'\n');
+        line
+    };
+    (1..=count).flat_map(beat).collect()
+}
+
+/// What an agent that never stops talking may not hide, with what the trial ends
+/// by then.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_never_stops_talking_hides_nothing() {
+    const BEATS: u32 = 2000;
+    let flood = beats(BEATS);
+    let request = request("[{ guest: sync }]");
+    for hidden in ["deadline", "service", "machine"] {
+        let (tell, told) = tokio::sync::oneshot::channel::<String>();
+        let lost = async {
+            match told.await {
+                Ok(what) => what,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let played = play_with(&request, lost, async |mut script| {
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
+            script.come_up().await;
+            script.begins().await;
+            // All of it is there at once when the trial looks next.
+            script.raw(&flood).await;
+            match hidden {
+                "deadline" => {
+                    tokio::time::advance(request.workload.step_timeout).await;
+                    assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+                }
+                "service" => tell.send("osd.0 ended".to_owned()).unwrap(),
+                _ => {
+                    // A process ends in its own time, whatever the test's clock says.
+                    tokio::time::resume();
+                    script.end_talking("guest-reset").await;
+                }
+            }
+            script
+        })
+        .await;
+        if hidden == "machine" {
+            tokio::time::pause();
+        }
+        let as_it_should = match &played.ending {
+            Ending::Deadline { step } => hidden == "deadline" && step == "sync",
+            Ending::Harness { part, .. } => hidden == "service" && *part == Part::Service,
+            Ending::GuestEnded { how, .. } => hidden == "machine" && how == "reset",
+            _ => false,
+        };
+        assert!(as_it_should, "{hidden}: {:?}", played.ending);
+        let heard = played.heard.told.len();
+        assert!(heard < BEATS as usize / 2, "{hidden}: {heard} heard first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dump_ends_in_time_whatever_else_the_agent_says() {
+    let request = request("[{ guest: sync }]");
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        for _ in 0..3 {
+            script.control(&serde_json::json!({"return": {}})).await;
+        }
+        script.raw(&beats(2000)).await;
+        // Too late: behind all the rest.
+        let letters = "wlt".to_owned();
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        // So QEMU is asked to pass on the keys.
+        let command = script.command().await;
+        assert_eq!(command["execute"], "chardev-send-break");
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_sends_more_messages_than_any_is_not_listened_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (mut guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    guest.take_messages(100);
+    let request = request("[{ guest: sync }]");
+    let context = Context::default();
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
+    let flood = async {
+        script.come_up().await;
+        script.try_raw(&beats(200)).await;
+        script
+    };
+    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    let Ending::Harness { part, what } = &ending else {
+        panic!("{ending:?}");
+    };
+    assert_eq!(*part, Part::Link);
+    assert!(what.contains("messages"), "{what}");
+    assert!(heard.told.len() < 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_service_ends_the_trial_as_the_harness_s_failure() {
     let (tell, told) = tokio::sync::oneshot::channel::<String>();
