@@ -53,9 +53,11 @@ pub(super) struct Steps<'a> {
     list: Vec<Step>,
     next: usize,
     current: Option<usize>,
+    /// The `wait` that has brought the step in the background to the foreground.
+    waiting: Option<usize>,
     /// The host's step in the foreground.
     pub(super) host: Option<HostStepFuture<'a>>,
-    /// Background steps that ended before anybody waited for them.
+    /// How background steps ended: each can be waited for any number of times.
     ended: HashMap<usize, StepResult>,
     /// Mounts and the client numbers the guest says they got.
     clients: HashMap<String, u64>,
@@ -112,6 +114,7 @@ impl<'a> Steps<'a> {
             list: list(request),
             next: 0,
             current: None,
+            waiting: None,
             host: None,
             ended: HashMap::new(),
             clients: HashMap::new(),
@@ -138,10 +141,13 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// How long the step in the foreground may take, before scaling.
+    /// How long the step in the foreground may take, before scaling. A `wait` with
+    /// a time of its own says how long it waits.
     pub(super) fn timeout(&self) -> Duration {
-        self.current
-            .and_then(|at| self.list.get(at)?.timeout)
+        let own = |at: usize| self.list.get(at)?.timeout;
+        self.waiting
+            .and_then(own)
+            .or_else(|| self.current.and_then(own))
             .unwrap_or(self.request.workload.step_timeout)
     }
 
@@ -189,9 +195,12 @@ impl<'a> Steps<'a> {
             Action::Wait(name) => {
                 let named = |step: &Step| step.background && step.name.as_ref() == Some(&name);
                 let awaited = self.list.iter().position(named);
-                match awaited.and_then(|awaited| Some((awaited, self.ended.remove(&awaited)?))) {
-                    Some((awaited, result)) => begun.then = self.follow(awaited, result),
-                    None => self.current = awaited,
+                let ended = awaited.and_then(|at| Some((at, self.ended.get(&at)?.clone())));
+                if let Some((awaited, result)) = ended {
+                    begun.then = self.follow(awaited, result);
+                } else {
+                    self.current = awaited;
+                    self.waiting = Some(at);
                 }
             }
         }
@@ -205,12 +214,14 @@ impl<'a> Steps<'a> {
             // A hostile guest: it answers what it was not asked.
             return Move::Wait;
         }
+        if self.list[at].background {
+            // What is said first counts.
+            self.ended.entry(at).or_insert_with(|| result.clone());
+        }
         if self.current == Some(at) {
             self.current = None;
+            self.waiting = None;
             return self.follow(at, result);
-        }
-        if self.list[at].background {
-            self.ended.insert(at, result);
         }
         Move::Wait
     }

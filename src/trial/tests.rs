@@ -174,6 +174,55 @@ async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_background_step_can_be_waited_for_again() {
+    let steps = "[{ name: a, background: true, guest: sync }, { wait: a }, { wait: a }]";
+    let played = play(&request(steps), async |mut script| {
+        script.come_up().await;
+        let step = script.begins().await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+}
+
+/// The limits of the steps that were begun, in seconds.
+fn limits(journal: &[Entry]) -> Vec<f64> {
+    let limit = |entry: &Entry| match entry {
+        Entry::StepBegan { limit, .. } => Some(*limit),
+        _ => None,
+    };
+    journal.iter().filter_map(limit).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_takes_as_long_as_it_says_itself() {
+    let steps = "[{ name: a, background: true, timeout: 1m, guest: sync }, WAIT]";
+    for (wait, seconds) in [("{ timeout: 5m, wait: a }", 300.0), ("{ wait: a }", 60.0)] {
+        let request = request(&steps.replace("WAIT", wait));
+        let played = play(&request, async |mut script| {
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
+            script.come_up().await;
+            script.begins().await;
+            assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            script
+        })
+        .await;
+        let late = played.ending
+            == Ending::Deadline {
+                step: "a".to_owned(),
+            };
+        assert!(late, "{wait}: {:?}", played.ending);
+        // The deadline is made of the same.
+        let limit = limits(&played.journal)[1];
+        assert!((limit - seconds).abs() < 0.1, "{wait}: {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_that_is_allowed_is_as_good_as_done_and_another_one_is_not() {
     let steps = "[{ allow: [EIO], guest: sync }]";
     let failure = |errno: &str| StepFailure {
