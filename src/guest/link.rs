@@ -181,10 +181,7 @@ impl Link {
     /// Waits until the agent is up. Safe to drop and call again.
     pub async fn ready(&mut self) -> Result<Ready, LinkError> {
         match self.next().await? {
-            GuestMessage::Ready(ready) if ready.protocol == VERSION => Ok(ready),
-            GuestMessage::Ready(ready) => Err(LinkError::Version {
-                theirs: ready.protocol,
-            }),
+            GuestMessage::Ready(ready) => of_this_version(ready),
             GuestMessage::Fatal { text } => Err(LinkError::Fatal {
                 text: excerpt(text.as_bytes()),
             }),
@@ -265,6 +262,15 @@ impl Link {
             }
         }
     }
+}
+
+/// What an agent says of its guest, if it speaks this version of the protocol.
+pub fn of_this_version(ready: Ready) -> Result<Ready, LinkError> {
+    if ready.protocol == VERSION {
+        return Ok(ready);
+    }
+    let theirs = ready.protocol;
+    Err(LinkError::Version { theirs })
 }
 
 /// The beginning of what a guest sent, fit for a terminal.

@@ -20,8 +20,8 @@ use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
 use crate::guest::heartbeat::{self, Beat};
-use crate::guest::link::{Link, LinkError};
-use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
+use crate::guest::link::{Link, LinkError, of_this_version};
+use crate::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
 use crate::patience;
 use crate::record::{Entry, Journal};
 use crate::redact::Redactor;
@@ -459,11 +459,13 @@ impl<'a> Guest<'a> {
         }
         Ok(match message {
             GuestMessage::Ready(ready) if self.phase == Phase::Booting => {
-                if ready.protocol != VERSION {
-                    self.link_open = false;
-                    let theirs = ready.protocol;
-                    return Ok(Some(Happening::Broken(LinkError::Version { theirs })));
-                }
+                let ready = match of_this_version(ready) {
+                    Ok(ready) => ready,
+                    Err(error) => {
+                        self.link_open = false;
+                        return Ok(Some(Happening::Broken(error)));
+                    }
+                };
                 self.phase = Phase::Ready;
                 if self.link.hello(&self.welcome).await.is_err() {
                     self.link_open = false;
