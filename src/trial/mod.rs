@@ -443,6 +443,8 @@ impl<'a> Attempt<'a> {
                 Happening::Greeted => {
                     self.heard.service_used = true;
                     self.first_step = Some(Deadline::now() + phase(self.request.id.seed()));
+                    // The boot's is met, and the first step's is far.
+                    deadline = self.guest.within(patience::of(BOOT_DEADLINE));
                     Move::Wait
                 }
                 Happening::Finished { step, result } => self.finished(step, result, &mut steps)?,

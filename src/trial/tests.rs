@@ -398,6 +398,30 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_was_greeted_in_time_has_booted_in_time() {
+    let mut request = request("[{ guest: sync }]");
+    // Its first step is long in coming.
+    let late = |number: &u32| {
+        request.id.number = *number;
+        super::phase(request.id.seed()) > SECOND / 2
+    };
+    assert!((1..100).find(late).is_some());
+    let played = play(&request, async |mut script| {
+        for _ in 0..3 {
+            script.control(&serde_json::json!({"return": {}})).await;
+        }
+        tokio::time::sleep(BOOT_DEADLINE - SECOND / 4).await;
+        script.come_up().await;
+        let step = script.begins().await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+}
+
 /// QEMU is asked for the guest's memory, and writes it.
 async fn dumped(script: &mut Script) {
     let command = script.command().await;
