@@ -379,6 +379,10 @@ pub enum StepEnd {
     },
 }
 
+/// So many bytes of what a guest says of a step's failure are kept: as much as a
+/// step may print.
+const FAILURE: usize = 64 << 10;
+
 impl StepEnd {
     /// What a guest's result is to the workload, given the failures it allows.
     #[must_use]
@@ -390,8 +394,8 @@ impl StepEnd {
             }) if allow.contains(errno) => Self::Allowed {
                 errno: errno.clone(),
             },
-            StepResult::Failed(failure) => Self::Failed {
-                message: failure.message.clone(),
+            StepResult::Failed(StepFailure { message, .. }) => Self::Failed {
+                message: message[..message.floor_char_boundary(FAILURE)].to_owned(),
             },
         }
     }

@@ -43,6 +43,10 @@ const LONG_SILENCE: Duration = Duration::from_secs(2);
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
 
+/// How many findings of a trial are kept, the first ones: a guest that is out
+/// of control could go on for ever.
+pub const FINDINGS: usize = 1000;
+
 /// So often in a row the guest's words come before all else. Then whatever else
 /// has happened has its turn: a guest that never stops talking hides nothing.
 const IN_A_ROW: u32 = 64;
@@ -166,6 +170,8 @@ pub struct Guest<'a> {
     tap: Option<Tap>,
     /// Found and not yet handed on.
     found: VecDeque<Finding>,
+    /// How many were handed on.
+    findings: usize,
     last_word: Instant,
     /// How often in a row the guest's words came before all else.
     in_a_row: u32,
@@ -236,6 +242,7 @@ impl<'a> Guest<'a> {
             scanner: Scanner::with_rules(manner.patterns),
             tap: manner.tap,
             found: VecDeque::new(),
+            findings: 0,
             last_word: Instant::now(),
             in_a_row: 0,
             slowdown: manner.slowdown,
@@ -379,11 +386,14 @@ impl<'a> Guest<'a> {
     }
 
     fn happened_finding<T>(&mut self, finding: Finding) -> Result<Happening<T>, Error> {
-        self.journal.entry(Entry::Finding {
-            class: finding.class,
-            title: finding.title.clone(),
-            line: finding.first_line,
-        })?;
+        self.findings += 1;
+        if self.findings <= FINDINGS {
+            self.journal.entry(Entry::Finding {
+                class: finding.class,
+                title: finding.title.clone(),
+                line: finding.first_line,
+            })?;
+        }
         Ok(Happening::Finding(Box::new(finding)))
     }
 

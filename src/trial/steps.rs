@@ -42,6 +42,8 @@ pub(super) struct Begun {
     pub(super) background: bool,
     /// What the guest has to be told.
     pub(super) guest: Option<GuestStep>,
+    /// How it has ended already: a `wait` for what is over.
+    pub(super) ended: Option<StepEnd>,
     pub(super) then: Move,
 }
 
@@ -163,7 +165,7 @@ impl<'a> Steps<'a> {
         let step = self.list.get(at)?.clone();
         self.next += 1;
         let mut begun = Begun {
-            number: u32::try_from(at).unwrap_or(u32::MAX),
+            number: number_of(at),
             label: step.label(),
             side: match &step.action {
                 Action::Guest(_) => Side::Guest,
@@ -172,6 +174,7 @@ impl<'a> Steps<'a> {
             },
             background: step.background,
             guest: None,
+            ended: None,
             then: Move::Wait,
         };
         match step.action {
@@ -197,6 +200,7 @@ impl<'a> Steps<'a> {
                 let awaited = self.list.iter().position(named);
                 let ended = awaited.and_then(|at| Some((at, self.ended.get(&at)?.clone())));
                 if let Some((awaited, result)) = ended {
+                    begun.ended = Some(StepEnd::of(&result, &self.list[awaited].allow));
                     begun.then = self.follow(awaited, result);
                 } else {
                     self.current = awaited;
@@ -231,7 +235,7 @@ impl<'a> Steps<'a> {
         self.host = None;
         let label = self.label();
         let number = self.current.take().unwrap_or_default();
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let number = number_of(number);
         match result {
             Ok(()) => (number, StepEnd::Done, Move::Next),
             Err(fault) => {
@@ -245,12 +249,23 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What a guest's result for this step is to the workload; `None` for one
-    /// that was not begun.
-    pub(super) fn step_end(&self, number: u32, result: &StepResult) -> Option<StepEnd> {
-        let begun = self.list.get(..self.next)?;
-        let step = begun.get(usize::try_from(number).ok()?)?;
-        Some(StepEnd::of(result, &step.allow))
+    /// What ends with a guest's result for this step, and how: the step, and the
+    /// `wait` for it. Nothing, if it was not begun or has ended before.
+    pub(super) fn ends(&self, number: u32, result: &StepResult) -> Vec<(u32, StepEnd)> {
+        let at = number as usize;
+        let begun = self.list.get(..self.next).unwrap_or_default();
+        let Some(step) = begun.get(at) else {
+            return Vec::new();
+        };
+        let is_current = self.current == Some(at);
+        let runs_beside = step.background && !self.ended.contains_key(&at);
+        if !is_current && !runs_beside {
+            return Vec::new();
+        }
+        let end = StepEnd::of(result, &step.allow);
+        let wait = self.waiting.filter(|_| is_current).map(number_of);
+        let ended = std::iter::once(number).chain(wait);
+        ended.map(|number| (number, end.clone())).collect()
     }
 
     /// What follows from a guest step's result.
@@ -290,6 +305,11 @@ impl<'a> Steps<'a> {
             }
         }
     }
+}
+
+/// What a place in the list is called elsewhere.
+fn number_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// A failure in one line: its first, and the last where a program said more.

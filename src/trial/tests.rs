@@ -160,6 +160,8 @@ async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
             assert_eq!(script.begins().await, 1);
             if early {
                 script.done(0).await;
+                // What is said twice has not ended twice.
+                script.done(0).await;
                 script.done(1).await;
             } else {
                 script.done(1).await;
@@ -170,6 +172,12 @@ async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
         })
         .await;
         assert_eq!(played.ending, Ending::Finished, "early: {early}");
+        let course = course(&played.journal);
+        for step in 0..3 {
+            let ended = format!("-{step} Done");
+            let times = course.iter().filter(|told| **told == ended).count();
+            assert_eq!(times, 1, "early: {early}: {course:?}");
+        }
     }
 }
 
@@ -420,6 +428,29 @@ async fn a_guest_that_was_greeted_in_time_has_booted_in_time() {
     })
     .await;
     assert_eq!(played.ending, Ending::Finished);
+}
+
+#[tokio::test]
+async fn an_attempt_without_a_guest_has_a_journal_and_names_what_failed() {
+    let fault = || ServiceFault::Silent(vec!["osd.0".to_owned()]);
+    let failed = Cell::new(Part::Machine);
+    let made = async { Err::<(), _>(Error::from(fault())) };
+    let error = of_part(Part::Service, &failed, made).await.unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    drop(Journal::create(directory.path()).unwrap());
+    let not_begun = NotBegun {
+        part: failed.get(),
+        error,
+    };
+    let ending = not_begun.end(directory.path(), Instant::now()).unwrap();
+    let expected = Ending::Harness {
+        part: Part::Service,
+        what: "osd.0 did not answer".to_owned(),
+    };
+    assert_eq!(ending, expected);
+    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+    let line: Line = serde_json::from_str(&text).unwrap();
+    assert_eq!(line.entry, Entry::Ended(expected));
 }
 
 /// QEMU is asked for the guest's memory, and writes it.
