@@ -1,6 +1,8 @@
 //! What kvet itself does, for whoever debugs it: processes it starts, what it
 //! asks of QEMU, what passes between it and agents. Written to `kvet.log` in the
-//! run directory, and to standard error with `-v`. No secret is ever traced.
+//! run directory, and to standard error with `-v`: at `info` processes that begin
+//! and end, and who can be talked to; with `-vv`, at `debug`, what is said, too. No
+//! secret is ever traced.
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -37,8 +39,17 @@ struct Log {
 
 impl Log {
     fn new(path: &Path, limit: u64) -> Result<Self, StoreError> {
+        let opened = File::options().create(true).append(true).open(path);
+        let mut file = opened.map_err(io_error("open", path))?;
+        let length = file.metadata().map_err(io_error("read", path))?.len();
+        if length > 0 {
+            // The line before may have been cut by whatever ended that process.
+            let (time, process) = (jiff::Timestamp::now(), std::process::id());
+            let line = format!("\n{time} Here another kvet goes on, as process {process}.\n");
+            drop(file.write_all(line.as_bytes()));
+        }
         Ok(Self {
-            file: File::create(path).map_err(io_error("create", path))?,
+            file,
             left: limit,
             is_cut: false,
         })
@@ -100,16 +111,11 @@ pub fn listen(verbosity: u8) {
         .with_writer(RunFile)
         .with_ansi(false)
         .with_filter(LevelFilter::DEBUG);
-    let level = match verbosity {
-        0 => LevelFilter::OFF,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
-    };
     let terminal = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .with_filter(level);
+        .with_filter(level(verbosity));
     // A second listener in one process is a test's: the first one serves.
     drop(
         tracing_subscriber::registry()
@@ -119,7 +125,16 @@ pub fn listen(verbosity: u8) {
     );
 }
 
-/// Writes to this file from now on, until the guard is dropped.
+/// What is shown where `-v` was given so often.
+fn level(verbosity: u8) -> LevelFilter {
+    match verbosity {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    }
+}
+
+/// Appends to this file from now on, until the guard is dropped.
 pub fn to_file(path: &Path) -> Result<Guard, StoreError> {
     let log = Log::new(path, LIMIT)?;
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
@@ -161,9 +176,60 @@ impl MakeWriter<'_> for RunFile {
     }
 }
 
+/// What this thread's tracing said, for a test.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Captured(std::sync::Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Captured {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+}
+
+#[cfg(test)]
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps what this thread traces as `-v`, given so often, would show it.
+#[cfg(test)]
+pub(crate) fn capture(verbosity: u8) -> (Captured, tracing::subscriber::DefaultGuard) {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .with_max_level(level(verbosity))
+        .finish();
+    (captured, tracing::subscriber::set_default(subscriber))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_goes_on_where_another_process_s_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("kvet.log");
+        Log::new(&path, 20).unwrap().write(b"killed in the mid");
+        Log::new(&path, 10).unwrap().write(b"one\n");
+        Log::new(&path, 10).unwrap().write(b"two\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        let process = format!("goes on, as process {}.", std::process::id());
+        assert!(lines[1].ends_with(&process), "{text}");
+        assert_eq!([lines[2], lines[4]], ["one", "two"], "{text}");
+    }
 
     #[test]
     fn a_log_says_once_that_it_is_cut() {

@@ -24,6 +24,7 @@ use super::protocol::{
 };
 use crate::error::{Exit, Fault};
 use crate::step::GuestStep;
+use crate::trace::Shortened;
 
 /// How long a message to the guest may take to leave: a QEMU that is stopped
 /// takes none off its socket.
@@ -225,7 +226,7 @@ impl Link {
 
     async fn send(&mut self, message: &HostMessage) -> Result<(), LinkError> {
         // Debug output of a message leaves secrets out.
-        tracing::debug!(?message, "to the agent");
+        tracing::debug!(message = ?Shortened(message), "to the agent");
         let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
         line.push(b'\n');
         let sent = tokio::time::timeout(SEND_DEADLINE, self.stream.write_all(&line));

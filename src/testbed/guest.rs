@@ -477,6 +477,8 @@ impl<'a> Guest<'a> {
                     }
                 };
                 self.phase = Phase::Ready;
+                let hostname = self.welcome.hostname.as_str();
+                tracing::info!(hostname, "the agent is up and can be talked to");
                 if self.link.hello(&self.welcome).await.is_err() {
                     self.link_open = false;
                 }
