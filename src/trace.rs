@@ -61,15 +61,12 @@ impl Log {
         if self.is_cut {
             return;
         }
-        match self.left.checked_sub(line.len() as u64) {
-            Some(left) => {
-                self.left = left;
-                drop(self.file.write_all(line));
-            }
-            None => {
-                self.is_cut = true;
-                drop(self.file.write_all(CUT));
-            }
+        if let Some(left) = self.left.checked_sub(line.len() as u64) {
+            self.left = left;
+            drop(self.file.write_all(line));
+        } else {
+            self.is_cut = true;
+            drop(self.file.write_all(CUT));
         }
     }
 }
@@ -96,7 +93,8 @@ struct Beginning(String);
 impl fmt::Write for Beginning {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = SHOWN - self.0.len();
-        let end = text.floor_char_boundary(room);
+        let end = (0..=room.min(text.len())).rfind(|at| text.is_char_boundary(*at));
+        let end = end.unwrap_or(0);
         self.0.push_str(&text[..end]);
         if end < text.len() {
             return Err(fmt::Error);

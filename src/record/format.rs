@@ -394,9 +394,13 @@ impl StepEnd {
             }) if allow.contains(errno) => Self::Allowed {
                 errno: errno.clone(),
             },
-            StepResult::Failed(StepFailure { message, .. }) => Self::Failed {
-                message: message[..message.floor_char_boundary(FAILURE)].to_owned(),
-            },
+            StepResult::Failed(StepFailure { message, .. }) => {
+                let most = FAILURE.min(message.len());
+                let end = (0..=most).rfind(|at| message.is_char_boundary(*at));
+                Self::Failed {
+                    message: message[..end.unwrap_or(0)].to_owned(),
+                }
+            }
         }
     }
 }

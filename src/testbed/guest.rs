@@ -785,7 +785,7 @@ async fn nothing_else(listens: bool, in_a_row: &mut u32) {
     if has_budget_remaining() {
         *in_a_row = 0;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Whether a message is about line counters, which are kept elsewhere.
