@@ -24,6 +24,7 @@ use super::protocol::{
 };
 use crate::error::{Exit, Fault};
 use crate::step::GuestStep;
+use crate::trace::Shortened;
 
 /// How long a message to the guest may take to leave: a QEMU that is stopped
 /// takes none off its socket.
@@ -31,6 +32,14 @@ const SEND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The most that is taken off the socket at once, in bytes.
 const READ_LIMIT: usize = 16 << 10;
+
+/// A guest may send so many messages in a trial. The longest workload has two for
+/// each of 10,000 steps, one for every ten seconds of a day, and some thousands with
+/// line counters.
+pub const MESSAGES: u32 = 100_000;
+
+/// And so many bytes: what all these steps could print comes to less.
+pub const BYTES: u64 = 1 << 30;
 
 /// The line to the guest failed, or the guest did not keep to the protocol.
 #[derive(Debug, Error, Diagnostic)]
@@ -53,6 +62,10 @@ pub enum LinkError {
     /// A line longer than the protocol allows.
     #[error("the guest sent a line of more than {LINE_LIMIT} bytes")]
     TooLong,
+    /// More messages than any workload has, or longer ones.
+    #[error("the guest sent more than {MESSAGES} messages, or {} MiB of them", BYTES >> 20)]
+    #[diagnostic(help("its agent, or whatever writes to the agent's port, is out of control"))]
+    TooMuch,
     /// A line that is not a message.
     #[error("the guest sent a line that is not a message: {excerpt}")]
     Malformed {
@@ -95,6 +108,28 @@ pub struct Link {
     received: BytesMut,
     /// How much of `received` is known to hold no line end.
     scanned: usize,
+    /// What the guest may send yet.
+    left: Left,
+}
+
+/// What may come of a guest yet.
+#[derive(Debug)]
+struct Left {
+    messages: u32,
+    bytes: u64,
+}
+
+impl Left {
+    /// Counts a line; false if it is too much.
+    fn take(&mut self, line: usize) -> bool {
+        let messages = self.messages.checked_sub(1);
+        let bytes = self.bytes.checked_sub(line as u64);
+        if let (Some(messages), Some(bytes)) = (messages, bytes) {
+            *self = Self { messages, bytes };
+            return true;
+        }
+        false
+    }
 }
 
 /// Bytes of entropy that a guest is given: twice what its generator's key has.
@@ -131,16 +166,23 @@ impl Link {
             stream,
             received: BytesMut::new(),
             scanned: 0,
+            left: Left {
+                messages: MESSAGES,
+                bytes: BYTES,
+            },
         }
+    }
+
+    /// Takes no more than so many messages.
+    #[cfg(test)]
+    pub(crate) fn limit(&mut self, messages: u32) {
+        self.left.messages = messages;
     }
 
     /// Waits until the agent is up. Safe to drop and call again.
     pub async fn ready(&mut self) -> Result<Ready, LinkError> {
         match self.next().await? {
-            GuestMessage::Ready(ready) if ready.protocol == VERSION => Ok(ready),
-            GuestMessage::Ready(ready) => Err(LinkError::Version {
-                theirs: ready.protocol,
-            }),
+            GuestMessage::Ready(ready) => of_this_version(ready),
             GuestMessage::Fatal { text } => Err(LinkError::Fatal {
                 text: excerpt(text.as_bytes()),
             }),
@@ -184,7 +226,7 @@ impl Link {
 
     async fn send(&mut self, message: &HostMessage) -> Result<(), LinkError> {
         // Debug output of a message leaves secrets out.
-        tracing::debug!(?message, "to the agent");
+        tracing::debug!(message = ?Shortened(message), "to the agent");
         let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
         line.push(b'\n');
         let sent = tokio::time::timeout(SEND_DEADLINE, self.stream.write_all(&line));
@@ -202,6 +244,9 @@ impl Link {
                 if line.len() > LINE_LIMIT {
                     return Err(LinkError::TooLong);
                 }
+                if !self.left.take(line.len()) {
+                    return Err(LinkError::TooMuch);
+                }
                 return serde_json::from_slice(&line).map_err(|source| LinkError::Malformed {
                     excerpt: excerpt(&line),
                     source,
@@ -218,6 +263,15 @@ impl Link {
             }
         }
     }
+}
+
+/// What an agent says of its guest, if it speaks this version of the protocol.
+pub fn of_this_version(ready: Ready) -> Result<Ready, LinkError> {
+    if ready.protocol == VERSION {
+        return Ok(ready);
+    }
+    let theirs = ready.protocol;
+    Err(LinkError::Version { theirs })
 }
 
 /// The beginning of what a guest sent, fit for a terminal.
@@ -275,6 +329,20 @@ mod tests {
             () = flood => panic!("the link hung up"),
         }
         assert!(link.received.len() <= LINE_LIMIT + READ_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn a_guest_sends_no_more_messages_and_bytes_than_it_may() {
+        let beat = b"{\"beat\":{\"tick\":1}}\n";
+        for (messages, bytes) in [(2, 1000), (1000, 2 * (beat.len() as u64 - 1))] {
+            let (mut link, mut guest) = pair();
+            link.left = Left { messages, bytes };
+            guest.write_all(&beat.repeat(3)).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(link.next().await.unwrap(), GuestMessage::Beat { tick: 1 });
+            }
+            assert!(matches!(link.next().await, Err(LinkError::TooMuch)));
+        }
     }
 
     #[tokio::test]

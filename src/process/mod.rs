@@ -358,6 +358,7 @@ impl Command {
         };
         match result {
             Some(Ok(status)) => {
+                process.over(status);
                 // The leader is gone; whatever it left in its group goes too.
                 process.kill_group();
                 Ok(status)
@@ -412,7 +413,9 @@ impl Command {
             program: program.clone(),
             source,
         })?;
-        tracing::debug!(process = child.id(), command = typed.as_str(), "started");
+        let number = child.id();
+        tracing::info!(process = number, program, "started");
+        tracing::debug!(process = number, command = typed.as_str(), "its command");
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -420,6 +423,8 @@ impl Command {
         Ok(Process {
             child,
             group,
+            number,
+            is_over: false,
             program,
             display: typed,
         })
@@ -460,6 +465,10 @@ fn die_with_parent(command: &mut tokio::process::Command) {
 pub struct Process {
     child: tokio::process::Child,
     group: Option<Pid>,
+    /// Its process id, also when it is gone.
+    number: Option<u32>,
+    /// Whether its end was traced.
+    is_over: bool,
     program: String,
     display: String,
 }
@@ -500,15 +509,28 @@ impl Process {
 
     /// Waits for its end. Safe to race and to call again.
     pub async fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
-        self.child.wait().await.map_err(|source| ProcessError::Io {
+        let waited = self.child.wait().await;
+        let status = waited.map_err(|source| ProcessError::Io {
             program: self.program.clone(),
             source,
-        })
+        })?;
+        self.over(status);
+        Ok(status)
+    }
+
+    /// Traces its end, once.
+    fn over(&mut self, status: ExitStatus) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            let program = self.program.as_str();
+            tracing::info!(process = self.number, program, %status, "ended");
+        }
     }
 
     /// Whether it has ended, without waiting.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        let status = self.child.try_wait().ok().flatten()?;
+        self.over(status);
+        Some(status)
     }
 
     /// Sends a signal to the whole group.
@@ -530,7 +552,7 @@ impl Process {
                 self.signal(Signal::KILL);
             }
         }
-        let status = self.child.wait().await.ok();
+        let status = self.wait().await.ok();
         self.kill_group();
         status
     }
@@ -660,6 +682,25 @@ mod tests {
         assert_eq!(finished.status.code(), Some(3));
         assert_eq!(finished.stdout, b"hello");
         assert_eq!(finished.stderr, b"problem\n");
+    }
+
+    #[tokio::test]
+    async fn that_a_process_began_and_ended_is_traced_for_whoever_asks_once() {
+        let (traced, _guard) = crate::trace::capture(1);
+        let mut process = Command::new("true").spawn(false).unwrap();
+        process.wait().await.unwrap();
+        process.stop(Duration::ZERO).await;
+        Command::new("false").run(&token()).await.unwrap_err();
+        let text = traced.text();
+        for told in ["started", "ended"] {
+            let times = |program: &str| {
+                let program = format!("\"{program}\"");
+                let lines = text.lines();
+                let told = |line: &&str| line.contains(told) && line.contains(&program);
+                lines.filter(told).count()
+            };
+            assert_eq!((times("true"), times("false")), (1, 1), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -388,6 +388,10 @@ pub enum StepEnd {
     },
 }
 
+/// So many bytes of what a guest says of a step's failure are kept: as much as a
+/// step may print.
+const FAILURE: usize = 64 << 10;
+
 impl StepEnd {
     /// What a guest's result is to the workload, given the failures it allows.
     #[must_use]
@@ -399,9 +403,13 @@ impl StepEnd {
             }) if allow.contains(errno) => Self::Allowed {
                 errno: errno.clone(),
             },
-            StepResult::Failed(failure) => Self::Failed {
-                message: failure.message.clone(),
-            },
+            StepResult::Failed(StepFailure { message, .. }) => {
+                let most = FAILURE.min(message.len());
+                let end = (0..=most).rfind(|at| message.is_char_boundary(*at));
+                Self::Failed {
+                    message: message[..end.unwrap_or(0)].to_owned(),
+                }
+            }
         }
     }
 }

@@ -13,9 +13,10 @@ use super::{CONSOLE, JOURNAL};
 use crate::event::{Event, Stamped};
 use crate::store::{StoreError, io_error};
 
-/// How many bytes of journal are kept; a guest that sends more has its further
-/// messages obeyed and forgotten.
-const JOURNAL_LIMIT: u64 = 64 << 20;
+/// How many bytes of a guest's messages are kept in the journal; one that sends more
+/// has its further ones obeyed and forgotten. What the host itself records comes to
+/// little, whatever a guest does, and is always kept.
+const GUEST_LIMIT: u64 = 64 << 20;
 
 /// The open files of one attempt. One that keeps nothing serves a guest that
 /// nobody records.
@@ -25,7 +26,8 @@ pub struct Journal {
     began: Instant,
     console_length: u64,
     console_lines: u64,
-    kept: u64,
+    /// Bytes of the guest's messages that may be kept yet.
+    room: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,24 @@ impl Journal {
         })
     }
 
+    /// Goes on with the files of an attempt that began then.
+    pub fn reopen(directory: &Path, began: Instant) -> Result<Self, StoreError> {
+        let open = |name: &str| {
+            let path = directory.join(name);
+            let opened = File::options().append(true).open(&path);
+            opened.map_err(io_error("open", path))
+        };
+        Ok(Self {
+            files: Some(Files {
+                directory: directory.to_owned(),
+                console: open(CONSOLE)?,
+                journal: open(JOURNAL)?,
+            }),
+            began,
+            ..Self::nowhere()
+        })
+    }
+
     /// Keeps nothing.
     #[must_use]
     pub fn nowhere() -> Self {
@@ -60,7 +80,7 @@ impl Journal {
             began: Instant::now(),
             console_length: 0,
             console_lines: 0,
-            kept: 0,
+            room: GUEST_LIMIT,
         }
     }
 
@@ -100,9 +120,7 @@ impl Journal {
         let Some(files) = &mut self.files else {
             return Ok(());
         };
-        if self.kept > JOURNAL_LIMIT {
-            return Ok(());
-        }
+        let is_guest_s = matches!(entry, Entry::Guest(_));
         let path = || files.directory.join(JOURNAL);
         let line = Line {
             at: self.began.elapsed().as_secs_f64(),
@@ -111,7 +129,14 @@ impl Journal {
         let mut line =
             serde_json::to_vec(&line).map_err(|error| io_error("write", path())(error.into()))?;
         line.push(b'\n');
-        self.kept += line.len() as u64;
+        if is_guest_s {
+            // Once one was left out, no later one is in.
+            let room = self.room.checked_sub(line.len() as u64);
+            self.room = room.unwrap_or(0);
+            if room.is_none() {
+                return Ok(());
+            }
+        }
         files
             .journal
             .write_all(&line)
@@ -150,4 +175,37 @@ pub async fn keep_events(
         file.write_all(&line).map_err(io_error("write", path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::protocol::GuestMessage;
+    use crate::record::Ending;
+
+    #[test]
+    fn what_the_host_records_has_room_whatever_the_guest_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(directory.path()).unwrap();
+        journal.room = 100;
+        let note = |length| {
+            let text = "x".repeat(length);
+            Entry::Guest(GuestMessage::Note { text })
+        };
+        for length in [10, 200, 10] {
+            journal.entry(note(length)).unwrap();
+        }
+        let step = "sync".to_owned();
+        let late = Entry::Deadline { step: step.clone() };
+        journal.entry(late.clone()).unwrap();
+        drop(journal);
+        let mut journal = Journal::reopen(directory.path(), Instant::now()).unwrap();
+        let ended = Entry::Ended(Ending::Deadline { step });
+        journal.entry(ended.clone()).unwrap();
+        let text = std::fs::read_to_string(directory.path().join(JOURNAL)).unwrap();
+        let kept: Vec<Entry> = (text.lines())
+            .map(|line| serde_json::from_str::<Line>(line).unwrap().entry)
+            .collect();
+        assert_eq!(kept, [note(10), late, ended]);
+    }
 }

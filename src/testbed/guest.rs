@@ -13,19 +13,21 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
 use crate::guest::heartbeat::{self, Beat};
-use crate::guest::link::{Link, LinkError};
-use crate::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
+use crate::guest::link::{Link, LinkError, of_this_version};
+use crate::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
 use crate::patience;
 use crate::record::{Entry, Journal};
 use crate::redact::Redactor;
 use crate::step::GuestStep;
 use crate::store::{Scratch, free, gib};
+use crate::trace::Shortened;
 use crate::vm::{Channels, End, Machine, Uname};
 
 /// From QEMU's start to the agent's first word, under KVM.
@@ -40,6 +42,14 @@ const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 /// A guest that says more than this on its console is out of control.
 const CONSOLE_LIMIT: u64 = 256 << 20;
+
+/// How many findings of a trial are kept, the first ones: a guest that is out
+/// of control could go on for ever.
+pub const FINDINGS: usize = 1000;
+
+/// So often in a row the guest's words come before all else. Then whatever else
+/// has happened has its turn: a guest that never stops talking hides nothing.
+const IN_A_ROW: u32 = 64;
 
 /// So many signs of life are looked for on the console.
 const BEATS: usize = 10_000;
@@ -124,6 +134,8 @@ enum Turn<T> {
     Closes,
     Deadline,
     Aside(T),
+    /// Nothing but that the guest goes on talking.
+    Nothing,
 }
 
 /// How far the agent is.
@@ -158,7 +170,11 @@ pub struct Guest<'a> {
     tap: Option<Tap>,
     /// Found and not yet handed on.
     found: VecDeque<Finding>,
+    /// How many were handed on.
+    findings: usize,
     last_word: Instant,
+    /// How often in a row the guest's words came before all else.
+    in_a_row: u32,
     /// By how much deadlines grow under this accelerator.
     slowdown: u32,
     /// Bytes of the machine's memory.
@@ -226,7 +242,9 @@ impl<'a> Guest<'a> {
             scanner: Scanner::with_rules(manner.patterns),
             tap: manner.tap,
             found: VecDeque::new(),
+            findings: 0,
             last_word: Instant::now(),
+            in_a_row: 0,
             slowdown: manner.slowdown,
             memory: manner.memory,
             journal: manner.journal,
@@ -321,6 +339,7 @@ impl<'a> Guest<'a> {
                         look.is_shown = true;
                     }
                 }
+                Turn::Nothing => {}
                 Turn::Deadline => return Ok(Happening::Deadline),
                 Turn::Aside(done) => return Ok(Happening::Aside(done)),
             }
@@ -339,11 +358,12 @@ impl<'a> Guest<'a> {
         };
         let silent_from = self.last_word + silence * self.slowdown;
         let looked = self.look.as_ref().and_then(|look| look.until);
-        tokio::select! {
+        let listens = self.listens();
+        let turn = tokio::select! {
             // The kernel's words come first: they may explain all the rest.
             biased;
-            read = self.console.read(&mut self.buffer), if self.console_open => Turn::Console(read),
-            message = self.link.next(), if self.link_open && !self.ended => Turn::Message(message),
+            read = self.console.read(&mut self.buffer), if listens && self.console_open => Turn::Console(read),
+            message = self.link.next(), if listens && self.link_open && !self.ended => Turn::Message(message),
             // A guest that is gone has nothing to do with what else ends.
             done = aside, if !self.ended => Turn::Aside(done),
             () = self.machine.ended(), if !self.ended => Turn::MachineEnded,
@@ -352,15 +372,28 @@ impl<'a> Guest<'a> {
             () = tokio::time::sleep_until(looked.unwrap_or(deadline)), if looked.is_some() => Turn::Looked,
             () = tokio::time::sleep_until(self.closes.unwrap_or(deadline)), if self.closes.is_some() => Turn::Closes,
             () = tokio::time::sleep_until(deadline) => Turn::Deadline,
+            () = nothing_else(listens, &mut self.in_a_row) => Turn::Nothing,
+        };
+        if matches!(turn, Turn::Console(_) | Turn::Message(_)) {
+            self.in_a_row += 1;
         }
+        turn
+    }
+
+    /// Whether the guest's words come before all else now.
+    fn listens(&self) -> bool {
+        self.in_a_row < IN_A_ROW
     }
 
     fn happened_finding<T>(&mut self, finding: Finding) -> Result<Happening<T>, Error> {
-        self.journal.entry(Entry::Finding {
-            class: finding.class,
-            title: finding.title.clone(),
-            line: finding.first_line,
-        })?;
+        self.findings += 1;
+        if self.findings <= FINDINGS {
+            self.journal.entry(Entry::Finding {
+                class: finding.class,
+                title: finding.title.clone(),
+                line: finding.first_line,
+            })?;
+        }
         Ok(Happening::Finding(Box::new(finding)))
     }
 
@@ -429,18 +462,23 @@ impl<'a> Guest<'a> {
                 return Ok(Some(Happening::Broken(error)));
             }
         };
-        tracing::debug!(hostname = self.welcome.hostname, ?message, "from the agent");
+        let said = Shortened(&message);
+        tracing::debug!(hostname = self.welcome.hostname, message = ?said, "from the agent");
         if !is_of_line_counters(&message) {
             self.journal.entry(Entry::Guest(message.clone()))?;
         }
         Ok(match message {
             GuestMessage::Ready(ready) if self.phase == Phase::Booting => {
-                if ready.protocol != VERSION {
-                    self.link_open = false;
-                    let theirs = ready.protocol;
-                    return Ok(Some(Happening::Broken(LinkError::Version { theirs })));
-                }
+                let ready = match of_this_version(ready) {
+                    Ok(ready) => ready,
+                    Err(error) => {
+                        self.link_open = false;
+                        return Ok(Some(Happening::Broken(error)));
+                    }
+                };
                 self.phase = Phase::Ready;
+                let hostname = self.welcome.hostname.as_str();
+                tracing::info!(hostname, "the agent is up and can be talked to");
                 if self.link.hello(&self.welcome).await.is_err() {
                     self.link_open = false;
                 }
@@ -644,27 +682,34 @@ impl<'a> Guest<'a> {
     /// harness itself provoked it. `None` at the deadline or the end.
     async fn overhear(&mut self, deadline: Instant) -> Result<Option<Overheard>, Error> {
         loop {
+            let listens = self.listens();
             tokio::select! {
                 // What was printed before the agent was through comes first.
                 biased;
-                read = self.console.read(&mut self.buffer), if self.console_open => {
+                read = self.console.read(&mut self.buffer), if listens && self.console_open => {
+                    self.in_a_row += 1;
                     let count = read.unwrap_or(0);
-                    self.console_open = count > 0;
                     let bytes = self.redactor.push(&self.buffer[..count]);
                     self.journal.console(&bytes)?;
+                    let is_flood = self.journal.console_length() > CONSOLE_LIMIT;
+                    self.console_open = count > 0 && !is_flood;
                     let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
                     self.dumped.extend_from_slice(&bytes[..bytes.len().min(room)]);
                     return Ok(self.console_open.then_some(Overheard::Words));
                 }
-                message = self.link.next(), if self.link_open => match message {
-                    // A look at blocked tasks may be answered yet, too.
-                    Ok(GuestMessage::SysrqDone { letters }) if letters == DUMP_KEYS => {
-                        return Ok(Some(Overheard::SysrqDone));
+                message = self.link.next(), if listens && self.link_open => {
+                    self.in_a_row += 1;
+                    match message {
+                        // A look at blocked tasks may be answered yet, too.
+                        Ok(GuestMessage::SysrqDone { letters }) if letters == DUMP_KEYS => {
+                            return Ok(Some(Overheard::SysrqDone));
+                        }
+                        Ok(_) => {}
+                        Err(_) => self.link_open = false,
                     }
-                    Ok(_) => {}
-                    Err(_) => self.link_open = false,
-                },
+                }
                 () = tokio::time::sleep_until(deadline) => return Ok(None),
+                () = nothing_else(listens, &mut self.in_a_row) => {}
             }
         }
     }
@@ -676,9 +721,13 @@ impl<'a> Guest<'a> {
         }
         let deadline = self.within(patience::of(POWER_OFF_DEADLINE));
         while self.console_open {
+            let listens = self.listens();
             tokio::select! {
                 biased;
-                read = self.console.read(&mut self.buffer) => self.hear(read)?,
+                read = self.console.read(&mut self.buffer), if listens => {
+                    self.in_a_row += 1;
+                    self.hear(read)?;
+                }
                 () = self.machine.ended(), if !self.ended => {
                     self.ended = true;
                     if self.machine.is_held() {
@@ -686,6 +735,7 @@ impl<'a> Guest<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => break,
+                () = nothing_else(listens, &mut self.in_a_row) => {}
             }
         }
         Ok(())
@@ -708,11 +758,34 @@ impl<'a> Guest<'a> {
         self.scanner.is_open()
     }
 
+    /// Takes no more than so many messages of the guest.
+    #[cfg(test)]
+    pub(crate) fn take_messages(&mut self, messages: u32) {
+        self.link.limit(messages);
+    }
+
     /// QEMU's process.
     #[must_use]
     pub fn process(&self) -> Option<u32> {
         self.machine.pid()
     }
+}
+
+/// The last branch of a race that the guest's words come first in, or are left out
+/// of: then it gives all others the time to show what they have. One that is waited
+/// for has nothing to say in a row.
+async fn nothing_else(listens: bool, in_a_row: &mut u32) {
+    if !listens {
+        // Timers and processes are looked after meanwhile.
+        tokio::task::yield_now().await;
+        *in_a_row = 0;
+        return;
+    }
+    // Otherwise the runtime has only put all of them off.
+    if has_budget_remaining() {
+        *in_a_row = 0;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Whether a message is about line counters, which are kept elsewhere.

@@ -17,7 +17,7 @@ mod start;
 
 use std::path::{Path, PathBuf};
 
-pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, Guest, Happening, Tap};
+pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, FINDINGS, Guest, Happening, Tap};
 pub use pace::Pace;
 pub use start::{COMMAND_LINE, Start};
 

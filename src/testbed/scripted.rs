@@ -167,6 +167,13 @@ impl Script {
         self.process = None;
     }
 
+    /// QEMU ends, for this reason; what the agent said is there still.
+    pub(crate) async fn end_talking(&mut self, reason: &str) {
+        let agent = self.agent.take();
+        self.end(reason).await;
+        self.agent = agent;
+    }
+
     /// QEMU says this on its control connection.
     pub(crate) async fn control(&mut self, message: &serde_json::Value) {
         let line = format!("{message}\n");

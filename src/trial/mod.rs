@@ -11,6 +11,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ use crate::record::{
 };
 use crate::service::{DiskCheck, DiskState, Service, ServiceFault};
 use crate::store::gib;
+pub use crate::testbed::FINDINGS;
 use crate::testbed::{BOOT_DEADLINE, Guest, Happening, Pace, Start, Testbed};
 use crate::vm::{Debugging, End, Startup, Uname};
 
@@ -51,10 +53,6 @@ const SETTLE_AT_MOST: Duration = Duration::from_secs(30);
 
 /// What kernels round many of their timers to.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// How many findings of a trial are kept, the first ones: a guest that is out
-/// of control could go on for ever.
-pub const FINDINGS: usize = 1000;
 
 /// So many bytes of console are searched for the agent's signs of life.
 const LISTENED: u64 = 64 << 20;
@@ -80,12 +78,8 @@ pub async fn run(
             let attempt = Attempt::new(context, request, directory, guest, testbed.pace());
             attempt.run(testbed.service()).await?
         }
-        Err(error) if error.exit() == Exit::Interrupted => return Err(error),
-        Err(error) => {
-            let what = error.one_line();
-            let part = Part::Machine;
-            (Ending::Harness { part, what }, Heard::default())
-        }
+        Err(failed) if failed.error.exit() == Exit::Interrupted => return Err(failed.error),
+        Err(failed) => (failed.end(directory, began)?, Heard::default()),
     };
     let seconds = began.elapsed().as_secs_f64();
     // A guest that could not be let in, or was lost, may not be what is broken.
@@ -194,14 +188,52 @@ pub fn without_guest(request: &Request, ending: Ending) -> Trial {
     }
 }
 
+/// Why no guest came to be.
+struct NotBegun {
+    /// What failed.
+    part: Part,
+    error: Error,
+}
+
+impl NotBegun {
+    /// How that ends an attempt that began then, recorded in its journal.
+    fn end(self, directory: &Path, began: Instant) -> Result<Ending, Error> {
+        let ending = Ending::Harness {
+            part: self.part,
+            what: self.error.one_line(),
+        };
+        let mut journal = Journal::reopen(directory, began)?;
+        journal.entry(Entry::Ended(ending.clone()))?;
+        Ok(ending)
+    }
+}
+
+/// Makes something, and notes which part failed if that fails.
+async fn of_part<T>(
+    part: Part,
+    failed: &Cell<Part>,
+    made: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    made.await.inspect_err(|_| failed.set(part))
+}
+
 async fn begin<'a>(
     context: &Context,
     testbed: &'a Testbed,
     request: &Request,
     journal: Journal,
-) -> Result<Guest<'a>, Error> {
+) -> Result<Guest<'a>, NotBegun> {
+    // All that a guest needs besides what it mounts is its machine.
+    let failed = Cell::new(Part::Machine);
+    let not_begun = |error| NotBegun {
+        part: failed.get(),
+        error,
+    };
     let welcome = testbed.welcome(context, &request.hostname, request.id.seed());
-    let disks = testbed.service().disks(&request.hostname)?;
+    let welcome = of_part(Part::Service, &failed, welcome);
+    let disks = async { testbed.service().disks(&request.hostname) };
+    let disks = of_part(Part::Service, &failed, disks);
+    let disks = disks.await.map_err(not_begun)?;
     let (kernel, hardware, words) = (&request.kernel, &request.hardware, &request.words);
     // What a kernel knows of a disk it learns when it boots, and where its memory
     // is described it tells QEMU then.
@@ -229,6 +261,7 @@ async fn begin<'a>(
     testbed
         .start(start, welcome, journal, &request.patterns, None)
         .await
+        .map_err(not_begun)
 }
 
 /// How long a guest that is there waits before its first step: any part of
@@ -443,6 +476,8 @@ impl<'a> Attempt<'a> {
                 Happening::Greeted => {
                     self.heard.service_used = true;
                     self.first_step = Some(Deadline::now() + phase(self.request.id.seed()));
+                    // The boot's is met, and the first step's is far.
+                    deadline = self.guest.within(patience::of(BOOT_DEADLINE));
                     Move::Wait
                 }
                 Happening::Finished { step, result } => self.finished(step, result, &mut steps)?,
@@ -598,7 +633,7 @@ impl<'a> Attempt<'a> {
             self.heard.released = report.released.or(self.heard.released);
             self.fail_tests(&report.failed_tests);
         }
-        if let Some(result) = steps.step_end(step, &result) {
+        for (step, result) in steps.ends(step, &result) {
             let entry = Entry::StepEnded { step, result };
             self.guest.journal.entry(entry)?;
         }
@@ -628,6 +663,11 @@ impl<'a> Attempt<'a> {
             background: begun.background,
             limit: (steps.timeout() * self.guest.slowdown()).as_secs_f64(),
         })?;
+        if let Some(result) = begun.ended {
+            let step = begun.number;
+            let entry = Entry::StepEnded { step, result };
+            self.guest.journal.entry(entry)?;
+        }
         self.context.emit(Event::TrialStep {
             trial: self.request.id.clone(),
             step: begun.label,

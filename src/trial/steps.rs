@@ -42,6 +42,8 @@ pub(super) struct Begun {
     pub(super) background: bool,
     /// What the guest has to be told.
     pub(super) guest: Option<GuestStep>,
+    /// How it has ended already: a `wait` for what is over.
+    pub(super) ended: Option<StepEnd>,
     pub(super) then: Move,
 }
 
@@ -53,9 +55,11 @@ pub(super) struct Steps<'a> {
     list: Vec<Step>,
     next: usize,
     current: Option<usize>,
+    /// The `wait` that has brought the step in the background to the foreground.
+    waiting: Option<usize>,
     /// The host's step in the foreground.
     pub(super) host: Option<HostStepFuture<'a>>,
-    /// Background steps that ended before anybody waited for them.
+    /// How background steps ended: each can be waited for any number of times.
     ended: HashMap<usize, StepResult>,
     /// Mounts and the client numbers the guest says they got.
     clients: HashMap<String, u64>,
@@ -115,6 +119,7 @@ impl<'a> Steps<'a> {
             list: list(request),
             next: 0,
             current: None,
+            waiting: None,
             host: None,
             ended: HashMap::new(),
             clients: HashMap::new(),
@@ -141,10 +146,13 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// How long the step in the foreground may take, before scaling.
+    /// How long the step in the foreground may take, before scaling. A `wait` with
+    /// a time of its own says how long it waits.
     pub(super) fn timeout(&self) -> Duration {
-        self.current
-            .and_then(|at| self.list.get(at)?.timeout)
+        let own = |at: usize| self.list.get(at)?.timeout;
+        self.waiting
+            .and_then(own)
+            .or_else(|| self.current.and_then(own))
             .unwrap_or(self.request.workload.step_timeout)
     }
 
@@ -160,7 +168,7 @@ impl<'a> Steps<'a> {
         let step = self.list.get(at)?.clone();
         self.next += 1;
         let mut begun = Begun {
-            number: u32::try_from(at).unwrap_or(u32::MAX),
+            number: number_of(at),
             label: step.label(),
             side: match &step.action {
                 Action::Guest(_) => Side::Guest,
@@ -169,6 +177,7 @@ impl<'a> Steps<'a> {
             },
             background: step.background,
             guest: None,
+            ended: None,
             then: Move::Wait,
         };
         match step.action {
@@ -192,9 +201,13 @@ impl<'a> Steps<'a> {
             Action::Wait(name) => {
                 let named = |step: &Step| step.background && step.name.as_ref() == Some(&name);
                 let awaited = self.list.iter().position(named);
-                match awaited.and_then(|awaited| Some((awaited, self.ended.remove(&awaited)?))) {
-                    Some((awaited, result)) => begun.then = self.follow(awaited, result),
-                    None => self.current = awaited,
+                let ended = awaited.and_then(|at| Some((at, self.ended.get(&at)?.clone())));
+                if let Some((awaited, result)) = ended {
+                    begun.ended = Some(StepEnd::of(&result, &self.list[awaited].allow));
+                    begun.then = self.follow(awaited, result);
+                } else {
+                    self.current = awaited;
+                    self.waiting = Some(at);
                 }
             }
         }
@@ -208,12 +221,14 @@ impl<'a> Steps<'a> {
             // A hostile guest: it answers what it was not asked.
             return Move::Wait;
         }
+        if self.list[at].background {
+            // What is said first counts.
+            self.ended.entry(at).or_insert_with(|| result.clone());
+        }
         if self.current == Some(at) {
             self.current = None;
+            self.waiting = None;
             return self.follow(at, result);
-        }
-        if self.list[at].background {
-            self.ended.insert(at, result);
         }
         Move::Wait
     }
@@ -223,7 +238,7 @@ impl<'a> Steps<'a> {
         self.host = None;
         let label = self.label();
         let number = self.current.take().unwrap_or_default();
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let number = number_of(number);
         match result {
             Ok(()) => (number, StepEnd::Done, Move::Next),
             Err(fault) => {
@@ -237,12 +252,23 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What a guest's result for this step is to the workload; `None` for one
-    /// that was not begun.
-    pub(super) fn step_end(&self, number: u32, result: &StepResult) -> Option<StepEnd> {
-        let begun = self.list.get(..self.next)?;
-        let step = begun.get(usize::try_from(number).ok()?)?;
-        Some(StepEnd::of(result, &step.allow))
+    /// What ends with a guest's result for this step, and how: the step, and the
+    /// `wait` for it. Nothing, if it was not begun or has ended before.
+    pub(super) fn ends(&self, number: u32, result: &StepResult) -> Vec<(u32, StepEnd)> {
+        let at = number as usize;
+        let begun = self.list.get(..self.next).unwrap_or_default();
+        let Some(step) = begun.get(at) else {
+            return Vec::new();
+        };
+        let is_current = self.current == Some(at);
+        let runs_beside = step.background && !self.ended.contains_key(&at);
+        if !is_current && !runs_beside {
+            return Vec::new();
+        }
+        let end = StepEnd::of(result, &step.allow);
+        let wait = self.waiting.filter(|_| is_current).map(number_of);
+        let ended = std::iter::once(number).chain(wait);
+        ended.map(|number| (number, end.clone())).collect()
     }
 
     /// What follows from a guest step's result.
@@ -282,6 +308,11 @@ impl<'a> Steps<'a> {
             }
         }
     }
+}
+
+/// What a place in the list is called elsewhere.
+fn number_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// A failure in one line: its first, and the last where a program said more.

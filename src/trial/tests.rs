@@ -160,6 +160,8 @@ async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
             assert_eq!(script.begins().await, 1);
             if early {
                 script.done(0).await;
+                // What is said twice has not ended twice.
+                script.done(0).await;
                 script.done(1).await;
             } else {
                 script.done(1).await;
@@ -170,6 +172,61 @@ async fn a_background_step_is_waited_for_whether_it_ends_early_or_late() {
         })
         .await;
         assert_eq!(played.ending, Ending::Finished, "early: {early}");
+        let course = course(&played.journal);
+        for step in 0..3 {
+            let ended = format!("-{step} Done");
+            let times = course.iter().filter(|told| **told == ended).count();
+            assert_eq!(times, 1, "early: {early}: {course:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_step_can_be_waited_for_again() {
+    let steps = "[{ name: a, background: true, guest: sync }, { wait: a }, { wait: a }]";
+    let played = play(&request(steps), async |mut script| {
+        script.come_up().await;
+        let step = script.begins().await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+}
+
+/// The limits of the steps that were begun, in seconds.
+fn limits(journal: &[Entry]) -> Vec<f64> {
+    let limit = |entry: &Entry| match entry {
+        Entry::StepBegan { limit, .. } => Some(*limit),
+        _ => None,
+    };
+    journal.iter().filter_map(limit).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_takes_as_long_as_it_says_itself() {
+    let steps = "[{ name: a, background: true, timeout: 1m, guest: sync }, WAIT]";
+    for (wait, seconds) in [("{ timeout: 5m, wait: a }", 300.0), ("{ wait: a }", 60.0)] {
+        let request = request(&steps.replace("WAIT", wait));
+        let played = play(&request, async |mut script| {
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
+            script.come_up().await;
+            script.begins().await;
+            assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            script
+        })
+        .await;
+        let late = played.ending
+            == Ending::Deadline {
+                step: "a".to_owned(),
+            };
+        assert!(late, "{wait}: {:?}", played.ending);
+        // The deadline is made of the same.
+        let limit = limits(&played.journal)[1];
+        assert!((limit - seconds).abs() < 0.1, "{wait}: {limit}");
     }
 }
 
@@ -349,6 +406,53 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_was_greeted_in_time_has_booted_in_time() {
+    let mut request = request("[{ guest: sync }]");
+    // Its first step is long in coming.
+    let late = |number: &u32| {
+        request.id.number = *number;
+        super::phase(request.id.seed()) > SECOND / 2
+    };
+    assert!((1..100).find(late).is_some());
+    let played = play(&request, async |mut script| {
+        for _ in 0..3 {
+            script.control(&serde_json::json!({"return": {}})).await;
+        }
+        tokio::time::sleep(BOOT_DEADLINE * 59 / 60).await;
+        script.come_up().await;
+        let step = script.begins().await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+}
+
+#[tokio::test]
+async fn an_attempt_without_a_guest_has_a_journal_and_names_what_failed() {
+    let fault = || ServiceFault::Silent(vec!["osd.0".to_owned()]);
+    let failed = Cell::new(Part::Machine);
+    let made = async { Err::<(), _>(Error::from(fault())) };
+    let error = of_part(Part::Service, &failed, made).await.unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    drop(Journal::create(directory.path()).unwrap());
+    let not_begun = NotBegun {
+        part: failed.get(),
+        error,
+    };
+    let ending = not_begun.end(directory.path(), Instant::now()).unwrap();
+    let expected = Ending::Harness {
+        part: Part::Service,
+        what: "osd.0 did not answer".to_owned(),
+    };
+    assert_eq!(ending, expected);
+    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+    let line: Line = serde_json::from_str(&text).unwrap();
+    assert_eq!(line.entry, Entry::Ended(expected));
+}
+
 /// QEMU is asked for the guest's memory, and writes it.
 async fn dumped(script: &mut Script) {
     let command = script.command().await;
@@ -509,6 +613,120 @@ async fn what_is_not_the_protocol_and_what_is_said_twice_does_not_move_the_trial
     };
     assert_eq!(*part, Part::Link);
     assert!(what.contains("\\x1b]0;owned"), "{what}");
+}
+
+/// Signs of life, as one text.
+fn beats(count: u32) -> Vec<u8> {
+    let beat = |tick| {
+        let mut line = serde_json::to_vec(&GuestMessage::Beat { tick }).unwrap();
+        line.push(b'\n');
+        line
+    };
+    (1..=count).flat_map(beat).collect()
+}
+
+/// What an agent that never stops talking may not hide, with what the trial ends
+/// by then.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_never_stops_talking_hides_nothing() {
+    const BEATS: u32 = 2000;
+    let flood = beats(BEATS);
+    let request = request("[{ guest: sync }]");
+    for hidden in ["deadline", "service", "machine"] {
+        let (tell, told) = tokio::sync::oneshot::channel::<String>();
+        let lost = async {
+            match told.await {
+                Ok(what) => what,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let played = play_with(&request, lost, async |mut script| {
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
+            script.come_up().await;
+            script.begins().await;
+            // All of it is there at once when the trial looks next.
+            script.raw(&flood).await;
+            match hidden {
+                "deadline" => {
+                    tokio::time::advance(request.workload.step_timeout).await;
+                    assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+                }
+                "service" => tell.send("osd.0 ended".to_owned()).unwrap(),
+                _ => {
+                    // A process ends in its own time, whatever the test's clock says.
+                    tokio::time::resume();
+                    script.end_talking("guest-reset").await;
+                }
+            }
+            script
+        })
+        .await;
+        if hidden == "machine" {
+            tokio::time::pause();
+        }
+        let as_it_should = match &played.ending {
+            Ending::Deadline { step } => hidden == "deadline" && step == "sync",
+            Ending::Harness { part, .. } => hidden == "service" && *part == Part::Service,
+            Ending::GuestEnded { how, .. } => hidden == "machine" && how == "reset",
+            _ => false,
+        };
+        assert!(as_it_should, "{hidden}: {:?}", played.ending);
+        let heard = played.heard.told.len();
+        assert!(heard < BEATS as usize / 2, "{hidden}: {heard} heard first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dump_ends_in_time_whatever_else_the_agent_says() {
+    let request = request("[{ guest: sync }]");
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(HANG).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        for _ in 0..3 {
+            script.control(&serde_json::json!({"return": {}})).await;
+        }
+        script.raw(&beats(2000)).await;
+        // Too late: behind all the rest.
+        let letters = "wlt".to_owned();
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        // So QEMU is asked to pass on the keys.
+        let command = script.command().await;
+        assert_eq!(command["execute"], "chardev-send-break");
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_sends_more_messages_than_any_is_not_listened_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (mut guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    guest.take_messages(100);
+    let request = request("[{ guest: sync }]");
+    let context = Context::default();
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
+    let flood = async {
+        script.come_up().await;
+        script.try_raw(&beats(200)).await;
+        script
+    };
+    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    let Ending::Harness { part, what } = &ending else {
+        panic!("{ending:?}");
+    };
+    assert_eq!(*part, Part::Link);
+    assert!(what.contains("messages"), "{what}");
+    assert!(heard.told.len() < 100);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::VmError;
 use crate::patience;
+use crate::trace::Shortened;
 
 /// QEMU's longest replies (a register dump) stay far below this.
 const LINE_LIMIT: u64 = 1 << 20;
@@ -78,6 +79,7 @@ impl Qmp {
             return Err(VmError::Qmp(format!("no greeting but {greeting}")));
         }
         qmp.execute("qmp_capabilities", json!({})).await?;
+        tracing::info!("connected to QEMU's control connection");
         Ok(qmp)
     }
 
@@ -94,6 +96,7 @@ impl Qmp {
 
     /// Gives QEMU an open file, which it then knows as `name`.
     pub(super) async fn hand_over(&mut self, name: &str, file: &File) -> Result<(), VmError> {
+        tracing::debug!(command = "getfd", "to QEMU");
         let line = json!({"execute": "getfd", "arguments": {"fdname": name}});
         let line = format!("{line}\n");
         let answer = self.deadlines.answer;
@@ -127,6 +130,8 @@ impl Qmp {
     }
 
     async fn exchange(&mut self, name: &str, arguments: Value) -> Result<Value, VmError> {
+        // Names alone: what goes with them may be as long as it likes.
+        tracing::debug!(command = name, "to QEMU");
         let mut line = json!({"execute": name, "arguments": arguments}).to_string();
         line.push('\n');
         self.writer
@@ -140,10 +145,12 @@ impl Qmp {
         loop {
             let mut message = self.line().await?;
             if let Some(value) = message.get_mut("return") {
+                tracing::debug!(command = name, "done by QEMU");
                 return Ok(value.take());
             }
             if let Some(error) = message.get("error") {
                 let said = error.get("desc").and_then(Value::as_str).unwrap_or("error");
+                tracing::debug!(command = name, said = ?Shortened(&said), "refused by QEMU");
                 return Err(VmError::Qmp(format!("{name}: {said}")));
             }
             self.keep(message);
@@ -220,7 +227,12 @@ impl Qmp {
             return Err(VmError::Qmp("it was closed".to_owned()));
         }
         let line = std::mem::take(&mut self.partial);
-        serde_json::from_slice(&line).map_err(|error| VmError::Qmp(error.to_string()))
+        let message: Value =
+            serde_json::from_slice(&line).map_err(|error| VmError::Qmp(error.to_string()))?;
+        if let Some(event) = message.get("event") {
+            tracing::debug!(event = ?Shortened(event), "from QEMU");
+        }
+        Ok(message)
     }
 }
 
@@ -304,6 +316,21 @@ mod tests {
         );
         let mut qmp = qmp;
         assert_eq!(qmp.shutdown_reason().await.as_deref(), Some("guest-reset"));
+    }
+
+    #[tokio::test]
+    async fn commands_and_events_are_traced_by_name() {
+        let (traced, _guard) = crate::trace::capture(2);
+        let (mut qmp, mut theirs) = frozen().await;
+        let event = b"{\"event\": \"RESUME\"}\n{\"return\": {}}\n";
+        theirs.write_all(event).await.unwrap();
+        let secret = json!({"text": "c2VjcmV0"});
+        qmp.execute("cont", secret).await.unwrap();
+        let text = traced.text();
+        for told in ["connected to QEMU", "\"cont\"", "RESUME"] {
+            assert!(text.contains(told), "{text}");
+        }
+        assert!(!text.contains("c2VjcmV0"), "{text}");
     }
 
     #[tokio::test]

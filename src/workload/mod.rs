@@ -418,6 +418,16 @@ impl<'a> Names<'a> {
             Action::Guest(GuestStep::Storm(step)) => self.storm(step)?,
             Action::Wait(_) | Action::Host(_) | Action::Guest(_) => {}
         }
+        if step.background && !matches!(step.action, Action::Guest(_)) {
+            let name = step.name.clone().unwrap_or_default();
+            return Err((
+                format!(
+                    "`{name}` cannot run in the background: only a step of the guest's can, \
+                     those of the host are done one after the other"
+                ),
+                Some(name),
+            ));
+        }
         if let (true, Some(name)) = (step.background, &step.name) {
             self.background.insert(name);
         }
@@ -605,6 +615,21 @@ mod tests {
         }
         let many = "  - guest: sync\n".repeat(MOST_STEPS + 1);
         assert!(refused(&many).to_string().contains("at most 10000 steps"));
+    }
+
+    #[test]
+    fn only_a_step_of_the_guest_s_runs_in_the_background() {
+        for step in ["host: { pause: 1s }", "wait: a"] {
+            let error = refused(&format!(
+                "  - {{ name: a, background: true, guest: sync }}\n  \
+                 - {{ name: rest, background: true, {step} }}\n"
+            ));
+            let WorkloadError::Invalid { message, place, .. } = &error else {
+                panic!("{error:?}");
+            };
+            assert!(message.contains("`rest` cannot run in the background"));
+            assert!(place.is_some());
+        }
     }
 
     #[test]
