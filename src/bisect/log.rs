@@ -700,7 +700,6 @@ impl State {
 
     fn take_in(&mut self, entry: Entry) -> Result<(), LogError> {
         match entry {
-            Entry::Begun(_) => {}
             Entry::Built {
                 candidate,
                 base,
@@ -729,20 +728,13 @@ impl State {
                 if hit {
                     self.target.get_or_insert(reason);
                 }
-                let point = self.point(candidate.as_ref())?;
-                if point.is_none()
-                    && let Some(counts) = self.bases.get_mut(base)
-                {
-                    counts.hits += u32::from(hit);
-                    counts.boots += 1;
-                }
                 self.boots += 1;
                 self.boot_seconds += seconds;
-                self.lost.remove(&point);
-                self.service_lost.remove(&point);
-                self.trials.entry(point).or_default().push(trial);
-                self.search
-                    .record(point.map_or(Point::Base, Point::Candidate), hit);
+                let subject = match self.point(candidate.as_ref())? {
+                    Some(number) => Subject::Candidate(number),
+                    None => Subject::Base(base),
+                };
+                self.take_boot(subject, hit, trial);
             }
             Entry::Lost {
                 candidate,
@@ -766,28 +758,6 @@ impl State {
                 if !at.contains(&point) {
                     at.push(point);
                 }
-            }
-            Entry::Skipped {
-                candidate, reason, ..
-            } => {
-                let number = self.number(&candidate)?;
-                self.search.skip(number);
-                self.skipped.insert(number, reason);
-            }
-            Entry::Same { candidate, other } => {
-                let number = self.number(&candidate)?;
-                let other = self.point(other.as_ref())?;
-                let other = other.map_or(Point::Base, Point::Candidate);
-                self.search.same(number, other);
-            }
-            Entry::Word { candidate, bad } => {
-                let number = self.number(&candidate)?;
-                self.search.assert(number, bad);
-                self.words.insert(number, bad);
-            }
-            Entry::Forgotten { candidate } => {
-                let point = self.point(candidate.as_ref())?;
-                self.forget(point);
             }
             Entry::Tried {
                 way, hit, seconds, ..
@@ -816,20 +786,8 @@ impl State {
                 };
                 self.boots += 1;
                 self.boot_seconds += seconds;
-                if let Some(subject) = self.booted(culprit, &row)
-                    && let Some(point) = subject.point()
-                {
-                    let number = subject.number();
-                    if number.is_none()
-                        && let Some(counts) = self.bases.get_mut(subject.base())
-                    {
-                        counts.hits += u32::from(hit);
-                        counts.boots += 1;
-                    }
-                    self.lost.remove(&number);
-                    self.service_lost.remove(&number);
-                    self.trials.entry(number).or_default().push(trial);
-                    self.search.record(point, hit);
+                if let Some(subject) = self.booted(culprit, &row) {
+                    self.take_boot(subject, hit, trial);
                 }
                 let confirmed = self.confirmed.entry((culprit, row)).or_default();
                 confirmed.counts.hits += u32::from(hit);
@@ -838,8 +796,57 @@ impl State {
                     *confirmed.titles.entry(reason).or_default() += 1;
                 }
             }
+            entry => return self.take_word(entry),
         }
         Ok(())
+    }
+
+    /// Takes in what is known of a candidate without a boot of its own.
+    fn take_word(&mut self, entry: Entry) -> Result<(), LogError> {
+        match entry {
+            Entry::Skipped {
+                candidate, reason, ..
+            } => {
+                let number = self.number(&candidate)?;
+                self.search.skip(number);
+                self.skipped.insert(number, reason);
+            }
+            Entry::Same { candidate, other } => {
+                let number = self.number(&candidate)?;
+                let other = self.point(other.as_ref())?;
+                let other = other.map_or(Point::Base, Point::Candidate);
+                self.search.same(number, other);
+            }
+            Entry::Word { candidate, bad } => {
+                let number = self.number(&candidate)?;
+                self.search.assert(number, bad);
+                self.words.insert(number, bad);
+            }
+            Entry::Forgotten { candidate } => {
+                let point = self.point(candidate.as_ref())?;
+                self.forget(point);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes in what a boot told, if it is of a candidate or of what is before all.
+    fn take_boot(&mut self, subject: Subject, hit: bool, trial: PathBuf) {
+        let Some(point) = subject.point() else {
+            return;
+        };
+        let number = subject.number();
+        if number.is_none()
+            && let Some(counts) = self.bases.get_mut(subject.base())
+        {
+            counts.hits += u32::from(hit);
+            counts.boots += 1;
+        }
+        self.lost.remove(&number);
+        self.service_lost.remove(&number);
+        self.trials.entry(number).or_default().push(trial);
+        self.search.record(point, hit);
     }
 
     /// The candidate whose table is meant: where the log does not say, the one that

@@ -51,7 +51,7 @@ use thiserror::Error;
 
 pub use drive::{DriveError, short};
 
-use candidates::{Kind, git};
+use candidates::{Candidates, Kind, git};
 use drive::{End, Limits};
 use judge::Judge;
 use laboratory::Kernels;
@@ -86,10 +86,6 @@ const FILES: usize = 50;
 
 /// What is asked of a new bisection.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own"
-)]
 pub struct Asked {
     /// The job.
     pub job: PathBuf,
@@ -457,56 +453,16 @@ async fn listed(
             (Source::Versions(sources), candidates, good, bad)
         }
         Over::Patches(only) => {
-            let tree = crate::kernel::fetch(context, store, &arm.recipe.source).await?;
-            let mut series = arm.recipe.select(&tree.version)?;
-            if let Some(only) = only {
-                let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
-                let at = names.iter().position(|name| name == only);
-                let at = at.ok_or_else(|| AskedError::NoSeries {
-                    arm: arm.name.clone(),
-                    series: only.clone(),
-                    there: names.join(", "),
-                })?;
-                let (before, after) = arm.recipe.series.split_at(at);
-                carried = Carried {
-                    before: before.to_vec(),
-                    after: after[1..].to_vec(),
-                };
-                series = vec![series.swap_remove(at)];
-            }
-            let patches: Vec<_> = series.into_iter().flat_map(|one| one.patches).collect();
-            let candidates = candidates::patches::candidates(&arm.name, &patches)?;
-            let paths = patches.into_iter().map(|patch| patch.path).collect();
+            let (found, source, candidates) = patches(context, store, arm, only.as_deref()).await?;
+            carried = found;
             let last = candidates.list[candidates.list.len() - 1].name.clone();
             let base = candidates.base.clone();
-            (Source::Patches(paths), candidates, base, last)
+            (source, candidates, base, last)
         }
         Over::Config(old, new) => {
-            let read = |path: &Path| {
-                std::fs::read_to_string(path).map_err(|source| AskedError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                })
-            };
-            // Those of kernels that somebody runs, or a few options.
-            let whole = WholeConfig::read(old).ok().zip(WholeConfig::read(new).ok());
-            let (old_text, new_text) = match &whole {
-                Some((old, new)) => (old.text.clone(), new.text.clone()),
-                None => (read(old)?, read(new)?),
-            };
-            let (old_name, new_name) = (old.display().to_string(), new.display().to_string());
-            let changes =
-                candidates::config::differences((&old_name, &old_text), (&new_name, &new_text))?;
-            let candidates = candidates::config::candidates(old_name.clone(), &changes);
-            let source = Source::Config {
-                old: std::path::absolute(old).unwrap_or_else(|_| old.clone()),
-                whole: whole.is_some(),
-                changes: changes
-                    .iter()
-                    .map(candidates::config::Setting::line)
-                    .collect(),
-            };
-            (source, candidates, old_name, new_name)
+            let (source, candidates) = options(old, new)?;
+            let (old, new) = (old.display().to_string(), new.display().to_string());
+            (source, candidates, old, new)
         }
     };
     // Of what is no commit, the first is the older one.
@@ -534,6 +490,65 @@ async fn listed(
         merge_bases,
         variations: Vec::new(),
     })
+}
+
+/// The patches that are searched: all of the arm, or those of one series of it.
+async fn patches(
+    context: &Context,
+    store: &Store,
+    arm: &Arm,
+    only: Option<&str>,
+) -> Result<(Carried, Source, Candidates), Error> {
+    let mut carried = Carried::default();
+    let tree = crate::kernel::fetch(context, store, &arm.recipe.source).await?;
+    let mut series = arm.recipe.select(&tree.version)?;
+    if let Some(only) = only {
+        let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+        let at = names.iter().position(|name| *name == only);
+        let at = at.ok_or_else(|| AskedError::NoSeries {
+            arm: arm.name.clone(),
+            series: only.to_owned(),
+            there: names.join(", "),
+        })?;
+        let (before, after) = arm.recipe.series.split_at(at);
+        carried = Carried {
+            before: before.to_vec(),
+            after: after[1..].to_vec(),
+        };
+        series = vec![series.swap_remove(at)];
+    }
+    let patches: Vec<_> = series.into_iter().flat_map(|one| one.patches).collect();
+    let candidates = candidates::patches::candidates(&arm.name, &patches)?;
+    let paths = patches.into_iter().map(|patch| patch.path).collect();
+    Ok((carried, Source::Patches(paths), candidates))
+}
+
+/// The options in which two configurations differ.
+fn options(old: &Path, new: &Path) -> Result<(Source, Candidates), Error> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|source| AskedError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    // Those of kernels that somebody runs, or a few options.
+    let whole = WholeConfig::read(old).ok().zip(WholeConfig::read(new).ok());
+    let (old_text, new_text) = match &whole {
+        Some((old, new)) => (old.text.clone(), new.text.clone()),
+        None => (read(old)?, read(new)?),
+    };
+    let (old_name, new_name) = (old.display().to_string(), new.display().to_string());
+    let changes = candidates::config::differences((&old_name, &old_text), (&new_name, &new_text))?;
+    let candidates = candidates::config::candidates(old_name.clone(), &changes);
+    let source = Source::Config {
+        old: std::path::absolute(old).unwrap_or_else(|_| old.to_owned()),
+        whole: whole.is_some(),
+        changes: changes
+            .iter()
+            .map(candidates::config::Setting::line)
+            .collect(),
+    };
+    Ok((source, candidates))
 }
 
 /// The versions that are meant, with their sources.

@@ -53,8 +53,9 @@ pub(super) struct Arguments {
     versions: Option<String>,
     /// Search the patches of the arm; with a name those of this series of it, and
     /// every kernel has the others
-    #[arg(long, value_name = "SERIES", num_args = 0..=1, require_equals = true)]
-    patches: Option<Option<String>>,
+    #[arg(long, value_name = "SERIES", num_args = 0..=1, require_equals = true,
+        default_missing_value = "")]
+    patches: Option<String>,
     /// Search the options in which two configurations differ
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     config: Option<Vec<PathBuf>>,
@@ -248,7 +249,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
             let [old, new] = files.try_into().unwrap_or_default();
             Over::Config(old, new)
         }
-        (None, None, None) => Over::Patches(arguments.patches.flatten()),
+        (None, None, None) => Over::Patches(arguments.patches.filter(|series| !series.is_empty())),
     };
     let asked = Asked {
         job,
