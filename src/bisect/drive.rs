@@ -1046,6 +1046,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rate_that_is_not_what_was_said_comes_to_an_end_all_the_same() {
+        let mut begun = begun(64);
+        begun.every_boot = true;
+        let mut laboratory = Simulated::new(20);
+        for late in 20..32 {
+            laboratory.late.insert(late, 3);
+        }
+        let (end, _) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        // A kernel that has shown the bug has it, however often it did not.
+        assert_eq!(culprits(&end), [20]);
+    }
+
+    #[tokio::test]
     async fn a_correction_takes_its_table_with_it() {
         let bisection = Bisection::new();
         let mut laboratory = Simulated::new(20);
