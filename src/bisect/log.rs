@@ -572,7 +572,7 @@ pub struct State {
     words: BTreeMap<usize, bool>,
     /// The candidate that boots of the table are of where the log does not say, once
     /// there was one: what the first of them show must not make it another one.
-    unsaid: Option<Option<usize>>,
+    unsaid: Option<usize>,
 }
 
 impl State {
@@ -801,35 +801,43 @@ impl State {
                 self.builds += 1;
                 self.build_seconds += seconds;
             }
-            Entry::Confirmed {
-                culprit,
-                row,
-                hit,
-                reason,
-                trial,
-                seconds,
-            } => {
-                let unsaid = culprit.is_none();
-                let culprit = self.table_of(culprit.as_ref())?;
-                if unsaid {
-                    self.unsaid = Some(culprit);
-                }
-                let Some(culprit) = culprit else {
-                    return Ok(());
-                };
-                self.boots += 1;
-                self.boot_seconds += seconds;
-                if let Some(subject) = self.booted(culprit, &row) {
-                    self.take_boot(subject, hit, trial);
-                }
-                let confirmed = self.confirmed.entry((culprit, row)).or_default();
-                confirmed.counts.hits += u32::from(hit);
-                confirmed.counts.boots += 1;
-                if hit && !reason.is_empty() {
-                    *confirmed.titles.entry(reason).or_default() += 1;
-                }
-            }
+            Entry::Confirmed { .. } => self.take_confirmed(entry)?,
             entry => return self.take_word(entry),
+        }
+        Ok(())
+    }
+
+    /// Takes in a boot of the final table.
+    fn take_confirmed(&mut self, entry: Entry) -> Result<(), LogError> {
+        let Entry::Confirmed {
+            culprit,
+            row,
+            hit,
+            reason,
+            trial,
+            seconds,
+        } = entry
+        else {
+            return Ok(());
+        };
+        let unsaid = culprit.is_none();
+        let culprit = self.table_of(culprit.as_ref())?;
+        if unsaid {
+            self.unsaid = culprit;
+        }
+        let Some(culprit) = culprit else {
+            return Ok(());
+        };
+        self.boots += 1;
+        self.boot_seconds += seconds;
+        if let Some(subject) = self.booted(culprit, &row) {
+            self.take_boot(subject, hit, trial);
+        }
+        let confirmed = self.confirmed.entry((culprit, row)).or_default();
+        confirmed.counts.hits += u32::from(hit);
+        confirmed.counts.boots += 1;
+        if hit && !reason.is_empty() {
+            *confirmed.titles.entry(reason).or_default() += 1;
         }
         Ok(())
     }
@@ -889,8 +897,8 @@ impl State {
         if culprit.is_some() {
             return self.point(culprit);
         }
-        if let Some(unsaid) = self.unsaid {
-            return Ok(unsaid);
+        if self.unsaid.is_some() {
+            return Ok(self.unsaid);
         }
         Ok(match self.search.answer(self.begun.confidence) {
             Answer::Culprit { candidates, .. } => candidates.first().copied(),
@@ -1139,9 +1147,10 @@ mod tests {
         let mut text = std::fs::read_to_string(&path).unwrap();
         // The first of them speak against the culprit.
         for hit in [false, false, false, true, true] {
-            text.push_str(&format!(
-                "{{\"entry\":\"confirmed\",\"row\":\"culprit\",\"hit\":{hit},\"trial\":\"t\"}}\n"
-            ));
+            let entry = serde_json::json!({
+                "entry": "confirmed", "row": "culprit", "hit": hit, "trial": "t",
+            });
+            text.extend([entry.to_string(), "\n".to_owned()]);
         }
         std::fs::write(&path, text).unwrap();
         let (_, state) = Log::open(&path).unwrap();
