@@ -656,8 +656,8 @@ async fn go_on(
             let Ok(described) = git::describe(context, repository, &name).await else {
                 continue;
             };
-            let stands_in = !begun.paths.is_empty() && state.search.top() == Some(number);
-            if chosen.len() == 1 && matches!(end, End::Answered(_)) && !stands_in {
+            let is_it = chosen.len() == 1 && matches!(end, End::Answered(_));
+            if is_it && !stands_in(&state, number) {
                 recipients = maintainers(context, store, &begun, arm, &described.files).await;
             }
             told.insert(name, (described.subject, described.author));
@@ -778,8 +778,7 @@ fn reported(
 ) -> Report {
     let begun = &state.begun;
     let chosen = chosen(state, &end);
-    let stands_in =
-        chosen.len() == 1 && !begun.paths.is_empty() && state.search.top() == Some(chosen[0]);
+    let is_stand_in = chosen.len() == 1 && stands_in(state, chosen[0]);
     let suspect = |&number: &usize| {
         let name = begun.candidates.list[number].name.clone();
         let (subject, author) = told.get(&name).cloned().unwrap_or_default();
@@ -818,7 +817,7 @@ fn reported(
         fixed: begun.fixed,
         confidence: begun.confidence,
         notes: notes(state, &finding, culprit),
-        stands_in,
+        stands_in: is_stand_in,
         finding,
         target: state.target.clone().unwrap_or_default(),
         rates: state.search.rates(),
@@ -896,11 +895,17 @@ fn notes(state: &State, finding: &Finding, culprit: Option<usize>) -> Vec<String
     notes
 }
 
+/// Whether this is the newer end, listed in the place of all commits that do not
+/// change the paths.
+fn stands_in(state: &State, candidate: usize) -> bool {
+    !state.begun.paths.is_empty() && state.search.top() == Some(candidate)
+}
+
 /// What whoever acts on this culprit should know besides.
 fn of_the_culprit(state: &State, culprit: usize) -> Vec<String> {
     let begun = &state.begun;
     let mut notes = Vec::new();
-    if !begun.paths.is_empty() && state.search.top() == Some(culprit) {
+    if stands_in(state, culprit) {
         notes.push(format!(
             "{} was listed as the newer end, and stands for all commits that do not change {}: search without these paths",
             short(&begun.candidates.list[culprit].name),
