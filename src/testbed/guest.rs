@@ -17,7 +17,6 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
-use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
 use crate::guest::heartbeat::{self, Beat};
@@ -84,6 +83,10 @@ const MEMORY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// So many bytes stay free beside a dump.
 const MEMORY_SLACK: u64 = 1 << 30;
+
+/// The numbers of the steps that ask for line counters are above this, far from
+/// those of workloads.
+pub(super) const ASKING_STEPS: u32 = 1 << 30;
 
 /// Sees the console's bytes as they come.
 pub type Tap = Box<dyn FnMut(&[u8])>;
@@ -810,7 +813,7 @@ async fn nothing_else(listens: bool, in_a_row: &mut u32) {
 fn is_of_line_counters(message: &GuestMessage) -> bool {
     matches!(message,
         GuestMessage::Started { step } | GuestMessage::Finished { step, .. }
-            if *step > FIRST_STEP)
+            if *step > ASKING_STEPS)
 }
 
 /// A look at the blocked tasks.
