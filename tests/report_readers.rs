@@ -529,15 +529,16 @@ fn a_bisection_s_page_shows_how_the_belief_moved() {
     assert!(title.as_str().unwrap().ends_with(": bisection"), "{title}");
     let count = |selector: &str| format!("document.querySelectorAll('{selector}').length");
     assert_eq!(browser.value(&count("img, [onload], [onerror]")), 0);
-    assert_eq!(browser.value(&count(".belief text.boot")), 10);
-    assert_eq!(browser.value(&count(".belief text.target")), 4);
+    // Ten of the search, and what the table booted of candidates and the base.
+    assert_eq!(browser.value(&count(".belief text.boot")), 25);
+    assert_eq!(browser.value(&count(".belief text.target")), 9);
     // Twelve patches, the base, and that there is none.
     assert_eq!(browser.value(&count(".belief text.name")), 14);
     assert_eq!(browser.value(&count(".figure svg")), 4);
     let last = "document.querySelector('section[aria-labelledby=boots] tbody tr:last-child')\
         .textContent";
     let last = browser.value(last);
-    assert!(last.as_str().unwrap().contains("98 %"), "{last}");
+    assert!(last.as_str().unwrap().contains("99.9 %"), "{last}");
     let text = browser.value("document.body.textContent");
     assert!(
         !text

@@ -259,6 +259,7 @@ mod tests {
             others: Vec::new(),
             recipients: Vec::new(),
             notes: Vec::new(),
+            stands_in: false,
             steps: Vec::new(),
             cost: Cost::default(),
         };

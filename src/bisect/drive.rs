@@ -5,13 +5,14 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::amplify::Next;
 use super::log::{Entry, Log, State};
 use super::report::percent;
 use super::search::{Answer, Counts, Point};
-use super::table::{CULPRIT, Subject, rows};
+use super::table::{CULPRIT, REVERTED, Subject, rows};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
@@ -189,11 +190,13 @@ pub(super) async fn to_the_end(
         if only(&end) == Some(culprit) {
             return Ok(end);
         }
-        let name = &state.begun.candidates.list[culprit].name;
-        context.emit(Event::Note(format!(
-            "boots of {} and what is next to it speak against it: the search goes on",
-            short(name)
-        )));
+        if end == End::Answered(Answer::Open) && state.boots < limits.boots {
+            let name = &state.begun.candidates.list[culprit].name;
+            context.emit(Event::Note(format!(
+                "boots of {} and what is next to it leave it open again: the search goes on",
+                short(name)
+            )));
+        }
     }
 }
 
@@ -228,20 +231,11 @@ pub(super) async fn search(
         if amplify(context, log, state, laboratory).await? {
             continue;
         }
-        let mut wanted = wanted(state, limits);
+        let wanted = wanted(state, limits);
         if wanted.is_empty() {
             return Ok(End::Open(
                 "no candidate that can be tested tells more".to_owned(),
             ));
-        }
-        if state.builds >= limits.builds {
-            wanted.retain(|&subject| is_made(state, subject));
-        }
-        if wanted.is_empty() {
-            return Ok(End::Open(format!(
-                "{} kernels were built, as many as allowed",
-                limits.builds
-            )));
         }
         if !foretold && !wanted.iter().any(|&subject| is_end(state, subject)) {
             foretold = true;
@@ -249,7 +243,12 @@ pub(super) async fn search(
         }
         let mut subjects: Vec<Subject> = Vec::new();
         let mut useless: Vec<Subject> = Vec::new();
+        let mut unbuilt = false;
         for subject in wanted {
+            if state.builds >= limits.builds && !is_made(state, subject) {
+                unbuilt = true;
+                continue;
+            }
             // One may be wanted several times.
             let made = subjects.contains(&subject)
                 || !useless.contains(&subject)
@@ -261,17 +260,24 @@ pub(super) async fn search(
             }
         }
         if subjects.is_empty() {
+            if unbuilt && useless.is_empty() {
+                return Ok(End::Open(format!(
+                    "{} kernels were built, as many as allowed",
+                    limits.builds
+                )));
+            }
             continue;
         }
-        if limits.ahead {
+        if limits.ahead && state.builds < limits.builds {
             build_ahead(state, laboratory).await?;
         }
         let way = way(state);
         laboratory
             .boot(&subjects, way.as_ref(), &mut |subject, boot| {
-                take(context, log, state, subject, boot)
+                take(log, state, subject, boot)
             })
             .await?;
+        give_up(context, log, state, &subjects)?;
         tell(context, state);
     }
 }
@@ -415,7 +421,7 @@ fn spent(state: &State, limits: Limits) -> Option<String> {
     }
     if state.begun.every_boot && counts.boots >= DOUBT && other.boots >= ASKED {
         return Some(format!(
-            "the target did not show in {} boots of the bad end, and is said to show in each boot that has it",
+            "the target did not show in {} boots of the bad end, and is taken to show in each boot that has it; a new search with `--every-boot=false` learns how often it does",
             counts.boots
         ));
     }
@@ -519,6 +525,9 @@ async fn make(
             if let Some((end, name)) = end_of(state, subject) {
                 return Err(DriveError::Unbuildable { end, name, reason }.into());
             }
+            if let Subject::Reverted(_) = subject {
+                context.emit(Event::Note(format!("{REVERTED}: {reason}")));
+            }
             if let Some(candidate) = candidate {
                 context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
                 let mute = false;
@@ -569,54 +578,60 @@ fn same_ends(state: &State) -> Error {
     .into()
 }
 
-/// Logs what a boot told, and gives up what tells nothing again and again.
-fn take(
-    context: &Context,
-    log: &mut Log,
-    state: &mut State,
-    subject: Subject,
-    boot: Boot,
-) -> Result<(), Error> {
-    let candidate = subject.point().and_then(|point| state.name(point));
+/// Logs what a boot told.
+fn take(log: &mut Log, state: &mut State, subject: Subject, boot: Boot) -> Result<(), Error> {
     note_others(log, state, subject, &boot)?;
-    if let Some(hit) = boot.hit {
-        log.add(
-            state,
-            Entry::Boot {
-                candidate,
-                base: subject.base(),
-                hit,
-                reason: boot.reason,
-                trial: boot.trial,
-                seconds: boot.seconds,
-            },
-        )?;
-        return Ok(());
-    }
-    let reason = boot.reason.clone();
-    log.add(
-        state,
-        Entry::Lost {
-            candidate: candidate.clone(),
+    let candidate = subject.point().and_then(|point| state.name(point));
+    let entry = match boot.hit {
+        Some(hit) => Entry::Boot {
+            candidate,
+            base: subject.base(),
+            hit,
+            reason: boot.reason,
+            trial: boot.trial,
+            seconds: boot.seconds,
+        },
+        None => Entry::Lost {
+            candidate,
             base: subject.base(),
             reason: boot.reason,
             trial: Some(boot.trial),
             service: boot.service_lost,
         },
-    )?;
-    let (lost, patience) = if boot.service_lost {
-        (&state.service_lost, SERVICE_PATIENCE)
-    } else {
-        (&state.lost, PATIENCE)
     };
-    if lost.get(&subject.number()).copied().unwrap_or(0) < patience {
-        return Ok(());
-    }
-    if let Some((end, name)) = end_of(state, subject) {
-        return Err(DriveError::Mute { end, name, reason }.into());
-    }
-    if let Some(candidate) = candidate {
-        let reason = format!("{patience} boots in a row told nothing, the last: {reason}");
+    Ok(log.add(state, entry)?)
+}
+
+/// Gives up what tells nothing again and again, of what was booted side by side.
+fn give_up(
+    context: &Context,
+    log: &mut Log,
+    state: &mut State,
+    subjects: &[Subject],
+) -> Result<(), Error> {
+    for &subject in subjects {
+        let number = subject.number();
+        let count = |lost: &BTreeMap<Option<usize>, u32>| lost.get(&number).copied().unwrap_or(0);
+        let (lost, service) = (count(&state.lost), count(&state.service_lost));
+        let boots = if lost >= PATIENCE {
+            lost
+        } else if service >= SERVICE_PATIENCE {
+            service
+        } else {
+            continue;
+        };
+        let reason = state.lost_last.get(&number).cloned().unwrap_or_default();
+        if let Some((end, name)) = end_of(state, subject) {
+            return Err(DriveError::Mute { end, name, reason }.into());
+        }
+        let Some(candidate) = subject.point().and_then(|point| state.name(point)) else {
+            continue;
+        };
+        // One may have been booted several times.
+        if number.is_some_and(|number| state.skipped.contains_key(&number)) {
+            continue;
+        }
+        let reason = format!("{boots} boots in a row told nothing, the last: {reason}");
         context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
         let mute = true;
         log.add(
@@ -713,8 +728,8 @@ pub(super) async fn confirm(
             table.push((row, subject));
         }
     }
-    let (hit, _) = state.search.rates();
-    let rounds = ((4.0 / hit.max(0.05)).ceil() as u32).clamp(ROUNDS.0, ROUNDS.1);
+    let rounds = rounds(log, state, culprit)?;
+    let mut mute = 0;
     for round in 0..rounds {
         let mut turn = table.clone();
         if round % 2 == 1 {
@@ -722,7 +737,8 @@ pub(super) async fn confirm(
         }
         turn.retain(|(row, _)| {
             let done = state.confirmed.get(&(culprit, (*row).to_owned()));
-            done.map_or(0, |done| done.counts.boots) <= round
+            let is_mute = *row == REVERTED && mute >= PATIENCE;
+            done.map_or(0, |done| done.counts.boots) <= round && !is_mute
         });
         for rows in turn.chunks(limits.jobs.max(1)) {
             if state.boots >= limits.boots {
@@ -733,12 +749,29 @@ pub(super) async fn confirm(
             let mut told = |subject: Subject, boot: Boot| {
                 let row = rows.iter().find(|(_, booted)| *booted == subject);
                 let row = row.map_or(CULPRIT, |(row, _)| row);
+                mute += u32::from(row == REVERTED && boot.hit.is_none());
                 confirmed(log, state, culprit, row, subject, boot)
             };
             laboratory.boot(&subjects, way.as_ref(), &mut told).await?;
         }
     }
     Ok(())
+}
+
+/// How often each row of a candidate's table is booted, decided when it is begun: its
+/// own boots must not make it longer.
+fn rounds(log: &mut Log, state: &mut State, culprit: usize) -> Result<u32, Error> {
+    if let Some(&rounds) = state.tables.get(&culprit) {
+        return Ok(rounds);
+    }
+    let (hit, _) = state.search.rates();
+    let rounds = ((4.0 / hit.max(0.05)).ceil() as u32).clamp(ROUNDS.0, ROUNDS.1);
+    let begun = Entry::Table {
+        culprit: state.begun.candidates.list[culprit].name.clone(),
+        rounds,
+    };
+    log.add(state, begun)?;
+    Ok(rounds)
 }
 
 /// Logs a boot of the final table.
@@ -767,7 +800,7 @@ fn confirmed(
             trial: Some(boot.trial),
             service: boot.service_lost,
         },
-        // It is nobody's: the next round boots it again.
+        // It is nobody's: the next rounds boot it again, a few times.
         (None, None) => return Ok(()),
     };
     Ok(log.add(state, entry)?)
@@ -775,8 +808,6 @@ fn confirmed(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::candidates::{Candidates, Kind};
     use super::super::log::{Begun, Carried, VERSION};
     use super::*;
@@ -806,6 +837,8 @@ mod tests {
         late: BTreeMap<isize, u32>,
         /// Times that the service is lost with all that is booted.
         lost_services: u32,
+        /// A kernel with the bug shows it in one boot of so many.
+        every: u32,
     }
 
     impl Simulated {
@@ -833,6 +866,7 @@ mod tests {
                 booted: BTreeMap::new(),
                 late: BTreeMap::new(),
                 lost_services: 0,
+                every: 1,
             }
         }
 
@@ -887,14 +921,15 @@ mod tests {
                 }
                 let booted = self.booted.entry(Self::number(subject)).or_default();
                 *booted += 1;
+                let booted = *booted;
                 let late = self.late.get(&Self::number(subject)).copied();
-                let is_late = late.is_some_and(|late| *booted <= late);
+                let is_late = late.is_some_and(|late| booted <= late);
                 self.left -= 1;
                 self.boots += 1;
                 let number = Self::number(subject);
                 let mute = self.mute.iter().any(|&mute| mute.cast_signed() == number);
                 let lost = self.lost_services > 0;
-                let hit = self.shows(number) != is_late;
+                let hit = self.shows(number) != is_late && booted.is_multiple_of(self.every);
                 let boot = Boot {
                     hit: (!mute && !lost).then_some(hit),
                     reason: "the harness failed".to_owned(),
@@ -1046,6 +1081,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rate_that_is_not_what_was_said_comes_to_an_end_all_the_same() {
+        let mut begun = begun(64);
+        begun.every_boot = true;
+        let mut laboratory = Simulated::new(20);
+        for late in 20..32 {
+            laboratory.late.insert(late, 3);
+        }
+        let (end, _) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        // A kernel that has shown the bug has it, however often it did not.
+        assert_eq!(culprits(&end), [20]);
+    }
+
+    #[tokio::test]
     async fn a_correction_takes_its_table_with_it() {
         let bisection = Bisection::new();
         let mut laboratory = Simulated::new(20);
@@ -1113,19 +1164,40 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_built_than_allowed_and_what_is_built_is_booted() {
         let mut laboratory = Simulated::new(20);
-        let few = Limits {
-            builds: 4,
-            ..LIMITS
-        };
-        let (end, state) = Bisection::new()
-            .within(&begun(64), &mut laboratory, few)
-            .await
-            .unwrap();
+        for jobs in [1, 4] {
+            let few = Limits {
+                builds: 4,
+                jobs,
+                ..LIMITS
+            };
+            let (end, state) = Bisection::new()
+                .within(&begun(64), &mut laboratory, few)
+                .await
+                .unwrap();
+            assert!(
+                matches!(&end, End::Open(reason) if reason.contains("4 kernels were built")),
+                "{end:?}"
+            );
+            assert_eq!(state.builds, 4);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_finished_bisection_that_is_resumed_boots_nothing() {
+        let bisection = Bisection::new();
+        let mut laboratory = Simulated::new(9);
+        // Seldom enough for the table to have more than the fewest rounds.
+        laboratory.every = 3;
+        let (end, state) = bisection.go_on(&begun(16), &mut laboratory).await.unwrap();
         assert!(
-            matches!(&end, End::Open(reason) if reason.contains("4 kernels were built")),
-            "{end:?}"
+            state.tables.values().all(|&rounds| rounds > ROUNDS.0),
+            "{:?}",
+            state.tables
         );
-        assert_eq!(state.builds, 4);
+        let boots = laboratory.boots;
+        let (again, _) = bisection.go_on(&begun(16), &mut laboratory).await.unwrap();
+        assert_eq!(again, end);
+        assert_eq!(laboratory.boots, boots);
     }
 
     #[tokio::test]
@@ -1235,7 +1307,7 @@ mod tests {
             .go_on(&begun, &mut laboratory)
             .await
             .unwrap();
-        let said = "is said to show in each boot";
+        let said = "is taken to show in each boot";
         assert!(
             matches!(&end, End::Open(reason) if reason.contains(said)),
             "{end:?}"

@@ -568,17 +568,20 @@ impl<'a> Kernels<'a> {
             reason: judged.reason.clone(),
             elapsed: std::time::Duration::from_secs_f64(trial.seconds.max(0.0)),
         });
-        let others = self.judge.others(&judged);
-        let (hit, reason) = match lost {
-            Some(lost) => (None, lost.to_owned()),
-            None => (hit, reason(hit, &judged)),
-        };
+        let reason = lost.map_or_else(|| reason(hit, &judged), str::to_owned);
+        // Other hosts only say that a daemon did not answer. Whatever such a trial
+        // shows is not about the kernel.
+        let service_lost = lost.is_some() || !trial.unanswered.is_empty();
         Ok(Boot {
-            hit,
-            reason,
-            others,
+            hit: hit.filter(|_| !service_lost),
+            others: if service_lost {
+                Vec::new()
+            } else {
+                self.judge.others(&judged)
+            },
             seconds: trial.seconds,
-            ..nothing(String::new())
+            service_lost,
+            ..nothing(reason)
         })
     }
 }

@@ -23,7 +23,7 @@ use super::table::{Subject, rows};
 use crate::error::{Exit, Fault};
 use crate::job::Variation;
 use crate::kernel::SourceSpec;
-use crate::store::Lock;
+use crate::store::lock_file;
 
 /// The version of the log's shape.
 pub const VERSION: u32 = 1;
@@ -71,7 +71,8 @@ pub struct Begun {
     /// Of patches: what every kernel has applied besides, before and after them.
     #[serde(default, skip_serializing_if = "Carried::is_empty")]
     pub carried: Carried,
-    /// Of commits: only those that change these, and the newer end, were listed.
+    /// Of commits: only those that change these were listed, and the newer end,
+    /// which does not: it stands for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// Where the older end left the newer one's history, if it is not part of it:
@@ -106,7 +107,7 @@ impl Begun {
     }
 }
 
-/// Series, directories of patches or patch files that are not searched.
+/// Patch files that are not searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// Applied before what is searched.
@@ -251,6 +252,13 @@ pub enum Entry {
         /// The way, as of `tried`.
         way: usize,
     },
+    /// The final table of a candidate was begun.
+    Table {
+        /// The candidate.
+        culprit: String,
+        /// How often each row is booted.
+        rounds: u32,
+    },
     /// The kernel of the newer end without a candidate was built.
     Reverted {
         /// The candidate that it is without.
@@ -355,7 +363,6 @@ impl Fault for LogError {
 pub struct Log {
     path: PathBuf,
     file: File,
-    _lock: Lock,
 }
 
 impl Log {
@@ -369,8 +376,8 @@ impl Log {
         let mut log = Self {
             path: path.to_owned(),
             file,
-            _lock: lock(path)?,
         };
+        lock(path, &log.file)?;
         let mut state = State::new(begun.clone())?;
         log.add(&mut state, Entry::Begun(Box::new(begun)))?;
         Ok((log, state))
@@ -384,7 +391,7 @@ impl Log {
             .append(true)
             .open(path)
             .map_err(failed("open", path))?;
-        let lock = lock(path)?;
+        lock(path, &file)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed("read", path))?;
         let whole = whole(&text);
@@ -396,7 +403,6 @@ impl Log {
         let log = Self {
             path: path.to_owned(),
             file,
-            _lock: lock,
         };
         Ok((log, state))
     }
@@ -415,12 +421,18 @@ impl Log {
 }
 
 /// Keeps others from adding to a log.
-fn lock(path: &Path) -> Result<Lock, LogError> {
-    match Lock::of_unused(path) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(LogError::Busy(path.to_owned())),
-        Err(error) => Err(failed("lock", path)(io::Error::other(error))),
+fn lock(path: &Path, file: &File) -> Result<(), LogError> {
+    match lock_file(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(LogError::Busy(path.to_owned())),
+        Err(error) => Err(failed("lock", path)(error)),
     }
+}
+
+/// Says so if another kvet is at work on a bisection.
+pub(super) fn free(path: &Path) -> Result<(), LogError> {
+    let opened = OpenOptions::new().append(true).open(path);
+    lock(path, &opened.map_err(failed("open", path))?)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
@@ -518,6 +530,8 @@ pub struct State {
     pub skipped: BTreeMap<usize, String>,
     /// Boots in a row that told nothing, by point.
     pub lost: BTreeMap<Option<usize>, u32>,
+    /// Why the last of these told nothing.
+    pub lost_last: BTreeMap<Option<usize>, String>,
     /// Boots in a row in which what guests mount was lost, by point.
     pub service_lost: BTreeMap<Option<usize>, u32>,
     /// The title of the target as it was first seen.
@@ -530,6 +544,8 @@ pub struct State {
     pub others: BTreeMap<String, Vec<Option<usize>>>,
     /// Boots of the final table, by the candidate that it is of and by its rows.
     pub confirmed: BTreeMap<(usize, String), Confirmed>,
+    /// How often each row of a candidate's table is booted.
+    pub tables: BTreeMap<usize, u32>,
     /// Candidates without which the newer end has a kernel.
     pub reverted: BTreeSet<usize>,
     /// All builds, seconds.
@@ -554,6 +570,9 @@ pub struct State {
     pub steps: Vec<Step>,
     /// What somebody says candidates are.
     words: BTreeMap<usize, bool>,
+    /// The candidate that boots of the table are of where the log does not say, once
+    /// there was one: what the first of them show must not make it another one.
+    unsaid: Option<usize>,
 }
 
 impl State {
@@ -582,11 +601,13 @@ impl State {
             skipped: BTreeMap::new(),
             lost: BTreeMap::new(),
             service_lost: BTreeMap::new(),
+            lost_last: BTreeMap::new(),
             target: None,
             made: BTreeSet::new(),
             images: BTreeMap::new(),
             others: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            tables: BTreeMap::new(),
             reverted: BTreeSet::new(),
             build_seconds: 0.0,
             builds: 0,
@@ -594,6 +615,7 @@ impl State {
             boots: 0,
             trials: BTreeMap::new(),
             words: BTreeMap::new(),
+            unsaid: None,
         })
     }
 
@@ -738,11 +760,13 @@ impl State {
             }
             Entry::Lost {
                 candidate,
+                reason,
                 trial,
                 service,
                 ..
             } => {
                 let point = self.point(candidate.as_ref())?;
+                self.lost_last.insert(point, reason);
                 // One that the service did not outlive is not the candidate's.
                 let lost = if service {
                     &mut self.service_lost
@@ -767,42 +791,60 @@ impl State {
                 self.tries.add(way, hit, seconds);
             }
             Entry::Chosen { way } => self.way = Some(way),
+            Entry::Table { culprit, rounds } => {
+                let culprit = self.number(&culprit)?;
+                self.tables.insert(culprit, rounds);
+            }
             Entry::Reverted { culprit, seconds } => {
                 let culprit = self.number(&culprit)?;
                 self.reverted.insert(culprit);
                 self.builds += 1;
                 self.build_seconds += seconds;
             }
-            Entry::Confirmed {
-                culprit,
-                row,
-                hit,
-                reason,
-                trial,
-                seconds,
-            } => {
-                let Some(culprit) = self.table_of(culprit.as_ref())? else {
-                    return Ok(());
-                };
-                self.boots += 1;
-                self.boot_seconds += seconds;
-                if let Some(subject) = self.booted(culprit, &row) {
-                    self.take_boot(subject, hit, trial);
-                }
-                let confirmed = self.confirmed.entry((culprit, row)).or_default();
-                confirmed.counts.hits += u32::from(hit);
-                confirmed.counts.boots += 1;
-                if hit {
-                    *confirmed.titles.entry(reason).or_default() += 1;
-                }
-            }
+            Entry::Confirmed { .. } => self.take_confirmed(entry)?,
             entry => return self.take_word(entry),
+        }
+        Ok(())
+    }
+
+    /// Takes in a boot of the final table.
+    fn take_confirmed(&mut self, entry: Entry) -> Result<(), LogError> {
+        let Entry::Confirmed {
+            culprit,
+            row,
+            hit,
+            reason,
+            trial,
+            seconds,
+        } = entry
+        else {
+            return Ok(());
+        };
+        let unsaid = culprit.is_none();
+        let culprit = self.table_of(culprit.as_ref())?;
+        if unsaid {
+            self.unsaid = culprit;
+        }
+        let Some(culprit) = culprit else {
+            return Ok(());
+        };
+        self.boots += 1;
+        self.boot_seconds += seconds;
+        if let Some(subject) = self.booted(culprit, &row) {
+            self.take_boot(subject, hit, trial);
+        }
+        let confirmed = self.confirmed.entry((culprit, row)).or_default();
+        confirmed.counts.hits += u32::from(hit);
+        confirmed.counts.boots += 1;
+        if hit && !reason.is_empty() {
+            *confirmed.titles.entry(reason).or_default() += 1;
         }
         Ok(())
     }
 
     /// Takes in what is known of a candidate without a boot of its own.
     fn take_word(&mut self, entry: Entry) -> Result<(), LogError> {
+        self.unsaid = None;
         match entry {
             Entry::Skipped {
                 candidate, reason, ..
@@ -854,6 +896,9 @@ impl State {
     fn table_of(&self, culprit: Option<&String>) -> Result<Option<usize>, LogError> {
         if culprit.is_some() {
             return self.point(culprit);
+        }
+        if self.unsaid.is_some() {
+            return Ok(self.unsaid);
         }
         Ok(match self.search.answer(self.begun.confidence) {
             Answer::Culprit { candidates, .. } => candidates.first().copied(),
@@ -1066,7 +1111,6 @@ mod tests {
         let mut full = Log {
             path: path.clone(),
             file,
-            _lock: lock(&path).unwrap(),
         };
         let error = full.add(&mut state, boot(None, false)).unwrap_err();
         assert!(error.to_string().contains("cannot write to"), "{error}");
@@ -1091,6 +1135,29 @@ mod tests {
         assert!(last.likeliest[0].1 >= 0.95 && last.left == 1);
         drop(log);
         assert_eq!(Log::open(&path).unwrap().1.steps, state.steps);
+    }
+
+    #[test]
+    fn early_logs_do_not_say_whose_table_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let (mut log, mut state) = Log::create(&path, begun(32)).unwrap();
+        search_to_the_end(&mut log, &mut state, 20);
+        drop(log);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        // The first of them speak against the culprit.
+        for hit in [false, false, false, true, true] {
+            let entry = serde_json::json!({
+                "entry": "confirmed", "row": "culprit", "hit": hit, "trial": "t",
+            });
+            text.extend([entry.to_string(), "\n".to_owned()]);
+        }
+        std::fs::write(&path, text).unwrap();
+        let (_, state) = Log::open(&path).unwrap();
+        let row = &state.confirmed[&(20, "culprit".to_owned())];
+        assert_eq!((row.counts.hits, row.counts.boots), (2, 5));
+        assert!(row.titles.is_empty(), "{:?}", row.titles);
+        assert_eq!(state.confirmed.len(), 1);
     }
 
     #[test]

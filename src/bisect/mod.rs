@@ -66,7 +66,7 @@ use crate::event::Event;
 use crate::fleet::{self, FleetOptions, Later};
 use crate::host;
 use crate::job::{Arm, Choice, Plan, Variation};
-use crate::kernel::WholeConfig;
+use crate::kernel::{SelectedSeries, WholeConfig};
 use crate::library::Places;
 use crate::process::{Command, ProcessError};
 use crate::record::Record;
@@ -378,7 +378,9 @@ async fn listed(
                 )));
             }
             (merge_bases, first_parent) = (commits.merge_bases, range.first_parent);
-            paths.clone_from(&range.paths);
+            if commits.stands_in {
+                paths.clone_from(&range.paths);
+            }
             let source = Source::Git { repository };
             (source, commits.candidates, commits.good, commits.bad)
         }
@@ -446,10 +448,15 @@ async fn patches(
             series: only.to_owned(),
             there: names.join(", "),
         })?;
-        let (before, after) = arm.recipe.series.split_at(at);
+        // As they are for this kernel: what a later series shares with this one is
+        // this one's.
+        let paths = |series: &[SelectedSeries]| -> Vec<PathBuf> {
+            let patches = series.iter().flat_map(|one| &one.patches);
+            patches.map(|patch| patch.path.clone()).collect()
+        };
         carried = Carried {
-            before: before.to_vec(),
-            after: after[1..].to_vec(),
+            before: paths(&series[..at]),
+            after: paths(&series[at + 1..]),
         };
         series = vec![series.swap_remove(at)];
     }
@@ -585,7 +592,8 @@ async fn go_on(
             let Ok(described) = git::describe(context, repository, &name).await else {
                 continue;
             };
-            if chosen.len() == 1 && matches!(end, End::Answered(_)) {
+            let stands_in = !begun.paths.is_empty() && state.search.top() == Some(number);
+            if chosen.len() == 1 && matches!(end, End::Answered(_)) && !stands_in {
                 recipients = maintainers(context, store, &begun, arm, &described.files).await;
             }
             told.insert(name, (described.subject, described.author));
@@ -608,6 +616,7 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
     let (record, beginning) = Record::open(directory)?;
     let state = judge::again(&record, &beginning, &directory.join(LOG))?;
     let earlier: Option<Report> = record.kept(REPORT).ok().flatten();
+    let is_ended = earlier.is_some();
     let mut told = HashMap::new();
     let (mut recipients, mut why) = (Vec::new(), None);
     if let Some(earlier) = earlier {
@@ -636,7 +645,15 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
     if !(matches!(end, End::Answered(_)) && chosen.len() == 1 && chosen.iter().all(is_told)) {
         recipients.clear();
     }
+    let has_end = is_ended || matches!(end, End::Answered(_));
     let report = reported(&state, end, &told, recipients);
+    // A search that is under way, or was killed, has no report yet: it writes its own.
+    if let Err(busy) = log::free(&directory.join(LOG)) {
+        return Ok((report, Some(busy.into())));
+    }
+    if !has_end {
+        return Ok((report, None));
+    }
     let kept = record.derived_json(REPORT, &report);
     Ok((report, kept.err().map(Error::from)))
 }
@@ -687,6 +704,8 @@ fn reported(
 ) -> Report {
     let begun = &state.begun;
     let chosen = chosen(state, &end);
+    let stands_in =
+        chosen.len() == 1 && !begun.paths.is_empty() && state.search.top() == Some(chosen[0]);
     let suspect = |&number: &usize| {
         let name = begun.candidates.list[number].name.clone();
         let (subject, author) = told.get(&name).cloned().unwrap_or_default();
@@ -725,6 +744,7 @@ fn reported(
         fixed: begun.fixed,
         confidence: begun.confidence,
         notes: notes(state, &finding, culprit),
+        stands_in,
         finding,
         target: state.target.clone().unwrap_or_default(),
         rates: state.search.rates(),

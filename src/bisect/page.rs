@@ -412,6 +412,9 @@ fn confirmed(page: &mut Markup, row: &Row, compared: &Compared) {
         Some(p) => page.raw("p = ").show(format!("{p:.4}")),
         None => page,
     };
+    if let Some(showed) = &row.showed {
+        page.raw(" ").text(showed);
+    }
     page.raw("</td></tr>\n");
 }
 

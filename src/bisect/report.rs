@@ -142,6 +142,10 @@ pub struct Report {
     /// What whoever reads this should know besides.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was found is the newer end, which stands for all commits that were not
+    /// searched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_in: bool,
     /// What the search believed after each test, in order.
     #[serde(default)]
     pub steps: Vec<Step>,
@@ -229,7 +233,10 @@ impl Report {
     fn only_commit(&self) -> Option<&Suspect> {
         match &self.finding {
             Finding::Culprit { suspects, .. }
-                if suspects.len() == 1 && self.searched == Kind::Git && !self.fixed =>
+                if suspects.len() == 1
+                    && self.searched == Kind::Git
+                    && !self.fixed
+                    && !self.stands_in =>
             {
                 suspects.first()
             }
@@ -450,6 +457,7 @@ mod tests {
                 none: 0.01,
                 likeliest: vec![("e".repeat(40), 0.5)],
             }],
+            stands_in: false,
             cost: Cost {
                 builds: 7,
                 build_seconds: 600.0,

@@ -264,7 +264,8 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
     };
     let store = Store::open()?;
     let mut wanted = ask(context, &store, &asked).await?;
-    if arguments.every_boot.is_none() && !wanted.every_boot() {
+    // What counts besides the target is not known of earlier runs.
+    if arguments.every_boot.is_none() && !wanted.every_boot() && !asked.any {
         learn_from_history(context, &mut wanted).await;
     }
     let started = jiff::Timestamp::now();

@@ -124,7 +124,7 @@ impl Webhook {
 
 /// Tells the webhook of a verdict, if it is another one than the last that was
 /// told of this series: the verdicts of one job on one stream of kernels.
-/// [`Facts::before`] is filled in here. Never fails, and takes no longer than
+/// What was told before is filled in here. Never fails, and takes no longer than
 /// [`Patience`] has.
 pub async fn tell(context: &Context, notify: &Notify, series: &Key, facts: Facts) {
     if let Err(problem) = try_to_tell(context, notify, series, facts).await {

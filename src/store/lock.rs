@@ -34,6 +34,18 @@ impl InUse {
     }
 }
 
+/// Takes an exclusive lock on a file that is open for writing; it is held until the
+/// file is closed. Whether it was free. Where a file system has no locks, nobody is
+/// kept out.
+pub fn lock_file(file: &File) -> std::io::Result<bool> {
+    use rustix::io::Errno;
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// An exclusive lock, held until dropped. The file stays: removing it would
 /// let two holders lock two files of one name.
 #[derive(Debug)]

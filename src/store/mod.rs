@@ -23,7 +23,7 @@ pub use atomic::{copy_whole, link_or_copy, remove_unfinished, write_atomic, writ
 pub use contents::Held;
 pub use kinds::room_for_a_kernel;
 pub use limit::{Limit, Over, parse_size, parse_time, remove_over};
-pub use lock::{InUse, Lock};
+pub use lock::{InUse, Lock, lock_file};
 pub use prune::Pruned;
 pub use scratch::Scratch;
 

@@ -42,6 +42,8 @@ pub struct Commits {
     pub good: String,
     /// The bad end, in full.
     pub bad: String,
+    /// The newer end does not change the paths, and stands for all that do not.
+    pub stands_in: bool,
     /// Where the older end left the newer one's history, if it is not part of it.
     /// To conclude from the older end, these must be like it.
     pub merge_bases: Vec<String>,
@@ -236,8 +238,9 @@ pub async fn commits(context: &Context, range: &Range) -> Result<Commits, GitErr
             paths: range.paths.join(" "),
         });
     }
-    close(&mut listed, newer);
+    let stands_in = close(&mut listed, newer);
     Ok(Commits {
+        stands_in,
         candidates: Candidates {
             kind: Kind::Git,
             base: bases[0].clone(),
@@ -496,8 +499,10 @@ fn ids(line: &str) -> Option<Listed> {
 
 /// Puts the newer end on top if it is not: with paths it may be a commit that does
 /// not change them, and merges may be left out. It is what has the bug or the cure,
-/// so it has to be booted itself, and it stands for all that was left out.
-fn close(listed: &mut Vec<Listed>, newer: &str) {
+/// so it has to be booted itself, and it stands for all that was left out. Whether it
+/// was not there.
+fn close(listed: &mut Vec<Listed>, newer: &str) -> bool {
+    let was_there = listed.iter().any(|one| one.id == newer);
     let parents: std::collections::HashSet<&String> =
         listed.iter().flat_map(|one| &one.parents).collect();
     let tips: Vec<String> = listed
@@ -513,6 +518,7 @@ fn close(listed: &mut Vec<Listed>, newer: &str) {
             parents: tips.into_iter().filter(|id| id != newer).collect(),
         });
     }
+    !was_there
 }
 
 fn numbered(listed: &[Listed], first_parent: bool) -> Vec<Candidate> {
@@ -679,6 +685,9 @@ mod tests {
         let listed = fixture.list(&range).await.unwrap();
         assert_eq!(fixture.subjects(&listed).await, ["fs/a", "mm/b"]);
         assert_eq!(listed.candidates.list[1].name, listed.bad);
+        assert!(listed.stands_in);
+        range.paths = vec!["mm".to_owned()];
+        assert!(!fixture.list(&range).await.unwrap().stands_in);
         assert_eq!(listed.candidates.list[1].parents, [0]);
     }
 
