@@ -44,6 +44,7 @@ mod schema;
 pub mod service;
 pub mod step;
 pub mod store;
+pub mod symbols;
 pub mod testbed;
 pub mod tested;
 mod tls;

@@ -749,7 +749,7 @@ fn slurm_refuses() {
     let status = run.start(run.command("slurm:nowhere", &[])).wait();
     let log = run.log();
     assert_eq!(status.unwrap().code(), Some(128), "{log}");
-    assert!(log.contains("Slurm does not take the trials"), "{log}");
+    assert!(log.contains("Slurm did not accept the trials"), "{log}");
     assert!(log.contains("nvalid partition"), "{log}");
     // Nodes have something else in that place.
     let run = Run::of_slurm(&slurm, "private");

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use guest::{Guest, PATIENCE, image, image_with};
+use guest::{Guest, image, image_with};
 use kvet::guest::heartbeat::{Beat, unheard};
 use kvet::guest::protocol::{FailureKind, GuestMessage, StepFailure, StepReport, StepResult};
 use kvet::step::{CounterStep, GuestStep, KernelStep, MountStep, PathStep, ProgramStep, StormStep};
@@ -61,14 +61,6 @@ impl Guest {
                 other => panic!("{other:?}"),
             }
         }
-    }
-
-    /// Powers off and returns all that the console said.
-    async fn power_off(mut self) -> Vec<u8> {
-        self.link.power_off().await.unwrap();
-        let status = tokio::time::timeout(PATIENCE, self.qemu.wait()).await;
-        assert!(status.unwrap().unwrap().success());
-        self.console()
     }
 }
 

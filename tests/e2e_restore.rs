@@ -231,7 +231,7 @@ async fn a_saved_guest_that_is_not_what_was_saved_is_made_anew() {
     assert!(hall.was_restored("second"));
     let told = hall.told();
     assert!(
-        told.contains("is made anew: ram is not what was saved"),
+        told.contains("is made again: ram is not what was saved"),
         "{told}"
     );
     drop(guest);

@@ -371,7 +371,7 @@ async fn qemu_s_words_about_a_file_that_is_no_kernel_are_told() {
     };
     let error = Machine::start(boot, &namespace).await.unwrap_err();
     assert!(
-        matches!(&error, VmError::StartedNot { said, .. } if said.contains("linux kernel too old")),
+        matches!(&error, VmError::NotStarted { said, .. } if said.contains("linux kernel too old")),
         "{error}"
     );
     namespace.close().await;

@@ -1,6 +1,7 @@
 //! docs/architecture.md says that data flows one way through kvet's modules. Here
 //! no two of them may need each other, over however many others: imports of the
-//! code are read, those of its tests are not.
+//! code are read, those of its tests are not. And what it calls pure touches no
+//! files, no processes and no clocks.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -36,6 +37,46 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
             &rest[..end.unwrap_or(rest.len())]
         })
     })
+}
+
+/// Modules that work on what they are given, and on nothing else.
+const PURE: &[&str] = &[
+    "console",
+    "context",
+    "detect",
+    "outcome",
+    "printable",
+    "redact",
+    "step",
+    "trial_id",
+    "verdict",
+];
+
+/// Words of code by which something outside the program is reached.
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::{",
+    "tokio::fs",
+    "tokio::net",
+    "tokio::process",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+];
+
+/// Modules of kvet's own by which it is.
+const OUTWARD: &[&str] = &["bounded", "process", "store", "trace"];
+
+/// The first word of a file's code by which something outside is reached.
+fn reached(text: &str) -> Option<&str> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let mut lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.find_map(|line| OUTSIDE.iter().copied().find(|word| line.contains(word)))
 }
 
 /// What each module of `src` names of the others. A name that is no module's is
@@ -97,6 +138,31 @@ fn no_two_modules_need_each_other() {
             panic!("modules need each other: {}", way.join(" -> "));
         }
     }
+}
+
+#[test]
+fn what_is_pure_reaches_nothing_outside() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let imports = imports(&src);
+    for module in PURE {
+        let outward = OUTWARD
+            .iter()
+            .find(|other| imports[*module].contains(**other));
+        assert_eq!(outward, None, "{module}");
+        let mut files = Vec::new();
+        match src.join(module) {
+            directory if directory.is_dir() => sources(&directory, &mut files),
+            file => files.push(file.with_extension("rs")),
+        }
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(reached(&text), None, "{}", file.display());
+        }
+    }
+    let text =
+        "// std::fs\nlet a = std::fs::read(path);\n#[cfg(test)]\nmod tests { Instant::now() }";
+    assert_eq!(reached(text), Some("std::fs"));
+    assert_eq!(reached(text.split_once('\n').unwrap().0), None);
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub(super) struct Limits {
 pub enum DriveError {
     /// An end has no kernel.
     #[error("the {end} end, {name}, cannot be built: {reason}")]
-    #[diagnostic(help("both ends have to be tested: name another one, or mend its build"))]
+    #[diagnostic(help("both ends have to be tested: name another one, or fix its build"))]
     Unbuildable {
         /// `good` or `bad`.
         end: &'static str,

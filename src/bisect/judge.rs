@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::drive::{PATIENCE, SERVICE_PATIENCE};
+use super::error::AskedError;
 use super::log::{Begun, Entry, LogError, State, entries, replay};
 use crate::detect::Finding;
 use crate::error::Error;
@@ -103,10 +104,10 @@ pub(super) fn again(record: &Record, beginning: &Beginning, path: &Path) -> Resu
     };
     let begun = begun.clone();
     let plan = &beginning.plan;
-    let arm = plan.arms.first().ok_or(super::AskedError::NoArm)?;
+    let arm = plan.arms.first().ok_or(AskedError::NoArm)?;
     let judge = Judge {
         plan,
-        planned: super::planned(plan, arm, &begun.workload)?,
+        planned: planned(plan, arm, &begun.workload)?,
         arm,
         any: begun.any,
         day: beginning.started.to_zoned(TimeZone::UTC).date(),
@@ -230,4 +231,19 @@ impl Again<'_> {
         }
         Ok(now)
     }
+}
+
+/// The workload of this name, as the job has it for the arm.
+pub(super) fn planned<'a>(
+    plan: &'a Plan,
+    arm: &Arm,
+    workload: &str,
+) -> Result<&'a PlannedWorkload, Error> {
+    Ok(plan
+        .workload(workload)
+        .ok_or_else(|| AskedError::NoWorkload {
+            arm: arm.name.clone(),
+            workload: workload.to_owned(),
+            there: arm.workloads.join(", "),
+        })?)
 }

@@ -348,7 +348,7 @@ pub enum LogError {
     Busy(PathBuf),
     /// The candidates are in no order.
     #[error("the candidates cannot be ordered: {0}")]
-    #[diagnostic(help("begin the bisection anew"))]
+    #[diagnostic(help("begin a new bisection"))]
     Order(#[from] OrderError),
 }
 

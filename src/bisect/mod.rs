@@ -21,6 +21,7 @@ pub mod course;
     reason = "counts of candidates and boots are far below 2^52, and shares of them not negative"
 )]
 mod drive;
+mod error;
 mod judge;
 mod laboratory;
 pub mod log;
@@ -46,14 +47,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use miette::Diagnostic;
-use thiserror::Error;
 
 pub use drive::{DriveError, short};
+pub use error::AskedError;
 
 use candidates::{Candidates, Kind, git};
 use drive::{End, Limits};
-use judge::Judge;
+use judge::{Judge, planned};
 use laboratory::Kernels;
 use log::{Begun, Carried, Entry, Log, Source, State};
 use report::{Cost, Finding, Report, Row, Suspect};
@@ -61,11 +61,11 @@ use search::{Answer, Counts, Point};
 use table::{REVERTED, Subject, rows};
 
 use crate::context::Context;
-use crate::error::{Error, Exit, Fault};
+use crate::error::Error;
 use crate::event::Event;
 use crate::fleet::{self, FleetOptions, Later};
 use crate::host;
-use crate::job::{Arm, Choice, Plan, PlannedWorkload, Variation};
+use crate::job::{Arm, Choice, Plan, Variation};
 use crate::kernel::{SelectedSeries, WholeConfig};
 use crate::library::Places;
 use crate::process::{Command, ProcessError};
@@ -172,70 +172,6 @@ pub struct Bounds {
     pub ahead: Option<bool>,
     /// Other hosts, which make kernels and boot them.
     pub hosts: Option<FleetOptions>,
-}
-
-/// A bisection that cannot begin.
-#[derive(Debug, Error, Diagnostic)]
-pub enum AskedError {
-    /// No target.
-    #[error("arm `{0}` has no target, so nothing tells good from bad")]
-    #[diagnostic(help("add `target:` to the job, or count every finding with `--any`"))]
-    NoTarget(String),
-    /// The arm has no such workload.
-    #[error("arm `{arm}` has no workload `{workload}`; it has {there}")]
-    #[diagnostic(help("name one of them by `--workload`"))]
-    NoWorkload {
-        /// The arm.
-        arm: String,
-        /// The workload.
-        workload: String,
-        /// Those it has.
-        there: String,
-    },
-    /// The arm has no such series.
-    #[error("arm `{arm}` has no series `{series}`; it has {there}")]
-    #[diagnostic(help("name one of them by `--patches=SERIES`, or search all by `--patches`"))]
-    NoSeries {
-        /// The arm.
-        arm: String,
-        /// The series.
-        series: String,
-        /// Those it has.
-        there: String,
-    },
-    /// Nothing to amplify with.
-    #[error("the job allows no other way to run its trial")]
-    #[diagnostic(help(
-        "say in the job what may differ: `amplify: [{{ name: impatient, sysctls: {{ kernel.hung_task_timeout_secs: 2 }} }}]`"
-    ))]
-    NothingToAmplify,
-    /// A word of hand about what stands before all candidates.
-    #[error("`{0}` is an end of the search; what it is was said at the beginning")]
-    #[diagnostic(help("begin a new search with other ends; `kvet bisect forget` drops its boots"))]
-    AnEnd(String),
-    /// A job without arms.
-    #[error("the job has no arm")]
-    #[diagnostic(help("name a job with at least one arm"))]
-    NoArm,
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    #[diagnostic(help("check the path"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No bisection to go on with.
-    #[error("{} is not the directory of a bisection", .0.display())]
-    #[diagnostic(help("name the directory that `kvet bisect` printed, by `--in DIR`"))]
-    NoBisection(PathBuf),
-}
-
-impl Fault for AskedError {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
 }
 
 /// Reads the job of a bisection and lists its candidates.
@@ -744,16 +680,6 @@ fn limits(plan: &Plan, variations: &[Variation], bounds: &Bounds) -> Limits {
             .ahead
             .unwrap_or(elsewhere.is_some() || processors > jobs.saturating_mul(cpus)),
     }
-}
-
-fn planned<'a>(plan: &'a Plan, arm: &Arm, workload: &str) -> Result<&'a PlannedWorkload, Error> {
-    Ok(plan
-        .workload(workload)
-        .ok_or_else(|| AskedError::NoWorkload {
-            arm: arm.name.clone(),
-            workload: workload.to_owned(),
-            there: arm.workloads.join(", "),
-        })?)
 }
 
 /// The candidates that a report names.

@@ -57,7 +57,7 @@ pub fn release_of(path: &Path) -> Result<String, BundleError> {
     read.map_err(|error| wrong(&error.to_string()))?;
     let (at, signature) = SIGNATURE;
     if setup.get(at..at + signature.len()) != Some(signature) {
-        return Err(wrong("it is no bzImage"));
+        return Err(wrong("it is not a bzImage"));
     }
     let text = release(&setup).ok_or_else(|| wrong("its header names no version"))?;
     Ok(text)
@@ -94,7 +94,7 @@ mod tests {
         std::fs::write(&path, bzimage(b"7.3.4-rc1 (me@here) #1 SMP\0")).unwrap();
         assert_eq!(release_of(&path).unwrap(), "7.3.4-rc1");
         for (content, problem) in [
-            (b"\x7fELF".to_vec(), "no bzImage"),
+            (b"\x7fELF".to_vec(), "not a bzImage"),
             (bzimage(b"\0"), "names no version"),
             (bzimage(b"\x1b[2J"), "names no version"),
             (bzimage(b"7.3")[..0x504].to_vec(), ""),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::readme::{readme, script};
+use super::readme::{Commands, readme, script};
 use super::{BundleError, CONFIG, IMAGE, KERNEL, MANIFEST, Manifest, VERSION, digest, failed};
 use crate::bounded;
 use crate::context::Context;
@@ -23,7 +23,6 @@ use crate::outcome::Outcome;
 use crate::record::{Beginning, KernelFacts, MEMORY, Record, Recorded};
 use crate::report::{ArmReport, Report, TrialReport};
 use crate::rootfs;
-use crate::service::ServiceSpec;
 use crate::store::{Key, Store};
 use crate::trial::Request;
 use crate::verdict::Seen;
@@ -329,15 +328,7 @@ fn extras(
     Ok(())
 }
 
-/// The commands that made the trial, from the run's own log.
-#[derive(Debug, Default)]
-pub(super) struct Commands {
-    /// QEMU's.
-    pub(super) qemu: String,
-    /// Those of Ceph's daemons, in order.
-    pub(super) ceph: Vec<String>,
-}
-
+/// What the run's log has of them.
 impl Commands {
     /// Most daemons of a cluster.
     const MOST: usize = 100;
@@ -549,11 +540,6 @@ fn pack(directory: &Path, top: &str, archive: &Path) -> io::Result<()> {
     tar.follow_symlinks(false);
     tar.append_dir_all(top, directory)?;
     tar.into_inner()?.finish()?.into_inner()?.flush()
-}
-
-/// Whether a service is one whose programs are not packages.
-pub(super) fn is_own_ceph(service: &ServiceSpec) -> bool {
-    service.cluster().is_some_and(|spec| spec.vstart.is_some())
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ pub enum BundleError {
     },
     /// The directory is not a bundle, or not whole.
     #[error("{} is not a bundle of kvet's: {problem}", path.display())]
-    #[diagnostic(help("unpack it again, whole"))]
+    #[diagnostic(help("unpack the whole archive again"))]
     Damaged {
         /// The directory.
         path: PathBuf,

@@ -3,10 +3,19 @@
 use std::fmt::Write;
 
 use super::Manifest;
-use super::make::{Commands, is_own_ceph};
 use crate::kernel::BuildRecord;
 use crate::printable::printable;
 use crate::report::{ArmReport, TrialReport, stack};
+use crate::service::ServiceSpec;
+
+/// The commands that made the trial, from the run's own log.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    /// QEMU's.
+    pub(super) qemu: String,
+    /// Those of Ceph's daemons, in order.
+    pub(super) ceph: Vec<String>,
+}
 
 /// Frames of a stack that are shown.
 const FRAMES: usize = 30;
@@ -206,4 +215,9 @@ fn files(out: &mut String, manifest: &Manifest) {
          - `seen/`: what there was to see then: `console.log`, `trial.json`, `journal.jsonl`\n\
          {dump}"
     );
+}
+
+/// Whether a service is one whose programs are not packages.
+fn is_own_ceph(service: &ServiceSpec) -> bool {
+    service.cluster().is_some_and(|spec| spec.vstart.is_some())
 }

@@ -64,13 +64,13 @@ enum ExportError {
         #[help]
         help: Option<String>,
     },
-    #[error("the series {} has patches for no kernel", .0.display())]
+    #[error("the series {} has no patches for any kernel", .0.display())]
     #[diagnostic(help("its series.yaml has no ranges"))]
     Empty(PathBuf),
-    #[error("`{0}` is no sender")]
-    #[diagnostic(help("write it as in a mail: `Name <address>`"))]
+    #[error("`{0}` is not a valid sender")]
+    #[diagnostic(help("write it as in an email: `Name <address>`"))]
     Sender(String),
-    #[error("who sends the series is not known")]
+    #[error("the sender of the series is not known")]
     #[diagnostic(help("give --from 'Name <address>', or set git's user.name and user.email"))]
     Nobody(#[source] Option<ProcessError>),
     #[error("no arm of the run {} had all patches of {series} for {version}", run.display())]

@@ -35,7 +35,7 @@ enum NewError {
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("name a directory that is not there yet; nothing is overwritten"))]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} is no name for a job", path.display())]
+    #[error("{} cannot be a job's name", path.display())]
     #[diagnostic(help(
         "the directory's name becomes the job's: letters, digits, `-`, `_` and `.`"
     ))]

@@ -14,8 +14,9 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use crate::console::{self, Decoder, Splitter};
-use crate::detect::{self, Finding, Pattern, Scanner, Sighting, Symbols};
+use crate::detect::{self, Finding, Pattern, Scanner, Sighting};
 use crate::error::{Error, Exit, Fault};
+use crate::symbols::Symbols;
 
 use super::scan_text::Folded;
 

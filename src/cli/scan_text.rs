@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use indexmap::IndexMap;
 
-use crate::detect::{Class, Finding, Place, Symbols};
+use crate::detect::{Class, Finding};
 use crate::report::printable;
+use crate::symbols::{Place, Symbols};
 
 /// Frames of a stack that are shown.
 const SHOWN_FRAMES: usize = 16;

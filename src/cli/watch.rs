@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 /// The tree cannot be watched.
 #[derive(Debug, Error, Diagnostic)]
 enum WatchError {
-    #[error("`kvet watch` watches a directory, and {0} is none")]
+    #[error("`kvet watch` watches a directory, and {0} is not one")]
     #[diagnostic(help("--kernel . is the tree you are in; `kvet run` tests anything else, once"))]
     NoDirectory(String),
     #[error("cannot watch {}", path.display())]

@@ -102,7 +102,7 @@ pub enum ClusterError {
     },
     /// A daemon's admin socket could not be reached or closed early.
     #[error("cannot talk to {daemon}")]
-    #[diagnostic(help("it may have ended or be starting anew; see its log"))]
+    #[diagnostic(help("it may have ended or be restarting; see its log"))]
     Admin {
         /// The daemon.
         daemon: String,

@@ -24,6 +24,7 @@ mod programs;
 mod script;
 mod session;
 mod spec;
+mod start;
 mod vstart;
 
 use std::net::Ipv4Addr;
@@ -204,7 +205,7 @@ impl Cluster {
             logs: &logs,
         };
         let started = match &spec.vstart {
-            None => native::start(&site, store, &mut daemons).await,
+            None => start::start(&site, store, &mut daemons).await,
             Some(script) => vstart::start(&site, store, script, &mut daemons).await,
         };
         let (access, monitor) =

@@ -5,7 +5,7 @@
 //! command. Left for a running monitor are the OSDs' numbers, two pools and
 //! the file system.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -15,12 +15,9 @@ use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::{self, Entity, Secret};
 use super::monitor::{Bindings, Monitor};
-use super::prepared::{self, Prepared};
 use super::{Access, ClusterError, Daemons, Site, USER, guest_caps};
-use crate::error::Error;
-use crate::event::Event;
 use crate::process::Command;
-use crate::store::{Store, io_error, remove_tree};
+use crate::store::io_error;
 
 /// The file system's name.
 const FILE_SYSTEM: &str = "cephfs";
@@ -56,58 +53,19 @@ struct Launch<'a> {
     fsid: String,
 }
 
-/// Starts everything and waits until it is healthy: from a prepared cluster where
-/// there can be one, and from nothing otherwise.
-pub(super) async fn start(
+/// Starts the daemons on a copy of a prepared cluster, which has this name for
+/// itself, and waits until they are healthy.
+pub(super) async fn resume(
     site: &Site<'_>,
-    store: &Store,
-    daemons: &mut Daemons,
-) -> Result<(Access, Monitor), ClusterError> {
-    let Some(prepared) = prepared::get(site, store).await? else {
-        return fresh(site, daemons).await;
-    };
-    match resume(site, &prepared, daemons).await {
-        Err(ClusterError::Interrupted) => Err(ClusterError::Interrupted),
-        Err(error) => {
-            let text = Error::from(error).one_line();
-            let text = format!("a prepared cluster does not start and is removed: {text}");
-            site.context.emit(Event::Warning(text));
-            prepared.discard(store).await?;
-            *daemons = Daemons::new(site.logs.to_owned());
-            clear(site.state)?;
-            fresh(site, daemons).await
-        }
-        started => started,
-    }
-}
-
-/// Removes all that lies where a cluster was to run, but the lock on it.
-fn clear(state: &Path) -> Result<(), ClusterError> {
-    let entries = std::fs::read_dir(state).map_err(io_error("read the directory", state))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let is_lock = path.file_name().is_some_and(|name| name == ".lock");
-        if path.is_dir() && !path.is_symlink() {
-            remove_tree(&path)?;
-        } else if !is_lock {
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Starts the daemons on a copy of a prepared cluster.
-async fn resume(
-    site: &Site<'_>,
-    prepared: &Prepared,
+    fsid: &str,
     daemons: &mut Daemons,
 ) -> Result<(Access, Monitor), ClusterError> {
     let Site { context, spec, .. } = *site;
     let until = Until::within(spec.deadline);
     let launch = Launch {
         site,
-        fsid: prepared.fsid.clone(),
+        fsid: fsid.to_owned(),
     };
-    prepared.copy_to(site.state)?;
     launch.configure()?;
     let keyring = site.state.join("keyring");
     let secret = key::read_secret(&keyring, &format!("client.{USER}"))

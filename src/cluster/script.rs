@@ -103,7 +103,7 @@ fn check_suite(suite: &str) -> Result<(), ClusterError> {
         return Ok(());
     }
     Err(ClusterError::Spec {
-        problem: format!("{suite:?} under `vstart` is no name of a Debian suite"),
+        problem: format!("{suite:?} under `vstart` is not the name of a Debian suite"),
     })
 }
 

@@ -135,7 +135,9 @@ impl ClusterSpec {
         for (name, value) in &self.options {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
             if name.trim().is_empty() || !name.chars().all(plain) {
-                return wrong(format!("{name:?} in `options` is no name of a Ceph option"));
+                return wrong(format!(
+                    "{name:?} in `options` is not the name of a Ceph option"
+                ));
             }
             if value.chars().any(char::is_control) {
                 return wrong(format!(

@@ -313,8 +313,39 @@ fn x86_instruction(rest: &str) -> Option<Instruction> {
 }
 
 /// A function's name without what compilers append (`.isra.0`, `.cold`).
-pub(super) fn plain(function: &str) -> &str {
+#[must_use]
+pub fn plain(function: &str) -> &str {
     function.split('.').next().unwrap_or(function)
+}
+
+/// A function as titles spell it, then as the stack did: architectures put
+/// prefixes of their own before system calls.
+pub(super) fn spellings(name: &str) -> Vec<String> {
+    for start in [
+        "__x64_sys_",
+        "__ia32_sys_",
+        "__arm64_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__ia32_compat_sys_",
+        "__x64_compat_sys_",
+        "__arm64_compat_sys_",
+        "__se_sys_",
+        "__do_sys_",
+    ] {
+        if let Some(bare) = name.strip_prefix(start) {
+            return vec![format!("sys_{bare}"), name.to_owned()];
+        }
+    }
+    for start in ["SyS_", "SYSC_", "ksys_", "compat_SyS_"] {
+        if let Some(bare) = name.strip_prefix(start)
+            && !bare.is_empty()
+        {
+            return vec![bare.to_owned(), name.to_owned()];
+        }
+    }
+    vec![name.to_owned()]
 }
 
 #[cfg(test)]

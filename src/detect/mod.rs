@@ -20,7 +20,6 @@ mod rules;
 mod scanner;
 mod signature;
 mod stall;
-mod symbols;
 mod target;
 mod title;
 mod waiting;
@@ -28,9 +27,9 @@ mod wrap;
 
 pub use class::{Class, UnknownClass};
 pub use finding::{Finding, Frame, HeldLock, Sighting};
+pub use frame::plain;
 pub use scanner::Scanner;
 pub use signature::canonical;
-pub use symbols::{Place, SymbolError, Symbols};
 pub use target::{BadMute, BadPattern, ExtraRule, Mute, Muted, Pattern, Target, known_as};
 pub use waiting::{circle, complete};
 

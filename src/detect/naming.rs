@@ -2,7 +2,7 @@
 //! can be that one (see `rules::skip`). Stalls are another matter: `stall`.
 
 use super::Class;
-use super::frame::plain;
+use super::frame::{plain, spellings};
 use super::parts::Parts;
 use super::report::Report;
 use super::rules::{Choice, skip};
@@ -161,34 +161,4 @@ fn held(parts: &Parts) -> Option<String> {
     let mut places = parts.held_places.iter();
     let place = places.find(|place| !skip::NO_PLACE.contains(place))?;
     Some(plain(place).to_owned())
-}
-
-/// A function as titles spell it, then as the stack did: architectures put
-/// prefixes of their own before system calls.
-pub(super) fn spellings(name: &str) -> Vec<String> {
-    for start in [
-        "__x64_sys_",
-        "__ia32_sys_",
-        "__arm64_sys_",
-        "__s390x_sys_",
-        "__s390_sys_",
-        "__riscv_sys_",
-        "__ia32_compat_sys_",
-        "__x64_compat_sys_",
-        "__arm64_compat_sys_",
-        "__se_sys_",
-        "__do_sys_",
-    ] {
-        if let Some(bare) = name.strip_prefix(start) {
-            return vec![format!("sys_{bare}"), name.to_owned()];
-        }
-    }
-    for start in ["SyS_", "SYSC_", "ksys_", "compat_SyS_"] {
-        if let Some(bare) = name.strip_prefix(start)
-            && !bare.is_empty()
-        {
-            return vec![bare.to_owned(), name.to_owned()];
-        }
-    }
-    vec![name.to_owned()]
 }

@@ -5,7 +5,6 @@ use super::finding::{Frame, HeldLock};
 use super::frame::{self, Instruction, Mark, StackLine};
 use super::report::Report;
 use super::rules::{Choice, Role, skip};
-use super::waiting::announces_dump;
 
 /// What a stack in a report is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -663,4 +662,13 @@ fn lock_place(text: &str) -> Option<String> {
     let plus = place.find("+0x")?;
     let start = place[..plus].rfind([' ', ']', '(']).map_or(0, |at| at + 1);
     Some(place[start..plus].to_owned())
+}
+
+/// Whether the message announces a dump of blocked tasks.
+pub(super) fn announces_dump(body: &str) -> bool {
+    let body = body.trim_start();
+    let rest = body
+        .strip_prefix("sysrq: ")
+        .or_else(|| body.strip_prefix("SysRq : "));
+    rest.is_some_and(|rest| rest.starts_with("Show "))
 }

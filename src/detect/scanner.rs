@@ -14,11 +14,12 @@ use super::Class;
 use super::assemble;
 use super::boot::Boot;
 use super::finding::{Finding, Sighting};
+use super::parts::announces_dump;
 use super::report::Report;
 use super::rules::{Hit, Role, TABLE, refine};
 use super::target::ExtraRule;
 use super::title;
-use super::waiting::{Dump, announces_dump};
+use super::waiting::Dump;
 use super::wrap::Wrapped;
 use crate::console::{self, Caller, Decoder, Line, Splitter, Template};
 

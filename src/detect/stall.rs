@@ -2,8 +2,7 @@
 //! the outer end of the stack tells in what operation.
 
 use super::finding::Frame;
-use super::frame::plain;
-use super::naming::spellings;
+use super::frame::{plain, spellings};
 use super::parts::{Parts, Section, Stack};
 use super::rules::skip;
 

@@ -76,7 +76,7 @@ pub struct Pattern {
 
 /// A pattern that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no pattern: {problem}")]
+#[error("{text:?} is not a valid pattern: {problem}")]
 pub struct BadPattern {
     /// The text.
     pub text: String,
@@ -304,7 +304,7 @@ impl Mute {
             plain && (link.starts_with("https://") || link.starts_with("http://"))
         };
         if self.link.as_ref().is_some_and(|link| !is_address(link)) {
-            let message = "it is no address: https://...".to_owned();
+            let message = "not a web address (https://...)".to_owned();
             return Some(("link", message));
         }
         None

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::Class;
 use super::finding::{Finding, HeldLock};
 use super::frame::{self, StackLine};
-use super::parts::{Holder, held_lock, holder, numbered};
+use super::parts::{Holder, announces_dump, held_lock, holder, numbered};
 use super::rules::skip;
 use super::signature::canonical;
 use crate::console;
@@ -48,15 +48,6 @@ struct Task {
     pid: u32,
     /// Innermost first.
     functions: Vec<String>,
-}
-
-/// Whether the message announces such a dump.
-pub(super) fn announces_dump(body: &str) -> bool {
-    let body = body.trim_start();
-    let rest = body
-        .strip_prefix("sysrq: ")
-        .or_else(|| body.strip_prefix("SysRq : "));
-    rest.is_some_and(|rest| rest.starts_with("Show "))
 }
 
 impl Dump {

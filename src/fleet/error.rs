@@ -28,7 +28,7 @@ pub enum FleetError {
     Process(#[from] ProcessError),
     /// A file that was sent is another one on arrival.
     #[error("{} arrived damaged: its SHA-256 is {found}, not {wanted}", path.display())]
-    #[diagnostic(help("try again; if it stays so, check the host's disk and memory"))]
+    #[diagnostic(help("try again; if it happens again, check the host's disk and memory"))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum FleetError {
         run: PathBuf,
     },
     /// Slurm took no job.
-    #[error("Slurm does not take the trials: {said}")]
+    #[error("Slurm did not accept the trials: {said}")]
     #[diagnostic(help(
         "`sinfo` and `sbatch --test-only` tell more; sbatch's own variables apply \
          (SBATCH_ACCOUNT, SBATCH_QOS, SBATCH_TIMELIMIT)"

@@ -9,7 +9,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -154,11 +153,6 @@ fn renewal(hostname: &str, seed: u64) -> io::Result<Renewal> {
 }
 
 impl Link {
-    /// Connects to the socket that QEMU listens on.
-    pub async fn connect(path: &Path) -> Result<Self, LinkError> {
-        Ok(Self::open(UnixStream::connect(path).await?))
-    }
-
     /// Takes a connected stream.
     #[must_use]
     pub fn open(stream: UnixStream) -> Self {

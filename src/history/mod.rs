@@ -71,8 +71,8 @@ pub enum HistoryError {
     #[diagnostic(help("set XDG_STATE_HOME, or choose a run directory with --out"))]
     NoHome,
     /// The index does not serve, and one in memory does not either.
-    #[error("history cannot be asked: {0}")]
-    #[diagnostic(help("remove index.sqlite: it is made anew"))]
+    #[error("cannot read the history: {0}")]
+    #[diagnostic(help("remove index.sqlite; kvet makes a new one"))]
     Index(String),
     /// No run has this name.
     #[error("there is no run `{0}`")]

@@ -180,7 +180,7 @@ mod tests {
             (
                 "- { title: x, reason: y, link: 'see mail' }\n",
                 "1:32: ",
-                "no address",
+                "not a web address",
             ),
             (
                 "- { title: x, reason: y, expires: soon }\n",

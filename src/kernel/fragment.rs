@@ -242,7 +242,7 @@ impl Condition {
             } else if let Some(text) = clause.strip_prefix("before ") {
                 condition.versions.before = Some(version(text)?);
             } else {
-                return Err(format!("`{clause}` is no condition"));
+                return Err(format!("`{clause}` is not a condition"));
             }
         }
         Ok(condition)
@@ -268,7 +268,7 @@ fn setting(line: &str) -> Result<Option<(&str, &str)>, String> {
         .and_then(|rest| rest.split_once('='))
         .filter(|(name, value)| symbol(name) && !value.is_empty())
         .map(Some)
-        .ok_or_else(|| format!("`{line}` is no setting"))
+        .ok_or_else(|| format!("`{line}` does not set an option"))
 }
 
 /// What the fragments ask of a kernel of this version, the last word on each

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::diff;
-use super::patch::PatchError;
+use super::patch_error::PatchError;
 use super::series::SelectedSeries;
 use super::worktree::Staging;
 use crate::context::Context;

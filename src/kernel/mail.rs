@@ -69,7 +69,7 @@ pub enum MailError {
     },
     /// A patch of the series is missing or is there twice.
     #[error("{name}: patch {number}/{total} of the series {problem}")]
-    #[diagnostic(help("get the whole thread anew; `b4 am MESSAGE-ID` does"))]
+    #[diagnostic(help("get the whole thread again, such as with `b4 am MESSAGE-ID`"))]
     Incomplete {
         /// The file.
         name: String,

@@ -8,25 +8,23 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::diff::{self, FileChange};
 use super::instrument::instrument;
 use super::nearest::{Nearest, nearest};
+use super::patch_error::PatchError;
 use super::progress::Progress;
 use super::repository::write_tree;
 use super::series::{PatchFile, SelectedSeries};
 use super::source::Tree;
-use super::worktree::{Staging, Worktree, WorktreeError};
+use super::worktree::{Staging, Worktree};
 use crate::context::Context;
 use crate::coverage::Changed;
 use crate::coverage::changed::Tracker;
-use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage, Unit};
-use crate::process::{Command, ProcessError};
-use crate::store::{Scratch, Store, StoreError};
+use crate::process::Command;
+use crate::store::{Scratch, Store};
 
 /// A working tree that holds an arm's files, and is the caller's until dropped.
 #[derive(Debug)]
@@ -44,60 +42,6 @@ pub struct PatchedTree {
     /// Which lines the series change; only where lines are to be counted.
     pub changed: Option<Changed>,
     pub(super) worktree: Worktree,
-}
-
-/// A working tree could not be brought to an arm's state.
-#[derive(Debug, Error, Diagnostic)]
-pub enum PatchError {
-    /// A patch does not fit.
-    #[error("patch {patch} does not apply to kernel {version}: {}{reason}", place(file.as_deref(), *hunk))]
-    #[diagnostic(help("{help}"))]
-    Refused {
-        /// The patch.
-        patch: String,
-        /// The kernel's version.
-        version: String,
-        /// The file in the tree, where one is to blame.
-        file: Option<PathBuf>,
-        /// The number of the hunk, from 1.
-        hunk: Option<usize>,
-        /// What is wrong, with the lines that were looked for.
-        reason: String,
-        /// What to do.
-        help: String,
-    },
-    /// The working tree could not be written.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Worktree(#[from] WorktreeError),
-    /// A place of kvet's own failed.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// git could not be run.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Process(#[from] ProcessError),
-}
-
-impl Fault for PatchError {
-    fn exit(&self) -> Exit {
-        match self {
-            // For a bisection a patch that does not fit says nothing about the kernel.
-            Self::Refused { .. } => Exit::Undecided,
-            Self::Worktree(error) => error.exit(),
-            Self::Store(error) => error.exit(),
-            Self::Process(error) => error.exit(),
-        }
-    }
-}
-
-fn place(file: Option<&Path>, hunk: Option<usize>) -> String {
-    match (file, hunk) {
-        (Some(file), Some(hunk)) => format!("{}, hunk {hunk}: ", file.display()),
-        (Some(file), None) => format!("{}: ", file.display()),
-        _ => String::new(),
-    }
 }
 
 /// Brings the line's working tree to the state that `series` asks for. Waits

@@ -237,7 +237,7 @@ impl Series {
         };
         if let Some(topic) = series.after.iter().find(|topic| !plain(topic.as_ref())) {
             return Err(wrong(
-                format!("`after` names `{topic}`, which is no series beside this one"),
+                format!("`after` names `{topic}`, but there is no such series beside this one"),
                 "name the directories of other series, without `..`",
             ));
         }
@@ -620,7 +620,7 @@ mod tests {
         assert_eq!(names, ["vfs-sync-owner/b.patch", "vfs-sync-owner/a.patch"]);
         describe("../vfs-sync-owner");
         let error = before().unwrap_err().to_string();
-        assert!(error.contains("no series beside this one"), "{error}");
+        assert!(error.contains("no such series beside this one"), "{error}");
     }
 
     /// A cover letter goes out as it is written.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{KnownIn, KnownReport};
 use super::model::{
-    ArmReport, ColumnCoverage, Comparison, Coverage, Report, TrialReport, VERSION, WorkloadReport,
+    ArmReport, ColumnCoverage, Comparison, Coverage, KnownIn, KnownReport, Report, TrialReport,
+    VERSION, WorkloadReport,
 };
 use crate::detect::{Class, Finding, Frame, Mute};
 use crate::host::HostFacts;

@@ -263,7 +263,7 @@ pub fn deviation(one: &Deviation) -> String {
         one.trials,
         one.other_hits,
         one.other_trials,
-        super::terminal::percent(one.chance)
+        super::table::percent(one.chance)
     )
 }
 

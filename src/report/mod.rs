@@ -37,13 +37,13 @@ pub use hosts::{deviation, differing, hosts, mark_alone};
 pub use html::{Stories, html, wanted};
 pub use junit::junit;
 pub use kcidb::kcidb;
-pub use known::{KnownIn, KnownReport, known};
+pub use known::known;
 pub use ktap::ktap;
 pub use mail::{mail, mailed, measured};
 pub use markdown::markdown;
 pub use model::{
-    ArmReport, ColumnCoverage, Comparison, Coverage, HostRate, HostReport, Report, TrialReport,
-    VERSION, WorkloadReport,
+    ArmReport, ColumnCoverage, Comparison, Coverage, HostRate, HostReport, KnownIn, KnownReport,
+    Report, TrialReport, VERSION, WorkloadReport,
 };
 pub use patchwork::patchwork;
 pub use progress::{Progress, Told};

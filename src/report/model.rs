@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::known::KnownReport;
 use crate::coverage::Executed;
 use crate::detect::Finding;
 use crate::host::HostFacts;
@@ -261,6 +260,83 @@ pub struct ColumnCoverage {
     pub moved: usize,
     /// The rows in which it never was.
     pub still: Vec<String>,
+}
+
+/// One known finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KnownReport {
+    /// The pattern of its title; none if it is known by signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The pattern of its signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Why it may be passed over.
+    pub reason: String,
+    /// Where one can read more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// The first kernel version it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The last day it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Where it is written, `FILE:LINE`; nothing if that was not recorded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub at: String,
+    /// Whether its last day was over when the run began: it was not passed over.
+    pub expired: bool,
+    /// The arms that showed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<KnownIn>,
+    /// For how many trials it has not shown, if that many do not go with the
+    /// rate at which it did before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_for: Option<u32>,
+}
+
+/// An arm that showed a known finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KnownIn {
+    /// The arm.
+    pub arm: String,
+    /// Trials that showed it.
+    pub hits: u32,
+    /// Of how many that say something of the kernel.
+    pub trials: u32,
+    /// The titles under which it was seen, each once.
+    pub titles: Vec<String>,
+}
+
+impl KnownReport {
+    /// What it is known by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.title.as_deref().or(self.signature.as_deref());
+        name.unwrap_or_default()
+    }
+
+    /// Its reason, and where to read more.
+    pub(super) fn why(&self) -> String {
+        match &self.link {
+            Some(link) => format!("{}, {link}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// `NAME (known.yaml:3)`.
+    pub(super) fn with_place(&self) -> String {
+        if self.at.is_empty() {
+            return self.name().to_owned();
+        }
+        format!("{} ({})", self.name(), self.at)
+    }
 }
 
 #[cfg(test)]

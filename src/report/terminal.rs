@@ -8,7 +8,7 @@ use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
 use super::moved::{Missed, told};
-use super::table::{ALIKE, excused, in_several};
+use super::table::{ALIKE, excused, in_several, percent};
 use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::printable;
 use crate::verdict::{Other, interval};
@@ -390,14 +390,6 @@ fn arm_line(report: &Report, arm: &ArmReport, style: Style, fold: Option<&str>) 
         line.push(']');
     }
     line
-}
-
-pub(super) fn percent(chance: f64) -> String {
-    if chance < 0.001 {
-        "below 0.1 %".to_owned()
-    } else {
-        format!("{:.1} %", chance * 100.0)
-    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub enum RootfsError {
         program: String,
     },
     /// A program names a library that is nowhere.
-    #[error("{} needs the library {library}, which is not to be found", program.display())]
+    #[error("{} needs the library {library}, which cannot be found", program.display())]
     #[diagnostic(help("the loader would not find it either: does the program run on this host?"))]
     NoLibrary {
         /// Who needs it.

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::detect::{Finding, Frame, Symbols};
+use crate::detect::{Finding, Frame};
 use crate::kernel::vmlinux_of;
 use crate::record::{DecodedFrame, Decoding, Record, RecordError};
 use crate::store::{Key, Store};
+use crate::symbols::Symbols;
 
 /// More frames than this are not looked up for one arm.
 const MOST: usize = 20_000;

@@ -4,11 +4,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::Bench;
 use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
-use crate::testbed::{Setup, Testbed};
+use crate::testbed::Testbed;
 
 /// So many lanes in a row may be lost before anything is done on them.
 const LOST_IN_A_ROW: u32 = 3;
@@ -106,22 +105,6 @@ impl<L: Lane> Lanes<L> {
             lane.close().await;
         }
     }
-}
-
-/// Opens the lane of this number: a testbed like the run's own.
-pub(super) async fn open(bench: &Bench<'_>, number: u32) -> Result<Testbed, Error> {
-    let plan = bench.plan;
-    let logs = bench.record.service_logs();
-    // The run's own service is the first.
-    let logs = logs.with_file_name(format!("cluster-{}", number + 1));
-    let setup = Setup {
-        service: &plan.service,
-        logs: &logs,
-        image: bench.rootfs.path.clone(),
-        acceleration: plan.acceleration,
-        kernel: bench.kernel,
-    };
-    Testbed::open(bench.context, bench.store, setup).await
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 //! at a time, while the next is being built. All trials share one testbed.
 
 mod after;
+mod bench;
 mod build;
 mod decode;
 mod executor;
 mod judge;
 mod lanes;
 mod news;
+mod one_trial;
+mod options;
 mod replay;
 mod report;
 mod schedule;
@@ -16,19 +19,18 @@ mod self_test;
 mod shell;
 mod width;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::TryFutureExt;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use after::after_the_verdict;
 pub use executor::{Executor, trial_of};
 pub use judge::{judge_again, judge_joined};
 pub use news::{pin_sources, question_key, sources};
+pub use options::Options;
 pub use replay::{Replay, Replayed, replay};
 pub use report::{kept_report, report_of};
 pub use shell::{ShellError, shell};
@@ -36,55 +38,26 @@ pub use shell::{ShellError, shell};
 pub(crate) use build::facts;
 pub(crate) use executor::on_a_host;
 
+use bench::Bench;
 use build::{Ready, build_arms};
-use executor::{Attempted, Place};
+use executor::Place;
 use lanes::Lanes;
-use report::{Findings, derive, is_worth_another, judge_one, keep, question};
+use report::{Findings, derive, keep};
 use schedule::all_trials;
 
 use crate::context::Context;
-use crate::coverage;
 use crate::error::{Error, Exit};
 use crate::event::Event;
-use crate::fleet::{Common, Fleet, FleetOptions};
+use crate::fleet::{Common, Fleet};
 use crate::host;
-use crate::job::{Arm, Plan, PlannedWorkload};
-use crate::kernel::KernelImage;
+use crate::job::Plan;
 use crate::process::ProcessError;
-use crate::record::{Beginning, Past, Record, keep_events};
+use crate::record::{Record, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
 use crate::store::{Store, StoreError};
 use crate::testbed::{Setup, Testbed};
 use crate::trace;
-use crate::trial::Request;
-use crate::trial_id::TrialId;
-use crate::verdict::Judged;
-
-/// How often a trial that tells nothing but that the harness failed is repeated.
-const RETRIES: u32 = 2;
-
-/// So many guests of an arm leave their memory: one more tells nothing new.
-const DUMPS: usize = 2;
-
-/// How a run is carried out; what is carried out is the plan.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Trials at a time; as many as the host has room for, unless given.
-    pub jobs: Option<usize>,
-    /// The run directory.
-    pub out: PathBuf,
-    /// Where trials run on this host.
-    pub executor: Executor,
-    /// When it began, which is part of the run's id.
-    pub started: Timestamp,
-    /// What the runs before had shown; none if nobody was asked.
-    pub past: Option<Past>,
-    /// Other hosts that they run on instead.
-    pub fleet: Option<FleetOptions>,
-    /// The run was begun before: what it has is kept, the rest is done.
-    pub resume: bool,
-}
 
 /// Carries out a plan and returns its report, which is in the run directory,
 /// too. When interrupted, what was obtained is judged and kept first.
@@ -198,22 +171,6 @@ async fn carry_out(
     Ok(report)
 }
 
-/// What the trials of a run share.
-struct Bench<'a> {
-    context: &'a Context,
-    plan: &'a Plan,
-    record: &'a Record,
-    /// The run's own words: what was known when it began.
-    beginning: Beginning,
-    place: Place,
-    rootfs: &'a Rootfs,
-    options: &'a Options,
-    store: &'a Store,
-    /// One of the kernels.
-    kernel: &'a Path,
-    lanes: Lanes,
-}
-
 /// Runs the trials of arms as they become ready.
 async fn run_trials(
     context: &Context,
@@ -322,136 +279,6 @@ async fn with_hosts(
     // Hosts that say nothing end what they do once they find that nobody listens.
     let ended = tokio::time::timeout(Fleet::farewell(), driving).await;
     result.and(ended.unwrap_or(Ok(())))
-}
-
-/// Which trial of which arm.
-struct Subject<'a> {
-    arm: &'a Arm,
-    image: &'a KernelImage,
-    planned: &'a PlannedWorkload,
-    id: TrialId,
-}
-
-/// What a trial came to.
-struct OneTrial {
-    /// `None` if the service was lost before.
-    judged: Option<Judged>,
-    /// Whether the service is lost now.
-    lost: bool,
-}
-
-/// Runs and records one trial, and again if it tells nothing but that the
-/// harness failed: on a lane, or on what the run's trials share.
-async fn one_trial(
-    bench: &Bench<'_>,
-    lane: Option<&Testbed>,
-    subject: &Subject<'_>,
-    hostname: &str,
-) -> Result<OneTrial, Error> {
-    let context = bench.context;
-    let question = question(&bench.beginning, subject.arm);
-    let lost = match lane {
-        Some(lane) => crate::trial::lost(lane).await,
-        None => bench.place.lost().await,
-    };
-    if let Some(why) = lost {
-        // No further trial would tell anything.
-        let text = format!("{why}; no further trial is run there");
-        context.emit(Event::Warning(text));
-        return Ok(OneTrial {
-            judged: None,
-            lost: true,
-        });
-    }
-    let mut avoid = BTreeSet::new();
-    let mut begun = bench.place.begin(bench.record, &subject.id)?;
-    loop {
-        let (attempt, directory) = begun;
-        context.emit(Event::TrialStarted {
-            trial: subject.id.clone(),
-            attempt,
-        });
-        // A name of its own for every attempt: the service must not mistake one
-        // guest for another.
-        let request = request(bench, subject, attempt, format!("{hostname}-{attempt}"));
-        let attempted = bench
-            .place
-            .attempt(context, lane, &request, &directory, avoid.clone());
-        let Attempted { trial, lost } = attempted.await?;
-        count_lines(context, subject.image, &directory).await;
-        if let Some(why) = &lost {
-            let text = format!("{why}; no further trial is run there");
-            context.emit(Event::Warning(text));
-        }
-        if lost.is_none() && attempt <= RETRIES && is_worth_another(&trial, &question) {
-            avoid.extend(trial.host);
-            begun = bench.record.begin_attempt(&subject.id)?;
-            continue;
-        }
-        let judged = judge_one(bench.record, &bench.beginning, subject.arm, &trial)?;
-        context.emit(Event::TrialFinished {
-            trial: subject.id.clone(),
-            outcome: judged.outcome,
-            reason: judged.reason.clone(),
-            elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
-        });
-        return Ok(OneTrial {
-            judged: Some(judged),
-            lost: lost.is_some(),
-        });
-    }
-}
-
-/// The objects of a kernel that count their lines.
-fn counted(image: &KernelImage) -> Vec<String> {
-    let counters = image.counters.iter();
-    counters
-        .flat_map(|counters| counters.objects.clone())
-        .collect()
-}
-
-/// Makes line counts of what an attempt's guest counted. That it does not work
-/// costs no trial.
-async fn count_lines(context: &Context, image: &KernelImage, attempt: &Path) {
-    let Some(counters) = &image.counters else {
-        return;
-    };
-    let counts = coverage::count(context, &counters.notes, &counters.changed, attempt);
-    if let Err(error) = counts.await {
-        let text = Error::from(error).one_line();
-        context.emit(Event::Warning(format!(
-            "cannot count executed lines: {text}"
-        )));
-    }
-}
-
-fn request(bench: &Bench<'_>, subject: &Subject<'_>, attempt: u32, hostname: String) -> Request {
-    let plan = bench.plan;
-    Request {
-        id: subject.id.clone(),
-        attempt,
-        host: None,
-        hostname,
-        kernel: subject.image.bzimage.clone(),
-        release: subject.image.release.clone(),
-        words: subject.arm.command_line.clone(),
-        hardware: plan.hardware.clone(),
-        image: bench.rootfs.path.clone(),
-        acceleration: plan.acceleration,
-        start: plan.start,
-        save: subject.arm.planned() > 1,
-        service: plan.service.clone(),
-        workload: subject.planned.workload.clone(),
-        timeout: subject.planned.timeout,
-        target: subject.arm.target.clone(),
-        known: plan.known.clone(),
-        patterns: plan.patterns.clone(),
-        profile: plan.profile.clone(),
-        counters: plan.counters.clone(),
-        counted: counted(subject.image),
-        dump: plan.dump && bench.record.memory_dumps(&subject.id.arm) < DUMPS,
-        day: question(&bench.beginning, subject.arm).day,
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::RETRIES;
+use super::one_trial::RETRIES;
 use super::report::{Findings, derive, is_worth_another, judge_one, keep, question};
 use crate::bundle::{Bundle, BundleError, Manifest, kernel_at, release_of};
 use crate::context::Context;

@@ -10,10 +10,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::bench::Bench;
 use super::build::Ready;
+use super::one_trial::{RETRIES, Subject, one_trial};
 use super::report::{is_worth_another, judge_one, question};
+use super::self_test::self_test;
 use super::width::Width;
-use super::{Bench, RETRIES, Subject, lanes, one_trial, self_test};
 use crate::error::Error;
 use crate::job::PlannedWorkload;
 use crate::testbed::Testbed;
@@ -88,7 +90,7 @@ async fn on_a_lane(
     subject: &Subject<'_>,
     hostname: &str,
 ) -> Result<Option<Judged>, Error> {
-    let open = async |number: u32| lanes::open(bench, number).await;
+    let open = async |number: u32| bench.open_lane(number).await;
     let work = async |testbed: &Testbed| {
         let tried = one_trial(bench, Some(testbed), subject, hostname).await?;
         Ok((tried.judged, tried.lost))
@@ -228,7 +230,7 @@ impl<'a> Schedule<'a> {
                 // The first one tests the kernel; the others wait for it.
                 let test = async || {
                     if bench.plan.self_test {
-                        self_test::self_test(bench, &ready.arm, &ready.image).await?;
+                        self_test(bench, &ready.arm, &ready.image).await?;
                     }
                     Ok::<_, Error>(())
                 };

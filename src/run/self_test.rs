@@ -1,7 +1,7 @@
 //! The self-test of an arm's kernel before its first trial: has it made where the
 //! run's trials are, and tells what it did not show.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::error::Error;
 use crate::event::Event;
 use crate::job::Arm;

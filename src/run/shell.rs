@@ -16,7 +16,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::context::Context;
-use crate::detect::Symbols;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::guest::protocol::StepResult;
@@ -27,6 +26,7 @@ use crate::record::Journal;
 use crate::rootfs::{self, Recipe};
 use crate::step::{GuestStep, MountStep, ProgramStep};
 use crate::store::{Scratch, Store};
+use crate::symbols::Symbols;
 use crate::testbed::{Guest, Happening, Setup, Start, Tap, Testbed};
 use crate::vm::Debugging;
 

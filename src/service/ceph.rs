@@ -20,7 +20,7 @@ use crate::step::HostStep;
 use crate::store::Store;
 
 /// The address of a cluster inside its namespace.
-pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// How long a cluster may take to recover from what was done to it.
 const RECOVERY: Duration = Duration::from_secs(60);

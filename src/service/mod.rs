@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use ceph::ADDRESS;
+pub use ceph::ADDRESS;
 pub use ceph::Ceph;
 use disk::Disk;
 pub use disk::{DiskCheck, DiskSpec, DiskState};

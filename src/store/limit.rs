@@ -49,14 +49,14 @@ impl<'de> Deserialize<'de> for Limit {
 /// A time such as `14d` or `2h 30m`.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is no time such as 14d: {error}"))
+        .map_err(|error| format!("{text:?} is not a time such as 14d: {error}"))
 }
 
 /// A size such as `40GiB`, in bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let size: ByteSize = text
         .parse()
-        .map_err(|_| format!("{text:?} is no size such as 40GiB"))?;
+        .map_err(|_| format!("{text:?} is not a size such as 40GiB"))?;
     Ok(size.as_u64())
 }
 
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(limit.max_size, Some(40 << 30));
         assert!(read("{}").unwrap().is_none());
         for (wrong, said) in [
-            ("{ keep: soon }", "\"soon\" is no time"),
-            ("{ max_size: big }", "\"big\" is no size"),
+            ("{ keep: soon }", "\"soon\" is not a time"),
+            ("{ max_size: big }", "\"big\" is not a size"),
             ("{ keeps: 1d }", "unknown field `keeps`"),
         ] {
             let error = read(wrong).unwrap_err().to_string();

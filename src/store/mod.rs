@@ -48,7 +48,7 @@ pub enum StoreError {
     },
     /// The path for temporary files leaves no room for the names of sockets.
     #[error("the path {} is too long: sockets below it could not be used", .0.display())]
-    #[diagnostic(help("let TMPDIR name a directory with a path of at most 70 bytes"))]
+    #[diagnostic(help("set TMPDIR to a directory with a path of at most 70 bytes"))]
     LongPath(PathBuf),
     /// What is to be made would not fit.
     #[error(

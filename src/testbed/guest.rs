@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -16,7 +17,6 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
-use super::line_counters::FIRST_STEP;
 use crate::detect::{ExtraRule, Finding, Scanner, Sighting};
 use crate::error::Error;
 use crate::guest::heartbeat::{self, Beat};
@@ -28,7 +28,7 @@ use crate::redact::Redactor;
 use crate::step::GuestStep;
 use crate::store::{Scratch, free, gib};
 use crate::trace::Shortened;
-use crate::vm::{Channels, End, Machine, Uname};
+use crate::vm::{Channels, End, Machine, Uname, VmError};
 
 /// From QEMU's start to the agent's first word, under KVM.
 pub const BOOT_DEADLINE: Duration = Duration::from_secs(15);
@@ -84,6 +84,10 @@ const MEMORY_DEADLINE: Duration = Duration::from_secs(60);
 /// So many bytes stay free beside a dump.
 const MEMORY_SLACK: u64 = 1 << 30;
 
+/// The numbers of the steps that ask for line counters are above this, far from
+/// those of workloads.
+pub(super) const ASKING_STEPS: u32 = 1 << 30;
+
 /// Sees the console's bytes as they come.
 pub type Tap = Box<dyn FnMut(&[u8])>;
 
@@ -95,7 +99,7 @@ pub(super) type Lost<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
 pub enum Happening<T> {
     /// The kernel, or what watches it, reported something.
     Finding(Box<Finding>),
-    /// The agent is up; it is being told who it is.
+    /// The agent is up; it is being told who it is, if there is anything to tell.
     Ready(Box<Ready>),
     /// The agent knows who it is and awaits steps.
     Greeted,
@@ -155,7 +159,8 @@ pub struct Guest<'a> {
     buffer: Vec<u8>,
     link: Link,
     link_open: bool,
-    welcome: Welcome,
+    /// `None`: nobody tells it who it is.
+    welcome: Option<Welcome>,
     phase: Phase,
     /// What the agent said before its guest was saved, not yet handed on.
     remembered: Option<Ready>,
@@ -205,7 +210,9 @@ impl fmt::Debug for Guest<'_> {
 
 /// What a guest is besides its machine.
 pub(super) struct Manner<'a> {
-    pub(super) welcome: Welcome,
+    /// Who it is told to be once its agent is up. A guest that is to be saved is
+    /// nobody yet.
+    pub(super) welcome: Option<Welcome>,
     pub(super) journal: Journal,
     pub(super) patterns: Vec<ExtraRule>,
     pub(super) slowdown: u32,
@@ -220,8 +227,8 @@ impl<'a> Guest<'a> {
     pub(super) fn new(machine: Machine, channels: Channels, manner: Manner<'a>) -> Self {
         let secrets: Vec<String> = manner
             .welcome
-            .file_system
             .iter()
+            .filter_map(|welcome| welcome.file_system.as_ref())
             .flat_map(|access| &access.hidden)
             .map(|secret| secret.reveal().to_owned())
             .collect();
@@ -463,7 +470,7 @@ impl<'a> Guest<'a> {
             }
         };
         let said = Shortened(&message);
-        tracing::debug!(hostname = self.welcome.hostname, message = ?said, "from the agent");
+        tracing::debug!(hostname = self.hostname(), message = ?said, "from the agent");
         if !is_of_line_counters(&message) {
             self.journal.entry(Entry::Guest(message.clone()))?;
         }
@@ -477,9 +484,11 @@ impl<'a> Guest<'a> {
                     }
                 };
                 self.phase = Phase::Ready;
-                let hostname = self.welcome.hostname.as_str();
+                let hostname = self.hostname();
                 tracing::info!(hostname, "the agent is up and can be talked to");
-                if self.link.hello(&self.welcome).await.is_err() {
+                if let Some(welcome) = &self.welcome
+                    && self.link.hello(welcome).await.is_err()
+                {
                     self.link_open = false;
                 }
                 Some(Happening::Ready(Box::new(ready)))
@@ -512,6 +521,12 @@ impl<'a> Guest<'a> {
             // Progress, notes, and what a hostile guest says twice or too early.
             _ => None,
         })
+    }
+
+    /// What it is called; nothing, if nobody tells it who it is.
+    fn hostname(&self) -> &str {
+        let welcome = self.welcome.as_ref();
+        welcome.map_or("", |welcome| welcome.hostname.as_str())
     }
 
     /// A message without the guest's own key: its texts are kept and shown.
@@ -714,6 +729,12 @@ impl<'a> Guest<'a> {
         }
     }
 
+    /// Stops the guest where it stands and writes the state of everything but its
+    /// memory to `state`, as [`Machine::save`] does.
+    pub(super) async fn save(&mut self, state: &File) -> Result<(), VmError> {
+        self.machine.save(state).await
+    }
+
     /// Asks the guest to power off and hears it out.
     pub async fn power_off(&mut self) -> Result<(), Error> {
         if !self.link_open || self.link.power_off().await.is_err() {
@@ -792,7 +813,7 @@ async fn nothing_else(listens: bool, in_a_row: &mut u32) {
 fn is_of_line_counters(message: &GuestMessage) -> bool {
     matches!(message,
         GuestMessage::Started { step } | GuestMessage::Finished { step, .. }
-            if *step > FIRST_STEP)
+            if *step > ASKING_STEPS)
 }
 
 /// A look at the blocked tasks.

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 
-use super::guest::{Guest, Happening};
+use super::guest::{ASKING_STEPS, Guest, Happening};
 use crate::coverage::Artifacts;
 use crate::coverage::artifacts::LARGEST;
 use crate::detect::Finding;
@@ -18,9 +18,6 @@ use crate::step::{CounterStep, PIECE};
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The numbers of the steps that ask are above this, far from those of workloads.
-pub(super) const FIRST_STEP: u32 = 1 << 30;
 
 impl Guest<'_> {
     /// What the guest counts of these objects; what its kernel reports meanwhile
@@ -32,7 +29,7 @@ impl Guest<'_> {
     ) -> Result<Artifacts, Error> {
         let mut artifacts = Artifacts::default();
         let deadline = self.within(PATIENCE);
-        let mut step = FIRST_STEP;
+        let mut step = ASKING_STEPS;
         let mut gone = None;
         for object in objects {
             let counters = match &gone {

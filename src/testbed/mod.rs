@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, FINDINGS, Guest, Happening, Tap};
 pub use pace::Pace;
-pub use start::{COMMAND_LINE, Start};
+pub use start::{COMMAND_LINE, Start, command_line};
 
 use crate::cluster::private_network;
 use crate::context::Context;

@@ -3,19 +3,19 @@
 //! that ends when the test says so.
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::ChildStdin;
 
-use super::guest::{Guest, Manner};
+use super::guest::{Guest, Manner, Tap};
 use crate::guest::protocol::{
     GuestMessage, HostMessage, Mountable, Ready, Secret, StepFailure, StepReport, StepResult,
     VERSION, Welcome,
 };
 use crate::process::Command;
 use crate::record::Journal;
-use crate::vm::Machine;
+use crate::vm::{Channels, Machine};
 
 /// The key that the guest is given.
 pub(crate) const KEY: &str = "c2VjcmV0c2VjcmV0";
@@ -39,12 +39,31 @@ pub(crate) async fn guest(
     holding(journal, lost, false).await
 }
 
+/// One that is to be saved: nobody tells it who it is. `tap` sees its console.
+pub(crate) async fn nobody(tap: Tap) -> (Guest<'static>, Script) {
+    let (machine, channels, script) = machine().await;
+    let manner = Manner {
+        welcome: None,
+        tap: Some(tap),
+        ..manner(Journal::nowhere(), std::future::pending())
+    };
+    (Guest::new(machine, channels, manner), script)
+}
+
 /// The same; whether its QEMU outlives the guest's machine.
 pub(crate) async fn holding(
     journal: Journal,
     lost: impl Future<Output = String> + 'static,
     holds: bool,
 ) -> (Guest<'static>, Script) {
+    let (mut machine, channels, script) = machine().await;
+    machine.hold(holds);
+    let guest = Guest::new(machine, channels, manner(journal, lost));
+    (guest, script)
+}
+
+/// A machine without QEMU, and the script that plays it.
+async fn machine() -> (Machine, Channels, Script) {
     let (console, our_console) = UnixStream::pair().unwrap();
     let (agent, our_agent) = UnixStream::pair().unwrap();
     let (control, our_control) = UnixStream::pair().unwrap();
@@ -69,10 +88,13 @@ pub(crate) async fn holding(
         Machine::scripted(process, control, console, agent),
         greeting
     );
-    let (mut machine, channels) = machine.unwrap();
-    machine.hold(holds);
-    let manner = Manner {
-        welcome: Welcome {
+    let (machine, channels) = machine.unwrap();
+    (machine, channels, script)
+}
+
+fn manner(journal: Journal, lost: impl Future<Output = String> + 'static) -> Manner<'static> {
+    Manner {
+        welcome: Some(Welcome {
             hostname: "trial-1-1".to_owned(),
             seed: 1,
             file_system: Some(Mountable {
@@ -83,7 +105,7 @@ pub(crate) async fn holding(
                 hidden: vec![Secret::new(KEY)],
             }),
             heartbeat: None,
-        },
+        }),
         journal,
         patterns: Vec::new(),
         slowdown: 1,
@@ -91,8 +113,7 @@ pub(crate) async fn holding(
         lost: Box::pin(lost),
         tap: None,
         scratch: None,
-    };
-    (Guest::new(machine, channels, manner), script)
+    }
 }
 
 impl Script {
@@ -128,6 +149,15 @@ impl Script {
         let mut line = String::new();
         port.read_line(&mut line).await.unwrap();
         serde_json::from_str(&line).unwrap()
+    }
+
+    /// All that the host has said to the agent and nobody has read, once the guest
+    /// is gone.
+    pub(crate) async fn told_until_the_end(&mut self) -> String {
+        let (port, _) = self.agent.as_mut().unwrap();
+        let mut text = String::new();
+        port.read_to_string(&mut text).await.unwrap();
+        text
     }
 
     /// Comes up and is greeted.

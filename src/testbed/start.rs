@@ -142,7 +142,7 @@ impl Testbed {
             machine.go_on().await?;
         }
         let manner = Manner {
-            welcome,
+            welcome: Some(welcome),
             journal,
             patterns: patterns.to_vec(),
             slowdown: self.accelerator.slowdown(),
@@ -230,8 +230,9 @@ impl Testbed {
     }
 }
 
-/// The whole command line. The job's words come last: they win.
-pub(super) fn command_line(accelerator: Accelerator, words: &str) -> String {
+/// The kernel's whole command line. The job's words come last: they win.
+#[must_use]
+pub fn command_line(accelerator: Accelerator, words: &str) -> String {
     let emulated = match accelerator {
         Accelerator::Kvm => "",
         Accelerator::Tcg => EMULATED,

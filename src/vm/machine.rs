@@ -101,7 +101,7 @@ impl Machine {
                     if let (true, Ok(status)) = (said.is_empty(), ended) {
                         said = status.to_string();
                     }
-                    return Err(VmError::StartedNot { said, command });
+                    return Err(VmError::NotStarted { said, command });
                 }
                 Err(_) => return Err(error),
             },

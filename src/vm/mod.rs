@@ -38,7 +38,7 @@ pub enum VmError {
     /// QEMU ended before it had opened its channels.
     #[error("QEMU ended before the machine started: {said}")]
     #[diagnostic(help("its command was:\n{command}"))]
-    StartedNot {
+    NotStarted {
         /// What it said.
         said: String,
         /// The command, as one would type it.
@@ -90,7 +90,7 @@ impl Fault for VmError {
         match self {
             Self::Process(error) => error.exit(),
             Self::NoKvm { .. } | Self::Socket { .. } => Exit::Usage,
-            Self::StartedNot { .. }
+            Self::NotStarted { .. }
             | Self::Silent { .. }
             | Self::Qmp(_)
             | Self::Console(_)

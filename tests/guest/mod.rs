@@ -1,16 +1,23 @@
-//! A guest without a cluster, for tests: QEMU with kvet's own initramfs, and
-//! the link to the agent. It goes when it is dropped.
+//! A guest without a cluster, for tests: a machine of kvet's own with its own
+//! initramfs, and the line to the agent, of which a test sees every message. It
+//! goes when it is dropped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kvet::Context;
 use kvet::guest::link::Link;
 use kvet::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
-use kvet::process::{Command, Process};
+use kvet::process::Namespace;
 use kvet::rootfs::{self, Recipe, Rootfs};
+use kvet::service::ADDRESS;
 use kvet::step::GuestStep;
 use kvet::store::{Scratch, Store};
+use kvet::testbed::command_line;
+use kvet::vm::{Accelerator, Boot, Channels, Debugging, End, Hardware, Machine, Memory};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::watch;
 
 /// A guest that says nothing for so long is stuck: generous, since the host
 /// may be busy with anything.
@@ -19,11 +26,28 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Guest {
     pub(crate) link: Link,
     /// Ends with the guest.
-    pub(crate) qemu: Process,
+    machine: Machine,
     /// What the agent said first.
     pub(crate) ready: Ready,
-    scratch: Scratch,
+    /// What the console said; closed once that is all.
+    pub(crate) heard: watch::Receiver<Vec<u8>>,
     steps: u32,
+    // In this order: the machine has its sockets there.
+    _network: Namespace,
+    _scratch: Scratch,
+}
+
+/// Keeps what a console says, to its end.
+fn listen(mut console: OwnedReadHalf) -> watch::Receiver<Vec<u8>> {
+    let (keep, heard) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 64 << 10];
+        // An error is QEMU going away.
+        while let Ok(count @ 1..) = console.read(&mut buffer).await {
+            keep.send_modify(|heard| heard.extend_from_slice(&buffer[..count]));
+        }
+    });
+    heard
 }
 
 /// The image of a recipe with this build's agent, in a cache of its own.
@@ -47,64 +71,55 @@ impl Guest {
     /// is ready.
     pub(crate) async fn boot(kernel: &Path, rootfs: &Rootfs, words: &str) -> Self {
         let scratch = Scratch::new().unwrap();
-        let socket = scratch.join("agent");
-        let qemu = Command::new("qemu-system-x86_64")
-            .args(["-nodefaults", "-no-user-config", "-display", "none"])
-            .args(["-no-reboot", "-machine", "q35"])
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-            .args(["-smp", "2", "-m", "1G"])
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(&rootfs.path)
-            .arg("-append")
-            .arg(format!("console=ttyS0 panic=-1 {words}"))
-            .arg("-serial")
-            .arg(format!("file:{}", scratch.join("console").display()))
-            .args(["-device", "virtio-serial-pci", "-chardev"])
-            .arg(format!(
-                "socket,id=agent,path={},server=on,wait=off",
-                socket.display()
-            ))
-            .args(["-device", "virtserialport,chardev=agent,name=kvet.agent"])
-            .args(["-netdev", "user,id=net,restrict=on"])
-            .args(["-device", "virtio-net-pci,netdev=net"])
-            .spawn(false)
-            .unwrap();
-        let ready = async {
-            let mut link = loop {
-                match Link::connect(&socket).await {
-                    Ok(link) => break link,
-                    // QEMU has not made its socket yet and cannot say when.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            };
-            link.ready().await.map(|ready| (link, ready))
+        let network = Namespace::create(ADDRESS).await.unwrap();
+        let accelerator = Accelerator::Tcg;
+        let boot = Boot {
+            hardware: &Hardware::default(),
+            accelerator,
+            kernel,
+            initramfs: Some(&rootfs.path),
+            disks: &[],
+            command_line: &command_line(accelerator, words),
+            memory: Memory::Own,
+            directory: scratch.path().to_owned(),
+            debugging: Debugging::default(),
         };
-        match tokio::time::timeout(PATIENCE, ready).await {
-            Ok(Ok((link, ready))) => Self {
+        let (machine, channels) = Machine::start(boot, &network).await.unwrap();
+        let Channels { console, agent } = channels;
+        let heard = listen(console);
+        let mut link = Link::open(agent);
+        match tokio::time::timeout(PATIENCE, link.ready()).await {
+            Ok(Ok(ready)) => Self {
                 link,
-                qemu,
+                machine,
                 ready,
-                scratch,
+                heard,
                 steps: 0,
+                _network: network,
+                _scratch: scratch,
             },
             other => {
-                let console = std::fs::read(scratch.join("console")).unwrap_or_default();
+                let console = heard.borrow();
                 let console = String::from_utf8_lossy(&console);
                 panic!("{:?}; the console:\n{console}", other.map(|_| ()));
             }
         }
     }
 
-    /// All that the console showed.
+    /// What the console showed until now.
     pub(crate) fn console(&self) -> Vec<u8> {
-        std::fs::read(self.log()).unwrap_or_default()
+        self.heard.borrow().clone()
     }
 
-    /// Where that is kept.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.scratch.join("console")
+    /// Powers off and returns all that the console said.
+    pub(crate) async fn power_off(mut self) -> Vec<u8> {
+        self.link.power_off().await.unwrap();
+        let end = tokio::time::timeout(PATIENCE, self.machine.end()).await;
+        assert_eq!(end.unwrap(), End::PoweredOff);
+        let closed = async { while self.heard.changed().await.is_ok() {} };
+        let closed = tokio::time::timeout(PATIENCE, closed).await;
+        closed.expect("the console is open still");
+        self.console()
     }
 
     /// The agent's next message.

@@ -146,7 +146,7 @@ pub enum GitError {
     Partial(PathBuf),
     /// No commit is between the ends.
     #[error("no commit between {good} and {bad} changes {paths}")]
-    #[diagnostic(help("check the paths: they count from the directory given with `--git`"))]
+    #[diagnostic(help("check the paths: they are relative to the directory given with `--git`"))]
     NothingThere {
         /// The good end.
         good: String,

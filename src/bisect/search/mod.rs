@@ -11,6 +11,7 @@ mod order;
 mod policy;
 mod posterior;
 mod rates;
+mod terms;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use forecast::Forecast;
 pub use order::{Order, OrderError};
 pub use rates::{Counts, Rates};
+pub use terms::{Change, Point, Prices};
 
 use policy::{Choice, Market};
 use posterior::{Evidence, Known, Posterior};
@@ -37,34 +39,6 @@ const SURELY: f64 = 0.8;
 
 /// A candidate as likely as this is booted until it has shown the target.
 const LIKELY: f64 = 0.95;
-
-/// What can be booted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Point {
-    /// What all candidates build on: the good end.
-    Base,
-    /// A candidate.
-    Candidate(usize),
-}
-
-/// Which way the culprit changes the target's rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Change {
-    /// The culprit brings the bug.
-    #[default]
-    Appears,
-    /// The culprit cures it.
-    Disappears,
-}
-
-/// What tests cost, in any unit that is the same for both.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prices {
-    /// One boot.
-    pub boot: f64,
-    /// One build, on top of its first boot.
-    pub build: f64,
-}
 
 /// What the search is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]

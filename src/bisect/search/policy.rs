@@ -10,7 +10,7 @@
 
 use super::order::Order;
 use super::posterior::{Posterior, Segment};
-use super::{Change, Point, Prices};
+use super::terms::{Change, Point, Prices};
 
 /// Below this probability a range is not worth dividing.
 const NEGLIGIBLE: f64 = 1e-4;

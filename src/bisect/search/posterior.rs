@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::order::Order;
 use super::rates::{Counts, Explanation, Rates, Sides, explain, explain_unchanged};
-use super::{Change, Point};
+use super::terms::{Change, Point};
 
 /// What is known of one candidate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

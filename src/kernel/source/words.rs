@@ -95,7 +95,7 @@ impl SourceSpec {
         }
         if !path.exists() && !word.contains('/') && !is_archive(word) {
             return Err(wrong(
-                "it is no version, and no file of this name is here".to_owned(),
+                "it is neither a version nor the name of a file here".to_owned(),
             ));
         }
         from_path(path)
@@ -280,8 +280,8 @@ mod tests {
         let text = home.path().join("notes.txt");
         std::fs::write(&text, "").unwrap();
         for (word, said) in [
-            ("latest", "no version, and no file"),
-            ("", "no version, and no file"),
+            ("latest", "neither a version nor the name of a file"),
+            ("", "neither a version nor the name of a file"),
             ("no/such", "cannot read the kernel no/such"),
             ("no-such.tar.xz", "cannot read the kernel no-such.tar.xz"),
             (&empty, "holds no kernel tree"),

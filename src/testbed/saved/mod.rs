@@ -213,7 +213,7 @@ impl SavedGuests {
                 Err(error) if again => {
                     let reason = Error::from(error).one_line();
                     testbed.context.emit(Event::Warning(format!(
-                        "the saved guest {} is made anew: {reason}",
+                        "the saved guest {} is made again: {reason}",
                         entry.path.display()
                     )));
                     self.store.discard(KIND, name).await?;

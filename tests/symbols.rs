@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kvet::detect::{Frame, SymbolError, Symbols};
+use kvet::detect::Frame;
+use kvet::symbols::{SymbolError, Symbols};
 use object::{Object, ObjectSymbol};
 
 const SOURCE: &str = "\

@@ -13,8 +13,7 @@ use addr2line::Loader;
 use miette::Diagnostic;
 use object::{Object, ObjectSymbol, SymbolKind};
 
-use super::finding::{Finding, Frame};
-use super::frame::plain;
+use crate::detect::{Finding, Frame, plain};
 use crate::error::{Exit, Fault};
 
 /// Why symbols cannot be had.
