@@ -25,7 +25,7 @@ const KERNELS: [&str; 4] = [
 
 /// What is applied together, in this order, besides what the jobs of [`JOBS`] do.
 /// A series that has nothing for a kernel is left out there.
-const TOGETHER: [&[&str]; 10] = [
+const TOGETHER: [&[&str]; 11] = [
     &[
         "ceph-iput-async",
         "vfs-sync-owner",
@@ -68,16 +68,25 @@ const TOGETHER: [&[&str]; 10] = [
     &["ceph-iput-writeback", "vfs-sync-owner", "ceph-dirty-folios"],
     &["ceph-iput-async", "vfs-sync-owner-field", "ceph-msgr-iput"],
     &["ceph-cap-order", "ceph-iput-async", "ceph-msgr-iput"],
+    &[
+        "ceph-iput-async",
+        "ceph-peer-reset",
+        "ceph-snap-again",
+        "ceph-dirty-folios",
+        "ceph-cap-order",
+    ],
 ];
 
 /// Jobs whose arms say what is applied together, too.
-const JOBS: [&str; 8] = [
+const JOBS: [&str; 10] = [
     "jobs/ceph-cap-order.yaml",
     "jobs/ceph-iput-alternatives.yaml",
     "jobs/ceph-iput-async.yaml",
     "jobs/ceph-iput-full.yaml",
     "jobs/ceph-msgr-iput.yaml",
+    "jobs/ceph-peer-reset.yaml",
     "jobs/ceph-programs.yaml",
+    "jobs/ceph-snap-again.yaml",
     "jobs/ceph-writeback-storm.yaml",
     "tests/jobs/debug-heavy.yaml",
 ];

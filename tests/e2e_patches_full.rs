@@ -18,7 +18,7 @@ use kvet::store::Store;
 
 /// Which series are built on top of each other, each patch in its turn. One that
 /// has nothing for a kernel is left out there.
-const STACKS: [&[&str]; 9] = [
+const STACKS: [&[&str]; 10] = [
     &[
         "ceph-iput-async",
         "ceph-iput-async-stats",
@@ -30,6 +30,11 @@ const STACKS: [&[&str]; 9] = [
     &["ceph-iput-async", "ceph-iput-delays"],
     &["ceph-dirty-folios"],
     &["ceph-cap-order"],
+    &[
+        "ceph-snap-again",
+        "ceph-peer-reset",
+        "ceph-peer-reset-delay",
+    ],
     &["vfs-sync-owner-field"],
     &["vfs-iput-async-sync"],
     &["vfs-iput-defer-sync"],
