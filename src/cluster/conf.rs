@@ -37,6 +37,13 @@ const SETTINGS: &[(&str, &str)] = &[
     ("err_to_stderr", "true"),
 ];
 
+/// For so long an OSD serves without a new promise of the others that it may, as a
+/// multiple of `osd_heartbeat_grace` (20 s); 0.8 by itself. After a stop of about as
+/// long it holds back what is asked of it until another OSD answers. Where nobody
+/// else has a copy, that may be for good (16.2, `active+clean+laggy`). Where somebody
+/// has, an OSD that takes over waits for so long.
+pub(super) const LEASE_WITHOUT_COPIES: (&str, &str) = ("osd_pool_default_read_lease_ratio", "30");
+
 /// The directory, below the one for state, through which daemons reach the
 /// logs: whatever the name of the real one, this needs no quoting.
 pub(super) const LOGS: &str = "logs";
@@ -95,6 +102,12 @@ pub(super) fn ceph_conf(spec: &ClusterSpec, fsid: &str, address: Ipv4Addr, state
     for (name, value) in &spec.options {
         options.insert(canonical(name), value.clone());
     }
+    if options["osd_pool_default_size"] == "1" {
+        let (name, value) = LEASE_WITHOUT_COPIES;
+        options
+            .entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
     let mut text = String::from("[global]\n");
     for (name, value) in options {
         text.push_str(&name);
@@ -126,6 +139,23 @@ mod tests {
         assert!(text.contains("\nosd_pool_default_size = 3\n"), "{text}");
         assert!(text.contains("\nms_type = async\n"), "{text}");
         assert_eq!(text.matches("osd_pool_default_size").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_lease_is_long_only_where_there_is_no_second_copy() {
+        let lease = |yaml| {
+            let text = conf(yaml);
+            let line = text.lines().find(|line| line.contains("read_lease"));
+            line.map(str::to_owned)
+        };
+        let long = "osd_pool_default_read_lease_ratio = 30";
+        assert_eq!(lease("{}").as_deref(), Some(long));
+        assert_eq!(lease("options: {osd pool default size: '2'}"), None);
+        let asked = lease("options: {osd pool default read lease ratio: '2'}");
+        assert_eq!(
+            asked.as_deref(),
+            Some("osd_pool_default_read_lease_ratio = 2")
+        );
     }
 
     #[test]

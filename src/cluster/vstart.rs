@@ -17,6 +17,7 @@ use regex::Regex;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::conf::LEASE_WITHOUT_COPIES;
 use super::daemon::{Daemon, Kind};
 use super::health::{self, Until};
 use super::key::Secret;
@@ -265,6 +266,10 @@ fn spawn(
     }
     for option in SETTINGS {
         command = command.args(["-o", option]);
+    }
+    if site.spec.osd == 1 {
+        let (name, value) = LEASE_WITHOUT_COPIES;
+        command = command.arg("-o").arg(format!("{name} = {value}"));
     }
     for (name, value) in &site.spec.options {
         command = command.arg("-o").arg(format!("{name} = {value}"));
