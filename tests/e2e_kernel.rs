@@ -76,6 +76,8 @@ async fn the_fragments_serve_old_and_new_kernels() {
             "profile",
             "fault-injection",
             "landlock",
+            "ext4",
+            "fscache",
         ];
         let all = [&["base", "ceph"], &rest[..]].concat();
         for names in [&["base"][..], &["base", "ceph", "debug-vfs"], &all] {

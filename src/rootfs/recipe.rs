@@ -15,6 +15,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("kvet", include_str!("../../rootfs/kvet.yaml")),
     ("dbench", include_str!("../../rootfs/dbench.yaml")),
     ("fio", include_str!("../../rootfs/fio.yaml")),
+    ("local-cache", include_str!("../../rootfs/local-cache.yaml")),
     ("perl", include_str!("../../rootfs/perl.yaml")),
     ("programs", include_str!("../../rootfs/programs.yaml")),
     ("shell", include_str!("../../rootfs/shell.yaml")),
