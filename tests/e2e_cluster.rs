@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use kvet::cli::cluster::{ClusterArgs, run_at};
 use kvet::cluster::{Access, Cluster, ClusterError, ClusterSpec, private_network};
-use kvet::process::{Command, Namespace};
+use kvet::process::{Command, Namespace, Process};
 use kvet::service::Service;
 use kvet::step::HostStep;
 use kvet::store::Store;
 use kvet::{Context, Error, Exit};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStdout;
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
@@ -372,18 +373,23 @@ while True:
     print("written", flush=True)
 "#;
 
+fn writer(lab: &Lab) -> (Process, Lines<BufReader<ChildStdout>>) {
+    let mut writer = Command::new("/usr/bin/python3")
+        .args(["-c", WRITER])
+        .arg(lab.logs().join("ceph.conf"))
+        .inside(&lab.namespace)
+        .spawn(true)
+        .unwrap();
+    let said = BufReader::new(writer.take_stdout().unwrap());
+    (writer, said.lines())
+}
+
 /// With Ceph's own lease some of what is under way at a stop is held back for good.
 #[tokio::test]
 async fn an_osd_that_was_stopped_for_long_serves_again() {
     let lab = Lab::new().await;
     let cluster = lab.start("{}").await.unwrap();
-    let mut writer = Command::new("/usr/bin/python3")
-        .args(["-c", WRITER])
-        .arg(cluster.conf())
-        .inside(&lab.namespace)
-        .spawn(true)
-        .unwrap();
-    let mut said = BufReader::new(writer.take_stdout().unwrap()).lines();
+    let (mut writer, mut said) = writer(&lab);
     let mut written = async || {
         let line = tokio::time::timeout(LONG, said.next_line()).await;
         line.expect("it waits for the OSD").unwrap().unwrap();
@@ -399,6 +405,49 @@ async fn an_osd_that_was_stopped_for_long_serves_again() {
     writer.stop(Duration::ZERO).await;
     cluster.stop().await;
     assert_nothing_left(&lab);
+}
+
+#[tokio::test]
+async fn an_osd_that_answers_and_does_not_serve_is_named() {
+    let lab = Lab::new().await;
+    let store = Store::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/store")).unwrap();
+    // A lease of a second, so that it happens soon.
+    let spec = "{ options: { osd_pool_default_read_lease_ratio: '0.05' } }";
+    let spec = serde_yaml::from_str(spec).unwrap();
+    let logs = lab.logs();
+    let service = Service::start(&lab.context, &store, &spec, &lab.namespace, &logs)
+        .await
+        .unwrap();
+    let (mut writer, mut said) = writer(&lab);
+    let daemon = "osd.0".to_owned();
+    let (stop, go_on) = (
+        HostStep::StopDaemon {
+            daemon: daemon.clone(),
+        },
+        HostStep::ContinueDaemon { daemon },
+    );
+    let clients = HashMap::new();
+    let perform = |step| service.perform(&lab.context, step, "guest", &clients);
+    said.next_line().await.unwrap().unwrap();
+    service.answers().await.unwrap();
+    let named = async {
+        loop {
+            perform(&stop).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1300)).await;
+            perform(&go_on).await.unwrap();
+            // Longer than it takes to be called that.
+            let line = tokio::time::timeout(Duration::from_secs(8), said.next_line()).await;
+            let serves = line.is_ok();
+            let answers = service.answers().await;
+            if !serves {
+                return answers.unwrap_err().to_string();
+            }
+        }
+    };
+    let named = tokio::time::timeout(LONG, named).await.unwrap();
+    assert_eq!(named, "osd.0 did not answer");
+    writer.stop(Duration::ZERO).await;
+    service.stop().await;
 }
 
 #[tokio::test]

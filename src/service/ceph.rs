@@ -26,7 +26,7 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const RECOVERY: Duration = Duration::from_secs(60);
 
 /// A daemon that does not answer for so long is stuck: they answer in
-/// milliseconds.
+/// milliseconds. So do OSDs to whom they serve, whatever clients do.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// A running cluster.
@@ -194,14 +194,19 @@ impl Ceph {
         Error::from(ClusterError::from(ended)).one_line()
     }
 
+    /// Whether all daemons answer kvet, and OSDs what is asked of them.
     pub(super) async fn answers(&self) -> Result<(), ServiceFault> {
+        let stopped = self.stopped.borrow().clone();
+        // While one is stopped the others wait for it.
+        let serving = !stopped.iter().any(|name| name.starts_with("osd."));
         let ask = |daemon: String| async move {
             // Every kind of daemon knows this one.
             let version = self.cluster.admin(&daemon, json!({"prefix": "version"}));
             let answered = tokio::time::timeout(patience::of(ANSWER), version).await;
-            (!matches!(answered, Ok(Ok(_)))).then_some(daemon)
+            let answers = matches!(answered, Ok(Ok(_)))
+                && !(serving && daemon.starts_with("osd.") && self.holds_back(&daemon).await);
+            (!answers).then_some(daemon)
         };
-        let stopped = self.stopped.borrow().clone();
         let asked = self
             .cluster
             .daemons()
@@ -219,9 +224,34 @@ impl Ceph {
         }
     }
 
+    /// Whether an OSD that answers here does not answer others. What has just
+    /// been let go on may still be at what came before that, so it is asked twice.
+    async fn holds_back(&self, daemon: &str) -> bool {
+        let ask = || async {
+            let asked = self
+                .cluster
+                .admin(daemon, json!({"prefix": "dump_ops_in_flight"}));
+            let answered = tokio::time::timeout(patience::of(ANSWER), asked).await;
+            let held = |requests: &Value| longest(requests) > ANSWER;
+            matches!(answered, Ok(Ok(requests)) if held(&requests))
+        };
+        if !ask().await {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask().await
+    }
+
     pub(super) async fn stop(self) {
         self.cluster.stop().await;
     }
+}
+
+/// For how long an OSD has had the oldest of its requests.
+fn longest(requests: &Value) -> Duration {
+    let all = requests["ops"].as_array().into_iter().flatten();
+    let age = |request: &Value| Duration::try_from_secs_f64(request["age"].as_f64()?).ok();
+    all.filter_map(age).max().unwrap_or_default()
 }
 
 /// Whether the cluster knows a client as this guest.
@@ -233,6 +263,15 @@ fn is_own(sessions: &[Session], client: u64, hostname: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_request_of_an_osd_is_found() {
+        let some = json!({"ops": [{"age": 0.25}, {"age": 31.5}, {"age": -1}, {}]});
+        assert_eq!(longest(&some), Duration::from_millis(31_500));
+        for none in [json!({"ops": [], "num_ops": 0}), Value::Null] {
+            assert_eq!(longest(&none), Duration::ZERO);
+        }
+    }
 
     #[test]
     fn a_guest_has_its_own_sessions_evicted_and_nobody_else_s() {
