@@ -359,24 +359,31 @@ async fn a_paused_daemon_goes_on_and_its_end_is_still_noticed() {
     assert_nothing_left(&lab);
 }
 
-/// Writes objects into all parts of a pool, many at once, and says so each time.
+/// Writes objects into all parts of a pool that has so many copies, many at once,
+/// and says so each time.
 const WRITER: &str = r#"
-import rados, sys
+import json, rados, sys
 cluster = rados.Rados(conffile=sys.argv[1], name="client.admin")
 cluster.connect(timeout=20)
-cluster.mon_command('{"prefix": "osd pool create", "pool": "wide", "pg_num": 512}', b"")
+def ask(prefix, **words):
+    code, _, said = cluster.mon_command(json.dumps(dict(words, prefix=prefix)), b"")
+    assert code == 0, said
+ask("osd pool create", pool="wide", pg_num=512)
+for setting in ["size", "min_size"]:
+    ask("osd pool set", pool="wide", var=setting, val=sys.argv[2], yes_i_really_mean_it=True)
 pool = cluster.open_ioctx("wide")
 while True:
     under_way = [pool.aio_write_full("object %d" % n, b"x") for n in range(999)]
+    print("sent", flush=True)
     for write in under_way:
         write.wait_for_complete()
-    print("written", flush=True)
 "#;
 
-fn writer(lab: &Lab) -> (Process, Lines<BufReader<ChildStdout>>) {
+fn writer(lab: &Lab, copies: &str) -> (Process, Lines<BufReader<ChildStdout>>) {
     let mut writer = Command::new("/usr/bin/python3")
         .args(["-c", WRITER])
         .arg(lab.logs().join("ceph.conf"))
+        .arg(copies)
         .inside(&lab.namespace)
         .spawn(true)
         .unwrap();
@@ -389,19 +396,20 @@ fn writer(lab: &Lab) -> (Process, Lines<BufReader<ChildStdout>>) {
 async fn an_osd_that_was_stopped_for_long_serves_again() {
     let lab = Lab::new().await;
     let cluster = lab.start("{}").await.unwrap();
-    let (mut writer, mut said) = writer(&lab);
-    let mut written = async || {
+    let (mut writer, mut said) = writer(&lab, "1");
+    let mut sent = async || {
         let line = tokio::time::timeout(LONG, said.next_line()).await;
         line.expect("it waits for the OSD").unwrap().unwrap();
     };
-    written().await;
+    sent().await;
     cluster.pause("osd.0").unwrap();
     // The stop itself: longer than that lease of 16 s.
     tokio::time::sleep(Duration::from_secs(18)).await;
     cluster.resume("osd.0").unwrap();
-    // The first may have been said before the stop.
-    written().await;
-    written().await;
+    // What was said before the stop is gone by then.
+    for _ in 0..9 {
+        sent().await;
+    }
     writer.stop(Duration::ZERO).await;
     cluster.stop().await;
     assert_nothing_left(&lab);
@@ -411,43 +419,32 @@ async fn an_osd_that_was_stopped_for_long_serves_again() {
 async fn an_osd_that_answers_and_does_not_serve_is_named() {
     let lab = Lab::new().await;
     let store = Store::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/store")).unwrap();
-    // A lease of a second, so that it happens soon.
-    let spec = "{ options: { osd_pool_default_read_lease_ratio: '0.05' } }";
-    let spec = serde_yaml::from_str(spec).unwrap();
+    let spec = serde_yaml::from_str("{ osd: 2 }").unwrap();
     let logs = lab.logs();
     let service = Service::start(&lab.context, &store, &spec, &lab.namespace, &logs)
         .await
         .unwrap();
-    let (mut writer, mut said) = writer(&lab);
-    let daemon = "osd.0".to_owned();
-    let (stop, go_on) = (
-        HostStep::StopDaemon {
-            daemon: daemon.clone(),
-        },
-        HostStep::ContinueDaemon { daemon },
-    );
-    let clients = HashMap::new();
-    let perform = |step| service.perform(&lab.context, step, "guest", &clients);
-    said.next_line().await.unwrap().unwrap();
-    service.answers().await.unwrap();
-    let named = async {
-        loop {
-            perform(&stop).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(1300)).await;
-            perform(&go_on).await.unwrap();
-            // Longer than it takes to be called that.
-            let line = tokio::time::timeout(Duration::from_secs(8), said.next_line()).await;
-            let serves = line.is_ok();
-            let answers = service.answers().await;
-            if !serves {
-                return answers.unwrap_err().to_string();
-            }
-        }
+    let (mut writer, mut said) = writer(&lab, "2");
+    let mut sent = async || {
+        let line = tokio::time::timeout(LONG, said.next_line()).await;
+        line.unwrap().unwrap().unwrap();
     };
-    let named = tokio::time::timeout(LONG, named).await.unwrap();
-    assert_eq!(named, "osd.0 did not answer");
+    sent().await;
+    sent().await;
+    service.answers().await.unwrap();
+    // The first cannot finish a write without the second.
+    let second = users_of(&state_of(&lab))
+        .into_iter()
+        .find(|(_, line)| line.starts_with("ceph-osd") && line.contains("--id 1"))
+        .unwrap();
+    kill_process(Pid::from_raw(second.0).unwrap(), Signal::STOP).unwrap();
+    // Longer than it takes to be called that.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let error = service.answers().await.unwrap_err();
+    assert_eq!(error.to_string(), "osd.0, osd.1 did not answer");
     writer.stop(Duration::ZERO).await;
     service.stop().await;
+    assert_nothing_left(&lab);
 }
 
 #[tokio::test]

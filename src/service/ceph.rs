@@ -247,11 +247,14 @@ impl Ceph {
     }
 }
 
-/// For how long an OSD has had the oldest of its requests.
+/// For how long an OSD has had the oldest of its requests. The age of one that has
+/// only just come may be below zero to it, which it tells as 2^32 s less that.
 fn longest(requests: &Value) -> Duration {
     let all = requests["ops"].as_array().into_iter().flatten();
-    let age = |request: &Value| Duration::try_from_secs_f64(request["age"].as_f64()?).ok();
-    all.filter_map(age).max().unwrap_or_default()
+    let ages = all
+        .filter_map(|request| Duration::try_from_secs_f64(request["age"].as_f64()?).ok())
+        .filter(|age| age.as_secs() < 1 << 31);
+    ages.max().unwrap_or_default()
 }
 
 /// Whether the cluster knows a client as this guest.
@@ -266,7 +269,8 @@ mod tests {
 
     #[test]
     fn the_oldest_request_of_an_osd_is_found() {
-        let some = json!({"ops": [{"age": 0.25}, {"age": 31.5}, {"age": -1}, {}]});
+        let new = 4_294_967_295.999_7;
+        let some = json!({"ops": [{"age": 0.25}, {"age": 31.5}, {"age": new}, {}]});
         assert_eq!(longest(&some), Duration::from_millis(31_500));
         for none in [json!({"ops": [], "num_ops": 0}), Value::Null] {
             assert_eq!(longest(&none), Duration::ZERO);
