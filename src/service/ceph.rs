@@ -26,7 +26,7 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const RECOVERY: Duration = Duration::from_secs(60);
 
 /// A daemon that does not answer for so long is stuck: they answer in
-/// milliseconds. So do OSDs to whom they serve, whatever clients do.
+/// milliseconds, and OSDs serve in milliseconds, whatever clients do.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// A running cluster.
