@@ -72,13 +72,14 @@ const TOGETHER: [&[&str]; 11] = [
         "ceph-iput-async",
         "ceph-peer-reset",
         "ceph-snap-again",
+        "ceph-snap-evicted",
         "ceph-dirty-folios",
         "ceph-cap-order",
     ],
 ];
 
 /// Jobs whose arms say what is applied together, too.
-const JOBS: [&str; 10] = [
+const JOBS: [&str; 11] = [
     "jobs/ceph-cap-order.yaml",
     "jobs/ceph-iput-alternatives.yaml",
     "jobs/ceph-iput-async.yaml",
@@ -87,6 +88,7 @@ const JOBS: [&str; 10] = [
     "jobs/ceph-peer-reset.yaml",
     "jobs/ceph-programs.yaml",
     "jobs/ceph-snap-again.yaml",
+    "jobs/ceph-snap-evicted.yaml",
     "jobs/ceph-writeback-storm.yaml",
     "tests/jobs/debug-heavy.yaml",
 ];

@@ -32,6 +32,7 @@ const STACKS: [&[&str]; 10] = [
     &["ceph-cap-order"],
     &[
         "ceph-snap-again",
+        "ceph-snap-evicted",
         "ceph-peer-reset",
         "ceph-peer-reset-delay",
     ],
