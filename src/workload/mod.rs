@@ -549,12 +549,11 @@ mod tests {
     #[test]
     fn every_file_of_the_directory_is_shipped() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(DIRECTORY);
-        let mut files: Vec<String> = std::fs::read_dir(directory)
+        let files: BTreeSet<String> = std::fs::read_dir(directory)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        files.sort_unstable();
-        let shipped: Vec<String> = Workload::shipped()
+        let shipped: BTreeSet<String> = Workload::shipped()
             .iter()
             .map(|name| format!("{name}.yaml"))
             .collect();
