@@ -45,7 +45,7 @@ impl When {
     fn is_now(self, line: &str) -> bool {
         let agent_said = |what: &str| line.contains("from the agent") && line.contains(what);
         let told_agent = |what: &str| line.contains("to the agent") && line.contains(what);
-        let started = |what: &str| line.contains("started") && line.contains(what);
+        let started = |what: &str| line.contains("its command") && line.contains(what);
         match self {
             ClusterStarts => started("ceph-osd --conf") && line.contains("nsenter"),
             Boots => started("-nodefaults"),
@@ -162,9 +162,13 @@ fn cache(home: &Path) -> PathBuf {
 }
 
 /// Runs a trial of a workload that lasts, breaks a thing each time that the
-/// moment comes, and returns what was said and the exit code; `None` if a host that
-/// is busy kept the moment from coming.
-fn broken(when: When, program: &str, signal: Signal) -> Option<(String, Option<i32>)> {
+/// moment comes, and returns what was said and the exit code, or why that tells
+/// nothing.
+fn broken(
+    when: When,
+    program: &str,
+    signal: Signal,
+) -> Result<(String, Option<i32>), &'static str> {
     let marked = Marked::new();
     let mut child = marked
         .kvet(&["run", "tests/jobs/lasting.yaml", "-vv", "--out"])
@@ -202,8 +206,13 @@ fn broken(when: When, program: &str, signal: Signal) -> Option<(String, Option<i
     let output = child.wait_with_output().unwrap();
     said.push_str(&String::from_utf8_lossy(&output.stdout));
     marked.assert_nothing_left(&format!("{when:?} {program} {signal:?}"));
-    let busy = said.contains("the host was too busy");
-    (moments > 0 && !busy).then(|| (said, output.status.code()))
+    let busy = "the host was too busy";
+    match moments {
+        _ if said.contains(busy) => Err(busy),
+        // A busy host may keep it from being seen in time.
+        0 => Err("the moment never came"),
+        _ => Ok((said, output.status.code())),
+    }
 }
 
 /// Runs trials until there is a saved guest: those that are broken are to come up
@@ -221,11 +230,13 @@ fn warm_up() {
 /// What is wrong with what a row came to, if anything is.
 fn wrong(&(when, program, signal, reasons): &Fault) -> Option<String> {
     let began = std::time::Instant::now();
-    let mut tries = (0..5).filter_map(|_| broken(when, program, signal));
-    let Some((said, code)) = tries.next() else {
-        return Some(format!(
-            "{when:?} {program} {signal:?}: the host was too busy"
-        ));
+    let mut tries = Err("never tried");
+    for _ in 0..5 {
+        tries = tries.or_else(|_: &str| broken(when, program, signal));
+    }
+    let (said, code) = match tries {
+        Ok(outcome) => outcome,
+        Err(why) => return Some(format!("{when:?} {program} {signal:?}: {why}")),
     };
     let told = reasons.iter().any(|reason| said.contains(reason));
     let blamed = said.contains("1/1 target") || said.contains("1/1 other");
