@@ -186,6 +186,7 @@ fn shapes_with_a_stack_are_named_behind_prefixes_that_are_not_known() {
         ("lab", |at| format!("console/7: {at}.{at}s: ")),
     ];
     let mut failures = String::new();
+    let mut tried = 0;
     for shape in shapes() {
         let stack = shape.log.to_lowercase().contains("call trace");
         // Here the name of a task comes first, which may be anything.
@@ -193,6 +194,7 @@ fn shapes_with_a_stack_are_named_behind_prefixes_that_are_not_known() {
         if shape.bare || shape.title.is_none() || !stack || named {
             continue;
         }
+        tried += 1;
         for (kind, prefix) in unknown {
             let mut log = String::new();
             for (at, line) in shape.log.lines().enumerate() {
@@ -204,6 +206,7 @@ fn shapes_with_a_stack_are_named_behind_prefixes_that_are_not_known() {
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
+    assert!(tried > 50, "{tried}");
 }
 
 /// Where caller ids tell two contexts apart, neither report changes, whichever
@@ -216,6 +219,7 @@ fn shapes_that_are_interleaved_keep_their_names() {
         // Panics and answers of other CPUs belong to whatever came before.
         .filter(|shape| !shape.log.contains("Kernel panic") && !shape.log.contains("NMI"))
         .collect();
+    assert!(shapes.len() > 50, "{}", shapes.len());
     let mut failures = String::new();
     for pair in shapes.windows(2) {
         let [one, two] = pair else { continue };

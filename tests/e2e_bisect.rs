@@ -249,6 +249,7 @@ fn assert_nothing_repeated(bisection: &Bisection) {
         .map(|entry| entry["candidate"].to_string())
         .collect();
     let count = built.len();
+    assert!(count > 0);
     built.sort();
     built.dedup();
     assert_eq!(built.len(), count, "a kernel was built twice");
@@ -258,6 +259,7 @@ fn assert_nothing_repeated(bisection: &Bisection) {
         .map(|entry| entry["trial"].to_string())
         .collect();
     let count = trials.len();
+    assert!(count > 0);
     trials.sort();
     trials.dedup();
     assert_eq!(trials.len(), count, "a trial counts twice");

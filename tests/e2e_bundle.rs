@@ -45,7 +45,8 @@ fn kernel(run: &Path, arm: &str) -> PathBuf {
 fn repro(bundle: &Path, arguments: &[&str]) -> Output {
     let root = rustix::process::geteuid().is_root();
     let hidden = [env!("CARGO_MANIFEST_DIR"), "/root", "/home"];
-    let hidden = hidden.map(|path| format!("mount -t tmpfs none '{path}' 2>/dev/null || true;"));
+    let hidden = hidden
+        .map(|path| format!("[ ! -d '{path}' ] || mount -t tmpfs none '{path}' || exit 99; "));
     let user = if root {
         "chown -R 65534:65534 .; exec setpriv --reuid=65534 --regid=65534 --clear-groups"
     } else {

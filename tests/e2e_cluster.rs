@@ -747,6 +747,7 @@ async fn a_vstart_script_that_fails_is_shown() {
         .await
         .unwrap();
     let inside = String::from_utf8(inside.stdout).unwrap();
+    assert!(inside.contains("(cat)"), "{inside}");
     let alive: Vec<&str> = inside
         .lines()
         .filter(|line| line.contains("(sleep)") && !line.contains(") Z "))

@@ -714,6 +714,8 @@ fn a_full_shared_directory() {
     assert_eq!(status.unwrap().code(), Some(0), "{}", run.log());
     assert_complete(&run);
     assert_eq!(&run.report(), undisturbed());
+    let left: Vec<_> = fs::read_dir(&shared).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// There is no Slurm on this host.

@@ -218,11 +218,15 @@ fn memory_is_short() {
 /// the group leaves.
 fn assert_one_at_a_time(marked: &Marked) {
     let mut running = 0;
+    let mut begun = 0;
     for line in events(marked).lines() {
-        running += i32::from(line.contains("\"trial_started\""));
+        let begins = line.contains("\"trial_started\"");
+        begun += u32::from(begins);
+        running += i32::from(begins);
         running -= i32::from(line.contains("\"trial_finished\""));
         assert!((0..=1).contains(&running), "{line}");
     }
+    assert!(begun > 1, "{begun} trials began");
 }
 
 /// A file system of 200 GiB on which so many bytes are left, in a mount namespace of

@@ -101,6 +101,9 @@ impl Victim<'_> {
             code.is_some_and(|code| self.codes.contains(&code)),
             "{code:?}: {said}"
         );
+        // A kernel that does not build ends it with the same code as one that does not boot.
+        assert!(!said.contains("has no kernel"), "{said}");
+        assert!(!said.contains("cannot be built"), "{said}");
         began.elapsed()
     }
 

@@ -76,15 +76,23 @@ fn a_beat_after_any_line_changes_no_finding() {
 
 #[test]
 fn a_job_s_own_pattern_does_not_match_a_beat() {
-    let rule = serde_yaml::from_str("{message: '*step*', title: mine}").unwrap();
-    let mut scanner = Scanner::with_rules(vec![rule]);
+    let rule = |text| serde_yaml::from_str(text).unwrap();
+    let mut scanner = Scanner::with_rules(vec![
+        rule("{message: '*step*', title: a step}"),
+        rule("{message: '*tick*', title: a tick}"),
+    ]);
     let mut sightings = Vec::new();
     for beat in [Beat::Step(1), Beat::Tick(2)] {
         let record = beat.record();
         let message = record.trim_start_matches("<3>");
         sightings.extend(scanner.push(format!("[    1.000000][    T1] {message}").as_bytes()));
     }
-    sightings.extend(scanner.end());
     let complete = |sighting: &&Sighting| matches!(sighting, Sighting::Complete(_));
     assert_eq!(sightings.iter().filter(complete).count(), 0);
+    // A kernel that says such words is another matter.
+    for word in ["step", "tick"] {
+        sightings.extend(scanner.push(format!("[    2.000000][    T1] a {word}\n").as_bytes()));
+    }
+    sightings.extend(scanner.end());
+    assert_eq!(sightings.iter().filter(complete).count(), 2);
 }
