@@ -71,7 +71,7 @@ complete -c kvet -n "__fish_kvet_using_subcommand run" -l silence -d 'How long a
 complete -c kvet -n "__fish_kvet_using_subcommand run" -l host-program -d 'The kvet that hosts run, if this one does not run there' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand run" -l executor -d 'Where trials run, for tests of kvet itself' -r -f -a "here\t'In this process'
 processes\t'Each in a process of its own'"
-complete -c kvet -n "__fish_kvet_using_subcommand run" -l resume -d 'Go on with a run that was killed or interrupted; its directory' -r -F
+complete -c kvet -n "__fish_kvet_using_subcommand run" -l resume -d 'Go on with a run that was killed or interrupted: its directory, its id, the beginning or the end of that, or `latest`' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand run" -l part -d 'Run only this part of it, such as 2/6: `kvet plan` tells which there are' -r
 complete -c kvet -n "__fish_kvet_using_subcommand run" -l format -d 'Form of the result on standard output' -r -f -a "human\t'Text'
 json\t'JSON'"

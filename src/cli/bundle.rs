@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::history::find_run;
 use super::output::print;
 use super::{on_a_thread, open_store};
 use crate::bundle::{self, Choice, Extra, Run};
@@ -20,7 +21,7 @@ use crate::vm::Acceleration;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run directory
+    /// The run: its directory, its id, the beginning or the end of that, or `latest`
     run: PathBuf,
     /// The trial, as ARM/WORKLOAD/NUMBER [default: the one that tells most]
     #[arg(long, value_name = "ID")]
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
 pub(super) async fn bundle(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let store = open_store(context).await?;
     let run = on_a_thread(context, move || {
-        let (record, beginning) = Record::open(&arguments.run)?;
+        let (record, beginning) = Record::open(&find_run(&arguments.run)?)?;
         let (report, _) = report_of(&record, &beginning)?;
         Ok(Run {
             record,

@@ -8,6 +8,7 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::history::find_run;
 use super::output::{note, print};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
@@ -124,7 +125,7 @@ pub(super) async fn export(arguments: Arguments, context: &Context) -> Result<Ex
     };
     let measured = match &arguments.run {
         Some(run) => {
-            let (record, beginning) = Record::open(run)?;
+            let (record, beginning) = Record::open(&find_run(run)?)?;
             let report = kept_report(&record, &beginning)?;
             let digests: Vec<String> = patches.iter().map(PatchFile::sha256).collect();
             let told = measured(&report, &digests);

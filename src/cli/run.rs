@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::cache::format_size;
-use super::history::time;
+use super::history::{find_run, time};
 use super::output::{Format, print, print_json, style, width};
 use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
 use crate::context::Context;
@@ -38,8 +38,9 @@ pub(super) struct Arguments {
     tested: patched::Tested,
     #[command(flatten)]
     options: RunOptions,
-    /// Go on with a run that was killed or interrupted; its directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = RESUMED)]
+    /// Go on with a run that was killed or interrupted: its directory, its id, the
+    /// beginning or the end of that, or `latest`
+    #[arg(long, value_name = "RUN", conflicts_with_all = RESUMED)]
     resume: Option<PathBuf>,
     /// Run only this part of it, such as 2/6: `kvet plan` tells which there are
     ///
@@ -137,6 +138,7 @@ pub(super) struct NewsArguments {
 pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let format = arguments.format;
     if let Some(directory) = arguments.resume {
+        let directory = find_run(&directory)?;
         let (report, out) = resume(context, directory, &arguments.options).await?;
         return conclude(context, report, &out, format).await;
     }
