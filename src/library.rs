@@ -105,10 +105,11 @@ struct Described {
     about: Option<String>,
 }
 
-/// The comment at the start of a fragment.
+/// The comment at the start of a fragment, without what it says to kvet.
 fn first_comment(text: &str) -> String {
     text.lines()
         .map_while(|line| line.strip_prefix("# "))
+        .filter(|line| !line.starts_with("kvet: "))
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -368,7 +369,9 @@ mod tests {
             let list = places.list(kind);
             assert!(list.len() > 5, "{kind}");
             for (found, about) in list {
-                assert!(about.is_some(), "{kind} {} says nothing", found.name);
+                let about = about.unwrap_or_default();
+                assert!(!about.is_empty(), "{kind} {} says nothing", found.name);
+                assert!(!about.contains("kvet: from"), "{kind} {}", found.name);
             }
         }
     }

@@ -255,7 +255,11 @@ mod tests {
             after("-chardev"),
             "socket,id=console,path=/tmp/a,,b/console"
         );
-        assert!(words.contains(&"-no-reboot".to_owned()));
+        for flag in ["-no-reboot", "-nodefaults", "-no-user-config"] {
+            assert!(words.contains(&flag.to_owned()), "{flag}");
+        }
+        let sandbox = after("-sandbox");
+        assert!(sandbox.starts_with("on,") && sandbox.contains("spawn=deny"));
     }
 
     #[test]
