@@ -35,6 +35,9 @@ struct Waste {
     dullness: f64,
     /// Boots that tell fewer bits than this do not make builds dearer still.
     dull: f64,
+    /// Where boots tell fewer bits than this, there are so many of them that builds
+    /// matter less.
+    faint: f64,
     /// Where boots tell more bits than this, a wrong range is noticed at once.
     telling: f64,
     /// How much each per cent of false alarms adds, up to two.
@@ -45,12 +48,13 @@ struct Waste {
 
 /// With the rates known a range is as likely as it looks.
 const WASTE_KNOWN: Waste = Waste {
-    boots: 2.68,
-    least: 8.0,
-    all: 0.0,
+    boots: 0.191,
+    least: 12.0,
+    all: 1.0,
     ahead: 0.0,
     dullness: 1.6,
-    dull: 0.05,
+    dull: 0.06,
+    faint: 0.08,
     telling: 1.0,
     false_alarms: 0.0,
     lost: 0.8,
@@ -64,6 +68,7 @@ const WASTE_LEARNED: Waste = Waste {
     ahead: 0.6,
     dullness: 0.8,
     dull: 0.1,
+    faint: 0.0,
     telling: 0.32,
     false_alarms: 1.0,
     lost: 0.7,
@@ -80,6 +85,9 @@ impl Waste {
                 * (1.0 + size).log2().powf(self.ahead)
                 * (1.0 + self.false_alarms * (100.0 * false_alarm).min(2.0))
                 / capacity.max(self.dull).powf(self.dullness);
+        }
+        if capacity < self.faint {
+            cost *= capacity / self.faint;
         }
         cost.max(self.least) * lost.powf(self.lost)
     }
