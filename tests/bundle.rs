@@ -47,7 +47,13 @@ fn a_run_that_cannot_be_bundled_is_told_why() {
     let run = home.join("run");
     copy(Path::new("tests/cmd/judge.in/run"), &run);
     let run = run.to_str().unwrap();
-    assert!(complaint(home, &["nothing"]).contains("nothing is not the record of a run"));
+    let said = complaint(home, &["./nothing"]);
+    assert!(
+        said.contains("nothing is not the record of a run"),
+        "{said}"
+    );
+    let said = complaint(home, &["nothing"]);
+    assert!(said.contains("there is no run `nothing`"), "{said}");
     let said = complaint(home, &[run, "--trial", "stock/example/99"]);
     assert!(
         said.contains("the run has no trial stock/example/99"),
