@@ -182,3 +182,27 @@ fn a_series_on_top_of_another_names_the_other_s_patches_unless_the_base_has_them
         "{said}"
     );
 }
+
+/// Whoever takes a patch as a mail has its statistics and its change behind a line
+/// of `---`, and all before that for the changelog.
+#[test]
+fn the_changelog_of_each_shipped_patch_ends_before_its_change() {
+    let patches = Path::new(env!("CARGO_MANIFEST_DIR")).join("patches");
+    let inside = |directory: &Path| -> Vec<_> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let files: Vec<_> = inside(&patches)
+        .iter()
+        .filter(|series| series.is_dir())
+        .flat_map(|series| inside(series))
+        .filter(|range| range.is_dir())
+        .flat_map(|range| inside(&range))
+        .collect();
+    assert!(files.len() > 80, "{} patches", files.len());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let (changelog, _) = text.split_once("\ndiff --git ").unwrap();
+        assert!(changelog.contains("\n---\n"), "{}", file.display());
+    }
+}
