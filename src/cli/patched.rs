@@ -149,7 +149,7 @@ impl Tested {
                 let range = kernel::range(context, &self.repository(), word).await?;
                 Posted {
                     base_commit: range.base,
-                    ..mail::read(word, &range.mailbox)?
+                    ..mail::commits(word, &range.mailbox)?
                 }
             });
         }

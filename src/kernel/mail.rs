@@ -187,6 +187,35 @@ pub fn read(name: &str, content: &[u8]) -> Result<Posted, MailError> {
     posted(name, mails, &choose(name, mails)?)
 }
 
+/// The patches of commits, as `git format-patch` writes them: all of them, in
+/// order. What stands in brackets before a commit's subject is its author's, and
+/// says nothing of versions or numbers.
+pub fn commits(name: &str, content: &[u8]) -> Result<Posted, MailError> {
+    if content.trim_ascii().is_empty() {
+        return Err(MailError::NoPatch {
+            name: name.to_owned(),
+        });
+    }
+    let mut mails = Vec::new();
+    for (index, part) in split(content).into_iter().enumerate() {
+        let Some(mut mail) = parse(part).filter(|mail| mail.has_diff) else {
+            return Err(MailError::Damaged {
+                name: format!("{name}: commit {}", index + 1),
+                reason: "its patch cannot be read".to_owned(),
+                help: diff::FORM,
+            });
+        };
+        mail.subject = Subject {
+            title: mail.subject.title,
+            version: 1,
+            number: None,
+            reply: false,
+        };
+        mails.push(mail);
+    }
+    posted(name, &mails, &mails.iter().collect::<Vec<_>>())
+}
+
 /// The series that the mail of this id is of, from the mails of its thread: a
 /// patch of it, its cover letter, or a reply to one of them.
 pub fn read_series(name: &str, content: &[u8], id: &str) -> Result<Posted, MailError> {
@@ -419,7 +448,8 @@ fn base_commit(text: &[u8]) -> Option<String> {
 }
 
 /// The mails of the series to test: of one thread, or of one author's rerolls,
-/// those of the highest version.
+/// those of the highest version. A patch without a number is a series by itself,
+/// whatever it answers; sent again, it is there once.
 fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError> {
     let by_id: HashMap<&str, &Mail> = mails
         .iter()
@@ -433,6 +463,9 @@ fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError>
                 None => break,
             }
         }
+        if mail.subject.number.is_none() && mail.id.is_some() {
+            return mail.id.as_deref().unwrap_or_default();
+        }
         // The cover letter may be missing: then all answer to the same id.
         let above = top.parent.as_deref().filter(|_| !top.subject.reply);
         above.or(top.id.as_deref()).unwrap_or_default()
@@ -442,6 +475,14 @@ fn choose<'a>(name: &str, mails: &'a [Mail]) -> Result<Vec<&'a Mail>, MailError>
         .iter()
         .filter(|mail| mail.has_diff && !mail.subject.reply);
     for mail in patches {
+        let is_again = |other: &&Mail| {
+            mail.subject == other.subject
+                && mail.subject.number.is_none()
+                && mail.text == other.text
+        };
+        if groups.values().flatten().any(is_again) {
+            continue;
+        }
         let total = mail.subject.number.map_or(1, |(_, total)| total);
         let group = (mail.subject.version, root(mail), total);
         groups.entry(group).or_default().push(mail);
@@ -488,7 +529,9 @@ fn series_of<'a>(mails: &'a [Mail], id: &str) -> Vec<&'a Mail> {
     }
     let total = |mail: &Mail| mail.subject.number.map_or(1, |(_, total)| total);
     let same = |one: &Mail, other: &Mail| {
-        !other.subject.reply
+        one.subject.number.is_some()
+            && other.subject.number.is_some()
+            && !other.subject.reply
             && one.subject.version == other.subject.version
             && total(one) == total(other)
     };
@@ -509,7 +552,10 @@ fn series_of<'a>(mails: &'a [Mail], id: &str) -> Vec<&'a Mail> {
         }
     };
     let wanted = beginning(named);
-    let of_it = |mail: &&'a Mail| mail.has_diff && same(named, mail) && beginning(mail) == wanted;
+    let of_it = |mail: &&'a Mail| {
+        let is_named = std::ptr::eq(*mail, named) || same(named, mail);
+        mail.has_diff && is_named && beginning(mail) == wanted
+    };
     mails.iter().filter(of_it).collect()
 }
 
@@ -664,6 +710,46 @@ mod tests {
             error.contains("patch 2/2 of the series is missing"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_patch_that_answers_another_is_no_part_of_it() {
+        let again = DIFF.replace("+c", "+d");
+        let thread = [
+            mail("a", "", "[PATCH] one", DIFF),
+            mail("b", "a", "[PATCH] another way", &again),
+        ]
+        .concat();
+        let posted = read_series("t", thread.as_bytes(), "b").unwrap();
+        assert_eq!(titles(&posted), ["another way"]);
+        assert_eq!(posted.passed_over, ["one"]);
+        let error = read("t", thread.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("several series"), "{error}");
+        let thread = [
+            mail("a", "", "[PATCH] one", DIFF),
+            mail("b", "a", "[PATCH RESEND] one", DIFF),
+        ]
+        .concat();
+        assert_eq!(titles(&read("t", thread.as_bytes()).unwrap()), ["one"]);
+    }
+
+    #[test]
+    fn brackets_of_a_commit_s_subject_are_no_version() {
+        let commit = |subject: &str| {
+            format!("From 0123abc Mon Sep 17 00:00:00 2001\nSubject: {subject}\n\n{DIFF}\n")
+        };
+        let range = ["[PATCH] one", "[PATCH] [v2] two", "[PATCH] [1/3] three"].map(commit);
+        let posted = commits("a..b", range.concat().as_bytes()).unwrap();
+        assert_eq!(posted.patches.len(), 3);
+        assert_eq!(posted.version, 1);
+        assert!(posted.passed_over.is_empty());
+        let cut = range.concat().replacen(DIFF, "", 1);
+        let error = commits("a..b", cut.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("commit 1"), "{error}");
+        assert!(matches!(
+            commits("a..b", b"\n"),
+            Err(MailError::NoPatch { .. })
+        ));
     }
 
     #[test]
