@@ -1,17 +1,21 @@
 //! Commits of the user's repositories, which are only read: the patches of a
 //! range, and whether a commit is there.
 
+use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::mail::LARGEST;
 use super::source::of_the_user;
 use super::version::KernelVersion;
+use crate::bounded;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::process::ProcessError;
+use crate::store::{Scratch, StoreError, io_error};
 
 /// git gives no patches for a range.
 #[derive(Debug, Error, Diagnostic)]
@@ -31,6 +35,19 @@ pub enum RangeError {
         /// What it said.
         source: ProcessError,
     },
+    /// There are too many, or they are too large.
+    #[error("the commits `{range}` are no series of patches")]
+    #[diagnostic(help("to test what a commit or release is, name it with --kernel"))]
+    Large {
+        /// The range.
+        range: String,
+        /// How large they are.
+        source: std::io::Error,
+    },
+    /// There is no place to put them.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Fault for RangeError {
@@ -40,6 +57,7 @@ impl Fault for RangeError {
                 source: ProcessError::Interrupted,
                 ..
             } => Exit::Interrupted,
+            Self::Store(source) => source.exit(),
             _ => Exit::Usage,
         }
     }
@@ -73,16 +91,22 @@ pub async fn range(context: &Context, directory: &Path, range: &str) -> Result<R
         ])
         .args(["--src-prefix=a/", "--dst-prefix=b/", "--no-attach", "-N"])
         .args([range, "--"]);
-    let mailbox = match git.run(&context.cancel).await {
-        Ok(finished) => finished.stdout,
-        Err(source) => {
-            return Err(RangeError::Git {
-                range: range.to_owned(),
-                directory: directory.display().to_string(),
-                source,
-            });
-        }
-    };
+    // A file: they may be more than what is kept of a program's output.
+    let scratch = Scratch::new()?;
+    let path = scratch.join("range.mbox");
+    let file = File::create(&path).map_err(io_error("create", &path))?;
+    git.stdout_to(file)
+        .run(&context.cancel)
+        .await
+        .map_err(|source| RangeError::Git {
+            range: range.to_owned(),
+            directory: directory.display().to_string(),
+            source,
+        })?;
+    let mailbox = bounded::read(&path, LARGEST).map_err(|source| RangeError::Large {
+        range: range.to_owned(),
+        source,
+    })?;
     let start = range.split_once("..").map_or("", |(start, _)| start);
     let base = commit(context, directory, start).await;
     Ok(Range { mailbox, base })

@@ -73,6 +73,12 @@ pub enum ProcessError {
         /// The deadline.
         after: Duration,
     },
+    /// It printed more than is kept, where all of it counts.
+    #[error("{command} printed more than {} MiB", CAPTURE_LIMIT >> 20)]
+    TooMuch {
+        /// The command, as one would type it.
+        command: String,
+    },
     /// kvet was asked to stop; the program was ended.
     #[error("interrupted")]
     Interrupted,
@@ -90,9 +96,11 @@ impl Fault for ProcessError {
     fn exit(&self) -> Exit {
         match self {
             Self::Interrupted => Exit::Interrupted,
-            Self::Start { .. } | Self::Failed { .. } | Self::Deadline { .. } | Self::Io { .. } => {
-                Exit::Usage
-            }
+            Self::Start { .. }
+            | Self::Failed { .. }
+            | Self::Deadline { .. }
+            | Self::TooMuch { .. }
+            | Self::Io { .. } => Exit::Usage,
         }
     }
 }
@@ -137,6 +145,8 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// Captured standard error, at most 16 MiB of it.
     pub stderr: Vec<u8>,
+    /// Whether there was more on standard output than that.
+    pub is_cut: bool,
 }
 
 /// Which stream a line came from.
@@ -184,6 +194,13 @@ impl Command {
         let value = Some(value.as_ref().to_owned());
         self.envs.push((key.as_ref().to_owned(), value));
         self
+    }
+
+    /// Whether it takes this environment variable away.
+    #[cfg(test)]
+    pub(crate) fn is_without(&self, key: &str) -> bool {
+        let removed = |(name, value): &(OsString, _)| name == key && Option::is_none(value);
+        self.envs.iter().any(removed)
     }
 
     /// Takes environment variables away that kvet itself was given.
@@ -263,24 +280,29 @@ impl Command {
 
     /// Runs to the end and captures the output; any exit status is `Ok`.
     pub async fn status(self, cancel: &CancellationToken) -> Result<Finished, ProcessError> {
-        let mut stdout = Vec::new();
-        let mut stderr = Vec::new();
+        let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
         let status = self
             .drive(cancel, &mut Collect::Bytes(&mut stdout, &mut stderr))
             .await?;
         Ok(Finished {
             status,
-            stdout,
-            stderr,
+            stdout: stdout.bytes,
+            stderr: stderr.bytes,
+            is_cut: stdout.is_cut,
         })
     }
 
-    /// Runs to the end, captures the output, and makes failure an error.
+    /// Runs to the end, captures the output, and makes failure an error, as well as
+    /// output that is not all there.
     pub async fn run(self, cancel: &CancellationToken) -> Result<Finished, ProcessError> {
         let command = self.display();
         let finished = self.status(cancel).await?;
         if finished.status.success() {
-            return Ok(finished);
+            return if finished.is_cut {
+                Err(ProcessError::TooMuch { command })
+            } else {
+                Ok(finished)
+            };
         }
         let said = if finished.stderr.is_empty() {
             &finished.stdout
@@ -569,9 +591,16 @@ impl Drop for Process {
     }
 }
 
+/// The beginning of what a child printed.
+#[derive(Default)]
+struct Captured {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
 /// What to do with a child's output.
 enum Collect<'a> {
-    Bytes(&'a mut Vec<u8>, &'a mut Vec<u8>),
+    Bytes(&'a mut Captured, &'a mut Captured),
     Lines(&'a mut dyn FnMut(Stream, &str)),
 }
 
@@ -593,7 +622,7 @@ impl Collect<'_> {
 
 async fn capture(
     pipe: Option<impl tokio::io::AsyncRead + Unpin>,
-    kept: &mut Vec<u8>,
+    kept: &mut Captured,
 ) -> io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = vec![0; 64 << 10];
@@ -602,8 +631,9 @@ async fn capture(
         if count == 0 {
             return Ok(());
         }
-        let room = CAPTURE_LIMIT.saturating_sub(kept.len()).min(count);
-        kept.extend_from_slice(&chunk[..room]);
+        let room = CAPTURE_LIMIT.saturating_sub(kept.bytes.len()).min(count);
+        kept.bytes.extend_from_slice(&chunk[..room]);
+        kept.is_cut |= room < count;
     }
 }
 
