@@ -34,6 +34,23 @@ pub(super) struct ObjectDirectory {
     _lock: Lock,
 }
 
+/// Variables that have make, Kconfig or the compiler take other files than those
+/// of the tree and the object directory. An empty one counts as set.
+const ELSEWHERE: [&str; 12] = [
+    "KCONFIG_CONFIG",
+    "KCONFIG_AUTOCONFIG",
+    "KCONFIG_AUTOHEADER",
+    "KCONFIG_RUSTCCFG",
+    "KCONFIG_DEFCONFIG_LIST",
+    "KCONFIG_OVERWRITECONFIG",
+    "GNUMAKEFLAGS",
+    "MAKEFILES",
+    "KBUILD_EXTRA_WARN",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "LIBRARY_PATH",
+];
+
 impl ObjectDirectory {
     /// Opens the directory of this key, made if need be, and mends it if a
     /// build in it was killed; with nothing in it if the working tree, which
@@ -131,6 +148,7 @@ impl ObjectDirectory {
         cleared
             .into_iter()
             .fold(Command::new("make"), |command, name| command.env(name, ""))
+            .without(ELSEWHERE)
             .env("LC_ALL", "C")
             .env("TMPDIR", self.join(TEMPORARY))
             // The release's name must not follow from a repository around it.
@@ -220,6 +238,19 @@ fn ends_with_newline(path: &Path) -> std::io::Result<bool> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn make_finds_no_other_config_than_that_of_the_directory() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let directory = ObjectDirectory::open(&store, &Key::of(["x"]), "1")
+            .await
+            .unwrap();
+        let make = directory.make(home.path());
+        // Set to nothing it would be set: the kernel's Makefile asks with `?=`.
+        assert!(make.is_without("KCONFIG_CONFIG"));
+        assert!(make.is_without("MAKEFILES"));
+    }
 
     #[tokio::test]
     async fn only_what_was_not_finished_is_removed() {
