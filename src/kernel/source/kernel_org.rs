@@ -12,7 +12,7 @@ use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
 use crate::kernel::version::KernelVersion;
 use crate::process::Command;
-use crate::store::{Key, Store, io_error, write_atomic};
+use crate::store::{Key, Scratch, Store, io_error, write_atomic};
 
 /// The signed list of digests in every directory of releases.
 const LIST: &str = "sha256sums.asc";
@@ -35,7 +35,7 @@ pub(super) async fn release(
     let file = format!("linux-{version}.tar.xz");
     let directory = format!("v{}.x", version.major());
     let downloader = Downloader::new(context, network, progress)?;
-    let (digest, checked) = listed(context, store, &downloader, network, &directory, &file).await?;
+    let (digest, checked) = listed(context, &downloader, network, &directory, &file).await?;
     let urls: Vec<String> = network
         .mirrors
         .iter()
@@ -168,7 +168,6 @@ async fn fill(
 /// the list itself was checked.
 async fn listed(
     context: &Context,
-    store: &Store,
     downloader: &Downloader<'_>,
     network: &Network,
     directory: &str,
@@ -188,17 +187,20 @@ async fn listed(
                 continue;
             }
         };
-        let signature = match &network.keyring {
-            None => Err("signature not checked: no keyring".to_owned()),
-            Some(keyring) => match signed(context, store, keyring, &text).await? {
-                Ok(()) => Ok("signature checked".to_owned()),
+        let (list, signature) = match &network.keyring {
+            None => (
+                unchecked(&text),
+                Err("signature not checked: no keyring".to_owned()),
+            ),
+            Some(keyring) => match signed(context, keyring, &text).await? {
+                Ok(list) => (list, Ok("signature checked".to_owned())),
                 Err(reason) => {
                     attempts.push(format!("{url}: its signature is not good: {reason}"));
                     continue;
                 }
             },
         };
-        let digests = digests(&text);
+        let digests = digests(&list);
         let Some((digest, _)) = digests.iter().find(|(_, name)| *name == file) else {
             return Err(SourceError::NotReleased {
                 file: file.to_owned(),
@@ -220,17 +222,20 @@ async fn listed(
     })
 }
 
-/// Checks the list's signature with gpgv.
+/// What of the list is signed, as gpgv hands it out: it ignores what stands around
+/// it, and is laxer than kvet about where it ends.
 async fn signed(
     context: &Context,
-    store: &Store,
     keyring: &Path,
     text: &str,
-) -> Result<Result<(), String>, SourceError> {
-    let list = store.kind("downloads")?.join(LIST);
+) -> Result<Result<String, String>, SourceError> {
+    let scratch = Scratch::new()?;
+    let (list, inside) = (scratch.join(LIST), scratch.join("signed"));
     write_atomic(&list, text.as_bytes())?;
     let finished = Command::new("gpgv")
         .env("LC_ALL", "C")
+        .arg("--output")
+        .arg(&inside)
         .arg("--keyring")
         .arg(keyring)
         .arg(&list)
@@ -238,17 +243,24 @@ async fn signed(
         .await?;
     let said = String::from_utf8_lossy(&finished.stderr);
     Ok(if finished.status.success() {
-        Ok(())
+        Ok(std::fs::read_to_string(&inside).map_err(io_error("read", &inside))?)
     } else {
         Err(said.lines().last().unwrap_or("gpgv failed").to_owned())
     })
 }
 
-/// The digests and names inside the signed part of a clear-signed list.
+/// The part of a clear-signed list that would be signed, if anybody looked.
+fn unchecked(text: &str) -> String {
+    text.lines()
+        .skip_while(|line| line.trim_end() != "-----BEGIN PGP SIGNED MESSAGE-----")
+        .take_while(|line| line.trim_end() != "-----BEGIN PGP SIGNATURE-----")
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+/// The digests and names of a list.
 fn digests(text: &str) -> Vec<(&str, &str)> {
     text.lines()
-        .skip_while(|line| *line != "-----BEGIN PGP SIGNED MESSAGE-----")
-        .take_while(|line| *line != "-----BEGIN PGP SIGNATURE-----")
         .filter_map(|line| {
             let (digest, name) = line.split_once("  ")?;
             let fit = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -292,9 +304,10 @@ mod tests {
         let text = format!(
             "{digest}  linux-6.17.9.tar.xz\n-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n\
              {digest}  linux-6.17.3.tar.xz\n{digest}  linux-6.17.10.tar.xz\nnonsense  x\n\
-             -----BEGIN PGP SIGNATURE-----\n{digest}  linux-6.17.8.tar.xz\n"
+             -----BEGIN PGP SIGNATURE----- \n{digest}  linux-6.17.8.tar.xz\n"
         );
-        let found = digests(&text);
+        let list = unchecked(&text);
+        let found = digests(&list);
         let names: Vec<&str> = found.iter().map(|(_, name)| *name).collect();
         assert_eq!(names, ["linux-6.17.3.tar.xz", "linux-6.17.10.tar.xz"]);
         assert_eq!(
