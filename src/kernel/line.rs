@@ -17,6 +17,9 @@ pub struct Line {
     pub(super) key: Key,
 }
 
+/// The file in which an entry of the store says what it is.
+const RECORD: &str = "source.json";
+
 /// What an entry of the store says of itself; `kvet cache list` shows it.
 #[derive(Debug, Serialize)]
 struct Record<'a> {
@@ -35,10 +38,15 @@ impl Line {
         }
     }
 
+    /// Whether an entry of the store says whose it is.
+    pub(super) fn is_described(entry: &Path) -> bool {
+        entry.join(RECORD).exists()
+    }
+
     /// Says in an entry of the store that it is this line's, and that it is
     /// used now.
     pub(super) fn describe(&self, entry: &Path) -> Result<(), StoreError> {
-        let record = entry.join("source.json");
+        let record = entry.join(RECORD);
         if record.exists() {
             super::used(&record);
             return Ok(());

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::process::{Command, ProcessError};
 use crate::store::{
-    InUse, Lock, Scratch, Store, StoreError, io_error, remove_unfinished, write_atomic,
+    InUse, Lock, Scratch, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
 };
 
 const KIND: &str = "git";
@@ -89,7 +89,10 @@ impl Repository {
             _in_use: None,
             path,
         };
-        if !repository.path.join("HEAD").exists() {
+        // A git that was killed while it made one leaves a part that it does not take
+        // up again; what kvet adds last tells that it came to its end.
+        if !Line::is_described(&repository.path) {
+            remove_tree(&repository.path)?;
             let init = repository.git().args(["init", "--quiet", "--template="]);
             init.run(&context.cancel).await?;
         }
