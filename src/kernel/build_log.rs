@@ -9,6 +9,11 @@ const EXCERPT: usize = 8;
 /// Lines kept for an end that no rule explains.
 const TAIL: usize = 12;
 
+/// Whether a program says that there is no room, on the disk or in a quota.
+pub(super) fn tells_of_a_full_disk(text: &str) -> bool {
+    text.contains("No space left on device") || text.contains("Disk quota exceeded")
+}
+
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct BuildLog {
@@ -37,7 +42,7 @@ impl BuildLog {
             self.compiled += 1;
             return true;
         }
-        self.no_space |= line.contains("No space left on device");
+        self.no_space |= tells_of_a_full_disk(line);
         let line = line.replace(&self.prefix, "");
         match &mut self.first {
             Some(kept) if kept.len() < EXCERPT && !line.starts_with("make") => {
@@ -119,6 +124,9 @@ mod tests {
     fn a_full_disk_is_recognised() {
         let mut log = BuildLog::new(Path::new("/t"));
         log.line("/usr/bin/ld: final link failed: No space left on device");
+        assert!(log.no_space);
+        let mut log = BuildLog::new(Path::new("/t"));
+        log.line("fatal error: error writing to /t/x.s: Disk quota exceeded");
         assert!(log.no_space);
     }
 }

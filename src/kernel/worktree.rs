@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::build_log::tells_of_a_full_disk;
 use super::repository::Repository;
 use super::source::Tree;
 use crate::context::Context;
@@ -355,7 +356,7 @@ fn new_generation(root: &Path) -> Result<String, StoreError> {
 
 fn is_of_a_full_disk(error: &WorktreeError) -> bool {
     matches!(error, WorktreeError::Process(ProcessError::Failed { stderr, .. })
-        if stderr.contains("No space left on device"))
+        if tells_of_a_full_disk(stderr))
 }
 
 /// Removes a file that need not be there.
