@@ -28,8 +28,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// The same for text in UTF-8; `InvalidData` if it is something else.
 pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    String::from_utf8(read(path, limit)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+    text(read(path, limit)?)
 }
 
 /// The same for a file of kvet's own, which is a plain one: a FIFO in its place
@@ -42,6 +41,16 @@ pub(crate) fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         ));
     }
     read(path, limit)
+}
+
+/// The same for text in UTF-8.
+pub(crate) fn read_own_text(path: &Path, limit: u64) -> io::Result<String> {
+    text(read_own(path, limit)?)
+}
+
+fn text(content: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(content)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
 #[cfg(test)]

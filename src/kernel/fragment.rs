@@ -10,10 +10,14 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::version::{KernelVersion, VersionRange};
+use crate::bounded;
 use crate::error::{Exit, Fault};
 
 /// A condition that a whole .config does not meet.
 const UNLESS_GIVEN: &str = "unless given";
+
+/// No fragment is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// The end of a condition before the next blank line.
 const ALWAYS: &str = "always";
@@ -218,7 +222,7 @@ impl Fragment {
 }
 
 fn text_at(path: &Path) -> Result<String, FragmentError> {
-    std::fs::read_to_string(path).map_err(|error| FragmentError::Unreadable {
+    bounded::read_own_text(path, LARGEST).map_err(|error| FragmentError::Unreadable {
         path: path.to_owned(),
         reason: error.to_string(),
     })
@@ -332,6 +336,18 @@ mod tests {
         .into_iter()
         .map(|ask| format!("{}={}", ask.symbol, ask.value))
         .collect()
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_fragment() {
+        let home = tempfile::tempdir().unwrap();
+        let fifo = home.path().join("x.config");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero")] {
+            let error = Fragment::read(path).unwrap_err();
+            assert!(matches!(error, FragmentError::Unreadable { .. }), "{error}");
+        }
     }
 
     #[test]

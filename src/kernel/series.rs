@@ -26,6 +26,9 @@ pub(super) const BASE_COMMIT: &str = "base-commit";
 /// The name of a topic's description.
 const DESCRIPTION: &str = "series.yaml";
 
+/// No description is larger, in bytes.
+const DESCRIPTION_LIMIT: u64 = 1 << 20;
+
 /// A topic: one change, in as many versions as kernels need.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -222,7 +225,7 @@ impl Series {
             reason,
             help: help.to_owned(),
         };
-        let text = std::fs::read_to_string(&path)
+        let text = bounded::read_own_text(&path, DESCRIPTION_LIMIT)
             .map_err(|error| wrong(error.to_string(), "check the file"))?;
         let mut series: Self = serde_yaml::from_str(&text).map_err(|error| {
             wrong(
@@ -457,7 +460,7 @@ fn read_patch(name: String, path: PathBuf) -> Result<PatchFile, SeriesError> {
         path: path.clone(),
         reason,
     };
-    let content = bounded::read(&path, PATCH_LIMIT);
+    let content = bounded::read_own(&path, PATCH_LIMIT);
     let content = content.map_err(|error| unreadable(error.to_string()))?;
     Ok(PatchFile {
         name,
