@@ -362,17 +362,20 @@ async fn every_failure_is_named(version: &str, fragments: &[&str], provocations:
             attempts += 1;
         };
         let named_so = |found: &Finding| found.title.starts_with(provocation.title);
-        let first = findings.first();
-        let as_expected = findings
-            .iter()
-            .all(|found| found.class == provocation.class)
+        let first = findings.iter().find(|found| named_so(found));
+        let as_expected = first.is_some()
             && match provocation.class {
-                // A processor that waits for the stuck one is stuck as well.
+                // A processor that waits for the stuck one is stuck as well, and so
+                // is work that waits there.
                 Class::SoftLockup | Class::HardLockup | Class::RcuStall => {
-                    findings.iter().any(named_so)
+                    findings.iter().all(|found| {
+                        [provocation.class, Class::WorkqueueLockup].contains(&found.class)
+                    })
                 }
                 // A task that hangs is told of at every check.
-                _ => findings.iter().all(named_so) && first.is_some(),
+                _ => findings
+                    .iter()
+                    .all(|found| found.class == provocation.class && named_so(found)),
             };
         let name = provocation
             .variant
