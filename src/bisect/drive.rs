@@ -232,6 +232,12 @@ pub(super) async fn search(
             continue;
         }
         let wanted = wanted(state, limits);
+        if !state.search.is_possible() {
+            return Ok(End::Open(
+                "what is known for certain contradicts itself: take one of the words back that were said by hand (`kvet bisect forget`)"
+                    .to_owned(),
+            ));
+        }
         if wanted.is_empty() {
             return Ok(End::Open(
                 "no candidate that can be tested tells more".to_owned(),

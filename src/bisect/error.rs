@@ -46,6 +46,12 @@ pub enum AskedError {
     #[error("`{0}` is an end of the search: whether it is good or bad was given at the start")]
     #[diagnostic(help("begin a new search with other ends; `kvet bisect forget` drops its boots"))]
     AnEnd(String),
+    /// A word of hand that leaves no candidate.
+    #[error("`{0}` cannot be that: with what was said of others it would leave no culprit")]
+    #[diagnostic(help(
+        "take back first what is wrong: `kvet bisect log` lists it, `kvet bisect forget` drops it"
+    ))]
+    Contradiction(String),
     /// A job without arms.
     #[error("the job has no arm")]
     #[diagnostic(help("name a job with at least one arm"))]

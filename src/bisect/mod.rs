@@ -283,6 +283,13 @@ pub async fn correct(
             mute: false,
         },
     };
+    if let (&Entry::Word { bad, .. }, Point::Candidate(number)) = (&entry, point) {
+        let mut search = state.search.clone();
+        search.assert(number, bad);
+        if state.search.is_possible() && !search.is_possible() {
+            return Err(AskedError::Contradiction(name.to_owned()).into());
+        }
+    }
     log.add(&mut state, entry)?;
     Ok(short(&meant).to_owned())
 }

@@ -340,6 +340,13 @@ impl Search {
         self.posterior.of_candidate(&self.evidence.order, candidate)
     }
 
+    /// Whether what is certain, by somebody's word or by equal images, leaves any
+    /// candidate.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.posterior.is_possible()
+    }
+
     /// The probability that the rate never changes.
     #[must_use]
     pub fn none(&self) -> f64 {

@@ -147,8 +147,9 @@ impl Posterior {
             .collect();
         let none = evidence.none.ln() + self.unchanged.ln_likelihood;
         let most = weights.iter().copied().fold(none, f64::max);
-        if most == f64::NEG_INFINITY {
-            // Contradictions rule out everything: nothing is known.
+        // If contradictions rule out every candidate, nothing is known; not, that
+        // it is none of them.
+        if most == f64::NEG_INFINITY || !self.is_possible() {
             self.mass = vec![0.0; self.cells.len()];
             self.none = 0.0;
             return;
@@ -157,6 +158,11 @@ impl Posterior {
         let sum: f64 = weights.iter().copied().map(scaled).sum::<f64>() + scaled(none);
         self.mass = weights.iter().map(|&weight| scaled(weight) / sum).collect();
         self.none = scaled(none) / sum;
+    }
+
+    /// Whether what is certain leaves any candidate.
+    pub(super) fn is_possible(&self) -> bool {
+        self.cells.is_empty() || self.cells.iter().any(|cell| cell.possible)
     }
 
     /// The cell of a candidate.

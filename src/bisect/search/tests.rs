@@ -220,14 +220,24 @@ fn an_image_as_before_all_candidates_clears_what_it_contains() {
 
 #[test]
 fn contradictions_leave_numbers_that_are_numbers() {
-    let mut search = search(Order::linear(8), SURE);
-    search.assert(2, true);
-    search.assert(5, false);
-    assert_eq!(search.answer(0.5), Answer::Open);
-    assert!((0..8).all(|candidate| search.probability(candidate) == 0.0));
-    assert_eq!(search.next(), None);
-    search.forget(Point::Candidate(5));
-    assert!(search.next().is_some());
+    for rates in [SURE, Rates::Learned] {
+        let settings = Settings {
+            rates,
+            prove_ends: false,
+            ..Settings::default()
+        };
+        let mut search = Search::new(Arc::new(Order::linear(8)), settings);
+        search.assert(2, true);
+        assert!(search.is_possible());
+        search.assert(5, false);
+        assert!(!search.is_possible());
+        assert_eq!(search.answer(0.5), Answer::Open);
+        assert!((0..8).all(|candidate| search.probability(candidate) == 0.0));
+        assert!(search.none() == 0.0);
+        assert_eq!(search.next(), None);
+        search.forget(Point::Candidate(5));
+        assert!(search.next().is_some());
+    }
 }
 
 #[test]
