@@ -7,7 +7,7 @@
 //! olddefconfig` drops what still cannot be, and such a candidate makes the same
 //! image as the one before; of a fragment it is refused, and the candidate skipped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -134,8 +134,13 @@ fn is_stated(symbol: &str) -> bool {
     whole.contains(&symbol) || starts.iter().any(|start| symbol.starts_with(start))
 }
 
+/// What a configuration sets, in order. Of an option that stands there more than
+/// once, Kconfig takes the last.
 fn parse(text: &str) -> Vec<Setting> {
-    text.lines()
+    let mut symbols = HashSet::new();
+    let mut settings: Vec<Setting> = text
+        .lines()
+        .rev()
         .filter_map(|line| {
             let line = line.trim();
             let unset = line
@@ -154,7 +159,10 @@ fn parse(text: &str) -> Vec<Setting> {
                 value,
             })
         })
-        .collect()
+        .filter(|setting| symbols.insert(setting.symbol.clone()))
+        .collect();
+    settings.reverse();
+    settings
 }
 
 /// What the new configuration sets otherwise. What it does not mention is off
@@ -214,6 +222,18 @@ mod tests {
                 "CONFIG_C=y",
                 "CONFIG_NAME=\"c\""
             ]
+        );
+    }
+
+    #[test]
+    fn of_an_option_that_stands_twice_the_last_counts() {
+        let new = "CONFIG_A=y\nCONFIG_B=y\nCONFIG_A=y\n";
+        let old = "CONFIG_GONE=y\n# CONFIG_A is not set\nCONFIG_GONE=y\nCONFIG_B=n\n";
+        let changes = differences(("old", old), ("new", new)).unwrap();
+        let lines: Vec<String> = changes.iter().map(Setting::line).collect();
+        assert_eq!(
+            lines,
+            ["# CONFIG_GONE is not set", "CONFIG_B=y", "CONFIG_A=y"]
         );
     }
 
