@@ -168,11 +168,25 @@ pub fn interval(hits: u32, boots: u32) -> (f64, f64) {
     ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
+/// A bisection has fewer boots than this.
+const MOST_BOOTS: u32 = 1 << 20;
+
 /// Fisher's exact test, two-sided: the probability of a table as unlikely as this
-/// one, if both rows had the same rate.
+/// one, if both rows had the same rate; one of a table that cannot be.
 #[must_use]
 pub fn p_value((hits, boots): (u32, u32), (other_hits, other_boots): (u32, u32)) -> f64 {
+    // Rows come from records, too, which may be anybody's.
+    if hits > boots || other_hits > other_boots || boots.max(other_boots) > MOST_BOOTS {
+        return 1.0;
+    }
     let (all_hits, all) = (hits + other_hits, boots + other_boots);
+    let ln_factorials: Vec<f64> = (0..=all)
+        .scan(0.0, |sum, k| {
+            *sum += f64::from(k.max(1)).ln();
+            Some(*sum)
+        })
+        .collect();
+    let ln_factorial = |n: u32| ln_factorials[n as usize];
     let ways = |n: u32, k: u32| -> f64 { ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k) };
     let chance =
         |k: u32| (ways(boots, k) + ways(other_boots, all_hits - k) - ways(all, all_hits)).exp();
@@ -183,10 +197,6 @@ pub fn p_value((hits, boots): (u32, u32), (other_hits, other_boots): (u32, u32))
         .filter(|&other| other <= seen * (1.0 + 1e-9))
         .sum::<f64>()
         .min(1.0)
-}
-
-fn ln_factorial(n: u32) -> f64 {
-    (2..=n).map(|k| f64::from(k).ln()).sum()
 }
 
 impl Report {
@@ -477,6 +487,10 @@ mod tests {
         assert!((p_value((0, 3), (3, 3)) - 0.1).abs() < 1e-12);
         assert!((p_value((2, 5), (2, 5)) - 1.0).abs() < 1e-9);
         assert!((p_value((0, 0), (3, 3)) - 1.0).abs() < 1e-9);
+        // No tables: of a damaged record.
+        assert!((p_value((5, 3), (1, 3)) - 1.0).abs() < 1e-9);
+        assert!((p_value((1, u32::MAX), (1, u32::MAX)) - 1.0).abs() < 1e-9);
+        assert!(p_value((200_000, 400_000), (100_000, 400_000)) < 1e-9);
         // 5 of 305 against 0 of 910, as a mail about a rare oops had it.
         let p = p_value((5, 305), (0, 910));
         assert!(p < 0.002 && p > 0.0005, "{p}");

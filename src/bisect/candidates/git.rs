@@ -278,7 +278,15 @@ pub async fn describe(
     };
     let format = "--format=%an <%ae>%n%as%n%s";
     let text = git
-        .text(["show", "--no-patch", format, "--end-of-options", commit])
+        // A signature would be told before the format.
+        .text([
+            "show",
+            "--no-show-signature",
+            "--no-patch",
+            format,
+            "--end-of-options",
+            commit,
+        ])
         .await?;
     let mut lines = text.lines().map(str::to_owned);
     let mut next = || lines.next().unwrap_or_default();
