@@ -39,6 +39,11 @@ const LIKELY: f64 = 0.2;
 /// With more candidates, what the rest will cost is said only once.
 const FORETOLD: usize = 4096;
 
+/// Decisions of searches that are played out for what is said of the rest: once,
+/// and after each boot. One among thousands of candidates takes milliseconds.
+const FORETELLING: u32 = 5000;
+const TELLING: u32 = 300;
+
 /// The fewest and the most rounds of the final table: enough for some four hits,
 /// down to bugs that show in one boot of fifteen.
 const ROUNDS: (u32, u32) = (5, 60);
@@ -676,7 +681,7 @@ fn note_others(
 /// What the search will cost, once the ends are proved.
 fn foretell(context: &Context, state: &State) {
     let (hit, _) = state.search.rates();
-    let ahead = state.search.forecast(state.begun.confidence);
+    let ahead = state.search.forecast(state.begun.confidence, FORETELLING);
     context.emit(Event::Note(format!(
         "both ends hold; the target shows in about {} of boots; about {:.0} builds and {:.0} boots to go (nine in ten searches: at most {} boots)",
         percent(hit),
@@ -694,7 +699,9 @@ fn tell(context: &Context, state: &State) {
     let (bad, good) = ends(state);
     let proved = state.search.counts(bad).hits > 0 && state.search.counts(good).boots > 0;
     let cheap = state.begun.candidates.list.len() <= FORETOLD;
-    let ahead = (proved && cheap).then(|| state.search.forecast(state.begun.confidence));
+    // What is printed after each boot must not take as long as one.
+    let forecast = || state.search.forecast(state.begun.confidence, TELLING);
+    let ahead = (proved && cheap).then(forecast);
     context.emit(Event::Bisection {
         left: state.search.left(state.begun.confidence),
         none: state.search.none(),

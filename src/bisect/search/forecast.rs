@@ -3,8 +3,9 @@
 
 use super::{Answer, Change, Point, Search};
 
-/// Searches played out.
+/// Searches played out, at most and at least.
 const GAMES: u64 = 24;
+const FEWEST: u64 = 2;
 
 /// No game goes on for longer.
 const LONGEST: u32 = 4000;
@@ -33,10 +34,15 @@ impl Dice {
     }
 }
 
-pub(super) fn forecast(search: &Search, confidence: f64) -> Forecast {
+/// Plays games until they have had this many boots together, each of which takes a
+/// decision; a few in any case, and at most [`GAMES`].
+pub(super) fn forecast(search: &Search, confidence: f64, most: u32) -> Forecast {
     let mut boots: Vec<u32> = Vec::new();
     let mut builds = 0;
     for game in 0..GAMES {
+        if game >= FEWEST && boots.iter().sum::<u32>() >= most {
+            break;
+        }
         let (some, new) = play(search.clone(), confidence, &mut Dice(game));
         boots.push(some);
         builds += new;

@@ -399,10 +399,11 @@ impl Search {
         count
     }
 
-    /// What the rest of the search will likely cost.
+    /// What the rest of the search will likely cost, from about this many decisions
+    /// of searches that are played out.
     #[must_use]
-    pub fn forecast(&self, confidence: f64) -> Forecast {
-        forecast::forecast(self, confidence)
+    pub fn forecast(&self, confidence: f64, decisions: u32) -> Forecast {
+        forecast::forecast(self, confidence, decisions)
     }
 
     fn choose(&self) -> Option<Choice> {

@@ -278,9 +278,12 @@ fn boots_side_by_side_are_of_different_candidates_when_none_repeats() {
 #[test]
 fn a_forecast_is_near_what_a_search_takes() {
     let search = search(Order::linear(64), SURE);
-    let forecast = search.forecast(0.95);
+    let forecast = search.forecast(0.95, u32::MAX);
     assert!((forecast.boots - 6.0).abs() < 0.5, "{forecast:?}");
     assert!((forecast.builds - 6.0).abs() < 0.5, "{forecast:?}");
+    // From fewer games, not from none.
+    let forecast = search.forecast(0.95, 0);
+    assert!((forecast.boots - 6.0).abs() < 2.0, "{forecast:?}");
 }
 
 /// A history with merges: the parents of each commit are among the few before it.
