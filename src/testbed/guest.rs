@@ -586,6 +586,12 @@ impl<'a> Guest<'a> {
         Ok(true)
     }
 
+    /// What the kernel prints of a look that is still under way is nobody's answer:
+    /// the step that it was for is over.
+    pub fn forget_look(&mut self) {
+        self.look = None;
+    }
+
     /// Has the kernel print blocked tasks, the CPUs' stacks and all tasks, and
     /// returns the words: by the agent if it still answers, through the serial
     /// line otherwise, which needs no user space.

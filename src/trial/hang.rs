@@ -80,6 +80,10 @@ impl Watch {
 
     /// What it said of blocked tasks.
     pub(super) fn answered(&mut self, said: &[u8]) -> Seen {
+        if self.wait.is_zero() {
+            // Of a step that is over.
+            return Seen::Nothing;
+        }
         let found = circle(said);
         if !found.is_empty() && found == self.suspects {
             return Seen::Circle(found);
@@ -151,5 +155,14 @@ mod tests {
         assert_eq!(watch.answered(CIRCLE), Seen::Nothing);
         let found = Seen::Circle(vec!["kworker/u9:2:41".to_owned()]);
         assert_eq!(watch.answered(CIRCLE), found);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_watches_nothing_asks_nothing() {
+        let mut watch = Watch::none();
+        for said in [b"", CIRCLE, CIRCLE] {
+            assert_eq!(watch.answered(said), Seen::Nothing);
+            assert_eq!(watch.at(), None);
+        }
     }
 }

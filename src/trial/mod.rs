@@ -534,6 +534,7 @@ impl<'a> Attempt<'a> {
                 last = steps.current();
                 self.step_began = Deadline::now();
                 self.watch = self.watch_of(&steps);
+                self.guest.forget_look();
                 deadline = self.guest.within(steps.timeout());
                 if let Some(whole) = steps.whole_deadline(self.guest.slowdown()) {
                     deadline = deadline.min(whole);

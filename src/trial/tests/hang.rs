@@ -61,6 +61,32 @@ async fn a_circle_of_waits_ends_a_trial_whose_kernel_would_never_tell() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_that_is_answered_after_its_step_is_the_last_one() {
+    let request = request("[{ guest: sync }, { guest: { exec: { program: x } } }]");
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        script.begins().await;
+        let letters = "w".to_owned();
+        let asked = HostMessage::Sysrq {
+            letters: letters.clone(),
+        };
+        assert_eq!(script.told().await, asked);
+        script.done(0).await;
+        assert_eq!(script.begins().await, 1);
+        script.kernel(ITSELF).await;
+        script.say(&GuestMessage::SysrqDone { letters }).await;
+        tokio::time::sleep(SECOND * 5).await;
+        script.done(1).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    let looks = |entry: &&Entry| matches!(entry, Entry::Look);
+    assert_eq!(played.journal.iter().filter(looks).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_circle_of_waits_has_the_kernel_report_it_at_once() {
     let mut request = request("[{ guest: sync }]");
     let timeout = "kernel.hung_task_timeout_secs";
