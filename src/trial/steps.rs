@@ -86,6 +86,14 @@ fn list(request: &Request) -> Vec<Step> {
         list.push(guest("profile", CounterStep::Profile { functions }.into()));
     }
     list.extend(workload.steps.iter().cloned());
+    list.extend(workload.unawaited().map(|name| Step {
+        name: None,
+        timeout: None,
+        background: false,
+        allow: Vec::new(),
+        only: Vec::new(),
+        action: Action::Wait(name.to_owned()),
+    }));
     if !request.profile.is_empty() {
         list.push(guest("profiled", CounterStep::Profiled.into()));
     }

@@ -327,6 +327,19 @@ impl Workload {
         MountStep::UmountAll { except }.into()
     }
 
+    /// The steps in the background that no `wait` names.
+    pub fn unawaited(&self) -> impl Iterator<Item = &str> {
+        let is_awaited = |name: &str| {
+            let mut actions = self.steps.iter().map(|step| &step.action);
+            actions.any(|action| matches!(action, Action::Wait(awaited) if awaited == name))
+        };
+        self.steps
+            .iter()
+            .filter(|step| step.background)
+            .filter_map(|step| step.name.as_deref())
+            .filter(move |name| !is_awaited(name))
+    }
+
     /// Whether a step of the host's is felt by other guests of the cluster, so
     /// that no other trial may run beside.
     #[must_use]
@@ -398,7 +411,8 @@ type Complaint = (String, Option<String>);
 /// The names that a workload's steps have given so far.
 #[derive(Default)]
 struct Names<'a> {
-    background: BTreeSet<&'a str>,
+    /// With where each of its steps is done.
+    background: BTreeMap<&'a str, Vec<&'a [Medium]>>,
     mounts: BTreeSet<&'a str>,
     storms: BTreeSet<&'a str>,
 }
@@ -407,7 +421,7 @@ impl<'a> Names<'a> {
     /// Checks the names that a step uses and keeps those that it gives.
     fn check(&mut self, step: &'a Step) -> Result<(), Complaint> {
         match &step.action {
-            Action::Wait(name) if !self.background.contains(name.as_str()) => {
+            Action::Wait(name) if !self.background.contains_key(name.as_str()) => {
                 return Err((
                     format!("nothing called `{name}` runs in the background here"),
                     Some(format!("wait: {name}")),
@@ -429,7 +443,14 @@ impl<'a> Names<'a> {
             ));
         }
         if let (true, Some(name)) = (step.background, &step.name) {
-            self.background.insert(name);
+            let others = self.background.entry(name).or_default();
+            if others.iter().any(|other| meet(other, &step.only)) {
+                return Err((
+                    format!("two steps in the background are called `{name}`"),
+                    Some(name.clone()),
+                ));
+            }
+            others.push(&step.only);
         }
         Ok(())
     }
@@ -483,6 +504,11 @@ impl<'a> Names<'a> {
             Err((no_mount(name), Some(name.to_owned())))
         }
     }
+}
+
+/// Whether there are trials that have both of two steps, by their `only`.
+fn meet(one: &[Medium], other: &[Medium]) -> bool {
+    one.is_empty() || other.is_empty() || one.iter().any(|medium| other.contains(medium))
 }
 
 /// The longest that anything in a workload may take; emulation multiplies it.
@@ -669,6 +695,11 @@ mod tests {
                 "storm `s`",
             ),
             ("  - guest: sync\n    background: true\n", "needs a `name`"),
+            (
+                "  - { name: a, background: true, guest: sync }\n  - wait: a\n  \
+                 - { name: a, background: true, guest: sync }\n  - wait: a\n",
+                "two steps in the background are called `a`",
+            ),
             ("  - { guest: sync, host: wait_healthy }\n", "exactly one"),
             ("  []\n", "needs steps"),
         ] {
@@ -693,6 +724,12 @@ mod tests {
         let workload = Workload::load("w.yaml", &text).unwrap();
         workload.clone().on(Medium::Disk).unwrap();
         let error = workload.on(Medium::Ceph).unwrap_err().to_string();
+        let both = "name: a, background: true, guest: sync";
+        let text = format!(
+            "{steps}  - {{ only: [ceph], {both} }}\n  - {{ only: [disk], {both} }}\n  - wait: a\n"
+        );
+        let either = Workload::load("w.yaml", &text).unwrap();
+        assert_eq!(either.on(Medium::Ceph).unwrap().steps.len(), 3);
         assert!(error.contains("w on ceph: nothing called `b`"), "{error}");
     }
 

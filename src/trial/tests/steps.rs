@@ -82,6 +82,36 @@ async fn a_background_step_can_be_waited_for_again() {
     assert_eq!(played.ending, Ending::Finished);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_background_step_that_nobody_waits_for_is_waited_for_at_the_end() {
+    let steps = "[{ name: a, background: true, guest: sync }, { guest: sync }]";
+    for late in [false, true] {
+        let played = play(&request(steps), async |mut script| {
+            script.come_up().await;
+            assert_eq!(script.begins().await, 0);
+            assert_eq!(script.begins().await, 1);
+            let wrong = StepFailure {
+                kind: FailureKind::Data,
+                errno: None,
+                message: "f0 is missing".to_owned(),
+            };
+            if late {
+                script.done(1).await;
+                script.failed(0, wrong).await;
+            } else {
+                script.failed(0, wrong).await;
+                script.done(1).await;
+            }
+            script
+        })
+        .await;
+        let Ending::StepFailed { step, error, .. } = &played.ending else {
+            panic!("late: {late}: {:?}", played.ending);
+        };
+        assert_eq!((step.as_str(), error.as_str()), ("a", "f0 is missing"));
+    }
+}
+
 /// The limits of the steps that were begun, in seconds.
 fn limits(journal: &[Entry]) -> Vec<f64> {
     let limit = |entry: &Entry| match entry {
