@@ -593,18 +593,24 @@ impl<'a> Guest<'a> {
     }
 
     /// Has the kernel print blocked tasks, the CPUs' stacks and all tasks, and
-    /// returns the words: by the agent if it still answers, through the serial
-    /// line otherwise, which needs no user space.
+    /// returns the words: by the agent if it is there and answers in time, through
+    /// the serial line otherwise, which needs no user space.
     pub async fn dump(&mut self) -> Result<&[u8], Error> {
         self.journal.entry(Entry::Dump)?;
         let deadline = self.within(patience::of(DUMP_DEADLINE));
-        if self.link_open && self.link.sysrq(DUMP_KEYS).await.is_ok() {
+        // QEMU takes what an agent is told that is not there yet.
+        let can_be_told = self.link_open && self.phase >= Phase::Ready;
+        if can_be_told && self.link.sysrq(DUMP_KEYS).await.is_ok() {
             let mut until = deadline;
             let mut is_done = false;
             while let Some(overheard) = self.overhear(until).await? {
-                if overheard == Overheard::SysrqDone {
-                    is_done = true;
-                    until = deadline.min(self.within(DUMP_END));
+                match overheard {
+                    Overheard::SysrqDone => {
+                        is_done = true;
+                        until = deadline.min(self.within(DUMP_END));
+                    }
+                    Overheard::Hangup if !is_done => break,
+                    Overheard::Hangup | Overheard::Words => {}
                 }
                 if is_done && heartbeat::shows_dump_end(&self.dumped, DUMP_KEYS) {
                     break;
@@ -614,6 +620,8 @@ impl<'a> Guest<'a> {
                 return Ok(&self.dumped);
             }
         }
+        // What was waited for the agent is no time of the serial line's.
+        let deadline = self.within(patience::of(DUMP_DEADLINE));
         for key in DUMP_KEYS.chars() {
             if !self.console_open {
                 break;
@@ -726,7 +734,10 @@ impl<'a> Guest<'a> {
                             return Ok(Some(Overheard::SysrqDone));
                         }
                         Ok(_) => {}
-                        Err(_) => self.link_open = false,
+                        Err(_) => {
+                            self.link_open = false;
+                            return Ok(Some(Overheard::Hangup));
+                        }
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => return Ok(None),
@@ -853,4 +864,6 @@ impl Look {
 enum Overheard {
     Words,
     SysrqDone,
+    /// The agent can be talked to no more.
+    Hangup,
 }

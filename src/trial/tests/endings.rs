@@ -115,8 +115,11 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
             if boots {
                 script.come_up().await;
                 script.begins().await;
+                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            } else {
+                // Nobody is there yet whom one could ask.
+                assert_eq!(script.command().await["execute"], "chardev-send-break");
             }
-            assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
             script
         })
         .await;
@@ -124,6 +127,31 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
         assert_eq!(played.ending, Ending::Deadline { step: step.clone() });
         assert!(course(&played.journal).contains(&format!("late {step}")));
         assert!(played.journal.contains(&Entry::Dump));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stacks_of_a_guest_that_does_not_answer_are_heard_through_the_serial_line() {
+    const STACKS: &str = "[   15.0] sysrq: Show Blocked State\n";
+    for boots in [false, true] {
+        let played = play(&request("[{ guest: sync }]"), async |mut script| {
+            if boots {
+                script.come_up().await;
+                script.begins().await;
+                // It hangs as all the rest does.
+                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            }
+            for _ in 0..3 {
+                assert_eq!(script.command().await["execute"], "chardev-send-break");
+                script.control(&serde_json::json!({"return": {}})).await;
+                tokio::time::sleep(SECOND / 20).await;
+                script.kernel(STACKS).await;
+            }
+            script
+        })
+        .await;
+        assert!(matches!(played.ending, Ending::Deadline { .. }));
+        assert_eq!(played.heard.said, 3 * STACKS.len() as u64, "boots: {boots}");
     }
 }
 
