@@ -51,6 +51,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// The same where another report is under way then: a kernel may go on for ever.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(30);
 
+/// How long QEMU may take to end once it is let go: it gives the guest's memory
+/// back.
+const RELEASED: Duration = Duration::from_secs(15);
+
 /// What kernels round many of their timers to.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -325,6 +329,8 @@ struct Attempt<'a> {
     step_began: Deadline,
     /// When the first step begins, once the guest is there.
     first_step: Option<Deadline>,
+    /// Whether its memory was kept, or could not be.
+    memory_asked: bool,
     heard: Heard,
 }
 
@@ -341,6 +347,7 @@ impl<'a> Attempt<'a> {
             watch: Watch::none(),
             step_began: Deadline::now(),
             first_step: None,
+            memory_asked: false,
             context,
             request,
             directory,
@@ -405,11 +412,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// Keeps the guest's memory, if the request asks for it and there is
-    /// something to see.
+    /// something to see. Once: a guest that was let go has none any more.
     async fn keep_memory(&mut self) -> Result<(), Error> {
-        let Some(ready) = self.heard.ready.as_ref().filter(|_| self.request.dump) else {
+        let wanted = self.request.dump && !self.memory_asked;
+        let Some(ready) = self.heard.ready.as_ref().filter(|_| wanted) else {
             return Ok(());
         };
+        self.memory_asked = true;
         let uname = Uname {
             release: ready.release.clone(),
             version: ready.version.clone(),
@@ -498,8 +507,12 @@ impl<'a> Attempt<'a> {
                 Happening::Held => {
                     // What was waited for has come: its end, which nobody asked for.
                     self.settled = None;
+                    self.first_step = None;
+                    self.watch = Watch::none();
                     self.keep_memory().await?;
                     self.guest.release().await;
+                    // The step's time may have gone into its memory.
+                    deadline = self.guest.within(patience::of(RELEASED));
                     Move::Wait
                 }
                 Happening::Ended(end) => Move::End(ended(end, steps.label())),

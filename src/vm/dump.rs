@@ -37,7 +37,8 @@ pub struct Uname {
 }
 
 /// Puts a flattened file together in another one, readable for its owner alone,
-/// and fills in what the guest is. Returns its size.
+/// and fills in what the guest is. Returns its size; an error leaves no file
+/// behind but one that was there before.
 pub(super) fn assemble(flattened: &Path, to: &Path, uname: &Uname) -> io::Result<u64> {
     let mut from = BufReader::with_capacity(1 << 20, File::open(flattened)?);
     let file = File::options()
@@ -46,18 +47,22 @@ pub(super) fn assemble(flattened: &Path, to: &Path, uname: &Uname) -> io::Result
         .create_new(true)
         .mode(0o600)
         .open(to)?;
+    fill(&mut from, &file, uname).inspect_err(|_| drop(std::fs::remove_file(to)))
+}
+
+fn fill(from: &mut impl Read, mut file: &File, uname: &Uname) -> io::Result<u64> {
     let mut header = vec![0; HEADER];
     from.read_exact(&mut header)?;
     if header.starts_with(SIGNATURE) {
-        pieces(&mut from, &file)?;
+        pieces(from, file)?;
     } else {
         // A later QEMU that writes it as it is to be.
-        let mut whole = BufWriter::new(&file);
+        let mut whole = BufWriter::new(&mut file);
         whole.write_all(&header)?;
-        io::copy(&mut from, &mut whole)?;
+        io::copy(from, &mut whole)?;
         whole.flush()?;
     }
-    name(&file, uname)?;
+    name(file, uname)?;
     file.sync_all()?;
     Ok(file.metadata()?.len())
 }
@@ -165,6 +170,18 @@ mod tests {
         // As long as its field, with a NUL at the end.
         assert_eq!(&whole[12 + 4 * 65 - 2..12 + 4 * 65], b"1\0");
         assert_eq!(&whole[12 + 4 * 65..12 + 4 * 65 + 7], b"x86_64\0");
+    }
+
+    #[test]
+    fn a_failure_leaves_what_was_there_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        std::fs::write(&from, "no dump").unwrap();
+        assemble(&from, &to, &Uname::default()).unwrap_err();
+        assert!(!to.exists());
+        std::fs::write(&to, "a dump").unwrap();
+        assemble(&from, &to, &Uname::default()).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "a dump");
     }
 
     #[test]

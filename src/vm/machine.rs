@@ -223,7 +223,7 @@ impl Machine {
 
     /// Writes the guest's memory to a file, which only its owner can read, as
     /// crash and drgn take it. The guest stands still meanwhile. Returns the
-    /// file's size; after an error there is none.
+    /// file's size; an error leaves none, and a file that was there as it was.
     pub async fn dump_memory(
         &mut self,
         path: &Path,
@@ -243,9 +243,6 @@ impl Machine {
             Err(error) => Err(error),
         };
         drop(std::fs::remove_file(&flattened));
-        if assembled.is_err() {
-            drop(std::fs::remove_file(path));
-        }
         assembled
     }
 
