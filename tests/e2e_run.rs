@@ -134,7 +134,7 @@ fn a_kernel_without_a_console_is_unarmed_not_clean() {
 
 #[test]
 fn a_console_that_a_workload_silences_is_unarmed_not_clean() {
-    let says = "1/1 unarmed (not armed: the console (it was silent at step";
+    let says = "1/1 unarmed (not armed: the console (not heard from step";
     undecided("tests/jobs/silenced.yaml", says);
 }
 

@@ -236,8 +236,9 @@ pub struct Trial {
     /// Parts of the service that did not answer at its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
-    /// The first sign of life that the agent wrote to the console and the console
-    /// did not show: from there on the kernel's words were not heard.
+    /// From where on the kernel's words were not heard: the first sign of life that
+    /// the agent wrote to the console and the console did not show, or how much of
+    /// the console was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced: Option<String>,
     /// What the checker of its file system said of its disk; of a trial that had
@@ -321,6 +322,8 @@ pub enum Entry {
         /// Its first line in the console, from 1.
         line: u64,
     },
+    /// The console said more than is read: from here on nothing of it is.
+    Unread,
     /// Something happened to the service.
     Service {
         /// What.

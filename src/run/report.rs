@@ -342,8 +342,8 @@ fn missing(
         // A record that has lost its .config says what was judged then.
         _ => trial.unarmed_then.clone(),
     };
-    if let Some(beat) = &trial.silenced {
-        missing.push(format!("the console (it was silent at {beat})"));
+    if let Some(place) = &trial.silenced {
+        missing.push(format!("the console (not heard from {place} on)"));
     }
     let untested = |class: &Class| format!("{class} (its self-test was not seen)");
     missing.extend(unseen.iter().map(untested));

@@ -156,6 +156,10 @@ pub struct Guest<'a> {
     machine: Machine,
     console: OwnedReadHalf,
     console_open: bool,
+    /// More bytes of it are not read.
+    console_limit: u64,
+    /// It said more.
+    unread: bool,
     buffer: Vec<u8>,
     link: Link,
     link_open: bool,
@@ -237,6 +241,8 @@ impl<'a> Guest<'a> {
             machine,
             console: channels.console,
             console_open: true,
+            console_limit: CONSOLE_LIMIT,
+            unread: false,
             buffer: vec![0; 64 << 10],
             link: Link::open(channels.agent),
             link_open: true,
@@ -438,8 +444,10 @@ impl<'a> Guest<'a> {
         let sightings = self.scanner.push(bytes);
         self.sighted(sightings);
         self.last_word = Instant::now();
-        if self.journal.console_length() > CONSOLE_LIMIT {
+        if self.journal.console_length() > self.console_limit {
             self.console_open = false;
+            self.unread = true;
+            self.journal.entry(Entry::Unread)?;
         }
         Ok(())
     }
@@ -720,7 +728,7 @@ impl<'a> Guest<'a> {
                     let count = read.unwrap_or(0);
                     let bytes = self.redactor.push(&self.buffer[..count]);
                     self.journal.console(&bytes)?;
-                    let is_flood = self.journal.console_length() > CONSOLE_LIMIT;
+                    let is_flood = self.journal.console_length() > self.console_limit;
                     self.console_open = count > 0 && !is_flood;
                     let room = DUMP_LIMIT.saturating_sub(self.dumped.len());
                     self.dumped.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -790,10 +798,23 @@ impl<'a> Guest<'a> {
         &self.machine.command
     }
 
+    /// How many bytes of its console were read, if it said more: what was not read
+    /// may have been anything.
+    #[must_use]
+    pub fn unread_from(&self) -> Option<u64> {
+        self.unread.then_some(self.console_limit)
+    }
+
     /// Whether its kernel is in the middle of a report.
     #[must_use]
     pub fn is_reporting(&self) -> bool {
         self.scanner.is_open()
+    }
+
+    /// Reads no more than so many bytes of the console.
+    #[cfg(test)]
+    pub(crate) fn read_console(&mut self, bytes: u64) {
+        self.console_limit = bytes;
     }
 
     /// Takes no more than so many messages of the guest.

@@ -150,9 +150,13 @@ async fn examine(
     Some(DiskCheck { line, ..check })
 }
 
-/// The first sign of life that the agent wrote to the console and the console
-/// did not show. Asked only where the console was read to its end.
+/// From where on the kernel was not heard: the first sign of life that the agent
+/// wrote to the console and the console did not show. Asked only where the console
+/// was read to its end; how far it was read, where it was not.
 fn silenced(directory: &Path, ending: &Ending, heard: &Heard) -> Result<Option<String>, Error> {
+    if let Some(bytes) = heard.unread_from {
+        return Ok(Some(format!("{} MiB", bytes >> 20)));
+    }
     if !matches!(ending, Ending::Finished | Ending::Deadline { .. }) || heard.told.is_empty() {
         return Ok(None);
     }
@@ -298,6 +302,8 @@ struct Heard {
     service_used: bool,
     unanswered: Vec<String>,
     told: Vec<Beat>,
+    /// Bytes of console that were read, if there was more of it.
+    unread_from: Option<u64>,
     /// Whether the guest said that nothing holds its disk any more.
     released: Option<bool>,
     /// Tests that did not pass, and the console's lines when that was told.
@@ -391,6 +397,7 @@ impl<'a> Attempt<'a> {
         self.heard.said = self.guest.journal.console_length();
         self.heard.console_lines = self.guest.journal.console_lines();
         self.heard.told = self.guest.told().to_vec();
+        self.heard.unread_from = self.guest.unread_from();
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
         Ok((ending, self.heard))

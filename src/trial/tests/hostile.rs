@@ -164,6 +164,34 @@ async fn a_guest_that_sends_more_messages_than_any_is_not_listened_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_kernel_says_beyond_what_is_read_is_not_taken_for_silence() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (mut guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    guest.read_console(1 << 20);
+    let request = request("[{ guest: sync }]");
+    let context = Context::default();
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
+    let flood = async {
+        script.come_up().await;
+        let step = script.begins().await;
+        script.kernel(&"[    1.0] x\n".repeat(90_000)).await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    };
+    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    assert_eq!(ending, Ending::Finished);
+    let silenced = silenced(directory.path(), &ending, &heard).unwrap();
+    assert_eq!(silenced.as_deref(), Some("1 MiB"));
+    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+    assert_eq!(text.matches("\"unread\"").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_neither_talks_nor_obeys_is_given_up() {
     // As a QEMU that was stopped: everything is open, nothing is answered.
     let played = play(&request("[{ guest: sync }]"), async |mut script| {
