@@ -51,6 +51,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// The same where another report is under way then: a kernel may go on for ever.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(30);
 
+/// How long after a step's failure the kernel may take to begin a report of what
+/// made it fail, under KVM.
+const AFTERMATH: Duration = Duration::from_millis(500);
+
 /// How long QEMU may take to end once it is let go: it gives the guest's memory
 /// back.
 const RELEASED: Duration = Duration::from_secs(15);
@@ -366,6 +370,12 @@ impl<'a> Attempt<'a> {
 
     async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
         let mut ending = self.drive(service).await?;
+        if matches!(ending, Ending::StepFailed { .. })
+            && let Some(what) = self.hear_report().await?
+        {
+            let part = Part::Service;
+            ending = Ending::Harness { part, what };
+        }
         // While it is there.
         self.heard.denied = self.guest.process().and_then(host::denied);
         self.count_lines(&ending).await?;
@@ -401,6 +411,36 @@ impl<'a> Attempt<'a> {
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
         Ok((ending, self.heard))
+    }
+
+    /// Hears what the kernel is saying while a step fails: what made it fail may have
+    /// made another CPU begin a report. Why the service is lost, if that comes out.
+    async fn hear_report(&mut self) -> Result<Option<String>, Error> {
+        let at_most = Deadline::now() + SETTLE_AT_MOST;
+        let mut until = self.guest.within(AFTERMATH);
+        loop {
+            match (self.settled, self.heard_out) {
+                // The target, after which nothing is waited for.
+                (Some(_), None) => return Ok(None),
+                (Some(settled), Some(_)) => until = until.max(settled),
+                (None, _) => {}
+            }
+            let next = self.guest.next(until.min(at_most), std::future::pending());
+            match next.await? {
+                Happening::<()>::Finding(finding) => self.found(*finding),
+                Happening::ServiceLost(what) => return Ok(Some(what)),
+                Happening::Held => {
+                    self.keep_memory().await?;
+                    return Ok(None);
+                }
+                Happening::Ended(_) => return Ok(None),
+                Happening::Deadline if self.guest.is_reporting() && until < at_most => {
+                    until += SECOND;
+                }
+                Happening::Deadline => return Ok(None),
+                _ => {}
+            }
+        }
     }
 
     /// Reads the line counters that the request names, of a guest that is there.

@@ -104,6 +104,55 @@ async fn a_report_that_comes_slowly_is_heard_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_fails_does_not_cut_the_kernel_short() {
+    let (first, rest) = HANG.split_at(HANG.find('\n').unwrap() + 1);
+    for lost in [false, true] {
+        let (tell, told) = tokio::sync::oneshot::channel::<String>();
+        let service = async {
+            match told.await {
+                Ok(what) => what,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let played = play_with(
+            &request("[{ guest: sync }]"),
+            service,
+            async |mut script| {
+                script.come_up().await;
+                let step = script.begins().await;
+                script.kernel(first).await;
+                let failure = StepFailure {
+                    kind: FailureKind::Syscall,
+                    errno: Some("EIO".to_owned()),
+                    message: "sync: EIO".to_owned(),
+                };
+                script.failed(step, failure).await;
+                tokio::time::sleep(SECOND / 20).await;
+                if lost {
+                    // What made it fail.
+                    tell.send("osd.0 ended".to_owned()).unwrap();
+                } else {
+                    script.kernel(rest).await;
+                }
+                script
+            },
+        )
+        .await;
+        if lost {
+            let is_lost = matches!(&played.ending, Ending::Harness { what, .. } if what == "osd.0 ended");
+            assert!(is_lost, "{:?}", played.ending);
+            continue;
+        }
+        assert!(matches!(played.ending, Ending::StepFailed { .. }));
+        let [hang] = &played.heard.findings[..] else {
+            panic!("{:?}", played.heard.findings);
+        };
+        let mut functions = hang.frames.iter().map(|frame| &*frame.function);
+        assert!(functions.any(|function| function == "inode_wait_for_writeback"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
     for (boots, step) in [(false, "the boot"), (true, "sync")] {
         let played = play(&request("[{ guest: sync }]"), async |mut script| {
