@@ -22,7 +22,7 @@ use crate::report::{
 use crate::service::ServiceSpec;
 use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
-use crate::trial::FINDINGS;
+use crate::trial::{FINDINGS, keep_finding};
 use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, target_key,
     to_blame, unarmed,
@@ -370,7 +370,7 @@ fn unseen(record: &Record, arm: &str, findings: Findings) -> Result<Vec<Class>, 
     }
     let mut all = Vec::new();
     for console in consoles {
-        all.extend(read_findings(&console, u64::MAX, &[])?);
+        all.extend(read_findings(&console, u64::MAX, &[], None)?);
     }
     Ok(crate::trial::unseen(&all))
 }
@@ -382,20 +382,21 @@ fn look_again(
 ) -> Result<(), RecordError> {
     let console = recorded.console();
     let trial = &mut recorded.trial;
-    trial.findings = read_findings(&console, trial.console_length, patterns)?;
+    trial.findings = read_findings(&console, trial.console_length, patterns, target)?;
     *trial = with_other_findings(trial.clone(), target);
     for (trial, directory) in &mut recorded.earlier {
         let console = directory.join("console.log");
-        trial.findings = read_findings(&console, trial.console_length, patterns)?;
+        trial.findings = read_findings(&console, trial.console_length, patterns, target)?;
     }
     Ok(())
 }
 
-/// What the first `length` bytes of a console say.
+/// What the first `length` bytes of a console say, as far as a trial keeps it.
 fn read_findings(
     console: &Path,
     length: u64,
     patterns: &[ExtraRule],
+    target: Option<&Target>,
 ) -> Result<Vec<Finding>, RecordError> {
     if !console.exists() {
         return Ok(Vec::new());
@@ -413,19 +414,24 @@ fn read_findings(
     let mut scanner = Scanner::with_rules(patterns.to_vec());
     let mut findings = Vec::new();
     let mut buffer = vec![0; 64 << 10];
-    while findings.len() < FINDINGS {
+    let is_target = |finding: &Finding| target.is_some_and(|target| target.matches(finding));
+    // Behind the first ones the target alone is kept.
+    while findings.len() < FINDINGS + usize::from(target.is_some()) {
         let count = file.read(&mut buffer).map_err(io_error("read", console))?;
         if count == 0 {
             break;
         }
         for sighting in scanner.push(&buffer[..count]) {
             if let Sighting::Complete(finding) = sighting {
-                findings.push(*finding);
+                let is_target = is_target(&finding);
+                keep_finding(&mut findings, *finding, is_target);
             }
         }
     }
-    findings.extend(scanner.finish());
-    findings.truncate(FINDINGS);
+    for finding in scanner.finish() {
+        let is_target = is_target(&finding);
+        keep_finding(&mut findings, finding, is_target);
+    }
     // What follows was asked for: it completes what was found before.
     let mut dumped = Vec::new();
     let mut rest = file.into_inner().take(DUMP_LIMIT as u64);
@@ -433,4 +439,31 @@ fn read_findings(
         .map_err(io_error("read", console))?;
     complete(&mut findings, &dumped);
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_found_again_behind_any_number_of_other_findings() {
+        let warning = |number: usize| {
+            format!(
+                "[    1.0] ------------[ cut here ]------------\n\
+                 [    1.0] WARNING: CPU: 0 PID: 1 at fs/x.c:{number} f+0x5/0x10\n\
+                 [    1.0] ---[ end trace 0000000000000000 ]---\n"
+            )
+        };
+        let mut said: String = (0..FINDINGS + 9).map(warning).collect();
+        said.push_str("[    2.0] kernel BUG at fs/y.c:1!\n");
+        let home = tempfile::tempdir().unwrap();
+        let console = home.path().join("console.log");
+        std::fs::write(&console, said).unwrap();
+        let target: Target = serde_yaml::from_str("{ class: kernel_bug }").unwrap();
+        let read = |target| read_findings(&console, u64::MAX, &[], target).unwrap();
+        assert_eq!(read(None).len(), FINDINGS);
+        let found = read(Some(&target));
+        assert_eq!(found.len(), FINDINGS + 1);
+        assert!(target.matches(&found[FINDINGS]));
+    }
 }

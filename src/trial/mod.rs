@@ -656,10 +656,6 @@ impl<'a> Attempt<'a> {
     }
 
     fn found(&mut self, finding: Finding) {
-        self.context.emit(Event::TrialFinding {
-            trial: self.request.id.clone(),
-            title: finding.title.clone(),
-        });
         let request = self.request;
         let target = request.target.as_ref();
         let is_target = target.is_some_and(|target| target.matches(&finding));
@@ -673,8 +669,12 @@ impl<'a> Attempt<'a> {
             self.settled = Some(now + SETTLE);
             self.heard_out = Some(now + SETTLE_AT_MOST);
         }
-        if self.heard.findings.len() < FINDINGS {
-            self.heard.findings.push(finding);
+        let title = finding.title.clone();
+        if keep_finding(&mut self.heard.findings, finding, is_target) {
+            self.context.emit(Event::TrialFinding {
+                trial: self.request.id.clone(),
+                title,
+            });
         }
     }
 
@@ -754,6 +754,16 @@ fn ended(end: End, step: String) -> Ending {
     };
     let how = how.to_owned();
     Ending::GuestEnded { step, how }
+}
+
+/// Keeps a finding, if it is of the first [`FINDINGS`], or the target behind them:
+/// that is what the trial is about. False if it is passed over.
+pub fn keep_finding(findings: &mut Vec<Finding>, finding: Finding, is_target: bool) -> bool {
+    let is_kept = findings.len() < FINDINGS + usize::from(is_target);
+    if is_kept {
+        findings.push(finding);
+    }
+    is_kept
 }
 
 /// Adds what a step counted. The numbers and names are a guest's own: neither

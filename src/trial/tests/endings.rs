@@ -63,6 +63,52 @@ async fn another_finding_leaves_time_for_what_follows_and_a_warning_ends_nothing
     assert_eq!(played.heard.findings.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_target_is_kept_behind_any_number_of_other_findings() {
+    let warning = |number: usize| {
+        format!(
+            "[    1.0] ------------[ cut here ]------------\n\
+             [    1.0] WARNING: CPU: 0 PID: 1 at fs/x.c:{number} f+0x5/0x10\n\
+             [    1.0] ---[ end trace 0000000000000000 ]---\n"
+        )
+    };
+    let warnings: String = (0..FINDINGS + 9).map(warning).collect();
+    let (events, mut told) = crate::event::EventSink::channel();
+    let context = Context {
+        events,
+        ..Context::default()
+    };
+    let request = request("[{ guest: sync }]");
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path()).unwrap();
+    let (guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    let pace = Pace::default();
+    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
+    let flood = async {
+        script.come_up().await;
+        script.begins().await;
+        script.kernel(&warnings).await;
+        script.kernel(HANG).await;
+        script.kernel(HANG).await;
+        assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+        script.end("guest-reset").await;
+        script
+    };
+    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
+    drop(script);
+    let (ending, heard) = result.unwrap();
+    assert_eq!(ending, Ending::Stopped);
+    assert_eq!(heard.findings.len(), FINDINGS + 1);
+    assert_eq!(heard.findings[FINDINGS].class, crate::detect::Class::HungTask);
+    // What is passed over is not told, either.
+    drop(context);
+    let mut events = 0;
+    while let Ok(stamped) = told.try_recv() {
+        events += usize::from(matches!(stamped.event, Event::TrialFinding { .. }));
+    }
+    assert_eq!(events, FINDINGS + 1);
+}
+
 /// The kernel is left waiting in the middle of a report, once before its stack and
 /// once when another finding has settled the trial.
 #[tokio::test(start_paused = true)]
