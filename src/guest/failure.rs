@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io;
 
-use super::errno;
 use super::protocol::{FailureKind, StepFailure};
+use crate::step::errno;
 
 impl StepFailure {
     /// A system call failed.

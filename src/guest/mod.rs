@@ -9,7 +9,6 @@
 pub mod agent;
 mod calls;
 mod control_groups;
-mod errno;
 mod failure;
 mod file_system;
 pub mod heartbeat;

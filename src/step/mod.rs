@@ -10,6 +10,7 @@
 //! paths name files of the guest itself.
 
 mod counters;
+pub(crate) mod errno;
 mod family;
 mod faults;
 mod handles;

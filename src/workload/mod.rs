@@ -20,7 +20,7 @@ use crate::error::{Exit, Fault};
 use crate::library;
 use crate::names::{self, Missing, Named};
 use crate::printable::{printable, printable_in_place};
-use crate::step::{KernelStep, Medium, MountStep, ProgramStep, StormStep, values};
+use crate::step::{KernelStep, Medium, MountStep, ProgramStep, StormStep, errno, values};
 use crate::version::KernelVersion;
 
 /// Where the workloads that come with kvet lie in its sources.
@@ -399,6 +399,7 @@ impl Workload {
         let mut known = Names::default();
         for step in &self.steps {
             check_times(step)?;
+            check_errors(step)?;
             known.check(step)?;
         }
         known.are_mounted(&self.leaves_mounted)
@@ -526,6 +527,18 @@ fn check_times(step: &Step) -> Result<(), Complaint> {
         Action::Host(HostStep::Pause(time)) => limited(*time),
         _ => Ok(()),
     }
+}
+
+/// Sees that the failures that a step may have can be told.
+fn check_errors(step: &Step) -> Result<(), Complaint> {
+    let tolerated = match &step.action {
+        Action::Guest(GuestStep::Storm(StormStep::Storm(storm))) => &storm.tolerate[..],
+        _ => &[],
+    };
+    let mut names = step.allow.iter().chain(tolerated);
+    names.try_for_each(|name| {
+        errno::check(name).map_err(|message| (message, Some(name.clone())))
+    })
 }
 
 fn limited(time: Duration) -> Result<(), Complaint> {
@@ -690,6 +703,15 @@ mod tests {
                 "`b` has been mounted",
             ),
             ("  - wait: storm\n", "`storm` runs"),
+            (
+                "  - { allow: [ENOSPACE], guest: sync }\n",
+                "no error `ENOSPACE`: did you mean `ENOSPC`?",
+            ),
+            (
+                "  - guest: { mount: { name: a } }\n  \
+                 - guest: { storm: { name: s, mounts: [a], operations: 1, tolerate: [IO] } }\n",
+                "no error `IO`",
+            ),
             (
                 "  - guest: { verify: { storm: s, mount: a } }\n",
                 "storm `s`",

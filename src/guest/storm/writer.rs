@@ -22,8 +22,8 @@ use super::plan::{FileState, Operation, Plan};
 use crate::guest::calls::truncate;
 use crate::guest::file_system::SNAPSHOTS;
 use crate::guest::protocol::StepFailure;
-use crate::guest::{errno, helper};
-use crate::step::{BLOCK, Storm};
+use crate::guest::helper;
+use crate::step::{BLOCK, Storm, errno};
 
 /// Operations between two progress messages.
 const PROGRESS_EVERY: u64 = 25;
