@@ -331,15 +331,39 @@ impl Plan {
                     files: self.files.clone(),
                 });
             }
-            Operation::Fsync { file } => {
-                if let Some(state) = &mut self.files.slots[file] {
-                    state.unflushed = false;
-                }
-                for state in self.in_snapshots(file) {
-                    state.unflushed = false;
-                }
-            }
-            Operation::Read { .. } => {}
+            // What is flushed shows when it was, see `flushed`.
+            Operation::Fsync { .. } | Operation::Read { .. } => {}
+        }
+    }
+
+    /// fsync(2) of the slot's file has succeeded.
+    pub(super) fn flushed(&mut self, file: usize) {
+        if let Some(state) = &mut self.files.slots[file] {
+            state.unflushed = false;
+        }
+        for state in self.in_snapshots(file) {
+            state.unflushed = false;
+        }
+    }
+
+    /// An operation on the slot's file has failed in a way the storm tolerates: what
+    /// was not flushed before may be lost to its snapshots, too.
+    pub(super) fn damaged(&mut self, file: usize) {
+        for state in self.in_snapshots(file) {
+            state.damaged |= state.unflushed;
+        }
+        if let Some(state) = &mut self.files.slots[file] {
+            state.damaged = true;
+        }
+    }
+
+    /// The end of a storm that tolerates failures: of what a snapshot has of a file
+    /// that was removed since, nobody was told whether it could be written.
+    pub(super) fn expect_flushed_alone(&mut self) {
+        let snapshots = self.snapshots.iter_mut();
+        let states = snapshots.flat_map(|snapshot| snapshot.files.slots.iter_mut().flatten());
+        for state in states {
+            state.damaged |= state.unflushed;
         }
     }
 
@@ -420,6 +444,9 @@ mod tests {
         let mut plan = Plan::new(&storm(0), 1);
         for operation in operations {
             plan.apply(operation);
+            if let Operation::Fsync { file } = *operation {
+                plan.flushed(file);
+            }
         }
         let [snapshot] = &plan.snapshots[..] else {
             panic!("{:?}", plan.snapshots)
@@ -468,6 +495,49 @@ mod tests {
         ] {
             assert!(!loose_in_snapshot(&kept), "{kept:?}");
         }
+    }
+
+    /// Whether a snapshot's file counts as damaged after a write, the snapshot and
+    /// what follows.
+    fn damaged_in_snapshot(follows: impl FnOnce(&mut Plan)) -> bool {
+        let mut plan = Plan::new(&storm(0), 1);
+        plan.apply(&Operation::Overwrite {
+            file: 0,
+            from: 0,
+            count: 2,
+            direct: false,
+        });
+        plan.apply(&Operation::Snapshot {
+            make: 1,
+            remove: None,
+        });
+        follows(&mut plan);
+        plan.snapshots[0].files.slots[0].as_ref().unwrap().damaged
+    }
+
+    #[test]
+    fn what_a_failed_fsync_loses_is_lost_to_the_snapshots_too() {
+        let fsync = Operation::Fsync { file: 0 };
+        assert!(damaged_in_snapshot(|plan| {
+            plan.apply(&fsync);
+            plan.damaged(0);
+            // The kernel tells of a failure once.
+            plan.apply(&fsync);
+            plan.flushed(0);
+        }));
+        assert!(!damaged_in_snapshot(|plan| {
+            plan.apply(&fsync);
+            plan.flushed(0);
+            plan.damaged(0);
+            plan.expect_flushed_alone();
+        }));
+        assert!(damaged_in_snapshot(|plan| {
+            plan.apply(&Operation::Unlink {
+                file: 0,
+                other: false,
+            });
+            plan.expect_flushed_alone();
+        }));
     }
 
     #[test]

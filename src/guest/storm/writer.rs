@@ -156,6 +156,9 @@ impl Writer {
                 self.settle(&flush, result)?;
             }
         }
+        if !self.storm.tolerate.is_empty() {
+            self.plan.expect_flushed_alone();
+        }
         self.counters.insert("operations".to_owned(), operations);
         Ok(Message::Done {
             ledger: WriterLedger {
@@ -169,10 +172,13 @@ impl Writer {
         })
     }
 
-    /// A failure that the storm tolerates leaves the files in question
-    /// damaged; any other ends the writer.
+    /// Takes note of what came of an operation. A failure that the storm tolerates
+    /// leaves the files in question damaged; any other ends the writer.
     fn settle(&mut self, operation: &Operation, result: io::Result<()>) -> Result<(), StepFailure> {
         let Err(error) = result else {
+            if let Operation::Fsync { file } = *operation {
+                self.plan.flushed(file);
+            }
             return Ok(());
         };
         let tolerated = error
@@ -202,9 +208,7 @@ impl Writer {
             }
         };
         for slot in slots {
-            if let Some(state) = &mut self.plan.files.slots[slot] {
-                state.damaged = true;
-            }
+            self.plan.damaged(slot);
         }
         Ok(())
     }
