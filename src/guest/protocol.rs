@@ -166,6 +166,27 @@ pub struct FailedTest {
     pub how: String,
 }
 
+impl FailedTest {
+    /// The longest name, in bytes.
+    pub const NAME: usize = 64;
+
+    /// The longest word on how it failed, in bytes.
+    pub const HOW: usize = 160;
+
+    /// One whose texts are no longer than they may be.
+    #[must_use]
+    pub fn new(name: &str, how: &str) -> Self {
+        let cut = |text: &str, most: usize| {
+            let end = (0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at));
+            text[..end.unwrap_or_default()].to_owned()
+        };
+        Self {
+            name: cut(name, Self::NAME),
+            how: cut(how, Self::HOW),
+        }
+    }
+}
+
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepFailure {

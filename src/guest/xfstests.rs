@@ -13,10 +13,6 @@ use super::protocol::FailedTest;
 /// More failures than this are not named.
 const MOST: usize = 2000;
 
-/// The longest name of a test, and the longest word on how it failed, in bytes.
-const NAME: usize = 64;
-const HOW: usize = 160;
-
 /// What is said of a test that went wrong, wherever it stands in a line.
 const TROUBLE: &[&str] = &[
     "[failed, exit status",
@@ -72,9 +68,10 @@ impl Reader {
         let Some(current) = &self.current else { return };
         if TROUBLE.iter().any(|trouble| line.contains(trouble)) {
             let rest = line.strip_prefix(current.as_str()).unwrap_or(line);
-            let how = cut(after_time(rest.trim()), HOW);
-            if self.troubles.len() < MOST {
-                self.troubles.entry(current.clone()).or_insert(how);
+            let how = after_time(rest.trim());
+            if self.troubles.len() < MOST && !self.troubles.contains_key(current) {
+                let trouble = FailedTest::new(current, how);
+                self.troubles.insert(trouble.name, trouble.how);
             }
         }
     }
@@ -111,7 +108,7 @@ impl Reader {
         let name = |name: String| {
             let how = self.troubles.remove(&name);
             let how = how.unwrap_or_else(|| "check lists it as a failure".to_owned());
-            FailedTest { name, how }
+            FailedTest::new(&name, &how)
         };
         let count = |names: &BTreeSet<String>| names.len() as u64;
         Some(Results {
@@ -150,7 +147,7 @@ fn is_name(word: &str) -> bool {
         !text.is_empty() && letters.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
     let digits = number.chars().take_while(char::is_ascii_digit).count();
-    word.len() <= NAME && plain(group) && plain(number) && digits >= 3
+    word.len() <= FailedTest::NAME && plain(group) && plain(number) && digits >= 3
 }
 
 /// What follows the time that the test took when it ran before: ` 4s ... `.
@@ -160,11 +157,6 @@ fn after_time(rest: &str) -> &str {
         .filter(|(time, _)| time.trim().chars().all(|c| c.is_ascii_digit()))
         .map_or(rest, |(_, after)| after);
     after.trim().trim_start_matches('-').trim()
-}
-
-fn cut(text: &str, length: usize) -> String {
-    let end = (0..=length.min(text.len())).rfind(|at| text.is_char_boundary(*at));
-    text[..end.unwrap_or_default()].to_owned()
 }
 
 #[cfg(test)]

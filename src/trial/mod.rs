@@ -68,6 +68,9 @@ const LISTENED: u64 = 64 << 20;
 /// A guest may name this many counters.
 const COUNTERS: usize = 1000;
 
+/// The longest name of one, in bytes.
+const COUNTER: usize = 256;
+
 /// Runs one attempt at a trial, keeps its files in `directory`, which is there
 /// and empty of them, and returns its facts. An error means that kvet itself
 /// could not go on; everything else is an [`Ending`].
@@ -684,7 +687,8 @@ impl<'a> Attempt<'a> {
         result: StepResult,
         steps: &mut Steps<'a>,
     ) -> Result<Move, Error> {
-        if let StepResult::Done(report) = &result {
+        let ends = steps.ends(step, &result);
+        if let (StepResult::Done(report), false) = (&result, ends.is_empty()) {
             if usize::try_from(step).ok() == steps.current() {
                 let took = self.step_began.elapsed();
                 let workload = &self.request.workload.name;
@@ -694,7 +698,7 @@ impl<'a> Attempt<'a> {
             self.heard.released = report.released.or(self.heard.released);
             self.fail_tests(&report.failed_tests);
         }
-        for (step, result) in steps.ends(step, &result) {
+        for (step, result) in ends {
             let entry = Entry::StepEnded { step, result };
             self.guest.journal.entry(entry)?;
         }
@@ -706,7 +710,7 @@ impl<'a> Attempt<'a> {
         let line = self.guest.journal.console_lines();
         let room = FINDINGS.saturating_sub(self.heard.failed_tests.len());
         let failures = failed.iter().take(room).map(|test| TestFailure {
-            test: test.clone(),
+            test: FailedTest::new(&test.name, &test.how),
             line,
         });
         self.heard.failed_tests.extend(failures);
@@ -767,8 +771,9 @@ pub fn keep_finding(findings: &mut Vec<Finding>, finding: Finding, is_target: bo
 }
 
 /// Adds what a step counted. The numbers and names are a guest's own: neither
-/// may overflow anything.
+/// may overflow anything, and one with too long a name is passed over.
 fn count(counters: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    let more = more.iter().filter(|(name, _)| name.len() <= COUNTER);
     for (name, count) in more {
         if counters.len() < COUNTERS || counters.contains_key(name) {
             let sum = counters.entry(name.clone()).or_default();

@@ -257,9 +257,45 @@ fn a_guest_s_counters_cannot_overflow() {
     count(&mut counters, &most);
     count(&mut counters, &most);
     assert_eq!(counters["writes"], u64::MAX);
+    count(&mut counters, &[("x".repeat(COUNTER + 1), 1)].into());
+    assert_eq!(counters.len(), 1);
     let many = (0..=COUNTERS).map(|n| (n.to_string(), 1)).collect();
     count(&mut counters, &many);
     assert_eq!(counters.len(), COUNTERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_guest_reports_is_short_and_of_steps_that_were_begun() {
+    let report = |name: &str| {
+        StepResult::Done(StepReport {
+            counters: [(name.to_owned(), 1)].into(),
+            failed_tests: vec![FailedTest {
+                name: format!("{name}/{}", "1".repeat(1000)),
+                how: "é".repeat(1000),
+            }],
+            ..StepReport::default()
+        })
+    };
+    let played = play(&request("[{ guest: sync }]"), async |mut script| {
+        script.come_up().await;
+        let begun = script.begins().await;
+        for (step, name) in [(9, "later"), (1, "next"), (begun, "begun"), (begun, "again")] {
+            let result = report(name);
+            script.say(&GuestMessage::Finished { step, result }).await;
+        }
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    let counted: Vec<&String> = played.heard.counters.keys().collect();
+    assert_eq!(counted, ["begun"]);
+    let [failure] = &played.heard.failed_tests[..] else {
+        panic!("{:?}", played.heard.failed_tests);
+    };
+    assert!(failure.test.name.starts_with("begun/1"));
+    assert_eq!(failure.test.name.len(), FailedTest::NAME);
+    assert_eq!(failure.test.how.len(), FailedTest::HOW);
 }
 
 /// What a guest may say at any time, whether it makes sense there or not.
