@@ -33,8 +33,8 @@ const SEND_DEADLINE: Duration = Duration::from_secs(10);
 const READ_LIMIT: usize = 16 << 10;
 
 /// A guest may send so many messages in a trial. The longest workload has two for
-/// each of 10,000 steps, one for every ten seconds of a day, and some thousands with
-/// line counters.
+/// each of 10,000 steps, one for every ten seconds of a day, one every five seconds while a
+/// storm goes on, one for each test of a suite, and some thousands with line counters.
 pub const MESSAGES: u32 = 100_000;
 
 /// And so many bytes: what all these steps could print comes to less.

@@ -19,6 +19,10 @@ use crate::step::{Caches, Storm};
 /// What a writer said on standard error, at most.
 const STDERR_LIMIT: u64 = 4096;
 
+/// How often the host is told how far a storm is, at most: it takes so many
+/// messages of a guest and no more.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Runs a storm over the trial's directories `mounts`, in the storm's order.
 /// `trial` is the trial's seed; `progress` is told counters now and then.
 pub(crate) fn run(
@@ -153,13 +157,17 @@ fn gather(
     let mut ledgers = BTreeMap::new();
     let mut totals: BTreeMap<String, u64> = BTreeMap::new();
     let mut failure = None;
+    let mut told: Option<Instant> = None;
     // Ends when every listener has: each has waited for its writer by then.
     for (writer, message) in inbox {
         match message {
             Message::Progress { operations } => {
                 under_way.insert(writer, operations);
-                let sum = under_way.values().sum();
-                progress([("operations".to_owned(), sum)].into());
+                if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
+                    told = Some(Instant::now());
+                    let sum = under_way.values().sum();
+                    progress([("operations".to_owned(), sum)].into());
+                }
             }
             Message::Done { ledger, counters } => {
                 for (name, count) in counters {
@@ -222,5 +230,25 @@ impl Drop for MemoryGroup {
     fn drop(&mut self) {
         // Busy while a writer is stuck in it; the guest ends soon anyway.
         drop(std::fs::remove_dir(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_fast_storm_does_not_tell_how_far_it_is_all_the_time() {
+        let (events, inbox) = channel();
+        for operations in 0..10_000 {
+            events.send((0, Message::Progress { operations })).unwrap();
+        }
+        drop(events);
+        let told = Cell::new(0);
+        gather(&inbox, &|_| told.set(told.get() + 1)).unwrap();
+        // A host that stands still for seconds in the middle of this is told more.
+        assert!((1..100).contains(&told.get()), "{told:?}");
     }
 }
