@@ -1,9 +1,13 @@
 //! Steps that run programs of the root file system.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::places::own_directory;
 use super::report::{self, Progress};
@@ -149,28 +153,102 @@ fn with_paths(arg: &str, hostname: &str) -> String {
     text
 }
 
-/// Runs a program to its end: what it printed, or how it failed.
+/// Runs a program to its end: what it printed, or how it failed. What it leaves
+/// running is not waited for.
 pub(super) fn run(command: &mut Command) -> Result<StepReport, StepFailure> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let finished = command
+    let failed = |error| StepFailure::syscall(format!("run {name}"), error);
+    let (output, input) = std::io::pipe().map_err(failed)?;
+    let errors = input.try_clone().map_err(failed)?;
+    let spawned = command
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| StepFailure::syscall(format!("run {name}"), error))?;
-    let mut said = String::from_utf8_lossy(&finished.stdout).into_owned();
-    said.push_str(&String::from_utf8_lossy(&finished.stderr));
-    if finished.status.success() {
+        .stdout(input)
+        .stderr(errors)
+        .spawn();
+    // The command holds the pipe's other end until then, and it would not end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = spawned.map_err(failed)?;
+    let heard = Heard::of(output).map_err(failed);
+    let status = child.wait().map_err(failed)?;
+    let said = heard?.text();
+    if status.success() {
         return Ok(report::of_text(said));
     }
     let said = report::bounded(said);
     Err(StepFailure::other(
         FailureKind::Program,
-        format!("{name}: {}\n{said}", finished.status),
+        format!("{name}: {status}\n{said}"),
     ))
+}
+
+/// What a program prints: its beginning, as much as is told. The rest is read and
+/// forgotten, for as long as anybody writes.
+struct Heard {
+    beginning: Arc<Mutex<Vec<u8>>>,
+    /// Hangs up at the end.
+    end: Receiver<()>,
+}
+
+impl Heard {
+    /// How long after a program's end its last words may take: none, but what it
+    /// left running may hold the pipe for ever.
+    const LAST_WORDS: Duration = Duration::from_millis(500);
+
+    fn of(mut output: PipeReader) -> std::io::Result<Self> {
+        let beginning = Arc::new(Mutex::new(Vec::new()));
+        let (ending, end) = channel();
+        let kept = Arc::clone(&beginning);
+        thread::Builder::new()
+            .name("kvet-output".to_owned())
+            .spawn(move || {
+                let _hangs_up = ending;
+                let mut block = vec![0; 16 << 10];
+                // A pipe is read to its end, or something is wrong with the guest.
+                while let Ok(count @ 1..) = output.read(&mut block) {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    let room = report::LIMIT - kept.len();
+                    kept.extend_from_slice(&block[..count.min(room)]);
+                }
+            })?;
+        Ok(Self { beginning, end })
+    }
+
+    /// What there is of it, once the program has ended.
+    fn text(self) -> String {
+        // Nothing is ever sent.
+        let _at_its_end = self.end.recv_timeout(Self::LAST_WORDS);
+        let said = self.beginning.lock();
+        let said = said.unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&said).into_owned()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shell(script: &str) -> Result<StepReport, StepFailure> {
+        #[expect(clippy::disallowed_methods, reason = "as in a guest")]
+        run(Command::new("sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn of_what_a_program_prints_the_beginning_is_kept() {
+        let report = shell("echo one; echo two >&2; yes | head -c 3000000").unwrap();
+        let said = report.output.unwrap();
+        assert!(said.starts_with("one\ntwo\ny\n"));
+        assert_eq!(said.len(), report::LIMIT);
+        let failure = shell("echo why; exit 3").unwrap_err();
+        assert_eq!(failure.message, "sh: exit status: 3\nwhy\n");
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_is_not_waited_for() {
+        let report = shell("sleep 600 & echo $!").unwrap();
+        let said = report.output.unwrap();
+        // It is there still.
+        shell(&format!("kill -9 {said}")).unwrap();
+    }
 
     #[test]
     fn mounts_in_an_argument_become_paths() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::guest::protocol::StepReport;
 
 /// The most of a program's or a file's text that a report carries, in bytes.
-const LIMIT: usize = 64 << 10;
+pub(super) const LIMIT: usize = 64 << 10;
 
 /// Takes the counters of a step that goes on.
 pub(super) type Progress<'a> = &'a dyn Fn(BTreeMap<String, u64>);
