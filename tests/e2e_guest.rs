@@ -335,7 +335,7 @@ async fn a_program_of_the_host_runs_in_the_guest() {
     let path = home.path().join("tools.yaml");
     std::fs::write(
         &path,
-        "name: tools\nabout: a test's\nprograms: [kvet, uname, ls]\n",
+        "name: tools\nabout: a test's\nprograms: [kvet, uname, ls, sh]\n",
     )
     .unwrap();
     let mut guest = boot(path.to_str().unwrap()).await;
@@ -360,5 +360,27 @@ async fn a_program_of_the_host_runs_in_the_guest() {
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Program);
+    // Whose parent has ended is reaped: this step has no end before.
+    guest
+        .drive(
+            r#"  - guest: { exec: { program: sh, args: [-c, "( : & ); ( : & ); ( : & )"] } }
+  - guest:
+      exec:
+        program: sh
+        args:
+          - -c
+          - |
+            zombies() {
+              for stat in /proc/[0-9]*/stat; do
+                read -r line < $stat || continue
+                case $line in *") Z 1 "*) return 0 ;; esac
+              done 2>/dev/null
+              return 1
+            }
+            while zombies; do :; done
+"#,
+        )
+        .await
+        .unwrap();
     guest.power_off().await;
 }

@@ -20,6 +20,9 @@ pub const PORT: &str = "kvet.agent";
 /// cached image outlived a change: then the difference shows here.
 pub const VERSION: u32 = 3;
 
+/// What stands on the console before the reason, where the agent cannot go on.
+pub const GAVE_UP: &str = "kvet: the agent cannot go on: ";
+
 /// The first virtio-blk disk in the guest: the one with the file system.
 pub const FIRST_DISK: &str = "/dev/vda";
 

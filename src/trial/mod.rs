@@ -30,7 +30,7 @@ use crate::detect::{Finding, complete, known_as};
 use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::guest::heartbeat::{self, Beat};
-use crate::guest::protocol::{FailedTest, Ready, StepResult};
+use crate::guest::protocol::{FailedTest, GAVE_UP, Ready, StepResult};
 use crate::host::{self, Load, Moment};
 use crate::patience;
 use crate::record::with_other_findings;
@@ -64,6 +64,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// So many bytes of console are searched for the agent's signs of life.
 const LISTENED: u64 = 64 << 20;
+
+/// So many bytes at the console's end are searched for what an agent said last.
+const LAST_WORDS: usize = 4096;
+
+/// How a guest ends that was turned off, and not by what its kernel met.
+const POWERED_OFF: &str = "powered off";
 
 /// A guest may name this many counters.
 const COUNTERS: usize = 1000;
@@ -373,6 +379,11 @@ impl<'a> Attempt<'a> {
 
     async fn run(mut self, service: &'a Service) -> Result<(Ending, Heard), Error> {
         let mut ending = self.drive(service).await?;
+        if let Some(text) = self.gave_up(&ending)? {
+            let part = Part::Link;
+            let what = format!("the guest's agent gave up: {text}");
+            ending = Ending::Harness { part, what };
+        }
         if matches!(ending, Ending::StepFailed { .. })
             && let Some(what) = self.hear_report().await?
         {
@@ -414,6 +425,20 @@ impl<'a> Attempt<'a> {
         self.guest.journal.entry(Entry::Ended(ending.clone()))?;
         self.guest.kill().await;
         Ok((ending, self.heard))
+    }
+
+    /// Why the agent of a guest that powered off gave up, if it did: without its port
+    /// it says so on the console alone.
+    fn gave_up(&self, ending: &Ending) -> Result<Option<String>, Error> {
+        if !matches!(ending, Ending::GuestEnded { how, .. } if how == POWERED_OFF) {
+            return Ok(None);
+        }
+        let console = read_console(self.directory, LISTENED)?;
+        let begin = console.len().saturating_sub(LAST_WORDS);
+        let said = String::from_utf8_lossy(&console[begin..]);
+        let text = said.rsplit_once(GAVE_UP).map(|(_, text)| text);
+        let text = text.and_then(|text| text.lines().next());
+        Ok(text.map(|text| text.escape_default().to_string()))
     }
 
     /// Hears what the kernel is saying while a step fails: what made it fail may have
@@ -747,7 +772,7 @@ impl<'a> Attempt<'a> {
 /// How QEMU's end ends the trial.
 fn ended(end: End, step: String) -> Ending {
     let how = match end {
-        End::PoweredOff => "powered off",
+        End::PoweredOff => POWERED_OFF,
         End::Reset => "reset",
         End::Failed { said } => {
             return Ending::Harness {

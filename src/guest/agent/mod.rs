@@ -33,30 +33,67 @@ mod system;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::WaitOptions;
+
 use super::protocol::{
-    FailureKind, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport, StepResult,
+    FailureKind, GAVE_UP, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport, StepResult,
 };
 use crate::guest::storm;
 use crate::step::GuestStep;
 use heart::Heart;
 use state::Guest;
 
-/// Runs PID 1. What is left on the console is the panic hook's words, if any.
+/// How long an orphan that has ended may stay, where none was there before.
+const ORPHANED: Duration = Duration::from_millis(500);
+
+/// The port, for the last words of an agent that cannot go on.
+static PORT: OnceLock<File> = OnceLock::new();
+
+/// Runs PID 1: its first thread looks after orphans, and the agent is the second.
 pub(super) fn main() -> ! {
-    let text = match catch_unwind(serve) {
-        Ok(Ok(never)) => match never {},
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the agent panicked".to_owned(),
-    };
-    // The port may be what failed: the console is the last resort.
+    let agent = std::thread::Builder::new()
+        .name("kvet-agent".to_owned())
+        .spawn(|| match catch_unwind(serve) {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => give_up(&error.to_string()),
+            Err(_) => give_up("the agent panicked"),
+        });
+    match agent {
+        Ok(_) => reap_orphans(),
+        Err(error) => give_up(&error.to_string()),
+    }
+}
+
+/// Tells why the agent cannot go on, and turns the machine off.
+fn give_up(text: &str) -> ! {
+    // The port may be what failed: then the console is what is left.
     if let Ok(mut console) = File::options().write(true).open("/dev/console") {
-        drop(writeln!(console, "kvet: the agent cannot go on: {text}"));
+        drop(writeln!(console, "{GAVE_UP}{text}"));
+    }
+    if let Some(port) = PORT.get() {
+        let text = text.to_owned();
+        drop(write(port, &GuestMessage::Fatal { text }));
     }
     system::power_off()
+}
+
+/// Takes note of the ends of processes whose parents have ended: the kernel makes
+/// them children of this thread, PID 1's first. Otherwise each would stay, and
+/// who asks whether it is there (`kill -0`) would be told that it is. What other
+/// threads start is theirs to wait for.
+fn reap_orphans() -> ! {
+    // Linux's __WNOTHREAD.
+    let of_this_thread = WaitOptions::from_bits_retain(0x2000_0000);
+    loop {
+        if rustix::process::wait(of_this_thread).is_err() {
+            // There is none.
+            std::thread::sleep(ORPHANED);
+        }
+    }
 }
 
 /// Runs a helper process; its exit status.
@@ -86,7 +123,9 @@ fn serve() -> std::io::Result<Never> {
     if let Err(error) = network::configure() {
         lacks.push(format!("{}: {error}", network::INTERFACE));
     }
-    let mut port = system::open_port()?;
+    let port = system::open_port()?;
+    // Nobody has set it before.
+    drop(PORT.set(port.try_clone()?));
     // A quiet boot is a fast one; from here on every word counts. What a hung
     // task's report says of its stack is of the lowest level that is shown.
     if let Err(error) = std::fs::write(system::sysctl_path("kernel.printk"), "7") {
@@ -94,12 +133,12 @@ fn serve() -> std::io::Result<Never> {
     }
     // Whatever is not needed for the first word comes after it: the host takes a
     // while for its answer.
-    write(&mut port, &GuestMessage::Ready(system::ready(lacks)))?;
+    write(&port, &GuestMessage::Ready(system::ready(lacks)))?;
     let (outbox, messages) = channel();
     let writer = port.try_clone()?;
     std::thread::Builder::new()
         .name("kvet-outbox".to_owned())
-        .spawn(move || send_all(writer, &messages))?;
+        .spawn(move || send_all(&writer, &messages))?;
     let agent = Agent {
         outbox,
         guest: Arc::new(Guest::default()),
@@ -109,15 +148,15 @@ fn serve() -> std::io::Result<Never> {
 }
 
 /// Writes messages until the port fails. Only this thread waits for the host.
-fn send_all(mut port: File, messages: &Receiver<GuestMessage>) {
+fn send_all(port: &File, messages: &Receiver<GuestMessage>) {
     for message in messages {
-        if write(&mut port, &message).is_err() {
+        if write(port, &message).is_err() {
             return;
         }
     }
 }
 
-fn write(port: &mut File, message: &GuestMessage) -> std::io::Result<()> {
+fn write(mut port: impl Write, message: &GuestMessage) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     port.write_all(&line)

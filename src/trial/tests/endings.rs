@@ -427,6 +427,32 @@ async fn a_guest_s_end_is_told_with_its_last_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_gives_up_is_the_harness_s_failure_wherever_it_says_so() {
+    let reason = "no port is called kvet.agent";
+    for has_port in [false, true] {
+        let played = play(&request("[{ guest: sync }]"), async |mut script| {
+            if has_port {
+                let text = reason.to_owned();
+                script.say(&GuestMessage::Fatal { text }).await;
+            } else {
+                script.kernel(&format!("{GAVE_UP}{reason}\r\n")).await;
+            }
+            // A process ends in its own time, whatever the test's clock says.
+            tokio::time::resume();
+            script.end_talking("guest-shutdown").await;
+            script
+        })
+        .await;
+        tokio::time::pause();
+        let expected = Ending::Harness {
+            part: Part::Link,
+            what: format!("the guest's agent gave up: {reason}"),
+        };
+        assert_eq!(played.ending, expected, "{has_port}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_service_ends_the_trial_as_the_harness_s_failure() {
     let (tell, told) = tokio::sync::oneshot::channel::<String>();
     let lost = async { told.await.unwrap() };
