@@ -66,18 +66,12 @@ pub enum LinkError {
     #[diagnostic(help("its agent, or whatever writes to the agent's port, is out of control"))]
     TooMuch,
     /// A line that is not a message.
-    #[error("the guest sent a line that is not a message: {excerpt}")]
+    #[error("the guest sent a line that is not a message ({problem}): {}", excerpt(line))]
     Malformed {
-        /// Its beginning, escaped.
-        excerpt: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// The first message is not `ready`.
-    #[error("the guest began with {got} and not with `ready`")]
-    NotReady {
-        /// What it said.
-        got: String,
+        /// The line, with whatever is in it.
+        line: Vec<u8>,
+        /// What is wrong with it and where; none of its words.
+        problem: String,
     },
     /// The image holds another version of kvet.
     #[error("the guest's agent speaks version {theirs} of the protocol, not {VERSION}")]
@@ -173,19 +167,6 @@ impl Link {
         self.left.messages = messages;
     }
 
-    /// Waits until the agent is up. Safe to drop and call again.
-    pub async fn ready(&mut self) -> Result<Ready, LinkError> {
-        match self.next().await? {
-            GuestMessage::Ready(ready) => of_this_version(ready),
-            GuestMessage::Fatal { text } => Err(LinkError::Fatal {
-                text: excerpt(text.as_bytes()),
-            }),
-            other => Err(LinkError::NotReady {
-                got: excerpt(format!("{other:?}").as_bytes()),
-            }),
-        }
-    }
-
     /// Tells the guest who it is; it answers [`GuestMessage::Greeted`].
     pub async fn hello(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
         let renewal = renewal(&welcome.hostname, welcome.seed)?;
@@ -241,9 +222,9 @@ impl Link {
                 if !self.left.take(line.len()) {
                     return Err(LinkError::TooMuch);
                 }
-                return serde_json::from_slice(&line).map_err(|source| LinkError::Malformed {
-                    excerpt: excerpt(&line),
-                    source,
+                return serde_json::from_slice(&line).map_err(|error| LinkError::Malformed {
+                    line: line.to_vec(),
+                    problem: format!("{:?} at column {}", error.classify(), error.column()),
                 });
             }
             self.scanned = self.received.len();
@@ -346,42 +327,21 @@ mod tests {
         noise.push(b'\n');
         guest.write_all(&noise).await.unwrap();
         let error = link.next().await.unwrap_err();
-        let LinkError::Malformed { excerpt, .. } = &error else {
-            panic!("{error:?}");
-        };
-        assert!(excerpt.starts_with("\\x1b]0;owned\\x07"), "{excerpt}");
-        assert!(excerpt.len() < 400, "{excerpt}");
+        assert!(matches!(error, LinkError::Malformed { .. }), "{error:?}");
+        let error = error.to_string();
+        assert!(error.contains(": \\x1b]0;owned\\x07"), "{error}");
+        assert!(error.len() < 400, "{error}");
     }
 
     #[tokio::test]
-    async fn another_version_and_another_beginning_are_told_apart() {
-        let ready = |protocol: u32| {
-            let mut text = serde_json::to_vec(&GuestMessage::Ready(Ready {
-                protocol,
-                release: "7.3.4".into(),
-                version: "#1 SMP".into(),
-                uptime: 0.9,
-                memory: 1 << 30,
-                processors: 2,
-                sysctls: [].into(),
-                lacks: vec![],
-            }))
-            .unwrap();
-            text.push(b'\n');
-            text
-        };
+    async fn what_is_wrong_with_a_line_is_told_without_its_words() {
         let (mut link, mut guest) = pair();
-        guest.write_all(&ready(VERSION + 1)).await.unwrap();
-        guest.write_all(b"\"greeted\"\n").await.unwrap();
-        guest.write_all(&ready(VERSION)).await.unwrap();
-        assert!(matches!(
-            link.ready().await,
-            Err(LinkError::Version { theirs }) if theirs == VERSION + 1
-        ));
-        assert!(matches!(
-            link.ready().await,
-            Err(LinkError::NotReady { .. })
-        ));
-        assert_eq!(link.ready().await.unwrap().release, "7.3.4");
+        guest.write_all(b"{\"c2VjcmV0\": 1}\n").await.unwrap();
+        let error = link.next().await.unwrap_err();
+        let LinkError::Malformed { line, problem } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(line, b"{\"c2VjcmV0\": 1}");
+        assert!(problem.starts_with("Data at column"), "{problem}");
     }
 }

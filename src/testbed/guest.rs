@@ -474,7 +474,7 @@ impl<'a> Guest<'a> {
             }
             Err(error) => {
                 self.link_open = false;
-                return Ok(Some(Happening::Broken(error)));
+                return Ok(Some(Happening::Broken(self.redacted_error(error))));
             }
         };
         let said = Shortened(&message);
@@ -539,16 +539,29 @@ impl<'a> Guest<'a> {
 
     /// A message without the guest's own key: its texts are kept and shown.
     fn redacted(&self, message: GuestMessage) -> Result<GuestMessage, LinkError> {
-        let malformed = |source| LinkError::Malformed {
-            excerpt: "(redacted)".to_owned(),
-            source,
+        // Of what is no message any more, the redacted text is shown.
+        let malformed = |line: &str, error: &serde_json::Error| LinkError::Malformed {
+            line: line.as_bytes().to_vec(),
+            problem: format!("{:?}", error.classify()),
         };
-        let text = serde_json::to_string(&message).map_err(malformed)?;
+        let text = serde_json::to_string(&message).map_err(|error| malformed("", &error))?;
         let shown = self.redactor.whole(&text);
         if shown == text {
             return Ok(message);
         }
-        serde_json::from_str(&shown).map_err(malformed)
+        serde_json::from_str(&shown).map_err(|error| malformed(&shown, &error))
+    }
+
+    /// An error without the guest's own key: a line that is no message is shown.
+    fn redacted_error(&self, error: LinkError) -> LinkError {
+        match error {
+            LinkError::Malformed { line, problem } => {
+                let line = self.redactor.whole(&String::from_utf8_lossy(&line));
+                let line = line.into_bytes();
+                LinkError::Malformed { line, problem }
+            }
+            other => other,
+        }
     }
 
     fn tell(&mut self, beat: Beat) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kvet::Context;
 use kvet::guest::link::Link;
-use kvet::guest::protocol::{GuestMessage, Ready, StepResult, Welcome};
+use kvet::guest::protocol::{GuestMessage, Ready, StepResult, VERSION, Welcome};
 use kvet::process::Namespace;
 use kvet::rootfs::{self, Recipe, Rootfs};
 use kvet::service::ADDRESS;
@@ -88,8 +88,8 @@ impl Guest {
         let Channels { console, agent } = channels;
         let heard = listen(console);
         let mut link = Link::open(agent);
-        match tokio::time::timeout(PATIENCE, link.ready()).await {
-            Ok(Ok(ready)) => Self {
+        match tokio::time::timeout(PATIENCE, link.next()).await {
+            Ok(Ok(GuestMessage::Ready(ready))) if ready.protocol == VERSION => Self {
                 link,
                 machine,
                 ready,

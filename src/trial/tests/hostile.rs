@@ -250,6 +250,31 @@ async fn the_key_that_a_guest_was_given_is_kept_nowhere() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_key_is_not_shown_in_a_line_that_is_no_message_either() {
+    use scripted::KEY;
+    // Once as a name that the protocol does not have, once where the line is cut.
+    for line in [
+        format!("{{\"{KEY}\": 1}}\n"),
+        format!("{}{KEY}\n", "x".repeat(70)),
+    ] {
+        let played = play(&request("[{ guest: sync }]"), async |mut script| {
+            script.come_up().await;
+            script.begins().await;
+            script.raw(line.as_bytes()).await;
+            script
+        })
+        .await;
+        let Ending::Harness { part, what } = &played.ending else {
+            panic!("{:?}", played.ending);
+        };
+        assert_eq!(*part, Part::Link);
+        assert!(!what.contains(&KEY[..10]), "{what}");
+        assert!(what.contains("(redact"), "{what}");
+        assert!(!format!("{:?} {:?}", played.heard, played.journal).contains(&KEY[..10]));
+    }
+}
+
 #[test]
 fn a_guest_s_counters_cannot_overflow() {
     let mut counters = BTreeMap::new();
