@@ -222,10 +222,18 @@ impl<'a> Steps<'a> {
         Some(begun)
     }
 
+    /// Whether the guest was asked to do this step. Those of the host are not its to
+    /// end.
+    fn is_asked(&self, at: usize) -> bool {
+        let begun = self.list.get(..self.next).unwrap_or_default();
+        let step = begun.get(at);
+        step.is_some_and(|step| matches!(step.action, Action::Guest(_)))
+    }
+
     /// A step of the guest ended.
     pub(super) fn guest_ended(&mut self, number: u32, result: StepResult) -> Move {
         let at = number as usize;
-        if at >= self.next {
+        if !self.is_asked(at) {
             // A hostile guest: it answers what it was not asked.
             return Move::Wait;
         }
@@ -264,10 +272,10 @@ impl<'a> Steps<'a> {
     /// `wait` for it. Nothing, if it was not begun or has ended before.
     pub(super) fn ends(&self, number: u32, result: &StepResult) -> Vec<(u32, StepEnd)> {
         let at = number as usize;
-        let begun = self.list.get(..self.next).unwrap_or_default();
-        let Some(step) = begun.get(at) else {
+        if !self.is_asked(at) {
             return Vec::new();
-        };
+        }
+        let step = &self.list[at];
         let is_current = self.current == Some(at);
         let runs_beside = step.background && !self.ended.contains_key(&at);
         if !is_current && !runs_beside {

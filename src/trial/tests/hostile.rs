@@ -290,6 +290,29 @@ fn a_guest_s_counters_cannot_overflow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_does_not_end_what_the_host_does() {
+    let request = request("[{ host: { pause: 5s } }, { guest: sync }]");
+    let began = tokio::time::Instant::now();
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        // Before the host's step, and while it is under way.
+        for _ in 0..20 {
+            script.done(0).await;
+            tokio::time::sleep(SECOND / 10).await;
+        }
+        assert_eq!(script.begins().await, 1);
+        assert!(began.elapsed() >= SECOND * 5);
+        script.done(1).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+    let course = course(&played.journal);
+    assert_eq!(course[..3], ["+0 pause", "-0 Done", "+1 sync"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_guest_reports_is_short_and_of_steps_that_were_begun() {
     let report = |name: &str| {
         StepResult::Done(StepReport {
