@@ -19,7 +19,7 @@ pub enum ProgramStep {
         /// Its name or path.
         program: String,
         /// Its arguments; `{a}` becomes the path of this trial's directory on
-        /// mount `a`.
+        /// mount `a`. Braces around anything but a mount's name stay.
         #[serde(default)]
         args: Vec<String>,
     },

@@ -1,6 +1,6 @@
 //! Steps that run programs of the root file system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,7 +32,8 @@ pub(super) fn carry_out(
     match step {
         ProgramStep::Exec { program, args } => {
             let hostname = guest.greeting()?.hostname;
-            let args = args.iter().map(|arg| with_paths(arg, &hostname));
+            let mounts = guest.names();
+            let args = args.iter().map(|arg| with_paths(arg, &mounts, &hostname));
             run(Command::new(program).args(args))
         }
         ProgramStep::Xfstests {
@@ -137,17 +138,21 @@ fn run_check(check: &mut Command, progress: Progress<'_>) -> Result<StepReport, 
     })
 }
 
-/// An argument with `{a}` made the path of the trial's directory on mount `a`.
-fn with_paths(arg: &str, hostname: &str) -> String {
+/// An argument with `{a}` made the path of the trial's directory on mount `a`. What
+/// else is in braces is the program's.
+fn with_paths(arg: &str, mounts: &BTreeSet<String>, hostname: &str) -> String {
     let mut text = String::new();
     let mut rest = arg;
     while let Some((before, after)) = rest.split_once('{') {
-        let Some((mount, after)) = after.split_once('}') else {
-            break;
-        };
         text.push_str(before);
-        text.push_str(&own_directory(mount, hostname).to_string_lossy());
-        rest = after;
+        let named = after.split_once('}');
+        if let Some((mount, behind)) = named.filter(|(mount, _)| mounts.contains(*mount)) {
+            text.push_str(&own_directory(mount, hostname).to_string_lossy());
+            rest = behind;
+        } else {
+            text.push('{');
+            rest = after;
+        }
     }
     text.push_str(rest);
     text
@@ -252,9 +257,14 @@ mod tests {
 
     #[test]
     fn mounts_in_an_argument_become_paths() {
-        let place = |arg| with_paths(arg, "t1");
+        let mounts = ["a", "b"].map(str::to_owned).into();
+        let place = |arg| with_paths(arg, &mounts, "t1");
         assert_eq!(place("--file={a}/x"), "--file=/mnt/a/t1/x");
         assert_eq!(place("{a}:{b}"), "/mnt/a/t1:/mnt/b/t1");
-        assert_eq!(place("no {mount"), "no {mount");
+        assert_eq!(place("no {a"), "no {a");
+        assert_eq!(place("{{a}}"), "{/mnt/a/t1}");
+        for kept in ["awk '{print $1}'", "${HOME} {1..3} {c}", "f() { a; }", "{"] {
+            assert_eq!(place(kept), kept);
+        }
     }
 }

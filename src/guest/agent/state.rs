@@ -4,7 +4,7 @@
 //! Steps run in threads of their own and may block for ever, so nothing here
 //! holds the lock across a system call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::fs::File;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ struct State {
     welcome: Option<Welcome>,
     /// In the order in which they were mounted.
     mounts: Vec<Mounted>,
+    /// The names of all mounts that ever were.
+    names: BTreeSet<String>,
     handles: HashMap<String, Arc<File>>,
     /// What was found in open directories, by handle.
     listed: HashMap<String, Vec<CString>>,
@@ -66,7 +68,14 @@ impl Guest {
 
     /// Something was mounted.
     pub(super) fn mounted(&self, mounted: Mounted) {
-        self.state().mounts.push(mounted);
+        let mut state = self.state();
+        state.names.insert(mounted.name.clone());
+        state.mounts.push(mounted);
+    }
+
+    /// The names that mounts were given, whether they are there still or not.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.state().names.clone()
     }
 
     /// Something was unmounted: the last mount of this name.
@@ -170,5 +179,6 @@ mod tests {
         assert_eq!(guest.fstype("a").unwrap(), "ceph");
         guest.unmounted("a");
         assert!(guest.fstype("a").is_err());
+        assert_eq!(guest.names(), ["a", "b"].map(str::to_owned).into());
     }
 }
