@@ -303,8 +303,10 @@ pub enum Entry {
         side: Side,
         /// Whether the list goes on meanwhile.
         background: bool,
-        /// How long it may take, in seconds.
-        limit: f64,
+        /// How long it may take, in seconds; in the background that begins with the
+        /// `wait` for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<f64>,
     },
     /// A step ended.
     StepEnded {

@@ -76,7 +76,7 @@ pub(super) fn entry(line: &str) -> Option<Line> {
             label,
             side: Side::Guest,
             background: false,
-            limit: 0.0,
+            limit: None,
         },
         Note::Guest(Guest {
             guest: GuestMessage::Finished { step, result },

@@ -16,14 +16,11 @@ use crate::error::Error;
 use crate::guest::protocol::{Mountable, Secret};
 use crate::patience;
 use crate::process::Namespace;
-use crate::step::HostStep;
+use crate::step::{HostStep, RECOVERY};
 use crate::store::Store;
 
 /// The address of a cluster inside its namespace.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-
-/// How long a cluster may take to recover from what was done to it.
-const RECOVERY: Duration = Duration::from_secs(60);
 
 /// A daemon that does not answer for so long is stuck: they answer in
 /// milliseconds, and OSDs serve in milliseconds, whatever clients do.

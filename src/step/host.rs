@@ -9,6 +9,9 @@ use strum::IntoStaticStr;
 
 use super::values;
 
+/// How long a cluster may take to recover from what was done to it.
+pub const RECOVERY: Duration = Duration::from_secs(60);
+
 /// Something done to the cluster from outside the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -86,6 +89,22 @@ impl HostStep {
             | Self::ContinueDaemon { .. }
             | Self::SetOption { .. }
             | Self::AdminCommand { .. } => true,
+        }
+    }
+
+    /// How long it takes, or may take, by itself, whatever else it meets.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Self::Pause(time) => *time,
+            Self::MdsCacheDrop { timeout } => *timeout,
+            Self::WaitHealthy => RECOVERY,
+            Self::EvictClient { .. }
+            | Self::MdsFail { .. }
+            | Self::StopDaemon { .. }
+            | Self::ContinueDaemon { .. }
+            | Self::SetOption { .. }
+            | Self::AdminCommand { .. } => Duration::ZERO,
         }
     }
 

@@ -26,6 +26,7 @@ pub mod values;
 
 use std::fmt;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, VariantAccess, Visitor,
@@ -38,7 +39,7 @@ use family::Family;
 pub use counters::{CounterStep, PIECE};
 pub use faults::FaultStep;
 pub use handles::{HandleStep, OpenFlag};
-pub use host::HostStep;
+pub use host::{HostStep, RECOVERY};
 pub use kernel::{Caches, KernelStep};
 pub use medium::Medium;
 pub use mounts::MountStep;
@@ -46,6 +47,22 @@ pub use paths::PathStep;
 pub use programs::ProgramStep;
 pub use series::SeriesStep;
 pub use storms::{BLOCK, Mix, Storm, StormStep};
+
+impl GuestStep {
+    /// How long it takes, or may take, by itself, whatever else it meets. Of most
+    /// steps nobody can say.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Self::Path(PathStep::WaitSize { within, .. }) => *within,
+            Self::Handle(HandleStep::List {
+                kill_after: Some(time),
+                ..
+            }) => *time,
+            _ => Duration::ZERO,
+        }
+    }
+}
 
 /// Defines [`GuestStep`] over its families: a step's name is looked for in all
 /// of them, and everything else is the family's own.

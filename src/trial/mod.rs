@@ -461,11 +461,10 @@ impl<'a> Attempt<'a> {
                     self.keep_memory().await?;
                     return Ok(None);
                 }
-                Happening::Ended(_) => return Ok(None),
                 Happening::Deadline if self.guest.is_reporting() && until < at_most => {
                     until += SECOND;
                 }
-                Happening::Deadline => return Ok(None),
+                Happening::Ended(_) | Happening::Deadline => return Ok(None),
                 _ => {}
             }
         }
@@ -580,14 +579,7 @@ impl<'a> Attempt<'a> {
                     what,
                 }),
                 Happening::Held => {
-                    // What was waited for has come: its end, which nobody asked for.
-                    self.settled = None;
-                    self.first_step = None;
-                    self.watch = Watch::none();
-                    self.keep_memory().await?;
-                    self.guest.release().await;
-                    // The step's time may have gone into its memory.
-                    deadline = self.guest.within(patience::of(RELEASED));
+                    deadline = self.let_go().await?;
                     Move::Wait
                 }
                 Happening::Ended(end) => Move::End(ended(end, steps.label())),
@@ -607,12 +599,7 @@ impl<'a> Attempt<'a> {
                     Move::Wait
                 }
                 Happening::Deadline if settled => Move::End(Ending::Stopped),
-                Happening::Deadline => {
-                    let step = steps.label();
-                    let entry = Entry::Deadline { step: step.clone() };
-                    self.guest.journal.entry(entry)?;
-                    Move::End(Ending::Deadline { step })
-                }
+                Happening::Deadline => Move::End(self.late(&steps)?),
             };
             if let Some(ending) = self.follow(moved, &mut steps).await? {
                 return Ok(ending);
@@ -629,6 +616,36 @@ impl<'a> Attempt<'a> {
                 }
             }
         }
+    }
+
+    /// Keeps what is left of a machine that has come to its end, and lets QEMU go;
+    /// until when its end is waited for.
+    async fn let_go(&mut self) -> Result<Deadline, Error> {
+        // What was waited for has come: its end, which nobody asked for.
+        self.settled = None;
+        self.first_step = None;
+        self.watch = Watch::none();
+        self.keep_memory().await?;
+        self.guest.release().await;
+        // The step's time may have gone into its memory.
+        Ok(self.guest.within(patience::of(RELEASED)))
+    }
+
+    /// How the trial ends now that the step in the foreground, or the boot, is not
+    /// through in time.
+    fn late(&mut self, steps: &Steps<'a>) -> Result<Ending, Error> {
+        let step = steps.label();
+        let entry = Entry::Deadline { step: step.clone() };
+        self.guest.journal.entry(entry)?;
+        let whole = steps.whole_deadline(self.guest.slowdown());
+        let has_time = whole.is_none_or(|whole| Deadline::now() < whole);
+        if steps.host.is_some() && has_time {
+            // It is not the kernel that takes so long.
+            let part = Part::Service;
+            let what = format!("{step} did not finish");
+            return Ok(Ending::Harness { part, what });
+        }
+        Ok(Ending::Deadline { step })
     }
 
     /// Does what follows; the ending, if that is what does.
@@ -746,12 +763,15 @@ impl<'a> Attempt<'a> {
         let Some(begun) = steps.begin_next() else {
             return Ok(Move::End(Ending::Finished));
         };
+        // In the background it has none before it is waited for.
+        let limit = steps.timeout() * self.guest.slowdown();
+        let limit = (!begun.background).then_some(limit.as_secs_f64());
         self.guest.journal.entry(Entry::StepBegan {
             step: begun.number,
             label: begun.label.clone(),
             side: begun.side,
             background: begun.background,
-            limit: (steps.timeout() * self.guest.slowdown()).as_secs_f64(),
+            limit,
         })?;
         if let Some(result) = begun.ended {
             let step = begun.number;

@@ -63,7 +63,8 @@ pub(super) struct Steps<'a> {
     ended: HashMap<usize, StepResult>,
     /// Mounts and the client numbers the guest says they got.
     clients: HashMap<String, u64>,
-    began: tokio::time::Instant,
+    /// When the first step began.
+    began: Option<tokio::time::Instant>,
 }
 
 /// The workload's steps, with what the job has every trial do before and after.
@@ -131,7 +132,7 @@ impl<'a> Steps<'a> {
             host: None,
             ended: HashMap::new(),
             clients: HashMap::new(),
-            began: tokio::time::Instant::now(),
+            began: None,
         }
     }
 
@@ -155,19 +156,23 @@ impl<'a> Steps<'a> {
     }
 
     /// How long the step in the foreground may take, before scaling. A `wait` with
-    /// a time of its own says how long it waits.
+    /// a time of its own says how long it waits. What takes so long by itself has the
+    /// workload's time besides.
     pub(super) fn timeout(&self) -> Duration {
         let own = |at: usize| self.list.get(at)?.timeout;
         self.waiting
             .and_then(own)
             .or_else(|| self.current.and_then(own))
-            .unwrap_or(self.request.workload.step_timeout)
+            .unwrap_or_else(|| {
+                let lasts = self.foreground().map(Step::lasts);
+                self.request.workload.step_timeout + lasts.unwrap_or_default()
+            })
     }
 
     /// When the job wants all steps to be through.
     pub(super) fn whole_deadline(&self, slowdown: u32) -> Option<tokio::time::Instant> {
         let timeout = self.request.timeout?;
-        Some(self.began + timeout * slowdown)
+        Some(self.began? + timeout * slowdown)
     }
 
     /// Takes the next step off the list; `None` at its end.
@@ -175,6 +180,7 @@ impl<'a> Steps<'a> {
         let at = self.next;
         let step = self.list.get(at)?.clone();
         self.next += 1;
+        self.began.get_or_insert_with(tokio::time::Instant::now);
         let mut begun = Begun {
             number: number_of(at),
             label: step.label(),

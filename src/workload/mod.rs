@@ -233,6 +233,16 @@ impl From<Step> for RawStep {
 }
 
 impl Step {
+    /// How long it takes, or may take, by itself, whatever else it meets.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        match &self.action {
+            Action::Guest(step) => step.lasts(),
+            Action::Host(step) => step.lasts(),
+            Action::Wait(_) => Duration::ZERO,
+        }
+    }
+
     /// What to call it in messages: its name, or its action and subject.
     #[must_use]
     pub fn label(&self) -> String {
@@ -523,10 +533,7 @@ fn check_times(step: &Step) -> Result<(), Complaint> {
     if let Some(timeout) = step.timeout {
         limited(timeout)?;
     }
-    match &step.action {
-        Action::Host(HostStep::Pause(time)) => limited(*time),
-        _ => Ok(()),
-    }
+    limited(step.lasts())
 }
 
 /// Sees that the failures that a step may have can be told.
@@ -646,6 +653,8 @@ mod tests {
         for step in [
             "  - { timeout: 500000y, guest: sync }\n",
             "  - host: { pause: 500000y }\n",
+            "  - host: { mds_cache_drop: { timeout: 25h } }\n",
+            "  - guest: { wait_size: { path: a/x, length: 0, within: 25h } }\n",
             "  - guest: sync\nstep_timeout: 25h\n",
         ] {
             let error = refused(step).to_string();

@@ -9,7 +9,7 @@ fn story(text: &str) -> Story {
         label: text.to_owned(),
         side: Side::Guest,
         background: false,
-        limit: 1.0,
+        limit: Some(1.0),
     };
     let found = Entry::Finding {
         class: crate::detect::Class::HungTask,

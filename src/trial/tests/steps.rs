@@ -115,7 +115,7 @@ async fn a_background_step_that_nobody_waits_for_is_waited_for_at_the_end() {
 /// The limits of the steps that were begun, in seconds.
 fn limits(journal: &[Entry]) -> Vec<f64> {
     let limit = |entry: &Entry| match entry {
-        Entry::StepBegan { limit, .. } => Some(*limit),
+        Entry::StepBegan { limit, .. } => *limit,
         _ => None,
     };
     journal.iter().filter_map(limit).collect()
@@ -142,9 +142,67 @@ async fn a_wait_takes_as_long_as_it_says_itself() {
             };
         assert!(late, "{wait}: {:?}", played.ending);
         // The deadline is made of the same.
-        let limit = limits(&played.journal)[1];
+        let limit = limits(&played.journal)[0];
         assert!((limit - seconds).abs() < 0.1, "{wait}: {limit}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_lasts_has_time_for_that() {
+    let request = request("[{ host: { pause: 45s } }]");
+    assert!(request.workload.step_timeout < SECOND * 45);
+    let played = play(&request, async |mut script| {
+        script.come_up().await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_host_that_is_late_is_not_the_kernel_s_failure() {
+    // What a job says of all steps is about the workload, whoever does the step.
+    for whole in [None, Some(SECOND)] {
+        let mut request = request("[{ timeout: 2s, host: { pause: 45s } }]");
+        request.timeout = whole;
+        let played = play(&request, async |mut script| {
+            for _ in 0..3 {
+                script.control(&serde_json::json!({"return": {}})).await;
+            }
+            script.come_up().await;
+            if whole.is_some() {
+                assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
+            }
+            script
+        })
+        .await;
+        let step = "pause".to_owned();
+        let expected = match whole {
+            Some(_) => Ending::Deadline { step },
+            None => Ending::Harness {
+                part: Part::Service,
+                what: "pause did not finish".to_owned(),
+            },
+        };
+        assert_eq!(played.ending, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_all_steps_begins_with_the_first() {
+    let mut request = request("[{ guest: sync }]");
+    request.timeout = Some(SECOND * 10);
+    let played = play(&request, async |mut script| {
+        tokio::time::sleep(SECOND * 12).await;
+        script.come_up().await;
+        let step = script.begins().await;
+        script.done(step).await;
+        power_off(&mut script).await;
+        script
+    })
+    .await;
+    assert_eq!(played.ending, Ending::Finished);
 }
 
 #[tokio::test(start_paused = true)]
