@@ -317,6 +317,20 @@ impl Cluster {
             .await
     }
 
+    /// Has the active metadata servers drop their caches, and with that recall the
+    /// clients' capabilities, for which they wait so long.
+    pub async fn drop_caches(&self, timeout: Duration) -> Result<(), ClusterError> {
+        let active = self.active_servers().await?;
+        if active.is_empty() {
+            let known: Vec<String> = self.daemons().map(str::to_owned).collect();
+            return Err(ClusterError::NoDaemon {
+                name: "that is an active metadata server".to_owned(),
+                known: listed(&known),
+            });
+        }
+        drop_caches(&active, timeout).await
+    }
+
     /// Sends a command, `{"prefix": …, …}`, to the monitors.
     pub async fn mon_command(&self, command: Value) -> Result<Value, ClusterError> {
         self.monitor.command(&command).await
@@ -392,17 +406,33 @@ impl Cluster {
 
     /// The metadata servers that hold a rank.
     async fn active_servers(&self) -> Result<Vec<&Daemon>, ClusterError> {
-        let mut active = Vec::new();
-        for daemon in self.daemons.iter().filter(|one| one.kind == Kind::Mds) {
-            let status = daemon
-                .ask(&json!({"prefix": "status"}), patience::of(PATIENCE))
-                .await?;
-            if status["state"] == "up:active" {
-                active.push(daemon);
-            }
-        }
-        Ok(active)
+        active(self.daemons.iter()).await
     }
+}
+
+/// Those of the daemons that are metadata servers and hold a rank.
+async fn active<'a>(
+    daemons: impl Iterator<Item = &'a Daemon>,
+) -> Result<Vec<&'a Daemon>, ClusterError> {
+    let mut active = Vec::new();
+    for daemon in daemons.filter(|one| one.kind == Kind::Mds) {
+        let status = daemon
+            .ask(&json!({"prefix": "status"}), patience::of(PATIENCE))
+            .await?;
+        if status["state"] == "up:active" {
+            active.push(daemon);
+        }
+    }
+    Ok(active)
+}
+
+/// Has metadata servers drop their caches, all at once. Each answers when its
+/// clients have, or when this time is over.
+async fn drop_caches(servers: &[&Daemon], timeout: Duration) -> Result<(), ClusterError> {
+    let command = json!({"prefix": "cache drop", "timeout": timeout.as_secs()});
+    let within = timeout + patience::of(PATIENCE);
+    let all = servers.iter().map(|server| server.ask(&command, within));
+    futures_util::future::try_join_all(all).await.map(drop)
 }
 
 fn listed(names: &[String]) -> String {
@@ -502,5 +532,64 @@ fn blame_full_disk(error: ClusterError, places: &[&Path]) -> ClusterError {
             cause: cause.to_string(),
         },
         (None, error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// Answers what a metadata server is asked: its state at once, and that it has
+    /// dropped its cache after so long. What it was asked.
+    async fn serve(socket: UnixListener, state: &str, drops: Duration, questions: usize) -> Vec<String> {
+        let mut asked = Vec::new();
+        for _ in 0..questions {
+            let (mut stream, _) = socket.accept().await.unwrap();
+            let mut question = Vec::new();
+            while question.last() != Some(&0) {
+                question.push(stream.read_u8().await.unwrap());
+            }
+            question.pop();
+            let question: Value = serde_json::from_slice(&question).unwrap();
+            let prefix = question["prefix"].as_str().unwrap().to_owned();
+            if prefix == "cache drop" {
+                tokio::time::sleep(drops).await;
+            }
+            let answer = json!({"state": state}).to_string();
+            let length = u32::try_from(answer.len()).unwrap();
+            stream.write_u32(length).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            asked.push(prefix);
+        }
+        asked
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn active_servers_are_waited_for_as_long_as_they_wait_for_clients() {
+        let home = tempfile::tempdir().unwrap();
+        let daemon = |name: &str| {
+            let socket = home.path().join(name);
+            let listener = UnixListener::bind(&socket).unwrap();
+            let daemon = Daemon::new(Kind::Mds, name.to_owned(), socket, "log".into(), None);
+            (daemon, listener)
+        };
+        let (first, of_first) = daemon("mds.a");
+        let (second, of_second) = daemon("mds.b");
+        let time = PATIENCE * 2;
+        let work = async {
+            let active = active([&first, &second].into_iter()).await.unwrap();
+            drop_caches(&active, time).await.unwrap();
+        };
+        // A failover has made the second one the active one.
+        let ((), first, second) = tokio::join!(
+            work,
+            serve(of_first, "up:standby", time, 1),
+            serve(of_second, "up:active", time, 2)
+        );
+        assert_eq!(first, ["status"]);
+        assert_eq!(second, ["status", "cache drop"]);
     }
 }

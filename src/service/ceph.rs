@@ -13,6 +13,7 @@ use super::ServiceFault;
 use crate::cluster::{Cluster, ClusterError, ClusterSpec, Session};
 use crate::context::Context;
 use crate::error::Error;
+use crate::event::Event;
 use crate::guest::protocol::{Mountable, Secret};
 use crate::patience;
 use crate::process::Namespace;
@@ -86,10 +87,7 @@ impl Ceph {
                 })?;
                 self.evict(*client, hostname).await?;
             }
-            HostStep::MdsCacheDrop { timeout } => {
-                let command = json!({"prefix": "cache drop", "timeout": timeout.as_secs()});
-                cluster.admin("mds.a", command).await?;
-            }
+            HostStep::MdsCacheDrop { timeout } => cluster.drop_caches(*timeout).await?,
             HostStep::MdsFail { rank } => cluster.fail_mds(*rank).await?,
             HostStep::StopDaemon { daemon } => {
                 cluster.pause(daemon)?;
@@ -106,10 +104,13 @@ impl Ceph {
             } => {
                 let place = (daemon.clone(), option.clone());
                 let before = self.option(daemon, option).await?;
-                self.set_option(daemon, option, value).await?;
-                if let Some(before) = before {
-                    self.options.borrow_mut().entry(place).or_insert(before);
+                if before.is_none() {
+                    context.emit(Event::Warning(format!(
+                        "{daemon} does not say what {option} is: it stays as the step sets it"
+                    )));
                 }
+                let set = self.set_option(daemon, option, value);
+                set_for_now(&self.options, place, before, set).await?;
             }
             HostStep::AdminCommand {
                 daemon,
@@ -244,6 +245,20 @@ impl Ceph {
     }
 }
 
+/// Sets an option of a daemon's. What it was is kept first: a step is given up where
+/// it stands when its guest ends, and then the daemon may have set it or not.
+async fn set_for_now<T>(
+    options: &RefCell<HashMap<(String, String), String>>,
+    place: (String, String),
+    before: Option<String>,
+    set: impl Future<Output = T>,
+) -> T {
+    if let Some(before) = before {
+        options.borrow_mut().entry(place).or_insert(before);
+    }
+    set.await
+}
+
 /// For how long an OSD has had the oldest of its requests. The age of one that has
 /// only just come may be below zero to it, which it tells as 2^32 s less that.
 fn longest(requests: &Value) -> Duration {
@@ -263,6 +278,24 @@ fn is_own(sessions: &[Session], client: u64, hostname: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_is_set_back_that_may_have_been_set() {
+        let options = RefCell::default();
+        let place = || ("mds.a".to_owned(), "debug".to_owned());
+        let set = |before: Option<&str>| {
+            let before = before.map(str::to_owned);
+            // The daemon never answers, and the step is given up.
+            let never = std::future::pending::<()>();
+            let step = set_for_now(&options, place(), before, never);
+            assert!(futures_util::FutureExt::now_or_never(step).is_none());
+            options.borrow().get(&place()).cloned()
+        };
+        assert_eq!(set(None), None);
+        assert_eq!(set(Some("old")).as_deref(), Some("old"));
+        // Only what was before the first step counts.
+        assert_eq!(set(Some("new")).as_deref(), Some("old"));
+    }
 
     #[test]
     fn the_oldest_request_of_an_osd_is_found() {
