@@ -2,9 +2,11 @@
 //! control connection, from start to end.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -142,8 +144,10 @@ impl Machine {
         };
         match moved.await {
             Ok(()) => Ok(()),
-            // A QEMU that cannot read it ends, and says why on its way out.
+            // A QEMU that cannot read it ends, and says why on its way out. One that is
+            // killed, for the host's want of memory, says nothing of what it read.
             Err(error) => match tokio::time::timeout(LAST_WORDS, self.process.wait()).await {
+                Ok(Ok(status)) if status.signal() == Some(Signal::KILL.as_raw()) => Err(error),
                 Ok(_) => Err(VmError::Snapshot {
                     action: "restore",
                     said: said(&mut self.process).await,
@@ -351,4 +355,49 @@ async fn said(process: &mut Process) -> String {
     }
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    use super::*;
+
+    /// The end of a restore in the middle of which QEMU does this.
+    async fn restored(qemu: &str) -> VmError {
+        let (control, theirs) = UnixStream::pair().unwrap();
+        let (console, _console) = UnixStream::pair().unwrap();
+        let (agent, _agent) = UnixStream::pair().unwrap();
+        let process = Command::new("sh").args(["-c", qemu]).spawn(true).unwrap();
+        let (reader, mut writer) = theirs.into_split();
+        let mut commands = BufReader::new(reader).lines();
+        let script = async move {
+            let greeting = b"{\"QMP\": {}}\n";
+            writer.write_all(greeting).await.unwrap();
+            // The negotiation, the capabilities, the file; then it is gone.
+            for _ in 0..3 {
+                commands.next_line().await.unwrap().unwrap();
+                writer.write_all(b"{\"return\": {}}\n").await.unwrap();
+            }
+            commands.next_line().await.unwrap().unwrap();
+        };
+        let work = async {
+            let machine = Machine::scripted(process, control, console, agent);
+            let (mut machine, _channels) = machine.await.unwrap();
+            let state = File::open("/dev/null").unwrap();
+            machine.restore(&state).await.unwrap_err()
+        };
+        tokio::join!(work, script).0
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_is_killed_says_nothing_of_what_it_reads() {
+        let killed = restored("kill -9 $$").await;
+        assert!(matches!(killed, VmError::Qmp(_)), "{killed:?}");
+        let refused = restored("echo no such device >&2; exit 1").await;
+        let VmError::Snapshot { said, .. } = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(said, "no such device");
+    }
 }
