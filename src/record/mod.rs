@@ -690,12 +690,12 @@ mod tests {
             number
         };
         let end = |first, boots| {
-            let (unseen, seconds) = (Vec::new(), 1);
             let result = SelfTest {
                 boots,
                 first,
-                unseen,
-                seconds,
+                unseen: Vec::new(),
+                not_done: None,
+                seconds: 1,
             };
             end_self_test(&directory, &result).unwrap();
         };

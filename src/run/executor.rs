@@ -139,16 +139,18 @@ impl Place {
         let none = BTreeSet::new();
         let kernel = &request.kernel;
         let done = fleet.carry_out(work, kernel, directory, None, none).await?;
-        if done.is_ok()
-            && let Some(result) = read_self_test(directory)?
-        {
-            return Ok(result);
-        }
+        let recorded = read_self_test(directory)?;
+        let why = match (done, recorded) {
+            (Ok(()), Some(result)) => return Ok(result),
+            (Ok(()), None) => "the host recorded nothing".to_owned(),
+            (Err(GivenUp(why)), _) => why,
+        };
         // Nothing was shown: the arm's detectors count as not armed.
         let result = SelfTest {
             boots: 0,
             first: 1,
             unseen: trial::unseen(&[]),
+            not_done: Some(why),
             seconds: 0,
         };
         end_self_test(directory, &result)?;

@@ -14,7 +14,9 @@ use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, Target, comple
 use crate::error::Exit;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::{Outcome, VerdictKind};
-use crate::record::{Beginning, Record, RecordError, Recorded, Trial, with_other_findings};
+use crate::record::{
+    Beginning, Record, RecordError, Recorded, SelfTest, Trial, with_other_findings,
+};
 use crate::report::{
     self, ArmReport, Mounted, Report, TrialReport, VERSION, WorkloadReport, by_hand, compare,
     compiler, coverage, detectors, differing, junit, known, mark_alone,
@@ -192,8 +194,8 @@ pub(super) fn judge_one(
     trial: &Trial,
 ) -> Result<Judged, RecordError> {
     let config = record.config(&arm.name)?;
-    let unseen = unseen(record, &arm.name, Findings::AsFound)?;
-    let missing = missing(&beginning.plan, arm, trial, config.as_deref(), &unseen);
+    let untested = untested(record, &arm.name, Findings::AsFound)?;
+    let missing = missing(&beginning.plan, arm, trial, config.as_deref(), &untested);
     Ok(decide(trial, &question(beginning, arm), &missing))
 }
 
@@ -222,10 +224,10 @@ fn judge_arm(
     let left_out = kernel.iter().flat_map(|kernel| kernel.left_out.clone());
     let arm = arm.without(&left_out.collect::<Vec<_>>());
     let config = record.config(&arm.name)?;
-    let unseen = unseen(record, &arm.name, findings)?;
+    let untested = untested(record, &arm.name, findings)?;
     let armed = match (&kernel, record.self_test(&arm.name)?) {
-        (_, Some(_)) => Armed::SelfTest,
-        (Some(_), None) if config.is_some() => Armed::Config,
+        (_, Some((result, _))) if result.not_done.is_none() => Armed::SelfTest,
+        (Some(_), _) if config.is_some() => Armed::Config,
         _ => Armed::Unknown,
     };
     let question = question(beginning, &arm);
@@ -243,7 +245,7 @@ fn judge_arm(
             for trial in earlier.chain([&recorded.trial]) {
                 boots.extend(boot(trial, &question));
             }
-            let missing = missing(plan, &arm, &recorded.trial, config.as_deref(), &unseen);
+            let missing = missing(plan, &arm, &recorded.trial, config.as_deref(), &untested);
             let judged = decide(&recorded.trial, &question, &missing);
             if changed.is_some() {
                 counted.push(Counted {
@@ -325,7 +327,7 @@ fn missing(
     arm: &Arm,
     trial: &Trial,
     config: Option<&str>,
-    unseen: &[Class],
+    untested: &[String],
 ) -> Vec<String> {
     let planned = plan.workload(&trial.id.workload);
     let class = arm.target.as_ref().and_then(|target| target.class);
@@ -345,8 +347,7 @@ fn missing(
     if let Some(place) = &trial.silenced {
         missing.push(format!("the console (not heard from {place} on)"));
     }
-    let untested = |class: &Class| format!("{class} (its self-test was not seen)");
-    missing.extend(unseen.iter().map(untested));
+    missing.extend_from_slice(untested);
     missing
 }
 
@@ -361,18 +362,30 @@ fn with_symbols(plan: &Plan, workload: &Workload) -> Workload {
 }
 
 /// What an arm's self-test did not show.
-fn unseen(record: &Record, arm: &str, findings: Findings) -> Result<Vec<Class>, RecordError> {
+fn untested(record: &Record, arm: &str, findings: Findings) -> Result<Vec<String>, RecordError> {
     let Some((result, consoles)) = record.self_test(arm)? else {
         return Ok(Vec::new());
     };
-    if findings == Findings::AsFound {
-        return Ok(result.unseen);
+    if findings == Findings::AsFound || result.not_done.is_some() {
+        return Ok(not_shown(&result, &result.unseen));
     }
     let mut all = Vec::new();
     for console in consoles {
         all.extend(read_findings(&console, u64::MAX, &[], None)?);
     }
-    Ok(crate::trial::unseen(&all))
+    Ok(not_shown(&result, &crate::trial::unseen(&all)))
+}
+
+/// What a self-test leaves open, in words. One that was not done shows nothing of
+/// the kernel: then it is itself what is missing.
+fn not_shown(result: &SelfTest, unseen: &[Class]) -> Vec<String> {
+    if let Some(why) = &result.not_done {
+        return vec![format!("its self-test (it came to nothing: {why})")];
+    }
+    let unseen = unseen.iter();
+    unseen
+        .map(|class| format!("{class} (its self-test was not seen)"))
+        .collect()
 }
 
 fn look_again(
@@ -444,6 +457,22 @@ fn read_findings(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_self_test_that_was_not_done_shows_nothing_of_the_kernel() {
+        let result = |not_done: Option<&str>| SelfTest {
+            boots: 2,
+            first: 1,
+            unseen: vec![Class::Warning],
+            not_done: not_done.map(str::to_owned),
+            seconds: 1,
+        };
+        let unseen = [Class::HungTask];
+        let shown = not_shown(&result(None), &unseen);
+        assert_eq!(shown, ["hung_task (its self-test was not seen)"]);
+        let shown = not_shown(&result(Some("no QEMU")), &unseen);
+        assert_eq!(shown, ["its self-test (it came to nothing: no QEMU)"]);
+    }
 
     #[test]
     fn the_target_is_found_again_behind_any_number_of_other_findings() {

@@ -16,7 +16,8 @@ pub(super) async fn self_test(
     image: &KernelImage,
 ) -> Result<(), Error> {
     let directory = bench.record.self_test_directory(&arm.name);
-    if read_self_test(&directory)?.is_some() {
+    let kept = read_self_test(&directory)?;
+    if kept.is_some_and(|kept| kept.not_done.is_none()) {
         return Ok(());
     }
     let request = SelfTestRequest {
@@ -27,7 +28,9 @@ pub(super) async fn self_test(
     };
     let place = &bench.place;
     let result = place.self_test(bench.context, &request, &directory).await?;
-    bench.context.emit(if result.unseen.is_empty() {
+    bench.context.emit(if let Some(why) = &result.not_done {
+        Event::Warning(format!("the self-test of {} came to nothing: {why}", arm.name))
+    } else if result.unseen.is_empty() {
         Event::Note(format!("{} reports what its self-test provokes", arm.name))
     } else {
         let names: Vec<&str> = result.unseen.iter().map(|class| class.name()).collect();

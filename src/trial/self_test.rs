@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::detect::{Class, Finding};
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::guest::protocol::Welcome;
 use crate::record::{Entry, Journal, SelfTest, begin_self_test, end_self_test};
@@ -94,27 +94,36 @@ pub async fn self_test(
     let mut first = None;
     let mut left = PROVOCATIONS;
     let mut in_vain = 0;
+    let mut not_done = None;
     // One boot that gets nowhere may be the host's fault.
-    while !left.is_empty() && in_vain < 2 {
+    while !left.is_empty() && not_done.is_none() {
         boots += 1;
         let (number, files) = begin_self_test(directory)?;
         first.get_or_insert(number);
-        let tried = boot(context, testbed, request, &files, left, &mut findings).await?;
-        in_vain = if tried == 0 { in_vain + 1 } else { 0 };
-        left = &left[tried..];
+        match boot(context, testbed, request, &files, left, &mut findings).await? {
+            Ok(tried) => {
+                in_vain = 0;
+                left = &left[tried..];
+            }
+            Err(why) => {
+                in_vain += 1;
+                not_done = (in_vain == 2).then_some(why);
+            }
+        }
     }
     let result = SelfTest {
         boots,
         first: first.unwrap_or(1),
         unseen: unseen(&findings),
+        not_done,
         seconds: began.elapsed().as_secs(),
     };
     end_self_test(directory, &result)?;
     Ok(result)
 }
 
-/// Boots once and provokes one after the other until the machine ends; how many
-/// it came to.
+/// Boots once and provokes one after the other until the machine ends; how many it
+/// came to, or why to none.
 async fn boot(
     context: &Context,
     testbed: &Testbed,
@@ -122,7 +131,7 @@ async fn boot(
     directory: &Path,
     provocations: &[(Class, &str)],
     findings: &mut Vec<Finding>,
-) -> Result<usize, Error> {
+) -> Result<Result<usize, String>, Error> {
     let welcome = Welcome {
         hostname: "self-test".to_owned(),
         seed: 0,
@@ -140,11 +149,12 @@ async fn boot(
     let started = testbed.start(start, async { Ok(welcome) }, journal, &[], None);
     let guest = match started.await {
         Ok(guest) => guest,
+        Err(error) if error.exit() == Exit::Interrupted => return Err(error),
         Err(error) => {
-            let text = error.one_line();
-            let text = format!("self-test of {}: {text}", request.arm);
+            let why = error.one_line();
+            let text = format!("self-test of {}: {why}", request.arm);
             context.emit(Event::Warning(text));
-            return Ok(0);
+            return Ok(Err(why));
         }
     };
     let mut subject = Subject { guest, findings };
@@ -171,6 +181,17 @@ enum Wait {
     Late,
 }
 
+impl Wait {
+    /// Why nothing is provoked, if what was waited for did not happen.
+    fn in_vain(&self, what: &str) -> Option<String> {
+        match self {
+            Self::Over => None,
+            Self::Lost => Some(format!("its guest was lost before {what}")),
+            Self::Late => Some(format!("it took too long until {what}")),
+        }
+    }
+}
+
 /// What is waited for.
 #[derive(Clone, Copy)]
 enum Until {
@@ -180,17 +201,22 @@ enum Until {
 }
 
 impl Subject<'_> {
-    async fn provoke_all(&mut self, provocations: &[(Class, &str)]) -> Result<usize, Error> {
-        if self.wait(BOOT_DEADLINE, Until::Greeted).await? != Wait::Over {
-            return Ok(0);
+    async fn provoke_all(
+        &mut self,
+        provocations: &[(Class, &str)],
+    ) -> Result<Result<usize, String>, Error> {
+        let greeted = self.wait(BOOT_DEADLINE, Until::Greeted).await?;
+        if let Some(why) = greeted.in_vain("its agent was up") {
+            return Ok(Err(why));
         }
         let mut step = 0;
         for (name, value) in HASTE {
             let set = KernelStep::Sysctl([((*name).to_owned(), (*value).to_owned())].into()).into();
             self.guest.start(step, &set).await;
             // A kernel without this parameter shows it by what it does not say.
-            if self.wait(SEEN_WITHIN, Until::Step(step)).await? != Wait::Over {
-                return Ok(0);
+            let set = self.wait(SEEN_WITHIN, Until::Step(step)).await?;
+            if let Some(why) = set.in_vain(&format!("{name} was set")) {
+                return Ok(Err(why));
             }
             step += 1;
         }
@@ -207,7 +233,7 @@ impl Subject<'_> {
                 break;
             }
         }
-        Ok(tried)
+        Ok(Ok(tried))
     }
 
     async fn wait(&mut self, within: Duration, until: Until) -> Result<Wait, Error> {
@@ -240,6 +266,7 @@ impl Subject<'_> {
 mod tests {
     use super::*;
     use crate::detect::scan;
+    use crate::testbed::scripted;
 
     fn warning(function: &str) -> Vec<Finding> {
         scan(
@@ -253,6 +280,29 @@ mod tests {
             )
             .as_bytes(),
         )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_never_came_up_says_why_and_nothing_of_its_kernel() {
+        for (gone, expected) in [
+            (false, "it took too long until its agent was up"),
+            (true, "its guest was lost before its agent was up"),
+        ] {
+            let journal = Journal::nowhere();
+            let (guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+            let mut findings = Vec::new();
+            let mut subject = Subject {
+                guest,
+                findings: &mut findings,
+            };
+            if gone {
+                tokio::time::resume();
+                script.end("guest-reset").await;
+            }
+            let provoked = subject.provoke_all(PROVOCATIONS).await.unwrap();
+            let why = provoked.unwrap_err();
+            assert!(why.starts_with(expected), "{why}");
+        }
     }
 
     #[test]
