@@ -544,7 +544,12 @@ mod tests {
 
     /// Answers what a metadata server is asked: its state at once, and that it has
     /// dropped its cache after so long. What it was asked.
-    async fn serve(socket: UnixListener, state: &str, drops: Duration, questions: usize) -> Vec<String> {
+    async fn serve(
+        socket: UnixListener,
+        state: &str,
+        drops: Duration,
+        questions: usize,
+    ) -> Vec<String> {
         let mut asked = Vec::new();
         for _ in 0..questions {
             let (mut stream, _) = socket.accept().await.unwrap();

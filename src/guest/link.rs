@@ -66,7 +66,10 @@ pub enum LinkError {
     #[diagnostic(help("its agent, or whatever writes to the agent's port, is out of control"))]
     TooMuch,
     /// A line that is not a message.
-    #[error("the guest sent a line that is not a message ({problem}): {}", excerpt(line))]
+    #[error(
+        "the guest sent a line that is not a message ({problem}): {}",
+        excerpt(line)
+    )]
     Malformed {
         /// The line, with whatever is in it.
         line: Vec<u8>,

@@ -29,7 +29,10 @@ pub(super) async fn self_test(
     let place = &bench.place;
     let result = place.self_test(bench.context, &request, &directory).await?;
     bench.context.emit(if let Some(why) = &result.not_done {
-        Event::Warning(format!("the self-test of {} came to nothing: {why}", arm.name))
+        Event::Warning(format!(
+            "the self-test of {} came to nothing: {why}",
+            arm.name
+        ))
     } else if result.unseen.is_empty() {
         Event::Note(format!("{} reports what its self-test provokes", arm.name))
     } else {

@@ -12,7 +12,9 @@ pub(crate) fn name(code: i32) -> String {
 
 /// Whether [`name`] ever says this; what is wrong with it otherwise.
 pub(crate) fn check(said: &str) -> Result<(), String> {
-    let code = said.strip_prefix("errno ").and_then(|code| code.parse().ok());
+    let code = said
+        .strip_prefix("errno ")
+        .and_then(|code| code.parse().ok());
     if NAMES.iter().any(|(_, name)| *name == said) || code.is_some_and(|code| name(code) == said) {
         return Ok(());
     }
@@ -68,6 +70,9 @@ mod tests {
             assert!(check(wrong).is_err(), "{wrong}");
         }
         let error = check("ENOSPACE").unwrap_err();
-        assert_eq!(error, "there is no error `ENOSPACE`: did you mean `ENOSPC`?");
+        assert_eq!(
+            error,
+            "there is no error `ENOSPACE`: did you mean `ENOSPC`?"
+        );
     }
 }

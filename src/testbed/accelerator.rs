@@ -1,9 +1,11 @@
 //! Which accelerator runs guests here. `/dev/kvm` can exist, open and create a
 //! machine and still never run a kernel, so `auto` boots one before trusting
-//! it, and remembers the answer until the host reboots or QEMU changes.
+//! it, and remembers the answer until the host reboots or QEMU changes. That KVM
+//! does not work is believed for an hour: the host may have had a bad moment, and
+//! where a guest was silent, of the kernel that was booted alone.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -12,7 +14,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::process::{Command, Namespace};
 use crate::store::{Key, Scratch, Store, write_json};
-use crate::vm::{Acceleration, Accelerator, Boot, End, Hardware, Machine, Memory, QEMU, VmError};
+use crate::vm::{self, Acceleration, Accelerator, Boot, End, Hardware, Machine, QEMU, VmError};
 
 /// A remembered probe.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +26,83 @@ struct Remembered {
 /// How long a kernel may take to say its first word under KVM; it takes
 /// milliseconds where KVM works.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long it is believed that KVM does not work.
+const DOUBT: Duration = Duration::from_secs(3600);
+
+/// Why a kernel did not run under KVM.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// Something of this host's moment, which says nothing of KVM.
+    Host(String),
+    /// QEMU said it of KVM.
+    Kvm(String),
+    /// The guest was silent, or gone at once: KVM, or this kernel.
+    Guest(String),
+}
+
+impl Failure {
+    /// QEMU gave up, with these words.
+    fn of_qemu(said: String) -> Self {
+        if said.to_ascii_lowercase().contains("kvm") {
+            Self::Kvm(said)
+        } else {
+            Self::Host(said)
+        }
+    }
+
+    fn reason(self) -> String {
+        let (Self::Host(reason) | Self::Kvm(reason) | Self::Guest(reason)) = self;
+        reason
+    }
+}
+
+/// What is remembered of KVM, and where.
+struct Known {
+    /// Of every kernel.
+    whole: PathBuf,
+    /// Of the one that is to be booted.
+    kernel: PathBuf,
+}
+
+impl Known {
+    /// What was found with this QEMU since this boot, in the store.
+    fn of(store: &Store, version: &[u8], boot: &[u8], kernel: &Path) -> Option<Self> {
+        let directory = store.kind("accelerators").ok()?;
+        let file = |key: Key| directory.join(format!("{}.json", key.as_str()));
+        let kernel = kernel.as_os_str().as_encoded_bytes();
+        Some(Self {
+            whole: file(Key::of([version, boot])),
+            kernel: file(Key::of([version, boot, kernel])),
+        })
+    }
+
+    /// What is known: that KVM works, or why not.
+    fn recall(&self, now: SystemTime) -> Option<Result<(), String>> {
+        let read = |path: &Path| {
+            let known: Remembered = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+            let Some(failure) = known.failure else {
+                return Some(Ok(()));
+            };
+            let since = std::fs::metadata(path).ok()?.modified().ok()?;
+            let age = now.duration_since(since).unwrap_or_default();
+            let place = path.display();
+            (age < DOUBT).then(|| Err(format!("{failure} (tried before, see {place})")))
+        };
+        read(&self.whole).or_else(|| read(&self.kernel))
+    }
+
+    /// Keeps what a probe found. Not to remember costs the next run a probe, no more.
+    fn keep(&self, failure: Option<&Failure>) {
+        let (path, failure) = match failure {
+            None => (&self.whole, None),
+            Some(Failure::Host(_)) => return,
+            Some(Failure::Kvm(reason)) => (&self.whole, Some(reason.clone())),
+            Some(Failure::Guest(reason)) => (&self.kernel, Some(reason.clone())),
+        };
+        drop(write_json(path, &Remembered { failure }));
+    }
+}
 
 /// Decides, booting `kernel` as the probe if nothing is known yet. Falling
 /// back is told as an event, with the reason.
@@ -77,36 +156,25 @@ async fn kvm_failure(
         .map(|finished| finished.stdout)
         .unwrap_or_default();
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let key = Key::of([&version, &boot]);
-    let remembered = store
-        .kind("accelerators")
-        .ok()
-        .map(|directory| directory.join(format!("{}.json", key.as_str())));
-    if let Some(path) = &remembered
-        && let Ok(text) = std::fs::read(path)
-        && let Ok(known) = serde_json::from_slice::<Remembered>(&text)
-    {
-        return known.failure;
+    let known = Known::of(store, version.as_ref(), &boot, kernel);
+    let recalled = |known: &Known| known.recall(SystemTime::now());
+    if let Some(found) = known.as_ref().and_then(recalled) {
+        return found.err();
     }
-    let failure = probe(kernel, namespace).await;
-    if let Some(path) = remembered {
-        // Not remembering costs the next run a probe, no more.
-        drop(write_json(
-            &path,
-            &Remembered {
-                failure: failure.clone(),
-            },
-        ));
+    let mut found = probe(kernel, namespace).await;
+    if matches!(found, Err(Failure::Host(_) | Failure::Guest(_))) {
+        // It may have been a bad moment.
+        found = probe(kernel, namespace).await;
     }
-    failure
+    if let Some(known) = known {
+        known.keep(found.as_ref().err());
+    }
+    found.err().map(Failure::reason)
 }
 
 /// Boots the kernel without an initramfs and waits for its first byte.
-async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
-    let scratch = match Scratch::new() {
-        Ok(scratch) => scratch,
-        Err(error) => return Some(error.to_string()),
-    };
+async fn probe(kernel: &Path, namespace: &Namespace) -> Result<(), Failure> {
+    let scratch = Scratch::new().map_err(|error| Failure::Host(error.to_string()))?;
     let boot = Boot {
         hardware: &Hardware::default(),
         accelerator: Accelerator::Kvm,
@@ -114,29 +182,65 @@ async fn probe(kernel: &Path, namespace: &Namespace) -> Option<String> {
         initramfs: None,
         disks: &[],
         command_line: "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1",
-        memory: Memory::Own,
+        memory: vm::Memory::Own,
         directory: scratch.path().to_owned(),
-        debugging: crate::vm::Debugging::default(),
+        debugging: vm::Debugging::default(),
     };
     let (mut machine, mut channels) = match Machine::start(boot, namespace).await {
         Ok(started) => started,
-        Err(error) => return Some(format!("/dev/kvm opens, but {error}")),
+        Err(VmError::NotStarted { said, .. }) => {
+            let said = format!("QEMU ended before the machine started: {said}");
+            return Err(Failure::of_qemu(said));
+        }
+        Err(error) => return Err(Failure::Host(format!("QEMU does not start: {error}"))),
     };
     let mut byte = [0];
     match tokio::time::timeout(PROBE_DEADLINE, channels.console.read(&mut byte)).await {
         Ok(Ok(1)) => {
             machine.kill().await;
-            None
+            Ok(())
         }
-        Ok(_) => Some(match machine.end().await {
-            End::Failed { said } => format!("/dev/kvm opens, but QEMU failed: {said}"),
+        Ok(_) => Err(match machine.end().await {
+            End::Failed { said } => Failure::of_qemu(format!("QEMU failed: {said}")),
             End::PoweredOff | End::Reset => {
-                "/dev/kvm opens, but a guest ends without a word".to_owned()
+                Failure::Guest("/dev/kvm opens, but a guest ends without a word".to_owned())
             }
         }),
         Err(_) => {
             machine.kill().await;
-            Some("/dev/kvm opens, but a guest on it says nothing".to_owned())
+            let silent = "/dev/kvm opens, but a guest on it says nothing";
+            Err(Failure::Guest(silent.to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_moment_does_not_turn_kvm_off() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let of = |kernel: &str| Known::of(&store, b"QEMU 9", b"boot", kernel.as_ref()).unwrap();
+        let now = SystemTime::now();
+        let known = |kernel: &str| of(kernel).recall(now);
+        // The host's moment is not remembered, and a silent guest's kernel alone.
+        of("a").keep(Some(&Failure::of_qemu("cannot allocate memory".to_owned())));
+        assert_eq!(known("a"), None);
+        of("a").keep(Some(&Failure::Guest("silent".to_owned())));
+        assert!(
+            known("a")
+                .unwrap()
+                .unwrap_err()
+                .starts_with("silent (tried before")
+        );
+        assert_eq!(known("b"), None);
+        // What QEMU says of KVM holds for all, for a while.
+        of("b").keep(Some(&Failure::of_qemu("KVM is not there".to_owned())));
+        assert!(known("c").unwrap().is_err());
+        assert_eq!(of("c").recall(now + DOUBT + DOUBT), None);
+        of("c").keep(None);
+        assert_eq!(of("a").recall(now + DOUBT + DOUBT), Some(Ok(())));
     }
 }

@@ -543,9 +543,7 @@ fn check_errors(step: &Step) -> Result<(), Complaint> {
         _ => &[],
     };
     let mut names = step.allow.iter().chain(tolerated);
-    names.try_for_each(|name| {
-        errno::check(name).map_err(|message| (message, Some(name.clone())))
-    })
+    names.try_for_each(|name| errno::check(name).map_err(|message| (message, Some(name.clone()))))
 }
 
 fn limited(time: Duration) -> Result<(), Complaint> {

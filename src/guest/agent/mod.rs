@@ -33,14 +33,15 @@ mod system;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::WaitOptions;
 
 use super::protocol::{
-    FailureKind, GAVE_UP, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport, StepResult,
+    FailureKind, GAVE_UP, GuestMessage, HostMessage, LINE_LIMIT, StepFailure, StepReport,
+    StepResult,
 };
 use crate::guest::storm;
 use crate::step::GuestStep;

@@ -21,8 +21,8 @@ use super::ledger::{Comparison, WriterLedger, file_name, snapshot_name};
 use super::plan::{FileState, Operation, Plan};
 use crate::guest::calls::truncate;
 use crate::guest::file_system::SNAPSHOTS;
-use crate::guest::protocol::StepFailure;
 use crate::guest::helper;
+use crate::guest::protocol::StepFailure;
 use crate::step::{BLOCK, Storm, errno};
 
 /// Operations between two progress messages.

@@ -138,7 +138,9 @@ fn read(journal: &[Line], seconds: f64) -> Times {
             }
             Entry::Finding { title, line, .. } => times.findings.push(moment(title, Some(*line))),
             Entry::Service { what } => times.events.push(moment(what, None)),
-            Entry::Unread => times.events.push(moment("the console is read no further", None)),
+            Entry::Unread => times
+                .events
+                .push(moment("the console is read no further", None)),
             Entry::Deadline { step } => {
                 let what = format!("deadline of {step}");
                 times.events.push(moment(&what, None));

@@ -99,7 +99,10 @@ async fn the_target_is_kept_behind_any_number_of_other_findings() {
     let (ending, heard) = result.unwrap();
     assert_eq!(ending, Ending::Stopped);
     assert_eq!(heard.findings.len(), FINDINGS + 1);
-    assert_eq!(heard.findings[FINDINGS].class, crate::detect::Class::HungTask);
+    assert_eq!(
+        heard.findings[FINDINGS].class,
+        crate::detect::Class::HungTask
+    );
     // What is passed over is not told, either.
     drop(context);
     let mut events = 0;
@@ -185,7 +188,8 @@ async fn a_step_that_fails_does_not_cut_the_kernel_short() {
         )
         .await;
         if lost {
-            let is_lost = matches!(&played.ending, Ending::Harness { what, .. } if what == "osd.0 ended");
+            let is_lost =
+                matches!(&played.ending, Ending::Harness { what, .. } if what == "osd.0 ended");
             assert!(is_lost, "{:?}", played.ending);
             continue;
         }

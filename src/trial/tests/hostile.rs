@@ -327,7 +327,12 @@ async fn what_a_guest_reports_is_short_and_of_steps_that_were_begun() {
     let played = play(&request("[{ guest: sync }]"), async |mut script| {
         script.come_up().await;
         let begun = script.begins().await;
-        for (step, name) in [(9, "later"), (1, "next"), (begun, "begun"), (begun, "again")] {
+        for (step, name) in [
+            (9, "later"),
+            (1, "next"),
+            (begun, "begun"),
+            (begun, "again"),
+        ] {
             let result = report(name);
             script.say(&GuestMessage::Finished { step, result }).await;
         }
