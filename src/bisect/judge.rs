@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::job::{Arm, Plan, PlannedWorkload, Variation};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, Trial, read_trial};
-use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed};
+use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed, unheard};
 
 /// What decides about trials.
 pub(super) struct Judge<'a> {
@@ -41,7 +41,7 @@ impl Judge<'_> {
         let target = self.arm.target.as_ref();
         let workload = &self.planned.workload;
         let varied = variation.map(|variation| variation.workload(workload));
-        let missing = unarmed(
+        let mut missing = unarmed(
             config,
             varied.as_ref().unwrap_or(workload),
             !self.plan.profile.is_empty(),
@@ -49,6 +49,7 @@ impl Judge<'_> {
             trial.ready.as_ref(),
             is_mute(trial),
         );
+        missing.extend(unheard(trial));
         let question = Question {
             target,
             known: &self.plan.known,

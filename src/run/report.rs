@@ -27,7 +27,7 @@ use crate::testbed::DUMP_LIMIT;
 use crate::trial::{FINDINGS, keep_finding};
 use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, target_key,
-    to_blame, unarmed,
+    to_blame, unarmed, unheard,
 };
 use crate::workload::{Step, Workload};
 
@@ -344,9 +344,7 @@ fn missing(
         // A record that has lost its .config says what was judged then.
         _ => trial.unarmed_then.clone(),
     };
-    if let Some(place) = &trial.silenced {
-        missing.push(format!("the console (not heard from {place} on)"));
-    }
+    missing.extend(unheard(trial));
     missing.extend_from_slice(untested);
     missing
 }

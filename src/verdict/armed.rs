@@ -68,6 +68,14 @@ pub fn is_mute(trial: &Trial) -> bool {
     ran && trial.said == 0
 }
 
+/// From where on a trial's kernel was not heard, if it was not: what is missing then
+/// besides what [`unarmed`] says.
+#[must_use]
+pub fn unheard(trial: &Trial) -> Option<String> {
+    let place = trial.silenced.as_ref()?;
+    Some(format!("the console (not heard from {place} on)"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
