@@ -434,6 +434,8 @@ fn a_screen_reader_has_a_name_for_everything() {
         return;
     };
     browser.value("document.querySelectorAll('details').forEach((box) => { box.open = true })");
+    // What was opened is in the tree once it was laid out.
+    browser.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
     let tree = browser.call("Accessibility.getFullAXTree", json!({}));
     let mut seen = Vec::new();
     for node in tree["nodes"].as_array().unwrap() {
