@@ -365,13 +365,14 @@ async fn every_failure_is_named(version: &str, fragments: &[&str], provocations:
         let first = findings.iter().find(|found| named_so(found));
         let as_expected = first.is_some()
             && match provocation.class {
-                // A processor that waits for the stuck one is stuck as well, and so
-                // is work that waits there.
-                Class::SoftLockup | Class::HardLockup | Class::RcuStall => {
-                    findings.iter().all(|found| {
-                        [provocation.class, Class::WorkqueueLockup].contains(&found.class)
-                    })
-                }
+                // A processor that waits for the stuck one is stuck as well.
+                Class::SoftLockup | Class::HardLockup => findings
+                    .iter()
+                    .all(|found| found.class == provocation.class),
+                // And by the time that RCU complains, work that waits there.
+                Class::RcuStall => findings
+                    .iter()
+                    .all(|found| [Class::RcuStall, Class::WorkqueueLockup].contains(&found.class)),
                 // A task that hangs is told of at every check.
                 _ => findings
                     .iter()

@@ -210,6 +210,14 @@ impl Script {
         self.control.write_all(line.as_bytes()).await.unwrap();
     }
 
+    /// QEMU takes the breaks by which a guest's stacks are asked for, one for each key
+    /// of a dump, whenever they come.
+    pub(crate) async fn takes_breaks(&mut self) {
+        for _ in 0..3 {
+            self.control(&serde_json::json!({"return": {}})).await;
+        }
+    }
+
     /// The next command on the control connection.
     pub(crate) async fn command(&mut self) -> serde_json::Value {
         let mut line = String::new();

@@ -30,9 +30,7 @@ async fn another_finding_leaves_time_for_what_follows_and_a_warning_ends_nothing
     let began = tokio::time::Instant::now();
     let played = play(&request, async |mut script| {
         // QEMU passes on the keys of the dump, as the agent does not.
-        for _ in 0..3 {
-            script.control(&serde_json::json!({"return": {}})).await;
-        }
+        script.takes_breaks().await;
         script.come_up().await;
         script.begins().await;
         script.kernel(HANG).await;
@@ -124,9 +122,7 @@ async fn a_report_that_comes_slowly_is_heard_to_its_end() {
     let target = target.replace("   6.", "   9.");
     let (first, rest) = target.split_at(target.find('\n').unwrap() + 1);
     let played = play(&request, async |mut script| {
-        for _ in 0..3 {
-            script.control(&serde_json::json!({"return": {}})).await;
-        }
+        script.takes_breaks().await;
         script.come_up().await;
         script.begins().await;
         script.kernel(&other).await;
@@ -208,9 +204,7 @@ async fn a_step_or_a_boot_that_takes_too_long_is_told_by_name_and_dumped() {
         let played = play(&request("[{ guest: sync }]"), async |mut script| {
             // QEMU will pass on the keys, if the agent is too slow for the clock,
             // which jumps whenever everybody waits.
-            for _ in 0..3 {
-                script.control(&serde_json::json!({"return": {}})).await;
-            }
+            script.takes_breaks().await;
             if boots {
                 script.come_up().await;
                 script.begins().await;
@@ -264,9 +258,7 @@ async fn a_guest_that_was_greeted_in_time_has_booted_in_time() {
     };
     assert!((1..100).find(late).is_some());
     let played = play(&request, async |mut script| {
-        for _ in 0..3 {
-            script.control(&serde_json::json!({"return": {}})).await;
-        }
+        script.takes_breaks().await;
         tokio::time::sleep(BOOT_DEADLINE * 59 / 60).await;
         script.come_up().await;
         let step = script.begins().await;

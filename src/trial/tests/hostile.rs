@@ -70,9 +70,7 @@ async fn a_guest_that_never_stops_talking_hides_nothing() {
             }
         };
         let played = play_with(&request, lost, async |mut script| {
-            for _ in 0..3 {
-                script.control(&serde_json::json!({"return": {}})).await;
-            }
+            script.takes_breaks().await;
             script.come_up().await;
             script.begins().await;
             // All of it is there at once when the trial looks next.
@@ -120,9 +118,7 @@ async fn a_dump_ends_in_time_whatever_else_the_agent_says() {
         script.begins().await;
         script.kernel(HANG).await;
         assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
-        for _ in 0..3 {
-            script.control(&serde_json::json!({"return": {}})).await;
-        }
+        script.takes_breaks().await;
         script.raw(&beats(2000)).await;
         // Too late: behind all the rest.
         let letters = "wlt".to_owned();
@@ -141,39 +137,31 @@ async fn a_dump_ends_in_time_whatever_else_the_agent_says() {
 async fn a_guest_that_sends_more_messages_than_any_is_not_listened_to() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path()).unwrap();
-    let (mut guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    let (mut guest, script) = scripted::guest(journal, std::future::pending()).await;
     guest.take_messages(100);
     let request = request("[{ guest: sync }]");
-    let context = Context::default();
-    let pace = Pace::default();
-    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
-    let flood = async {
+    let flood = async |mut script: Script| {
         script.come_up().await;
         script.try_raw(&beats(200)).await;
         script
     };
-    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
-    drop(script);
-    let (ending, heard) = result.unwrap();
-    let Ending::Harness { part, what } = &ending else {
-        panic!("{ending:?}");
+    let played = play_in(directory.path(), &request, (guest, script), flood).await;
+    let Ending::Harness { part, what } = &played.ending else {
+        panic!("{:?}", played.ending);
     };
     assert_eq!(*part, Part::Link);
     assert!(what.contains("messages"), "{what}");
-    assert!(heard.told.len() < 100);
+    assert!(played.heard.told.len() < 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_kernel_says_beyond_what_is_read_is_not_taken_for_silence() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path()).unwrap();
-    let (mut guest, mut script) = scripted::guest(journal, std::future::pending()).await;
+    let (mut guest, script) = scripted::guest(journal, std::future::pending()).await;
     guest.read_console(1 << 20);
     let request = request("[{ guest: sync }]");
-    let context = Context::default();
-    let pace = Pace::default();
-    let attempt = Attempt::new(&context, &request, directory.path(), guest, &pace);
-    let flood = async {
+    let flood = async |mut script: Script| {
         script.come_up().await;
         let step = script.begins().await;
         script.kernel(&"[    1.0] x\n".repeat(90_000)).await;
@@ -181,14 +169,12 @@ async fn what_a_kernel_says_beyond_what_is_read_is_not_taken_for_silence() {
         power_off(&mut script).await;
         script
     };
-    let (result, script) = tokio::join!(attempt.run(&Service::None), flood);
-    drop(script);
-    let (ending, heard) = result.unwrap();
-    assert_eq!(ending, Ending::Finished);
-    let silenced = silenced(directory.path(), &ending, &heard).unwrap();
+    let played = play_in(directory.path(), &request, (guest, script), flood).await;
+    assert_eq!(played.ending, Ending::Finished);
+    let silenced = silenced(directory.path(), &played.ending, &played.heard).unwrap();
     assert_eq!(silenced.as_deref(), Some("1 MiB"));
-    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
-    assert_eq!(text.matches("\"unread\"").count(), 1);
+    let unread = |entry: &&Entry| matches!(entry, Entry::Unread);
+    assert_eq!(played.journal.iter().filter(unread).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

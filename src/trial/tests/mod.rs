@@ -84,14 +84,24 @@ async fn play_with(
 ) -> Played {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path()).unwrap();
-    let (guest, theirs) = scripted::holding(journal, lost, request.dump).await;
+    let guest = scripted::holding(journal, lost, request.dump).await;
+    play_in(directory.path(), request, guest, script).await
+}
+
+/// The same with a guest that is there, whose journal is in this directory.
+async fn play_in(
+    directory: &Path,
+    request: &Request,
+    (guest, theirs): (Guest<'static>, Script),
+    script: impl AsyncFnOnce(Script) -> Script,
+) -> Played {
     let context = Context::default();
     let pace = Pace::default();
-    let attempt = Attempt::new(&context, request, directory.path(), guest, &pace);
+    let attempt = Attempt::new(&context, request, directory, guest, &pace);
     let (result, script) = tokio::join!(attempt.run(&Service::None), script(theirs));
     drop(script);
     let (ending, heard) = result.unwrap();
-    let text = std::fs::read_to_string(directory.path().join("journal.jsonl")).unwrap();
+    let text = std::fs::read_to_string(directory.join("journal.jsonl")).unwrap();
     let line = |line: &str| serde_json::from_str::<Line>(line).unwrap().entry;
     Played {
         ending,

@@ -127,9 +127,7 @@ async fn a_wait_takes_as_long_as_it_says_itself() {
     for (wait, seconds) in [("{ timeout: 5m, wait: a }", 300.0), ("{ wait: a }", 60.0)] {
         let request = request(&steps.replace("WAIT", wait));
         let played = play(&request, async |mut script| {
-            for _ in 0..3 {
-                script.control(&serde_json::json!({"return": {}})).await;
-            }
+            script.takes_breaks().await;
             script.come_up().await;
             script.begins().await;
             assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
@@ -167,9 +165,7 @@ async fn a_step_of_the_host_that_is_late_is_not_the_kernel_s_failure() {
         let mut request = request("[{ timeout: 2s, host: { pause: 45s } }]");
         request.timeout = whole;
         let played = play(&request, async |mut script| {
-            for _ in 0..3 {
-                script.control(&serde_json::json!({"return": {}})).await;
-            }
+            script.takes_breaks().await;
             script.come_up().await;
             if whole.is_some() {
                 assert!(matches!(script.told().await, HostMessage::Sysrq { .. }));
