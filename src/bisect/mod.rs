@@ -791,6 +791,12 @@ fn notes(state: &State, finding: &Finding, culprit: Option<usize>) -> Vec<String
             variation.name
         ));
     }
+    if begun.every_boot && state.search.is_contradicted() {
+        notes.push(
+            "the target was taken to show in every boot that has the bug, and did not show in every boot: how often it does was learned instead"
+                .to_owned(),
+        );
+    }
     if !matches!(finding, Finding::None { .. }) {
         return notes;
     }

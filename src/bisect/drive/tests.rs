@@ -2,6 +2,7 @@
 
 use super::super::candidates::{Candidates, Kind};
 use super::super::log::{Begun, Carried, VERSION};
+use super::super::report::Finding;
 use super::*;
 
 /// Kernels that are numbers: from `culprit` on the bug is there.
@@ -645,4 +646,24 @@ async fn other_findings_are_kept_by_candidate() {
         .await
         .unwrap();
     assert_eq!(state.others["WARNING in x"], [Some(3)]);
+}
+
+#[tokio::test]
+async fn a_rate_that_was_said_wrongly_is_learned() {
+    let mut begun = begun(64);
+    begun.every_boot = true;
+    for (culprit, every) in [(20, 2), (20, 3), (1, 3), (63, 2), (40, 4)] {
+        let mut laboratory = Simulated::new(culprit);
+        laboratory.every = every;
+        let (end, state) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        if let End::Answered(answer) = &end {
+            assert_eq!(culprits(&end), [culprit], "{every}: {answer:?}");
+            let notes = crate::bisect::notes(&state, &Finding::None { probability: 0.0 }, None);
+            let said = "did not show in every boot";
+            assert!(notes.iter().any(|note| note.contains(said)), "{notes:?}");
+        }
+    }
 }

@@ -347,6 +347,12 @@ impl Search {
         self.posterior.is_possible()
     }
 
+    /// Whether boots contradict rates that were said to be certain.
+    #[must_use]
+    pub fn is_contradicted(&self) -> bool {
+        self.posterior.rates != self.settings.rates
+    }
+
     /// The probability that the rate never changes.
     #[must_use]
     pub fn none(&self) -> f64 {
@@ -427,7 +433,7 @@ impl Search {
             &self.evidence.order,
             &self.posterior,
             self.settings.change,
-            (self.settings.rates == Rates::Learned).then(|| self.boots()),
+            (self.posterior.rates == Rates::Learned).then(|| self.boots()),
             self.settings.prices,
             self,
         )
@@ -457,7 +463,7 @@ impl Search {
     /// The candidate of this cell, if it would be named for what others showed: it
     /// was seen to bring the bug too seldom itself.
     fn unshown(&self, cell: usize) -> Option<Point> {
-        let learned = self.settings.rates == Rates::Learned;
+        let learned = self.posterior.rates == Rates::Learned;
         if !learned || self.settings.change == Change::Disappears || self.rates().0 > SURELY {
             return None;
         }

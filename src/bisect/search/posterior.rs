@@ -84,6 +84,9 @@ pub(super) struct Posterior {
     /// The probability that the rate never changes.
     pub(super) none: f64,
     pub(super) unchanged: Explanation,
+    /// The rates by which all this is reckoned: learned, if boots contradict those
+    /// that were said to be certain.
+    pub(super) rates: Rates,
 }
 
 impl Posterior {
@@ -97,6 +100,7 @@ impl Posterior {
             explained: Vec::new(),
             none: 0.0,
             unchanged: explain_unchanged(evidence.rates, Counts::default()),
+            rates: evidence.rates,
         };
         posterior.weigh(evidence);
         posterior
@@ -130,8 +134,14 @@ impl Posterior {
                 }
             })
             .collect();
-        self.explained = explain(evidence.rates, &sides);
-        self.unchanged = explain_unchanged(evidence.rates, all);
+        self.rates = evidence.rates;
+        self.explained = explain(self.rates, &sides);
+        self.unchanged = explain_unchanged(self.rates, all);
+        if self.rates.are_contradicted(self.best(evidence.none)) {
+            self.rates = Rates::Learned;
+            self.explained = explain(self.rates, &sides);
+            self.unchanged = explain_unchanged(self.rates, all);
+        }
         let share = (1.0 - evidence.none) / order.len().max(1) as f64;
         let weights: Vec<f64> = self
             .cells
@@ -158,6 +168,16 @@ impl Posterior {
         let sum: f64 = weights.iter().copied().map(scaled).sum::<f64>() + scaled(none);
         self.mass = weights.iter().map(|&weight| scaled(weight) / sum).collect();
         self.none = scaled(none) / sum;
+    }
+
+    /// How the best hypothesis explains the boots.
+    fn best(&self, none: f64) -> f64 {
+        let possible = self.cells.iter().zip(&self.explained);
+        let explained = possible
+            .filter(|(cell, _)| cell.possible)
+            .map(|(_, explained)| explained.ln_likelihood);
+        let unchanged = (none > 0.0).then_some(self.unchanged.ln_likelihood);
+        explained.chain(unchanged).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Whether what is certain leaves any candidate.

@@ -43,6 +43,10 @@ const HOPELESS: f64 = 60.0;
 /// that contradictory boots lower the confidence instead of ending the search.
 const NEVER: f64 = 1e-6;
 
+/// If every hypothesis explains the boots worse than this, as a logarithm, boots
+/// contradict the rates that were declared to be zero and one.
+const CONTRADICTION: f64 = -7.0;
+
 /// Hits among boots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
@@ -84,6 +88,17 @@ pub enum Rates {
         /// Of one without.
         false_alarm: f64,
     },
+}
+
+impl Rates {
+    /// Whether they are declared to be one and zero, and this is how the best of all
+    /// hypotheses explains the boots: some kernel showed the target in one boot and
+    /// did not in another, or the like.
+    pub(super) fn are_contradicted(self, best: f64) -> bool {
+        let certain = matches!(self, Self::Known { hit, false_alarm }
+            if hit >= 1.0 - NEVER && false_alarm <= NEVER);
+        certain && best < CONTRADICTION
+    }
 }
 
 /// How one hypothesis explains the boots.

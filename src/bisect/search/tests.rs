@@ -286,6 +286,34 @@ fn a_forecast_is_near_what_a_search_takes() {
     assert!((forecast.boots - 6.0).abs() < 2.0, "{forecast:?}");
 }
 
+#[test]
+fn a_certain_rate_that_boots_contradict_is_given_up() {
+    let settings = Settings {
+        rates: SURE,
+        ..Settings::default()
+    };
+    let mut search = Search::new(Arc::new(Order::linear(8)), settings);
+    let mut record = |point: Point, hits: u32, boots: u32| {
+        for boot in 0..boots {
+            search.record(point, boot < hits);
+        }
+        search.clone()
+    };
+    record(Point::Candidate(7), 1, 1);
+    record(Point::Base, 0, 1);
+    record(Point::Candidate(4), 1, 1);
+    let clean = record(Point::Candidate(3), 0, 1);
+    assert!(matches!(clean.answer(0.95), Answer::Culprit { .. }));
+    assert!(!clean.is_contradicted());
+    // More of its boots are clean than not: it has the bug all the same.
+    let both = record(Point::Candidate(3), 2, 5);
+    assert!(both.is_contradicted());
+    assert!(both.probability(4) < 0.5, "{}", both.probability(4));
+    assert_eq!(both.answer(0.95), Answer::Open);
+    let (hit, _) = both.rates();
+    assert!(hit < 0.9, "{hit}");
+}
+
 /// A history with merges: the parents of each commit are among the few before it.
 fn history() -> impl Strategy<Value = Vec<Vec<usize>>> {
     prop::collection::vec(prop::collection::vec(1_usize..5, 1..3), 2..24).prop_map(|all| {
