@@ -33,6 +33,10 @@ const SILENCE: u32 = 40;
 const DOUBT: u32 = 5;
 const ASKED: u32 = 3;
 
+/// Boots of each merge base, if they are not all alike: as many of which none, and
+/// all, show the target tell two of them apart.
+const BASE_BOOTS: u32 = 4;
+
 /// Kernels are built ahead that will be wanted with this probability.
 const LIKELY: f64 = 0.2;
 
@@ -315,8 +319,7 @@ fn wanted(state: &State, limits: Limits) -> Vec<Subject> {
             Point::Candidate(number) => Subject::Candidate(number),
             // Several merge bases take turns.
             Point::Base => {
-                let base = (0..boots.len()).min_by_key(|&base| boots[base]);
-                let base = base.unwrap_or(0);
+                let base = fewest(&boots);
                 boots[base] += 1;
                 Subject::Base(base)
             }
@@ -324,14 +327,32 @@ fn wanted(state: &State, limits: Limits) -> Vec<Subject> {
         .collect()
 }
 
-/// A merge base that was not booted yet, once one of them was: the bug must be
-/// at none of them.
+/// The one that was booted least.
+fn fewest(boots: &[u32]) -> usize {
+    let base = (0..boots.len()).min_by_key(|&base| boots[base]);
+    base.unwrap_or(0)
+}
+
+/// The merge base whose turn it is.
+fn next_base(state: &State) -> usize {
+    let boots: Vec<u32> = state.bases.iter().map(|counts| counts.boots).collect();
+    fewest(&boots)
+}
+
+/// A merge base that was not booted yet, once one of them was, or not often enough if
+/// they are not alike: the bug must be at none of them.
 fn untried_base(state: &State) -> Option<usize> {
     let tried = |counts: &Counts| counts.boots > 0;
     if !state.bases.iter().any(tried) {
         return None;
     }
-    state.bases.iter().position(|counts| !tried(counts))
+    if let Some(untried) = state.bases.iter().position(|counts| !tried(counts)) {
+        return Some(untried);
+    }
+    let alike = |pair: &[Counts]| pair[0].hits * pair[1].boots == pair[1].hits * pair[0].boots;
+    let next = next_base(state);
+    let is_asked = !state.bases.windows(2).all(alike) && state.bases[next].boots < BASE_BOOTS;
+    is_asked.then_some(next)
 }
 
 /// The good end, if the bad one does not show the target and the ends may be
@@ -340,8 +361,8 @@ fn doubted_end(state: &State) -> Option<Subject> {
     let (bad, good) = ends(state);
     let (seen, asked) = (state.search.counts(bad), state.search.counts(good));
     let doubted = seen.hits == 0 && seen.boots >= DOUBT && asked.boots < ASKED;
-    doubted.then_some(match good {
-        Point::Base => Subject::Base(0),
+    doubted.then(|| match good {
+        Point::Base => Subject::Base(next_base(state)),
         Point::Candidate(number) => Subject::Candidate(number),
     })
 }
@@ -754,9 +775,19 @@ pub(super) async fn confirm(
             done.map_or(0, |done| done.counts.boots) <= round && !is_mute
         });
         for rows in turn.chunks(limits.jobs.max(1)) {
-            if state.boots >= limits.boots {
+            let left = limits.boots.saturating_sub(state.boots);
+            if left == 0 {
                 return Ok(());
             }
+            let next = Subject::Base(next_base(state));
+            let rows = rows.iter().take(left as usize);
+            let rows: Vec<(&str, Subject)> = rows
+                .map(|&(row, subject)| match subject {
+                    // Several merge bases take turns.
+                    Subject::Base(_) => (row, next),
+                    subject => (row, subject),
+                })
+                .collect();
             let subjects: Vec<Subject> = rows.iter().map(|&(_, subject)| subject).collect();
             let way = way(state);
             let mut told = |subject: Subject, boot: Boot| {
@@ -801,6 +832,7 @@ fn confirmed(
         (Some(hit), _) => Entry::Confirmed {
             culprit: state.name(Point::Candidate(culprit)),
             row: row.to_owned(),
+            base: subject.base(),
             hit,
             reason: boot.reason,
             trial: boot.trial,

@@ -192,7 +192,9 @@ impl Again<'_> {
             | Entry::Lost {
                 candidate, base, ..
             } => (Some(candidate), base, None),
-            Entry::Confirmed { culprit, row, .. } => (None, 0, Some((culprit, row))),
+            Entry::Confirmed {
+                culprit, row, base, ..
+            } => (None, base, Some((culprit, row))),
             entry => return Ok(vec![entry]),
         };
         let mut now = Vec::new();
@@ -222,6 +224,7 @@ impl Again<'_> {
             (None, Some((culprit, row)), Some(hit)) => now.push(Entry::Confirmed {
                 culprit,
                 row,
+                base,
                 hit,
                 reason: judged.reason,
                 trial: directory,

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::amplify::Tries;
 use super::candidates::{Candidates, Kind};
-use super::report::Step;
+use super::report::{Step, p_value};
 use super::search::{Answer, Change, Counts, OrderError, Point, Rates, Search, Settings};
 use super::table::{Subject, rows};
 use crate::error::{Exit, Fault};
@@ -30,6 +30,9 @@ pub const VERSION: u32 = 1;
 
 /// No line is longer: the first one holds every candidate.
 const LINE_LIMIT: usize = 64 << 20;
+
+/// Merge bases of one rate differ as much as theirs less often than this.
+const UNLIKE: f64 = 0.05;
 
 /// What is asked, said once at the beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,6 +277,9 @@ pub enum Entry {
         culprit: Option<String>,
         /// The row of the table.
         row: String,
+        /// Of several merge bases, which one.
+        #[serde(default, skip_serializing_if = "is_first")]
+        base: usize,
         /// Whether the target shows.
         hit: bool,
         /// Why, in a few words: of a hit, the finding's title.
@@ -812,6 +818,7 @@ impl State {
         let Entry::Confirmed {
             culprit,
             row,
+            base,
             hit,
             reason,
             trial,
@@ -830,8 +837,10 @@ impl State {
         };
         self.boots += 1;
         self.boot_seconds += seconds;
-        if let Some(subject) = self.booted(culprit, &row) {
-            self.take_boot(subject, hit, trial);
+        match self.booted(culprit, &row) {
+            Some(Subject::Base(_)) => self.take_boot(Subject::Base(base), hit, trial),
+            Some(subject) => self.take_boot(subject, hit, trial),
+            None => {}
         }
         let confirmed = self.confirmed.entry((culprit, row)).or_default();
         confirmed.counts.hits += u32::from(hit);
@@ -888,7 +897,44 @@ impl State {
         self.lost.remove(&number);
         self.service_lost.remove(&number);
         self.trials.entry(number).or_default().push(trial);
-        self.search.record(point, hit);
+        match point {
+            Point::Base => self.search.set_base(self.of_all_bases()),
+            Point::Candidate(_) => self.search.record(point, hit),
+        }
+    }
+
+    /// The boots of all merge bases together; if one of them is not like the others,
+    /// its boots alone: the bug must be at none of them, and a cure's at each.
+    fn of_all_bases(&self) -> Counts {
+        let sum = |but: Option<usize>| {
+            let bases = self.bases.iter().enumerate();
+            let rest = bases.filter(|(number, _)| Some(*number) != but);
+            rest.fold(Counts::default(), |sum, (_, &counts)| sum.plus(counts))
+        };
+        let Some((odd, counts)) = self.odd_base() else {
+            return sum(None);
+        };
+        let rest = sum(Some(odd));
+        let differs = if self.begun.every_boot {
+            counts.hits * rest.boots != rest.hits * counts.boots
+        } else {
+            p_value((counts.hits, counts.boots), (rest.hits, rest.boots)) < UNLIKE
+        };
+        if differs { counts } else { sum(None) }
+    }
+
+    /// The merge base whose boots speak most for a bug that is older than all
+    /// candidates, or for a cure that is.
+    #[must_use]
+    pub fn odd_base(&self) -> Option<(usize, Counts)> {
+        let shows = |counts: Counts| {
+            let share = f64::from(counts.hits) / f64::from(counts.boots);
+            if self.begun.fixed { 1.0 - share } else { share }
+        };
+        let booted = self.bases.iter().copied().enumerate();
+        booted
+            .filter(|(_, counts)| counts.boots > 0)
+            .max_by(|(_, a), (_, b)| shows(*a).total_cmp(&shows(*b)))
     }
 
     /// The candidate whose table is meant: where the log does not say, the one that

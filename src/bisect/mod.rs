@@ -821,11 +821,11 @@ fn notes(state: &State, finding: &Finding, culprit: Option<usize>) -> Vec<String
                 shown(counts)
             ));
         }
-        if !begun.fixed {
+        let odd = state.odd_base().map_or(0, |(odd, _)| odd);
+        if let Some(base) = begun.merge_bases.get(odd).filter(|_| !begun.fixed) {
+            let (base, good) = (short(base), &begun.good);
             notes.push(format!(
-                "if a commit between there and {good} cured it, `--fixed --bad {base} --good {good}` finds that one",
-                good = begun.good,
-                base = short(&begun.merge_bases[0])
+                "if a commit between {base} and {good} cured it, `--fixed --bad {base} --good {good}` finds that one"
             ));
         }
     } else if older.hits > 0 && newer.hits > 0 && !begun.fixed {
@@ -867,7 +867,11 @@ fn of_the_culprit(state: &State, culprit: usize) -> Vec<String> {
 fn table(state: &State, culprit: usize) -> Vec<Row> {
     let candidates = &state.begun.candidates;
     let name = |subject: Subject| match subject {
-        Subject::Base(_) => short(&candidates.base).to_owned(),
+        Subject::Base(_) if candidates.kind == Kind::Git => {
+            let bases: Vec<&str> = state.begun.bases().into_iter().map(short).collect();
+            bases.join(", ")
+        }
+        Subject::Base(_) => candidates.base.clone(),
         Subject::Candidate(number) => short(&candidates.list[number].name).to_owned(),
         Subject::Reverted(_) => String::new(),
     };

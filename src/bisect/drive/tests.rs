@@ -32,6 +32,8 @@ struct Simulated {
     lost_services: u32,
     /// A kernel with the bug shows it in one boot of so many.
     every: u32,
+    /// Candidates with the bug, if these are not all from `culprit` on.
+    bugged: Vec<usize>,
 }
 
 impl Simulated {
@@ -40,6 +42,10 @@ impl Simulated {
             .bad_bases
             .iter()
             .any(|&base| -1 - base.cast_signed() == number);
+        if !self.bugged.is_empty() {
+            let has = |one: &usize| one.cast_signed() == number;
+            return bad_base || self.bugged.iter().any(has);
+        }
         (bad_base || number >= self.culprit.cast_signed()) != self.exchanged
     }
 
@@ -60,6 +66,7 @@ impl Simulated {
             late: BTreeMap::new(),
             lost_services: 0,
             every: 1,
+            bugged: Vec::new(),
         }
     }
 
@@ -646,6 +653,58 @@ async fn other_findings_are_kept_by_candidate() {
         .await
         .unwrap();
     assert_eq!(state.others["WARNING in x"], [Some(3)]);
+}
+
+/// Two merge bases, each with a side of its own that is merged:
+///
+/// ```text
+/// a - 0 - … - 5  --- 12 - … - 20
+/// b - 6 - … - 11 -/
+/// ```
+fn two_sides() -> Begun {
+    let mut begun = begun(21);
+    begun.merge_bases = vec!["a".repeat(40), "b".repeat(40)];
+    begun.candidates.list[6].parents.clear();
+    begun.candidates.list[12].parents = vec![5, 11];
+    begun
+}
+
+#[tokio::test]
+async fn a_bug_at_one_merge_base_is_older_than_all_candidates() {
+    for every_boot in [true, false] {
+        let mut begun = two_sides();
+        begun.every_boot = every_boot;
+        let mut laboratory = Simulated::new(0);
+        laboratory.bad_bases = vec![1];
+        laboratory.bugged = (6..21).collect();
+        let (end, state) = Bisection::new()
+            .go_on(&begun, &mut laboratory)
+            .await
+            .unwrap();
+        assert!(matches!(end, End::Answered(Answer::None { .. })), "{end:?}");
+        let none = Finding::None { probability: 0.99 };
+        let notes = crate::bisect::notes(&state, &none, None).join("\n");
+        let wanted = format!("--bad {} ", "b".repeat(12));
+        assert!(notes.contains(&wanted), "{notes}");
+    }
+}
+
+#[tokio::test]
+async fn a_cure_is_not_what_one_merge_base_never_had() {
+    let mut begun = two_sides();
+    begun.fixed = true;
+    let mut laboratory = Simulated::new(0);
+    // One side never had the bug, and what is merged has none either.
+    laboratory.bad_bases = vec![0];
+    laboratory.bugged = (0..6).collect();
+    let (end, _) = Bisection::new()
+        .go_on(&begun, &mut laboratory)
+        .await
+        .unwrap();
+    assert!(
+        !matches!(&end, End::Answered(Answer::Culprit { .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]

@@ -149,6 +149,12 @@ impl Search {
         }
     }
 
+    /// Takes it that these are all boots from before all candidates.
+    pub fn set_base(&mut self, counts: Counts) {
+        self.evidence.base = counts;
+        self.posterior.weigh(&self.evidence);
+    }
+
     /// Takes it that a candidate cannot be tested. What its earlier boots showed
     /// stays.
     pub fn skip(&mut self, candidate: usize) {
