@@ -312,7 +312,8 @@ fn wanted(state: &State, limits: Limits) -> Vec<Subject> {
         return vec![good];
     }
     let mut boots: Vec<u32> = state.bases.iter().map(|counts| counts.boots).collect();
-    let points = state.search.batch(limits.jobs.max(1));
+    let left = limits.boots.saturating_sub(state.boots);
+    let points = state.search.batch(limits.jobs.max(1).min(left as usize));
     points
         .into_iter()
         .map(|point| match point {

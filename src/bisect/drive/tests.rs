@@ -708,6 +708,23 @@ async fn a_cure_is_not_what_one_merge_base_never_had() {
 }
 
 #[tokio::test]
+async fn no_more_is_booted_than_allowed_however_many_run_at_a_time() {
+    for boots in [1, 5, 14, 19] {
+        let few = Limits {
+            boots,
+            jobs: 4,
+            ..LIMITS
+        };
+        let mut laboratory = Simulated::new(20);
+        let (_, state) = Bisection::new()
+            .within(&begun(64), &mut laboratory, few)
+            .await
+            .unwrap();
+        assert!(state.boots <= boots, "{} of {boots}", state.boots);
+    }
+}
+
+#[tokio::test]
 async fn a_rate_that_was_said_wrongly_is_learned() {
     let mut begun = begun(64);
     begun.every_boot = true;
