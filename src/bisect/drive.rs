@@ -535,6 +535,24 @@ async fn make(
                 return Ok(true);
             }
             let twin = state.images.get(&image).copied();
+            let is_top = |number: usize| state.search.top() == Some(number);
+            // What the log says is built is not compared again when the search goes on:
+            // first of all it says what the image is.
+            let news = match (subject, twin) {
+                (Subject::Base(_), Some(Some(twin))) if is_top(twin) => {
+                    return Err(same_ends(state));
+                }
+                (Subject::Candidate(number), Some(None)) if is_top(number) => {
+                    return Err(same_ends(state));
+                }
+                (Subject::Candidate(number), Some(twin)) if twin != Some(number) => {
+                    (!state.search.is_same(number)).then_some((number, twin))
+                }
+                _ => None,
+            };
+            if let Some((number, twin)) = news {
+                same(context, log, state, number, twin)?;
+            }
             log.add(
                 state,
                 Entry::Built {
@@ -544,15 +562,7 @@ async fn make(
                     image,
                 },
             )?;
-            match (subject, twin) {
-                (Subject::Candidate(number), Some(twin)) if twin != Some(number) => {
-                    same(context, log, state, number, twin)
-                }
-                (Subject::Base(_), Some(Some(twin))) if state.search.top() == Some(twin) => {
-                    Err(same_ends(state))
-                }
-                _ => Ok(true),
-            }
+            Ok(news.is_none())
         }
         Build::Impossible(reason) => {
             if let Some((end, name)) = end_of(state, subject) {
@@ -578,19 +588,14 @@ async fn make(
     }
 }
 
-/// An image that was booted tells for this candidate, too; whether there still is
-/// something to boot.
+/// An image that was booted tells for this candidate, too.
 fn same(
     context: &Context,
     log: &mut Log,
     state: &mut State,
     number: usize,
     twin: Option<usize>,
-) -> Result<bool, Error> {
-    let is_top = |number: usize| state.search.top() == Some(number);
-    if twin.is_none() && is_top(number) {
-        return Err(same_ends(state));
-    }
+) -> Result<(), Error> {
     let name = |number: usize| state.begun.candidates.list[number].name.clone();
     let (candidate, other) = (name(number), twin.map(name));
     let shown = other.as_ref().unwrap_or(&state.begun.candidates.base);
@@ -599,8 +604,7 @@ fn same(
         short(&candidate),
         short(shown)
     )));
-    log.add(state, Entry::Same { candidate, other })?;
-    Ok(false)
+    Ok(log.add(state, Entry::Same { candidate, other })?)
 }
 
 fn same_ends(state: &State) -> Error {

@@ -708,6 +708,45 @@ async fn a_cure_is_not_what_one_merge_base_never_had() {
 }
 
 #[tokio::test]
+async fn ends_of_one_image_are_no_more_different_when_it_is_resumed() {
+    let bisection = Bisection::new();
+    for _ in 0..2 {
+        let mut laboratory = Simulated::new(0);
+        laboratory.same = (0..64).collect();
+        laboratory.every = 3;
+        laboratory.bad_bases = vec![0];
+        let error = bisection
+            .go_on(&begun(64), &mut laboratory)
+            .await
+            .unwrap_err();
+        assert!(error.one_line().contains("make the same kernel"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn killed_after_any_line_of_its_log_it_goes_on_as_it_was() {
+    let simulated = || {
+        let mut laboratory = Simulated::new(20);
+        laboratory.same = (0..64).filter(|one| one % 3 != 2 && *one != 63).collect();
+        laboratory.broken = vec![17];
+        laboratory
+    };
+    let whole = Bisection::new();
+    let (end, state) = whole.go_on(&begun(64), &mut simulated()).await.unwrap();
+    let text = std::fs::read_to_string(whole.directory.path().join("log.jsonl")).unwrap();
+    assert!(text.contains("\"entry\":\"same\""), "{text}");
+    let lines = text.matches('\n').count();
+    for kept in 1..lines {
+        let bisection = Bisection::new();
+        let left: String = text.split_inclusive('\n').take(kept).collect();
+        std::fs::write(bisection.directory.path().join("log.jsonl"), left).unwrap();
+        let (again, after) = bisection.go_on(&begun(64), &mut simulated()).await.unwrap();
+        assert_eq!(again, end, "after {kept} lines");
+        assert_eq!(after.boots, state.boots, "after {kept} lines");
+    }
+}
+
+#[tokio::test]
 async fn no_more_is_booted_than_allowed_however_many_run_at_a_time() {
     for boots in [1, 5, 14, 19] {
         let few = Limits {

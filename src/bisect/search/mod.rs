@@ -180,6 +180,13 @@ impl Search {
         self.posterior = Posterior::new(&self.evidence);
     }
 
+    /// Whether a candidate is taken to behave as another point does.
+    #[must_use]
+    pub fn is_same(&self, candidate: usize) -> bool {
+        let known = self.evidence.known.get(&candidate);
+        known.is_some_and(|known| known.same_as.is_some())
+    }
+
     /// Forgets all that is known of a point, except that it is built.
     pub fn forget(&mut self, point: Point) {
         match point {
