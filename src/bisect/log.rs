@@ -369,6 +369,8 @@ impl Fault for LogError {
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// Its last line was not written to its end, and could not be cut off.
+    torn: bool,
 }
 
 impl Log {
@@ -382,6 +384,7 @@ impl Log {
         let mut log = Self {
             path: path.to_owned(),
             file,
+            torn: false,
         };
         lock(path, &log.file)?;
         let mut state = State::new(begun.clone())?;
@@ -409,6 +412,7 @@ impl Log {
         let log = Self {
             path: path.to_owned(),
             file,
+            torn: false,
         };
         Ok((log, state))
     }
@@ -418,10 +422,18 @@ impl Log {
         let mut line = serde_json::to_vec(&entry)
             .map_err(|error| failed("write to", &self.path)(error.into()))?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(failed("write to", &self.path))?;
+        if self.torn {
+            let error = io::Error::other("its last line is torn");
+            return Err(failed("write to", &self.path)(error));
+        }
+        let before = self.file.metadata().map(|is| is.len());
+        let written = self.file.write_all(&line);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            // The next one, of a boot that ends later, must not follow half a line.
+            let cut = before.and_then(|length| self.file.set_len(length));
+            self.torn = cut.is_err();
+            return Err(failed("write to", &self.path)(error));
+        }
         state.take(entry)
     }
 }

@@ -85,6 +85,7 @@ fn a_full_disk_loses_nothing_that_was_seen() {
     let mut full = Log {
         path: path.clone(),
         file,
+        torn: false,
     };
     let error = full.add(&mut state, boot(None, false)).unwrap_err();
     assert!(error.to_string().contains("cannot write to"), "{error}");
@@ -204,4 +205,32 @@ fn git_s_own_log_has_what_is_sure() {
     assert!(text.contains(&format!("git bisect bad {:040}\n", 5)));
     assert!(text.contains(&format!("git bisect good {:040}\n", 4)));
     assert!(text.contains(&format!("git bisect skip {:040}\n", 1)));
+}
+
+#[test]
+fn nothing_is_written_after_a_line_that_was_not_written_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.jsonl");
+    let (log, mut state) = Log::create(&path, begun(8)).unwrap();
+    drop(log);
+    // A pipe that nobody reads takes the beginning of a long line.
+    let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)
+        .map(|(reader, writer)| (File::from(reader), File::from(writer)))
+        .unwrap();
+    let mut log = Log {
+        path,
+        file: writer,
+        torn: false,
+    };
+    let long = Entry::Other {
+        candidate: None,
+        title: "x".repeat(1 << 20),
+    };
+    assert!(log.add(&mut state, long).is_err());
+    let mut begun = vec![0; 1 << 20];
+    assert!(reader.read(&mut begun).unwrap() > 0);
+    let error = log.add(&mut state, boot(Some(7), true)).unwrap_err();
+    assert!(error.to_string().contains("cannot write to"), "{error}");
+    assert!(reader.read(&mut begun).is_err(), "nothing more is there");
+    assert_eq!(state.boots, 0);
 }
