@@ -1045,7 +1045,7 @@ impl State {
                 let after = self.search.after_culprit(number);
                 if after >= begun.confidence {
                     has
-                } else if 1.0 - after >= begun.confidence {
+                } else if 1.0 - after - self.search.none() >= begun.confidence {
                     lacks
                 } else {
                     let _ = writeln!(

@@ -234,3 +234,17 @@ fn nothing_is_written_after_a_line_that_was_not_written_to_its_end() {
     assert!(reader.read(&mut begun).is_err(), "nothing more is there");
     assert_eq!(state.boots, 0);
 }
+
+#[test]
+fn what_shows_the_bug_is_not_good_in_git_s_log_where_all_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.jsonl");
+    let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
+    for candidate in [Some(7), Some(3), None, None, None].repeat(3) {
+        log.add(&mut state, boot(candidate, true)).unwrap();
+    }
+    assert!(matches!(state.search.answer(0.95), Answer::None { .. }));
+    let text = state.git_log(|_| String::new());
+    assert!(!text.contains("git bisect good"), "{text}");
+    assert!(text.contains(&format!("# open: [{:040}]", 3)), "{text}");
+}
