@@ -474,15 +474,19 @@ impl Search {
     }
 
     /// The candidate of this cell, if it would be named for what others showed: it
-    /// was seen to bring the bug too seldom itself.
+    /// was seen to bring the bug too seldom itself, or one of the same image was.
     fn unshown(&self, cell: usize) -> Option<Point> {
         let learned = self.posterior.rates == Rates::Learned;
         if !learned || self.settings.change == Change::Disappears || self.rates().0 > SURELY {
             return None;
         }
-        let [candidate] = self.members(cell)[..] else {
+        let [mut candidate] = self.members(cell)[..] else {
             return None;
         };
+        let known = self.evidence.known.get(&candidate);
+        if let Some(Point::Candidate(other)) = known.and_then(|known| known.same_as) {
+            candidate = other;
+        }
         let point = Point::Candidate(candidate);
         (self.open(candidate) && self.counts(point).hits < SHOWN).then_some(point)
     }

@@ -314,6 +314,26 @@ fn a_certain_rate_that_boots_contradict_is_given_up() {
     assert!(hit < 0.9, "{hit}");
 }
 
+#[test]
+fn a_culprit_has_shown_the_bug_by_its_image() {
+    let mut search = Search::new(Arc::new(Order::linear(4)), Settings::default());
+    let mut record = |point: Point, hits: u32, boots: u32| {
+        for boot in 0..boots {
+            search.record(point, boot < hits);
+        }
+    };
+    record(Point::Base, 0, 60);
+    record(Point::Candidate(3), 6, 16);
+    record(Point::Candidate(0), 0, 60);
+    record(Point::Candidate(2), 1, 1);
+    search.same(1, Point::Candidate(2));
+    assert!(search.probability(1) > 0.95, "{}", search.probability(1));
+    assert_eq!(search.answer(0.95), Answer::Open);
+    assert_eq!(search.next(), Some(Point::Candidate(2)));
+    search.record(Point::Candidate(2), true);
+    assert!(matches!(search.answer(0.95), Answer::Culprit { .. }));
+}
+
 /// A history with merges: the parents of each commit are among the few before it.
 fn history() -> impl Strategy<Value = Vec<Vec<usize>>> {
     prop::collection::vec(prop::collection::vec(1_usize..5, 1..3), 2..24).prop_map(|all| {
