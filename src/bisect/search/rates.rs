@@ -14,8 +14,17 @@
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
-/// Points of the integral in each direction.
+/// Points of the integral in each direction, at least and at most.
 const NODES: usize = 24;
+const MOST_NODES: usize = 512;
+
+/// How far apart they may be, in standard deviations of the angle of the hypothesis
+/// that has the most boots: its peak must not fall between them.
+const APART: f64 = 1.4;
+
+/// Points at which the boots are less likely than at the best by this many orders
+/// (of e) add nothing.
+const NOTHING: f64 = 30.0;
 
 /// Half the width of the window that is integrated over, in standard
 /// deviations of the angle.
@@ -206,52 +215,71 @@ fn ln_gamma(argument: f64) -> f64 {
 
 /// The points at which one rate is integrated.
 struct Axis {
-    rates: [f64; NODES],
-    ln_rates: [f64; NODES],
-    ln_rest: [f64; NODES],
+    rates: Vec<f64>,
+    ln_rates: Vec<f64>,
+    ln_rest: Vec<f64>,
     step: f64,
 }
 
+/// The boots' probability at the points of an axis that matter.
+struct Likelihood {
+    /// The first of these points.
+    from: usize,
+    values: Vec<f64>,
+    /// The logarithm of the factor taken out of all of them.
+    ln_factor: f64,
+}
+
 impl Axis {
-    /// The middle points of equal steps of the angle from `low` to `high`.
-    fn new((low, high): (f64, f64)) -> Self {
-        let step = (high - low) / NODES as f64;
+    /// The middle points of equal steps of the angle, where these hypotheses have
+    /// their mass.
+    fn new(hypotheses: impl Iterator<Item = Counts> + Clone) -> Self {
+        let most = hypotheses.clone().map(|counts| counts.boots).max();
+        let (low, high) = window(hypotheses);
+        let finest = APART * deviation(most.unwrap_or(0));
+        let nodes = (((high - low) / finest).ceil() as usize).clamp(NODES, MOST_NODES);
+        let step = (high - low) / nodes as f64;
         let mut axis = Self {
-            rates: [0.0; NODES],
-            ln_rates: [0.0; NODES],
-            ln_rest: [0.0; NODES],
+            rates: Vec::with_capacity(nodes),
+            ln_rates: Vec::with_capacity(nodes),
+            ln_rest: Vec::with_capacity(nodes),
             step,
         };
-        for node in 0..NODES {
+        for node in 0..nodes {
             let angle = low + step * (node as f64 + 0.5);
             let (sine, cosine) = angle.sin_cos();
-            axis.rates[node] = sine * sine;
-            axis.ln_rates[node] = 2.0 * sine.ln();
-            axis.ln_rest[node] = 2.0 * cosine.ln();
+            axis.rates.push(sine * sine);
+            axis.ln_rates.push(2.0 * sine.ln());
+            axis.ln_rest.push(2.0 * cosine.ln());
         }
         axis
     }
 
-    /// The boots' probability at each point, and the logarithm of the factor
-    /// taken out of all of them.
-    fn likelihood(&self, counts: Counts) -> ([f64; NODES], f64) {
+    fn likelihood(&self, counts: Counts) -> Likelihood {
         let (hits, misses) = (
             f64::from(counts.hits),
             f64::from(counts.boots - counts.hits),
         );
-        let mut values = [0.0; NODES];
-        let mut most = f64::NEG_INFINITY;
-        for (value, (rate, rest)) in values
-            .iter_mut()
-            .zip(self.ln_rates.iter().zip(&self.ln_rest))
-        {
-            *value = hits * rate + misses * rest;
-            most = most.max(*value);
-        }
+        let mut values: Vec<f64> = self
+            .ln_rates
+            .iter()
+            .zip(&self.ln_rest)
+            .map(|(rate, rest)| hits * rate + misses * rest)
+            .collect();
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let matters = |value: &f64| *value > most - NOTHING;
+        let from = values.iter().position(matters).unwrap_or(0);
+        let to = values.iter().rposition(matters).map_or(0, |last| last + 1);
+        values.truncate(to);
+        values.drain(..from);
         for value in &mut values {
             *value = (*value - most).exp();
         }
-        (values, most)
+        Likelihood {
+            from,
+            values,
+            ln_factor: most,
+        }
     }
 }
 
@@ -261,9 +289,14 @@ fn fade(hit: f64, false_alarm: f64) -> f64 {
     if false_alarm >= hit {
         return 0.0;
     }
+    few(false_alarm) * (1.0 - false_alarm / hit).powi(FADE)
+}
+
+/// What of it the false-alarm rate alone decides.
+fn few(false_alarm: f64) -> f64 {
     let jeffreys = 1.0 / (PI * (false_alarm * (1.0 - false_alarm)).sqrt());
     let few = SELDOM * (1.0 - false_alarm).powf(SELDOM - 1.0) / jeffreys;
-    (1.0 - FEW + FEW * few) * (1.0 - false_alarm / hit).powi(FADE)
+    1.0 - FEW + FEW * few
 }
 
 /// The integral of [`fade`] over both angles, by which the prior is divided.
@@ -285,13 +318,18 @@ fn prior_mass() -> f64 {
 fn window(counts: impl Iterator<Item = Counts>) -> (f64, f64) {
     let (mut low, mut high) = (FRAC_PI_2, 0.0_f64);
     for Counts { hits, boots } in counts {
+        let reach = REACH * deviation(boots);
         let boots = f64::from(boots) + 0.5;
         let middle = ((f64::from(hits) + 0.25) / boots).sqrt().asin();
-        let reach = REACH / (2.0 * boots.sqrt());
         low = low.min(middle - reach);
         high = high.max(middle + reach);
     }
     (low.max(0.0), high.min(FRAC_PI_2))
+}
+
+/// The standard deviation of the angle after so many boots.
+fn deviation(boots: u32) -> f64 {
+    0.5 / (f64::from(boots) + 0.5).sqrt()
 }
 
 fn learned(sides: &[Sides]) -> Vec<Explanation> {
@@ -309,14 +347,17 @@ fn learned(sides: &[Sides]) -> Vec<Explanation> {
             .filter(move |(_, value)| **value > most - 16.0)
             .map(|(sides, _)| sides)
     };
-    let hit = Axis::new(window(matter().map(|sides| sides.0)));
-    let false_alarm = Axis::new(window(matter().map(|sides| sides.1)));
-    let mut prior = [[0.0; NODES]; NODES];
-    for (row, &p) in prior.iter_mut().zip(&hit.rates) {
-        for (cell, &q) in row.iter_mut().zip(&false_alarm.rates) {
-            *cell = fade(p, q);
-        }
-    }
+    let hit = Axis::new(matter().map(|sides| sides.0));
+    let false_alarm = Axis::new(matter().map(|sides| sides.1));
+    let few: Vec<f64> = false_alarm.rates.iter().map(|&q| few(q)).collect();
+    let prior: Vec<Vec<f64>> = hit
+        .rates
+        .iter()
+        .map(|&p| {
+            let of = |(&q, few): (&f64, &f64)| few * (1.0 - q / p).max(0.0).powi(FADE);
+            false_alarm.rates.iter().zip(&few).map(of).collect()
+        })
+        .collect();
     let scale = (hit.step * false_alarm.step / prior_mass()).ln();
     sides
         .iter()
@@ -382,33 +423,37 @@ fn mixed(parts: impl Iterator<Item = Explanation> + Clone) -> Explanation {
 fn integrate(
     hit: &Axis,
     false_alarm: &Axis,
-    prior: &[[f64; NODES]; NODES],
+    prior: &[Vec<f64>],
     with: Counts,
     without: Counts,
     scale: f64,
 ) -> Explanation {
-    let (of_hit, ln_hit) = hit.likelihood(with);
-    let (of_false, ln_false) = false_alarm.likelihood(without);
-    let mut weighted = [0.0; NODES];
-    for node in 0..NODES {
-        weighted[node] = of_false[node] * false_alarm.rates[node];
-    }
+    let of_hit = hit.likelihood(with);
+    let of_false = false_alarm.likelihood(without);
+    let columns = of_false.from..of_false.from + of_false.values.len();
+    let weighted: Vec<f64> = of_false
+        .values
+        .iter()
+        .zip(&false_alarm.rates[columns.clone()])
+        .map(|(value, rate)| value * rate)
+        .collect();
     let (mut total, mut mean_hit, mut mean_false) = (0.0, 0.0, 0.0);
-    for (row, node) in prior.iter().zip(0..NODES) {
+    for (node, value) in (of_hit.from..).zip(&of_hit.values) {
         let (mut plain, mut rate) = (0.0, 0.0);
-        for other in 0..NODES {
-            plain += row[other] * of_false[other];
-            rate += row[other] * weighted[other];
+        let row = &prior[node][columns.clone()];
+        for ((prior, value), weighted) in row.iter().zip(&of_false.values).zip(&weighted) {
+            plain += prior * value;
+            rate += prior * weighted;
         }
-        total += of_hit[node] * plain;
-        mean_hit += of_hit[node] * plain * hit.rates[node];
-        mean_false += of_hit[node] * rate;
+        total += value * plain;
+        mean_hit += value * plain * hit.rates[node];
+        mean_false += value * rate;
     }
     if total <= f64::MIN_POSITIVE {
         return RULED_OUT;
     }
     Explanation {
-        ln_likelihood: total.ln() + ln_hit + ln_false + scale,
+        ln_likelihood: total.ln() + of_hit.ln_factor + of_false.ln_factor + scale,
         hit: mean_hit / total,
         false_alarm: mean_false / total,
     }
@@ -467,6 +512,55 @@ mod tests {
                 }
             }
             assert!((sum - 1.0).abs() < 0.02, "{with} {without}: {sum}");
+        }
+    }
+
+    /// The boots' probability by a sum so fine that it is right.
+    fn by_hand(with: Counts, without: Counts) -> f64 {
+        let steps = 1500;
+        let step = FRAC_PI_2 / f64::from(steps);
+        let rates: Vec<f64> = (0..steps)
+            .map(|index| ((f64::from(index) + 0.5) * step).sin().powi(2))
+            .collect();
+        let of = |counts: Counts| -> Vec<f64> {
+            let values = rates.iter().map(|&rate| ln_probability(counts, rate));
+            values.collect()
+        };
+        let (hits, false_alarms) = (of(with), of(without));
+        let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (hit, false_alarm) = (most(&hits), most(&false_alarms));
+        let mut sum = 0.0;
+        for (i, &p) in rates.iter().enumerate() {
+            let of_hit = (hits[i] - hit).exp();
+            if of_hit < 1e-12 {
+                continue;
+            }
+            for (j, &q) in rates.iter().enumerate() {
+                sum += of_hit * (false_alarms[j] - false_alarm).exp() * fade(p, q);
+            }
+        }
+        (1.0 - ALWAYS - CLEAN).ln() + (sum * step * step / prior_mass()).ln() + hit + false_alarm
+    }
+
+    /// One hypothesis of few boots must not make the others' integrals coarse.
+    #[test]
+    fn many_boots_are_integrated_as_well_as_few() {
+        for (boots, false_alarms) in [(100, 5), (300, 15), (1000, 60), (2000, 150), (4000, 340)] {
+            let with = counts(boots / 10, boots);
+            let without = counts(false_alarms, boots);
+            let (tip, some) = (counts(2, 12), counts(1, 30));
+            let sides = [
+                (with.plus(tip), without),
+                (tip, without.plus(with)),
+                (with.plus(tip).plus(some), without.minus(some)),
+            ];
+            let right = sides.map(|(with, without)| by_hand(with, without));
+            let most = right.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            for (found, right) in explain(Rates::Learned, &sides).iter().zip(right) {
+                assert!(right > most - 16.0, "{boots}: it does not matter");
+                let off = found.ln_likelihood - right;
+                assert!(off.abs() < 0.01, "{boots}: {off}");
+            }
         }
     }
 
