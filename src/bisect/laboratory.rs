@@ -104,7 +104,7 @@ impl Laboratory for Kernels<'_> {
         let facts = crate::run::facts(&image, &[]);
         self.record
             .kernel(&name, &facts, &image.config, &image.log)?;
-        let held = content(&image.vmlinux)?;
+        let held = content(&image.vmlinux, &image.bzimage)?;
         self.images.insert(name, (image, held.clone()));
         Ok(Build::Made {
             seconds,
@@ -597,10 +597,17 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// What a kernel holds, without what differs from build to build: notes, which
-/// have the build's id, and the banner, which has its time.
-fn content(vmlinux: &Path) -> Result<String, Error> {
-    let data = std::fs::read(vmlinux).map_err(io_error("read", vmlinux))?;
+/// have the build's id, and the banner, which has its time. What starts and unpacks
+/// it is part of the image alone.
+fn content(vmlinux: &Path, bzimage: &Path) -> Result<String, Error> {
+    let read = |path: &Path| std::fs::read(path).map_err(io_error("read", path));
     let mut hash = Sha256::new();
+    let image = read(bzimage)?;
+    for part in around_payload(&image) {
+        hash.update(part.len().to_le_bytes());
+        without_banner(part, |part| hash.update(part));
+    }
+    let data = read(vmlinux)?;
     let Ok(file) = object::File::parse(&*data) else {
         // Not to be taken apart: equal only if it is so byte by byte.
         hash.update(&data);
@@ -623,6 +630,32 @@ fn content(vmlinux: &Path) -> Result<String, Error> {
         }
     }
     Ok(hex::encode(hash.finalize()))
+}
+
+/// Bytes at the end of a bzImage that are its checksum.
+const CHECKSUM: usize = 4;
+
+/// A bzImage without the kernel that is packed in it (Documentation/arch/x86/boot.rst
+/// has the header); all of a file that is not one.
+fn around_payload(image: &[u8]) -> Vec<&[u8]> {
+    let parts = || {
+        let number = |at: usize| -> Option<usize> {
+            let bytes = image.get(at..at + 4)?.try_into().ok()?;
+            usize::try_from(u32::from_le_bytes(bytes)).ok()
+        };
+        let magic = image.get(0x202..0x206)?;
+        let sectors = match *image.get(0x1f1)? {
+            0 => 4,
+            sectors => usize::from(sectors),
+        };
+        let setup = (sectors + 1) * 512;
+        let from = setup.checked_add(number(0x248)?)?;
+        let to = from.checked_add(number(0x24c)?)?;
+        let end = image.len().checked_sub(CHECKSUM)?;
+        let is_one = magic == b"HdrS" && to <= end;
+        is_one.then(|| vec![&image[..from], &image[to..end]])
+    };
+    parts().unwrap_or_else(|| vec![image])
 }
 
 /// Hands over all bytes but those of texts that begin like a kernel's banner or
@@ -656,6 +689,42 @@ mod tests {
         let ran = AssertUnwindSafe(reads_nonsense).catch_unwind().await;
         let said = panicked(ran.unwrap_err().as_ref());
         assert!(said.contains("a bug of kvet: no line 7"), "{said}");
+    }
+
+    /// A bzImage of one sector of setup and these parts around its payload.
+    fn bzimage(setup: u8, before: &[u8], payload: &[u8], after: &[u8]) -> Vec<u8> {
+        let mut image = vec![setup; 1024];
+        image[0x1f1] = 1;
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
+        image[0x248..0x24c].copy_from_slice(&number(before.len()));
+        image[0x24c..0x250].copy_from_slice(&number(payload.len()));
+        for part in [before, payload, after, b"sum."] {
+            image.extend_from_slice(part);
+        }
+        image
+    }
+
+    #[test]
+    fn what_unpacks_a_kernel_is_part_of_its_image() {
+        let home = tempfile::tempdir().unwrap();
+        let vmlinux = home.path().join("vmlinux");
+        std::fs::write(&vmlinux, "a kernel").unwrap();
+        let of = |image: Vec<u8>| {
+            let path = home.path().join("bzImage");
+            std::fs::write(&path, image).unwrap();
+            content(&vmlinux, &path).unwrap()
+        };
+        let one = of(bzimage(0, b"head", b"packed", b"unpacks"));
+        assert_eq!(one, of(bzimage(0, b"head", b"PACKED", b"unpacks")));
+        assert_ne!(one, of(bzimage(0, b"head", b"packed", b"unpacked")));
+        assert_ne!(one, of(bzimage(0, b"HEAD", b"packed", b"unpacks")));
+        assert_ne!(one, of(bzimage(1, b"head", b"packed", b"unpacks")));
+        // What is no bzImage is taken as it is.
+        assert_ne!(of(b"an image".to_vec()), of(b"another".to_vec()));
+        let mut wrong = bzimage(0, b"head", b"packed", b"unpacks");
+        wrong[0x24c..0x250].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_ne!(of(wrong), one);
     }
 
     #[test]
