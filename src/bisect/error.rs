@@ -52,6 +52,10 @@ pub enum AskedError {
         "take back first what is wrong: `kvet bisect log` lists it, `kvet bisect forget` drops it"
     ))]
     Contradiction(String),
+    /// Two candidates of one name.
+    #[error("`{0}` is there twice: boots of the one would be taken for boots of the other")]
+    #[diagnostic(help("name each once; patches are called by their file and its directory"))]
+    Twice(String),
     /// A job without arms.
     #[error("the job has no arm")]
     #[diagnostic(help("name a job with at least one arm"))]

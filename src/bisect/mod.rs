@@ -410,6 +410,9 @@ async fn listed(
             (source, candidates, old, new)
         }
     };
+    if let Some(name) = candidates.twice() {
+        return Err(AskedError::Twice(name.to_owned()).into());
+    }
     // Of what is no commit, the first is the older one.
     let (good, bad) = match asked.over {
         Over::Git(_) => (good, bad),

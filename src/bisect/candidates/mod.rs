@@ -8,6 +8,8 @@ pub mod git;
 pub mod patches;
 pub mod versions;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::search::{Order, OrderError};
@@ -95,6 +97,14 @@ impl Candidates {
         Order::from_parents(&parents)
     }
 
+    /// A name that two of them have.
+    #[must_use]
+    pub fn twice(&self) -> Option<&str> {
+        let names = self.list.iter().map(|one| one.name.as_str());
+        let mut seen = HashSet::from([self.base.as_str()]);
+        names.into_iter().find(|name| !seen.insert(name))
+    }
+
     /// The number of the candidate that this name means: its own or, where that
     /// is unique, the beginning of it.
     #[must_use]
@@ -120,6 +130,20 @@ impl Candidates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_of_one_name_are_noticed() {
+        let of = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned());
+            Candidates::linear(Kind::Versions, "6.1".to_owned(), names)
+        };
+        assert_eq!(
+            of(&["7.3-rc1", "7.3-rc2", "7.3-rc1"]).twice(),
+            Some("7.3-rc1")
+        );
+        assert_eq!(of(&["7.3-rc1", "7.3"]).twice(), None);
+        assert_eq!(of(&["6.2", "6.1"]).twice(), Some("6.1"));
+    }
 
     #[test]
     fn names_are_found_in_full_and_commits_by_their_beginning() {
