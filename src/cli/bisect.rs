@@ -264,8 +264,7 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
     };
     let store = Store::open()?;
     let mut wanted = ask(context, &store, &asked).await?;
-    // What counts besides the target is not known of earlier runs.
-    if arguments.every_boot.is_none() && !wanted.every_boot() && !asked.any {
+    if is_of_history(&asked) && !wanted.every_boot() {
         learn_from_history(context, &mut wanted).await;
     }
     let started = jiff::Timestamp::now();
@@ -277,6 +276,12 @@ async fn begin_one(arguments: Arguments, context: &Context) -> Result<Exit, Erro
     let bounds = arguments.bounds.into();
     let work = begin(context, &store, wanted, &out, started, bounds);
     carry_out(context, &out, work, arguments.format).await
+}
+
+/// Whether earlier runs tell how often the target shows. What counts besides it is not
+/// known of them, nor is what a variation of the trial does.
+fn is_of_history(asked: &Asked) -> bool {
+    asked.every_boot.is_none() && !asked.any && !asked.amplify
 }
 
 /// Takes it that the target shows in every boot if it always has. History that
@@ -344,4 +349,31 @@ pub(super) fn show(report: &Report, format: Format) -> Result<Exit, Error> {
         Finding::Culprit { .. } => Exit::Good,
         Finding::None { .. } | Finding::Open { .. } => Exit::Undecided,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_runs_showed_is_of_the_trial_as_they_had_it() {
+        let asked = Asked {
+            job: PathBuf::from("job.yaml"),
+            arm: None,
+            workload: None,
+            over: Over::Patches(None),
+            fixed: false,
+            any: false,
+            every_boot: None,
+            amplify: false,
+            confidence: 0.95,
+        };
+        assert!(is_of_history(&asked));
+        let amplified = Asked {
+            amplify: true,
+            ..asked.clone()
+        };
+        assert!(!is_of_history(&amplified));
+        assert!(!is_of_history(&Asked { any: true, ..asked }));
+    }
 }
