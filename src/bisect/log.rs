@@ -553,7 +553,9 @@ pub struct State {
     /// Boots in a row in which what guests mount was lost, by point.
     pub service_lost: BTreeMap<Option<usize>, u32>,
     /// The title of the target as it was first seen.
-    pub target: Option<String>,
+    target: Option<String>,
+    /// All titles of it, with how often they were seen.
+    titles: BTreeMap<String, u32>,
     /// What has a kernel.
     pub made: BTreeSet<Option<usize>>,
     /// Images, by what they hold, and the first candidate that has them.
@@ -621,6 +623,7 @@ impl State {
             service_lost: BTreeMap::new(),
             lost_last: BTreeMap::new(),
             target: None,
+            titles: BTreeMap::new(),
             made: BTreeSet::new(),
             images: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -635,6 +638,15 @@ impl State {
             words: BTreeMap::new(),
             unsaid: None,
         })
+    }
+
+    /// The title of the target as it was seen most often; of several, the first.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        let first = self.target.as_deref();
+        let often = |title: &str| (self.titles.get(title).copied(), Some(title) == first);
+        let titles = self.titles.keys().map(String::as_str);
+        titles.max_by_key(|title| often(title))
     }
 
     /// The name of a point in the log; the base has none.
@@ -766,7 +778,8 @@ impl State {
                 seconds,
             } => {
                 if hit {
-                    self.target.get_or_insert(reason);
+                    self.target.get_or_insert_with(|| reason.clone());
+                    *self.titles.entry(reason).or_default() += 1;
                 }
                 self.boots += 1;
                 self.boot_seconds += seconds;
@@ -858,6 +871,7 @@ impl State {
         confirmed.counts.hits += u32::from(hit);
         confirmed.counts.boots += 1;
         if hit && !reason.is_empty() {
+            *self.titles.entry(reason.clone()).or_default() += 1;
             *confirmed.titles.entry(reason).or_default() += 1;
         }
         Ok(())

@@ -755,7 +755,7 @@ fn reported(
         notes: notes(state, &finding, culprit),
         stands_in: is_stand_in,
         finding,
-        target: state.target.clone().unwrap_or_default(),
+        target: state.target().unwrap_or_default().to_owned(),
         rates: state.search.rates(),
         table: culprit.map_or_else(Vec::new, |culprit| table(state, culprit)),
         skipped: state

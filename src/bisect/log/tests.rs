@@ -248,3 +248,23 @@ fn what_shows_the_bug_is_not_good_in_git_s_log_where_all_do() {
     assert!(!text.contains("git bisect good"), "{text}");
     assert!(text.contains(&format!("# open: [{:040}]", 3)), "{text}");
 }
+
+#[test]
+fn the_target_is_called_as_it_was_seen_most_often() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.jsonl");
+    let (mut log, mut state) = Log::create(&path, begun(8)).unwrap();
+    assert_eq!(state.target(), None);
+    for (title, wanted) in [
+        ("WARNING in a", "WARNING in a"),
+        ("INFO: b", "WARNING in a"),
+        ("INFO: b", "INFO: b"),
+    ] {
+        let mut hit = boot(Some(7), true);
+        if let Entry::Boot { reason, .. } = &mut hit {
+            title.clone_into(reason);
+        }
+        log.add(&mut state, hit).unwrap();
+        assert_eq!(state.target(), Some(wanted));
+    }
+}
