@@ -37,6 +37,10 @@ const ASKED: u32 = 3;
 /// all, show the target tell two of them apart.
 const BASE_BOOTS: u32 = 4;
 
+/// Above this probability that the rate never changes it is not said that the ends
+/// hold.
+const ALIKE: f64 = 0.2;
+
 /// Kernels are built ahead that will be wanted with this probability.
 const LIKELY: f64 = 0.2;
 
@@ -708,8 +712,14 @@ fn note_others(
 fn foretell(context: &Context, state: &State) {
     let (hit, _) = state.search.rates();
     let ahead = state.search.forecast(state.begun.confidence, FORETELLING);
+    let ends = if state.search.none() < ALIKE {
+        "both ends hold".to_owned()
+    } else {
+        let alike = percent(state.search.none());
+        format!("the ends may be alike ({alike})")
+    };
     context.emit(Event::Note(format!(
-        "both ends hold; the target shows in about {} of boots; about {:.0} builds and {:.0} boots to go (nine in ten searches: at most {} boots)",
+        "{ends}; the target shows in about {} of boots; about {:.0} builds and {:.0} boots to go (nine in ten searches: at most {} boots)",
         percent(hit),
         ahead.builds,
         ahead.boots,
