@@ -201,7 +201,7 @@ pub(super) async fn to_the_end(
         confirm(context, log, state, laboratory, limits, culprit).await?;
         let end = End::Answered(state.search.answer(state.begun.confidence));
         if only(&end) == Some(culprit) {
-            return Ok(end);
+            return Ok(misplaced(state, culprit).map_or(end, End::Open));
         }
         if end == End::Answered(Answer::Open) && state.boots < limits.boots {
             let name = &state.begun.candidates.list[culprit].name;
@@ -213,8 +213,32 @@ pub(super) async fn to_the_end(
     }
 }
 
+/// Why a culprit is not one, if it is the first commit of a branch that is older than
+/// the older end: what it builds on must be like that end.
+pub(super) fn misplaced(state: &State, culprit: usize) -> Option<String> {
+    let begun = &state.begun;
+    if !begun.candidates.list[culprit].parents.is_empty() {
+        return None;
+    }
+    let below = begun.below(culprit);
+    let (counts, ends) = (state.bases[below], state.of_the_ends(None));
+    if below < begun.ends() || !state.differ(counts, ends) {
+        return None;
+    }
+    Some(format!(
+        "{culprit} is likeliest, but what it builds on, {below}, is not like the {end} end: the target shows in {} of {} boots of it, and in {} of {} of that end; its branch is older than the end, and `--first-parent` leaves branches out",
+        counts.hits,
+        counts.boots,
+        ends.hits,
+        ends.boots,
+        culprit = short(&begun.candidates.list[culprit].name),
+        below = short(begun.bases()[below]),
+        end = if begun.fixed { "bad" } else { "good" },
+    ))
+}
+
 /// The culprit, if it is one.
-fn only(end: &End) -> Option<usize> {
+pub(super) fn only(end: &End) -> Option<usize> {
     match end {
         End::Answered(Answer::Culprit { candidates, .. }) => match candidates[..] {
             [culprit] => Some(culprit),
@@ -315,7 +339,7 @@ fn wanted(state: &State, limits: Limits) -> Vec<Subject> {
     if let Some(good) = doubted_end(state) {
         return vec![good];
     }
-    let mut boots: Vec<u32> = state.bases.iter().map(|counts| counts.boots).collect();
+    let mut boots = boots_of_ends(state);
     let left = limits.boots.saturating_sub(state.boots);
     let points = state.search.batch(limits.jobs.max(1).min(left as usize));
     points
@@ -338,25 +362,31 @@ fn fewest(boots: &[u32]) -> usize {
     base.unwrap_or(0)
 }
 
+/// The boots of each merge base.
+fn boots_of_ends(state: &State) -> Vec<u32> {
+    let ends = state.bases.iter().take(state.begun.ends());
+    ends.map(|counts| counts.boots).collect()
+}
+
 /// The merge base whose turn it is.
 fn next_base(state: &State) -> usize {
-    let boots: Vec<u32> = state.bases.iter().map(|counts| counts.boots).collect();
-    fewest(&boots)
+    fewest(&boots_of_ends(state))
 }
 
 /// A merge base that was not booted yet, once one of them was, or not often enough if
 /// they are not alike: the bug must be at none of them.
 fn untried_base(state: &State) -> Option<usize> {
     let tried = |counts: &Counts| counts.boots > 0;
-    if !state.bases.iter().any(tried) {
+    let ends = &state.bases[..state.begun.ends()];
+    if !ends.iter().any(tried) {
         return None;
     }
-    if let Some(untried) = state.bases.iter().position(|counts| !tried(counts)) {
+    if let Some(untried) = ends.iter().position(|counts| !tried(counts)) {
         return Some(untried);
     }
     let alike = |pair: &[Counts]| pair[0].hits * pair[1].boots == pair[1].hits * pair[0].boots;
     let next = next_base(state);
-    let is_asked = !state.bases.windows(2).all(alike) && state.bases[next].boots < BASE_BOOTS;
+    let is_asked = !ends.windows(2).all(alike) && ends[next].boots < BASE_BOOTS;
     is_asked.then_some(next)
 }
 
@@ -456,6 +486,23 @@ fn spent(state: &State, limits: Limits) -> Option<String> {
             other.hits, other.boots, counts.boots
         ));
     }
+    if state.begun.fixed
+        && counts.boots >= BASE_BOOTS
+        && let Some((odd, of_it)) = state.odd_base()
+    {
+        let others = state.of_the_ends(Some(odd));
+        if others.hits > 0 && state.differ(of_it, others) {
+            return Some(format!(
+                "the target shows in none of {} boots of {}, where {} left the history of {}, and in {} of {} of the other merge bases: on that side nothing was cured; name a bad end that is part of the good end's history",
+                of_it.boots,
+                short(state.begun.bases()[odd]),
+                short(state.begun.older()),
+                short(state.begun.newer()),
+                others.hits,
+                others.boots
+            ));
+        }
+    }
     if state.begun.every_boot && counts.boots >= DOUBT && other.boots >= ASKED {
         return Some(format!(
             "the target did not show in {} boots of the bad end, and is taken to show in each boot that has it; a new search with `--every-boot=false` learns how often it does",
@@ -497,7 +544,7 @@ fn end_of(state: &State, subject: Subject) -> Option<(&'static str, String)> {
         ("good", "bad")
     };
     match subject {
-        Subject::Base(number) => {
+        Subject::Base(number) if number < begun.ends() => {
             let base = begun.bases().get(number).copied().unwrap_or_default();
             Some((old, base.to_owned()))
         }
@@ -543,8 +590,11 @@ async fn make(
             // What the log says is built is not compared again when the search goes on:
             // first of all it says what the image is.
             let news = match (subject, twin) {
-                (Subject::Base(_), Some(Some(twin))) if is_top(twin) => {
-                    return Err(same_ends(state));
+                (Subject::Base(base), Some(Some(twin))) if is_top(twin) => {
+                    if base < state.begun.ends() {
+                        return Err(same_ends(state));
+                    }
+                    None
                 }
                 (Subject::Candidate(number), Some(None)) if is_top(number) => {
                     return Err(same_ends(state));
@@ -572,8 +622,15 @@ async fn make(
             if let Some((end, name)) = end_of(state, subject) {
                 return Err(DriveError::Unbuildable { end, name, reason }.into());
             }
-            if let Subject::Reverted(_) = subject {
-                context.emit(Event::Note(format!("{REVERTED}: {reason}")));
+            match subject {
+                Subject::Reverted(_) => {
+                    context.emit(Event::Note(format!("{REVERTED}: {reason}")));
+                }
+                Subject::Base(number) => {
+                    let name = short(state.begun.bases()[number]).to_owned();
+                    context.emit(Event::Note(format!("{name}: {reason}")));
+                }
+                Subject::Candidate(_) => {}
             }
             if let Some(candidate) = candidate {
                 context.emit(Event::Note(format!("{}: {reason}", short(&candidate))));
@@ -767,7 +824,7 @@ pub(super) async fn confirm(
     culprit: usize,
 ) -> Result<(), Error> {
     let mut table = Vec::new();
-    for (row, subject) in rows(&state.begun.candidates, state.search.top(), culprit) {
+    for (row, subject) in rows(&state.begun, state.search.top(), culprit) {
         if state.builds >= limits.builds && !is_made(state, subject) {
             context.emit(Event::Note(format!(
                 "{row}: {} kernels were built, as many as allowed",
@@ -794,15 +851,7 @@ pub(super) async fn confirm(
             if left == 0 {
                 return Ok(());
             }
-            let next = Subject::Base(next_base(state));
-            let rows = rows.iter().take(left as usize);
-            let rows: Vec<(&str, Subject)> = rows
-                .map(|&(row, subject)| match subject {
-                    // Several merge bases take turns.
-                    Subject::Base(_) => (row, next),
-                    subject => (row, subject),
-                })
-                .collect();
+            let rows = &rows[..rows.len().min(left as usize)];
             let subjects: Vec<Subject> = rows.iter().map(|&(_, subject)| subject).collect();
             let way = way(state);
             let mut told = |subject: Subject, boot: Boot| {
@@ -847,12 +896,13 @@ fn confirmed(
         (Some(hit), _) => Entry::Confirmed {
             culprit: state.name(Point::Candidate(culprit)),
             row: row.to_owned(),
-            base: subject.base(),
             hit,
             reason: boot.reason,
             trial: boot.trial,
             seconds: boot.seconds,
         },
+        // Nor is one that is compared with the older end that end's.
+        (None, Some(Point::Base)) if subject.base() >= state.begun.ends() => return Ok(()),
         (None, Some(point)) => Entry::Lost {
             candidate: state.name(point),
             base: subject.base(),

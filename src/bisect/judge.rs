@@ -192,9 +192,7 @@ impl Again<'_> {
             | Entry::Lost {
                 candidate, base, ..
             } => (Some(candidate), base, None),
-            Entry::Confirmed {
-                culprit, row, base, ..
-            } => (None, base, Some((culprit, row))),
+            Entry::Confirmed { culprit, row, .. } => (None, 0, Some((culprit, row))),
             entry => return Ok(vec![entry]),
         };
         let mut now = Vec::new();
@@ -224,7 +222,6 @@ impl Again<'_> {
             (None, Some((culprit, row)), Some(hit)) => now.push(Entry::Confirmed {
                 culprit,
                 row,
-                base,
                 hit,
                 reason: judged.reason,
                 trial: directory,

@@ -88,13 +88,36 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// What stands before all candidates: one commit, or all merge bases.
+    /// What stands before all candidates: one commit, or all merge bases; then what
+    /// branches left that are older than these.
     #[must_use]
     pub fn bases(&self) -> Vec<&str> {
-        if self.merge_bases.is_empty() {
-            return vec![&self.candidates.base];
+        let mut bases: Vec<&str> = if self.merge_bases.is_empty() {
+            vec![&self.candidates.base]
+        } else {
+            self.merge_bases.iter().map(String::as_str).collect()
+        };
+        let below = self.candidates.list.iter();
+        for below in below.filter_map(|one| one.below.as_deref()) {
+            if !bases.contains(&below) {
+                bases.push(below);
+            }
         }
-        self.merge_bases.iter().map(String::as_str).collect()
+        bases
+    }
+
+    /// How many of them stand for the older end.
+    #[must_use]
+    pub fn ends(&self) -> usize {
+        self.merge_bases.len().max(1)
+    }
+
+    /// Which of them a candidate builds on that builds on no other one.
+    #[must_use]
+    pub fn below(&self, candidate: usize) -> usize {
+        let below = self.candidates.list[candidate].below.as_deref();
+        let at = |below| self.bases().iter().position(|base| *base == below);
+        below.and_then(at).unwrap_or(0)
     }
 
     /// The user's name for the end before all candidates.
@@ -277,9 +300,6 @@ pub enum Entry {
         culprit: Option<String>,
         /// The row of the table.
         row: String,
-        /// Of several merge bases, which one.
-        #[serde(default, skip_serializing_if = "is_first")]
-        base: usize,
         /// Whether the target shows.
         hit: bool,
         /// Why, in a few words: of a hit, the finding's title.
@@ -681,7 +701,11 @@ impl State {
         let begun = &self.begun;
         let base = &begun.candidates.base;
         let begins = begun.candidates.kind == Kind::Git && name.len() >= 7;
-        if name == begun.older() || name == base || begins && base.starts_with(name) {
+        let is_base = |base: &str| name == base || begins && base.starts_with(name);
+        if name == begun.older()
+            || is_base(base)
+            || begun.merge_bases.iter().any(|one| is_base(one))
+        {
             return Ok(Point::Base);
         }
         if name == begun.newer()
@@ -722,15 +746,25 @@ impl State {
     /// What an entry tells the search, if it does.
     fn step_of(&self, entry: &Entry) -> Option<Step> {
         let base = || self.begun.candidates.base.clone();
+        let named = |base: usize| self.begun.bases().get(base).map(|&name| name.to_owned());
         let (candidate, saw) = match entry {
-            Entry::Boot { candidate, hit, .. } => {
-                (candidate.clone(), if *hit { "hit" } else { "clean" })
+            Entry::Boot {
+                candidate,
+                base,
+                hit,
+                ..
+            } => {
+                let name = candidate.clone().or_else(|| named(*base));
+                (name, if *hit { "hit" } else { "clean" })
             }
             Entry::Confirmed {
                 culprit, row, hit, ..
             } => {
-                let point = self.confirmed(culprit.as_ref(), row)?;
-                (self.name(point), if *hit { "hit" } else { "clean" })
+                let culprit = self.table_of(culprit.as_ref()).ok().flatten()?;
+                let subject = self.booted(culprit, row)?;
+                let name = self.name(subject.point()?);
+                let name = name.or_else(|| named(subject.base()));
+                (name, if *hit { "hit" } else { "clean" })
             }
             Entry::Skipped { candidate, .. } => (Some(candidate.clone()), "skipped"),
             Entry::Same { candidate, .. } => (Some(candidate.clone()), "same image"),
@@ -762,7 +796,9 @@ impl State {
                 self.builds += 1;
                 self.build_seconds += seconds;
                 self.made.insert(point);
-                self.images.entry(image).or_insert(point);
+                if base < self.begun.ends() {
+                    self.images.entry(image).or_insert(point);
+                }
                 if let Some(number) = point {
                     self.search.mark_built(number);
                 } else {
@@ -843,7 +879,6 @@ impl State {
         let Entry::Confirmed {
             culprit,
             row,
-            base,
             hit,
             reason,
             trial,
@@ -862,10 +897,8 @@ impl State {
         };
         self.boots += 1;
         self.boot_seconds += seconds;
-        match self.booted(culprit, &row) {
-            Some(Subject::Base(_)) => self.take_boot(Subject::Base(base), hit, trial),
-            Some(subject) => self.take_boot(subject, hit, trial),
-            None => {}
+        if let Some(subject) = self.booted(culprit, &row) {
+            self.take_boot(subject, hit, trial);
         }
         let confirmed = self.confirmed.entry((culprit, row)).or_default();
         confirmed.counts.hits += u32::from(hit);
@@ -932,21 +965,32 @@ impl State {
     /// The boots of all merge bases together; if one of them is not like the others,
     /// its boots alone: the bug must be at none of them, and a cure's at each.
     fn of_all_bases(&self) -> Counts {
-        let sum = |but: Option<usize>| {
-            let bases = self.bases.iter().enumerate();
-            let rest = bases.filter(|(number, _)| Some(*number) != but);
-            rest.fold(Counts::default(), |sum, (_, &counts)| sum.plus(counts))
-        };
+        let all = self.of_the_ends(None);
         let Some((odd, counts)) = self.odd_base() else {
-            return sum(None);
+            return all;
         };
-        let rest = sum(Some(odd));
-        let differs = if self.begun.every_boot {
-            counts.hits * rest.boots != rest.hits * counts.boots
+        if self.differ(counts, self.of_the_ends(Some(odd))) {
+            counts
         } else {
-            p_value((counts.hits, counts.boots), (rest.hits, rest.boots)) < UNLIKE
-        };
-        if differs { counts } else { sum(None) }
+            all
+        }
+    }
+
+    /// The boots of what stands for the older end, together, but for one of them.
+    #[must_use]
+    pub fn of_the_ends(&self, but: Option<usize>) -> Counts {
+        let ends = self.bases.iter().enumerate().take(self.begun.ends());
+        ends.filter(|(number, _)| Some(*number) != but)
+            .fold(Counts::default(), |sum, (_, &counts)| sum.plus(counts))
+    }
+
+    /// Whether these boots are hardly of one rate.
+    #[must_use]
+    pub fn differ(&self, one: Counts, other: Counts) -> bool {
+        if self.begun.every_boot {
+            return one.hits * other.boots != other.hits * one.boots;
+        }
+        p_value((one.hits, one.boots), (other.hits, other.boots)) < UNLIKE
     }
 
     /// The merge base whose boots speak most for a bug that is older than all
@@ -957,8 +1001,8 @@ impl State {
             let share = f64::from(counts.hits) / f64::from(counts.boots);
             if self.begun.fixed { 1.0 - share } else { share }
         };
-        let booted = self.bases.iter().copied().enumerate();
-        booted
+        let ends = self.bases.iter().copied().enumerate();
+        ends.take(self.begun.ends())
             .filter(|(_, counts)| counts.boots > 0)
             .max_by(|(_, a), (_, b)| shows(*a).total_cmp(&shows(*b)))
     }
@@ -986,7 +1030,7 @@ impl State {
 
     /// What a row of a candidate's table boots.
     fn booted(&self, culprit: usize, row: &str) -> Option<Subject> {
-        let rows = rows(&self.begun.candidates, self.search.top(), culprit);
+        let rows = rows(&self.begun, self.search.top(), culprit);
         let (_, subject) = rows.into_iter().find(|(what, _)| *what == row)?;
         Some(subject)
     }

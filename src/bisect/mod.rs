@@ -647,7 +647,11 @@ pub fn judge_again(directory: &Path) -> Result<(Report, Option<Error>), Error> {
         Answer::Open => {
             End::Open(why.unwrap_or_else(|| "the search did not come to its end".to_owned()))
         }
-        answer => End::Answered(answer),
+        answer => {
+            let end = End::Answered(answer);
+            let misplaced = drive::only(&end).and_then(|one| drive::misplaced(&state, one));
+            misplaced.map_or(end, End::Open)
+        }
     };
     // Whom to tell was asked for another culprit.
     let chosen = chosen(&state, &end);
@@ -870,15 +874,11 @@ fn of_the_culprit(state: &State, culprit: usize) -> Vec<String> {
 fn table(state: &State, culprit: usize) -> Vec<Row> {
     let candidates = &state.begun.candidates;
     let name = |subject: Subject| match subject {
-        Subject::Base(_) if candidates.kind == Kind::Git => {
-            let bases: Vec<&str> = state.begun.bases().into_iter().map(short).collect();
-            bases.join(", ")
-        }
-        Subject::Base(_) => candidates.base.clone(),
+        Subject::Base(number) => short(state.begun.bases()[number]).to_owned(),
         Subject::Candidate(number) => short(&candidates.list[number].name).to_owned(),
         Subject::Reverted(_) => String::new(),
     };
-    rows(candidates, state.search.top(), culprit)
+    rows(&state.begun, state.search.top(), culprit)
         .into_iter()
         .filter_map(|(row, subject)| {
             let confirmed = state.confirmed.get(&(culprit, row.to_owned()))?;

@@ -1,7 +1,7 @@
 //! What is built and booted, and the rows of the final table: the culprit beside
 //! what is next to it.
 
-use super::candidates::Candidates;
+use super::log::Begun;
 use super::search::Point;
 
 /// What is built and booted.
@@ -43,22 +43,29 @@ impl Subject {
 }
 
 /// The table's rows, by the names they have in the log and the report.
+pub(super) const OLDER: &str = "older end";
 pub(super) const PARENT: &str = "parent";
 pub(super) const CULPRIT: &str = "culprit";
 pub(super) const TIP: &str = "tip";
 pub(super) const REVERTED: &str = "tip with the revert";
 
-/// The rows for a culprit, and what each boots; `top` contains all candidates.
+/// The rows for a culprit, and what each boots; `top` contains all candidates. The
+/// first commit of a branch that is older than the older end is compared with that
+/// end, too: what it builds on may be like the culprit.
 pub(super) fn rows(
-    candidates: &Candidates,
+    begun: &Begun,
     top: Option<usize>,
     culprit: usize,
 ) -> Vec<(&'static str, Subject)> {
-    let parent = candidates.list[culprit]
-        .parents
-        .first()
-        .map_or(Subject::Base(0), |&parent| Subject::Candidate(parent));
-    let mut rows = vec![(PARENT, parent), (CULPRIT, Subject::Candidate(culprit))];
+    let parent = match begun.candidates.list[culprit].parents.first() {
+        Some(&parent) => Subject::Candidate(parent),
+        None => Subject::Base(begun.below(culprit)),
+    };
+    let mut rows = Vec::new();
+    if parent.base() >= begun.ends() {
+        rows.push((OLDER, Subject::Base(0)));
+    }
+    rows.extend([(PARENT, parent), (CULPRIT, Subject::Candidate(culprit))]);
     if let Some(top) = top.filter(|&top| top != culprit) {
         rows.push((TIP, Subject::Candidate(top)));
         rows.push((REVERTED, Subject::Reverted(culprit)));

@@ -537,14 +537,19 @@ fn numbered(listed: &[Listed], first_parent: bool) -> Vec<Candidate> {
         .collect();
     listed
         .iter()
-        .map(|one| Candidate {
-            name: one.id.clone(),
-            parents: one
+        .map(|one| {
+            let parents: Vec<usize> = one
                 .parents
                 .iter()
                 .take(if first_parent { 1 } else { usize::MAX })
                 .filter_map(|parent| numbers.get(parent).copied())
-                .collect(),
+                .collect();
+            let below = one.parents.first().filter(|_| parents.is_empty());
+            Candidate {
+                name: one.id.clone(),
+                below: below.cloned(),
+                parents,
+            }
         })
         .collect()
 }
@@ -658,6 +663,11 @@ mod tests {
         let number = |name: &str| subjects.iter().position(|one| one == name).unwrap();
         assert!(order.contains(number("c"), number("fs/s1")));
         assert!(!order.contains(number("mm/b"), number("fs/s1")));
+        // The side branch left before the older end.
+        let root = fixture.git(&["rev-parse", "old~1"]).await;
+        let below = |name: &str| listed.candidates.list[number(name)].below.clone();
+        assert_eq!(below("fs/s1"), Some(root));
+        assert_eq!(below("c"), None);
     }
 
     #[tokio::test]

@@ -59,6 +59,9 @@ pub struct Candidate {
     pub name: String,
     /// The candidates it builds on, by number.
     pub parents: Vec<usize>,
+    /// Of a commit that builds on no candidate: the commit that it builds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
 }
 
 /// The candidates and what lies at their ends.
@@ -82,6 +85,7 @@ impl Candidates {
             .map(|(number, name)| Candidate {
                 name,
                 parents: number.checked_sub(1).into_iter().collect(),
+                below: None,
             })
             .collect();
         Self { kind, base, list }

@@ -666,6 +666,8 @@ fn two_sides() -> Begun {
     begun.merge_bases = vec!["a".repeat(40), "b".repeat(40)];
     begun.candidates.list[6].parents.clear();
     begun.candidates.list[12].parents = vec![5, 11];
+    begun.candidates.list[0].below = Some("a".repeat(40));
+    begun.candidates.list[6].below = Some("b".repeat(40));
     begun
 }
 
@@ -697,14 +699,78 @@ async fn a_cure_is_not_what_one_merge_base_never_had() {
     // One side never had the bug, and what is merged has none either.
     laboratory.bad_bases = vec![0];
     laboratory.bugged = (0..6).collect();
-    let (end, _) = Bisection::new()
+    let (end, state) = Bisection::new()
         .go_on(&begun, &mut laboratory)
         .await
         .unwrap();
+    let said = "on that side nothing was cured";
     assert!(
-        !matches!(&end, End::Answered(Answer::Culprit { .. })),
+        matches!(&end, End::Open(reason) if reason.contains(said)),
         "{end:?}"
     );
+    assert!(state.boots < 30, "{}", state.boots);
+}
+
+/// A branch that is older than the older end:
+///
+/// ```text
+/// e - f - 0 - … - 3 ---- 15 - … - 20
+///  \- 4 - … - 14 ------/
+/// ```
+fn old_branch() -> Begun {
+    let mut begun = begun(21);
+    begun.candidates.list[0].below = Some("f".repeat(40));
+    begun.candidates.list[4].parents.clear();
+    begun.candidates.list[4].below = Some("e".repeat(40));
+    begun.candidates.list[15].parents = vec![3, 14];
+    begun
+}
+
+#[tokio::test]
+async fn a_branch_from_before_the_bug_or_its_cure_is_no_culprit() {
+    for (fixed, every_boot) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut begun = old_branch();
+        (begun.fixed, begun.every_boot) = (fixed, every_boot);
+        let mut laboratory = Simulated::new(0);
+        if fixed {
+            // The bug came with `f`, and 18 cures it.
+            laboratory.bad_bases = vec![0];
+            laboratory.bugged = (0..4).chain(15..18).collect();
+        } else {
+            // `f` cured one that the branch has, and 18 brings it again.
+            laboratory.bad_bases = vec![1];
+            laboratory.bugged = (4..15).chain(18..21).collect();
+        }
+        let bisection = Bisection::new();
+        let (end, state) = bisection.go_on(&begun, &mut laboratory).await.unwrap();
+        let said = "is not like the";
+        let misplaced = matches!(&end, End::Open(reason) if reason.contains(said));
+        assert!(misplaced, "{fixed} {every_boot}: {end:?}");
+        let row = |row: &str| state.confirmed[&(4, row.to_owned())].counts;
+        assert_ne!(row("older end").hits > 0, row("parent").hits > 0);
+        let boots = laboratory.boots;
+        let (again, _) = bisection.go_on(&begun, &mut laboratory).await.unwrap();
+        assert_eq!((again, laboratory.boots), (end, boots));
+    }
+}
+
+#[tokio::test]
+async fn the_first_commit_of_an_old_branch_can_be_the_culprit() {
+    let mut laboratory = Simulated::new(0);
+    laboratory.bugged = (4..21).collect();
+    let (end, state) = Bisection::new()
+        .go_on(&old_branch(), &mut laboratory)
+        .await
+        .unwrap();
+    assert_eq!(culprits(&end), [4]);
+    let row = |row: &str| state.confirmed[&(4, row.to_owned())].counts;
+    assert_eq!((row("older end").hits, row("parent").hits), (0, 0));
+    assert!(row("parent").boots >= 5);
+    let parent = state
+        .steps
+        .iter()
+        .any(|step| step.candidate == "e".repeat(40));
+    assert!(parent, "{:?}", state.steps);
 }
 
 #[tokio::test]
