@@ -210,14 +210,26 @@ impl Fragment {
 
 impl Fragment {
     /// Its text as far as it decides a kernel that begins with nothing: without
-    /// the lines that are about whole .configs alone.
+    /// the lines that are about whole .configs alone. One that also ends a condition
+    /// on the kernel stays.
     pub(super) fn identity(&self) -> String {
-        let about_given = |line: &str| {
-            let clause = line.trim().strip_prefix("# kvet:").map(str::trim);
-            matches!(clause, Some(UNLESS_GIVEN | ALWAYS))
-        };
-        let lines = self.text.split_inclusive('\n');
-        lines.filter(|line| !about_given(line)).collect()
+        let mut kept = String::new();
+        // What the kept text says of the next symbol.
+        let mut condition = Condition::default();
+        for line in self.text.split_inclusive('\n') {
+            let clauses = line.trim().strip_prefix("# kvet:").map(str::trim);
+            let about_given = matches!(clauses, Some(UNLESS_GIVEN | ALWAYS));
+            if about_given && condition.is_of_all_kernels() {
+                continue;
+            }
+            let said = match clauses {
+                Some(text) => Condition::parse(text).ok(),
+                None => line.trim().is_empty().then(Condition::default),
+            };
+            condition = said.unwrap_or(condition);
+            kept.push_str(line);
+        }
+        kept
     }
 }
 
@@ -229,6 +241,11 @@ fn text_at(path: &Path) -> Result<String, FragmentError> {
 }
 
 impl Condition {
+    /// Whether every kernel meets it that begins with nothing.
+    fn is_of_all_kernels(&self) -> bool {
+        self.versions == VersionRange::default() && !self.where_known
+    }
+
     /// `from VERSION`, `before VERSION`, `where known`, `unless given`, `always`,
     /// separated by commas.
     fn parse(text: &str) -> Result<Self, String> {
@@ -412,5 +429,22 @@ mod tests {
             panic!("another error");
         };
         assert_eq!(help, "did you mean `debug-vfs`?");
+    }
+
+    /// Two fragments that ask a kernel for different things are never one.
+    #[test]
+    fn a_word_on_whole_configs_that_ends_a_condition_makes_another_kernel() {
+        let identity = |text: &str| Fragment::parse("f", text).unwrap().identity();
+        let start = "# kvet: from 7.0\nCONFIG_A=y\n";
+        let plain = format!("{start}CONFIG_B=y\n");
+        for word in ["always", "unless given"] {
+            let ended = format!("{start}# kvet: {word}\nCONFIG_B=y\n");
+            assert_eq!(symbols(&plain, "6.12", &[]), [""; 0]);
+            assert_eq!(symbols(&ended, "6.12", &[]), ["B=y"]);
+            assert_ne!(identity(&ended), identity(&plain), "{word}");
+        }
+        // After a blank line there is no condition to end.
+        let blank = format!("{start}\n# kvet: unless given\nCONFIG_B=y\n# kvet: always\n");
+        assert_eq!(identity(&blank), format!("{start}\nCONFIG_B=y\n"));
     }
 }
