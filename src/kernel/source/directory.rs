@@ -11,11 +11,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::git::{objects_of, of_the_user};
 use super::{SourceError, Tree, in_repository};
 use crate::context::Context;
+use crate::event::Event;
 use crate::kernel::line::Line;
 use crate::kernel::repository::{ONE_PACK, Repository, is_id};
 use crate::kernel::version::KernelVersion;
@@ -61,7 +62,7 @@ pub(super) async fn fetch(
     let in_git = is_in_git(&path);
     let line = line_of(&path, &origin);
     let (repository, _writing) = Repository::open(context, store, &line).await?;
-    let files = if in_git {
+    let mut files = if in_git {
         files_of_git(context, &path).await?
     } else {
         let root = path.clone();
@@ -74,6 +75,10 @@ pub(super) async fn fetch(
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         found.map_err(unreadable)?
     };
+    let outside = take_links_out(&path, &mut files);
+    if !outside.is_empty() {
+        context.emit(Event::Note(left_out(&path, &outside)));
+    }
     let failed = |error| match error {
         ProcessError::Interrupted => SourceError::Interrupted,
         source => SourceError::Snapshot {
@@ -266,6 +271,58 @@ fn without_builds(files: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     files.filter(|file| !is_built(file)).collect()
 }
 
+/// Takes the links from a tree's files that lead out of it: a snapshot has not what
+/// they lead to, which may change under a kernel that is known by the snapshot.
+fn take_links_out(root: &Path, files: &mut BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let leads_out = |name: &&PathBuf| {
+        let target = std::fs::read_link(root.join(name));
+        target.is_ok_and(|target| is_outside(name, &target))
+    };
+    let outside: Vec<PathBuf> = files.iter().filter(leads_out).cloned().collect();
+    for link in &outside {
+        files.remove(link);
+    }
+    outside
+}
+
+/// Whether a link of a tree leads out of it, or to the place where it lies now.
+fn is_outside(link: &Path, target: &Path) -> bool {
+    let mut depth = link.components().count().saturating_sub(1);
+    target.components().any(|part| match part {
+        Component::ParentDir if depth == 0 => true,
+        Component::ParentDir => {
+            depth -= 1;
+            false
+        }
+        Component::Normal(_) => {
+            depth += 1;
+            false
+        }
+        Component::CurDir => false,
+        Component::RootDir | Component::Prefix(_) => true,
+    })
+}
+
+/// So many links are named.
+const NAMED: usize = 6;
+
+fn left_out(root: &Path, links: &[PathBuf]) -> String {
+    let named = links
+        .iter()
+        .take(NAMED)
+        .map(|link| link.display().to_string());
+    let named: Vec<String> = named.collect();
+    let more = match links.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "links that lead out of {} are not in its snapshot: {}{more}",
+        root.display(),
+        named.join(", ")
+    )
+}
+
 /// All files below, without what builds leave.
 fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     let entries = std::fs::read_dir(root.join(below))?.collect::<io::Result<Vec<_>>>()?;
@@ -385,5 +442,50 @@ mod tests {
         std::fs::write(source.join("fs.c"), "one").unwrap();
         std::fs::write(source.join("gone.c"), "gone").unwrap();
         assert_eq!(snapshot_of(&store, &source).await.0.key, first.key);
+    }
+
+    /// What a link leads to outside is not in the snapshot, and would change under
+    /// a kernel that is known by it.
+    #[tokio::test]
+    async fn links_that_lead_out_of_the_tree_are_left_out_and_told() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path().join("cache")).unwrap();
+        let source = home.path().join("linux");
+        std::fs::create_dir_all(source.join("drivers/net")).unwrap();
+        std::fs::create_dir(home.path().join("mine")).unwrap();
+        std::fs::write(source.join("Makefile"), MAKEFILE).unwrap();
+        std::fs::write(home.path().join("mine/x.c"), "one").unwrap();
+        let link = |to: &Path, name: &str| {
+            std::os::unix::fs::symlink(to, source.join(name)).unwrap();
+        };
+        link(Path::new("../../Makefile"), "drivers/net/inside");
+        link(Path::new("../../mine"), "drivers/mine");
+        link(&home.path().join("mine/x.c"), "drivers/net/x.c");
+        // Where the snapshot is built, this would be the user's own file.
+        link(&source.join("Makefile"), "drivers/absolute");
+        for in_git in [false, true] {
+            if in_git {
+                let init = of_the_user(&source).args(["init", "--quiet"]);
+                init.run(&Context::default().cancel).await.unwrap();
+                let add = of_the_user(&source).args(["add", "drivers/mine"]);
+                add.run(&Context::default().cancel).await.unwrap();
+            }
+            let (events, mut receiver) = crate::event::EventSink::channel();
+            let context = Context {
+                events,
+                ..Context::default()
+            };
+            let (tree, _) = fetch(&context, &store, &source).await.unwrap();
+            let inside = has(&tree, "drivers/net/inside").await;
+            assert_eq!(inside.as_deref(), Some("../../Makefile"));
+            for name in ["drivers/mine", "drivers/net/x.c", "drivers/absolute"] {
+                assert_eq!(has(&tree, name).await, None, "{name}");
+            }
+            let event = receiver.try_recv().unwrap().event;
+            let crate::event::Event::Note(note) = event else {
+                panic!("{event:?}");
+            };
+            assert!(note.contains("drivers/absolute, drivers/mine"), "{note}");
+        }
     }
 }
