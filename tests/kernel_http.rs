@@ -12,9 +12,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvet::Context;
+use kvet::event::{Event, EventSink};
 use kvet::kernel::source::{Network, fetch_with};
 use kvet::kernel::{SourceError, SourceSpec, Tree};
-use kvet::store::Store;
+use kvet::store::{Key, Lock, Store};
 use server::{Reply, Request, Server, response};
 use sha2::{Digest, Sha256};
 
@@ -397,4 +398,42 @@ async fn a_list_that_nobody_signed_is_refused_where_a_keyring_is_given() {
         "{error}"
     );
     assert_no_source(home.path());
+}
+
+/// Another kvet that fetches the same may take minutes.
+#[tokio::test]
+async fn waiting_for_another_kvet_is_told_and_can_be_ended() {
+    let server = Server::start(|_, request| panic!("asked for {}", request.path)).await;
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::at(home.path()).unwrap();
+    let sha256 = "0".repeat(64);
+    let key = Key::of(["archive", &sha256]);
+    let lock = format!(".{}.lock", key.as_str());
+    let _held = Lock::try_acquire(&store.kind("trees").unwrap().join(lock)).unwrap();
+    let spec = SourceSpec::Archive {
+        url: format!("{}/linux.tar", server.address),
+        sha256,
+    };
+    let (events, mut receiver) = EventSink::channel();
+    let context = Context {
+        events,
+        ..Context::default()
+    };
+    let network = network(&[]);
+    let mut fetched = std::pin::pin!(fetch_with(&context, &store, &spec, &network));
+    let result = loop {
+        tokio::select! {
+            result = &mut fetched => break result,
+            Some(event) = receiver.recv() => {
+                if let Event::Note(note) = event.event {
+                    assert!(note.starts_with("waiting for another kvet"), "{note}");
+                    context.cancel.cancel();
+                }
+            }
+        }
+    };
+    assert!(
+        matches!(result, Err(SourceError::Interrupted)),
+        "{result:?}"
+    );
 }

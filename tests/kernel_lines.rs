@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use kvet::Context;
 use kvet::event::{Event, EventSink};
 use kvet::kernel::{SourceSpec, Sources};
 use kvet::process::Command;
+use kvet::store::Lock;
+use kvet::{Context, Exit};
 use lab::{CONFIG, Lab, text};
 
 fn time(path: &Path) -> SystemTime {
@@ -326,4 +327,30 @@ async fn a_commit_and_the_work_on_top_of_it_share_objects() {
     assert_eq!(text(&third.bzimage), "one\ntwo\nthree\nalpha\nBETA\n");
     assert_eq!(third.record.objects_compiled, 2);
     assert_eq!(lab.entries("worktrees").len(), 1);
+}
+
+/// Two clones of a repository have trees of their own, and the same kernels.
+#[tokio::test]
+async fn waiting_for_another_kvet_s_kernel_can_be_ended() {
+    let mut lab = Lab::new().await;
+    let first = lab.build(&[], CONFIG).await.unwrap();
+    let builds = lab.store.kind("builds").unwrap();
+    let lock = builds.join(format!(".{}.lock", first.key.as_str()));
+    std::fs::remove_dir_all(first.directory()).unwrap();
+    let _held = Lock::try_acquire(&lock).unwrap();
+    let (events, mut receiver) = EventSink::channel();
+    lab.context.events = events;
+    let mut build = std::pin::pin!(lab.build(&[], CONFIG));
+    let error = loop {
+        tokio::select! {
+            result = &mut build => break result.unwrap_err(),
+            Some(event) = receiver.recv() => {
+                if let Event::Note(note) = event.event {
+                    assert!(note.starts_with("waiting for another kvet"), "{note}");
+                    lab.context.cancel.cancel();
+                }
+            }
+        }
+    };
+    assert_eq!(error.exit(), Exit::Interrupted);
 }

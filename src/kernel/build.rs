@@ -18,6 +18,7 @@ use super::counters::{self, Counters};
 use super::kept::{self, Kept};
 use super::patch::subject;
 use super::progress::Progress;
+use super::turn::turn;
 use super::used;
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
@@ -256,8 +257,11 @@ pub async fn build(
         Stage::Build,
         subject(&patched.tree, &patched.series),
     );
+    let key = configured.key.as_str();
+    let builds = format!("builds {}", subject(&patched.tree, &patched.series));
+    let wait = async |lock: PathBuf| turn(context, &lock, &builds).await;
     let entry = store
-        .fill(KIND, configured.key.as_str(), async |place: PathBuf| {
+        .fill_in_turn(KIND, key, wait, async |place: PathBuf| {
             let (compiled, elapsed) = make(context, &configured, jobs, &progress).await?;
             let objects = &configured.objects;
             for (name, made) in kept::FILES {

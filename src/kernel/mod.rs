@@ -31,6 +31,7 @@ mod repository;
 pub mod series;
 pub mod source;
 pub mod toolchain;
+mod turn;
 mod whole_config;
 mod worktree;
 

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::line::Line;
+use super::turn::turn;
 use crate::context::Context;
-use crate::event::Event;
 use crate::process::{Command, ProcessError};
 use crate::store::{
     InUse, Lock, Scratch, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
@@ -72,18 +72,8 @@ impl Repository {
         let name = name(line);
         let path = store.kind(KIND)?.join(&name);
         let lock = path.with_file_name(format!(".{name}.lock"));
-        let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
-            lock
-        } else {
-            context.emit(Event::Note(format!(
-                "waiting for another kvet that reads {}",
-                line.name
-            )));
-            tokio::select! {
-                lock = Lock::acquire(&lock) => lock?,
-                () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
-            }
-        };
+        let reads = format!("reads {}", line.name);
+        let lock: Lock = turn::<RepositoryError>(context, &lock, &reads).await?;
         let repository = Self {
             borrowed: None,
             _in_use: None,

@@ -19,9 +19,9 @@ use thiserror::Error;
 use super::build_log::tells_of_a_full_disk;
 use super::repository::Repository;
 use super::source::Tree;
+use super::turn::turn;
 use crate::context::Context;
 use crate::error::{Exit, Fault};
-use crate::event::Event;
 use crate::process::{Command, ProcessError};
 use crate::store::{
     Key, Lock, Scratch, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
@@ -125,18 +125,8 @@ impl Worktree {
         let name = tree.line.key.as_str();
         let home = store.kind(KIND)?;
         let lock = home.join(format!(".{name}.arm.lock"));
-        let lock = if let Some(lock) = Lock::try_acquire(&lock)? {
-            lock
-        } else {
-            context.emit(Event::Note(format!(
-                "waiting for another kvet that builds a kernel of {}",
-                tree.line.name
-            )));
-            tokio::select! {
-                lock = Lock::acquire(&lock) => lock?,
-                () = context.cancel.cancelled() => return Err(WorktreeError::Interrupted),
-            }
-        };
+        let builds = format!("builds a kernel of {}", tree.line.name);
+        let lock: Lock = turn::<WorktreeError>(context, &lock, &builds).await?;
         let root = home.join(name);
         std::fs::create_dir_all(&root).map_err(io_error("create", &root))?;
         remove_unfinished(&root)?;

@@ -289,12 +289,32 @@ impl Store {
         F: FnOnce(PathBuf) -> Fut,
         Fut: Future<Output = Result<(), E>>,
     {
+        let wait = async |lock: PathBuf| Ok(Lock::acquire(&lock).await?);
+        self.fill_in_turn(kind, name, wait, make).await
+    }
+
+    /// The same with a say in how the lock of another process that makes the entry
+    /// is waited for: `wait` gets its path.
+    pub async fn fill_in_turn<E, W, Turn, F, Fut>(
+        &self,
+        kind: &str,
+        name: &str,
+        wait: W,
+        make: F,
+    ) -> Result<Entry, E>
+    where
+        E: From<StoreError>,
+        W: FnOnce(PathBuf) -> Turn,
+        Turn: Future<Output = Result<Lock, E>>,
+        F: FnOnce(PathBuf) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+    {
         if let Some(entry) = self.take(kind, name) {
             return Ok(entry);
         }
         let directory = self.kind(kind)?;
         // Who makes it holds the lock, and so does who removes it.
-        let _lock = Lock::acquire(&directory.join(format!(".{name}.lock"))).await?;
+        let _lock = wait(directory.join(format!(".{name}.lock"))).await?;
         if let Some(entry) = self.locked(kind, name) {
             return Ok(entry);
         }

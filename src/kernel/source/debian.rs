@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
+use crate::kernel::turn::turn;
 use crate::kernel::version::KernelVersion;
 use crate::process::ProcessError;
 use crate::store::{Key, Lock, Scratch, Store, io_error, write_atomic, write_json};
@@ -35,6 +36,9 @@ const FRESH: Duration = Duration::from_secs(24 * 3600);
 
 /// The same for those who ask whether there is anything new.
 const LATELY: Duration = Duration::from_secs(3600);
+
+/// What another kvet does that has the lists' lock.
+const READS: &str = "reads Debian's package lists";
 
 /// The version a package was last resolved to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -133,8 +137,10 @@ pub(super) async fn fetch(
     );
     // All versions of the package.
     let line = Line::of(["debian", package], format!("{package} of Debian"));
+    let fetches = format!("fetches {package} {}", offer.version);
+    let wait = async |lock: PathBuf| turn(context, &lock, &fetches).await;
     let entry = store
-        .fill(KIND, key.as_str(), async |path: PathBuf| {
+        .fill_in_turn(KIND, key.as_str(), wait, async |path: PathBuf| {
             let download = path.join("download");
             std::fs::create_dir(&download).map_err(io_error("create", &download))?;
             let package = apt
@@ -280,10 +286,7 @@ impl Apt<'_> {
         seen: &mut Vec<Offer>,
     ) -> Result<Option<(Option<Private>, Offer)>, SourceError> {
         let (private, lock) = self.private(&lists.lines)?;
-        let _lock = tokio::select! {
-            lock = Lock::acquire(&lock) => lock?,
-            () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
-        };
+        let _lock: Lock = turn::<SourceError>(self.context, &lock, READS).await?;
         let stamp = private.directory().join("updated");
         let mut updated = false;
         loop {
@@ -306,10 +309,7 @@ impl Apt<'_> {
     /// The versions of kernel sources in these lists, as they are today.
     async fn sources_of(&self, lists: &Lists) -> Result<Vec<KernelVersion>, SourceError> {
         let (private, lock) = self.private(&lists.lines)?;
-        let _lock = tokio::select! {
-            lock = Lock::acquire(&lock) => lock?,
-            () = self.context.cancel.cancelled() => return Err(SourceError::Interrupted),
-        };
+        let _lock: Lock = turn::<SourceError>(self.context, &lock, READS).await?;
         let stamp = private.directory().join("updated");
         if !is_fresh(&stamp, self.fresh) {
             self.update(&private).await?;

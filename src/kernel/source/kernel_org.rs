@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::kernel::line::Line;
 use crate::kernel::progress::Progress;
+use crate::kernel::turn::turn;
 use crate::kernel::version::KernelVersion;
 use crate::process::Command;
 use crate::store::{Key, Scratch, Store, io_error, write_atomic};
@@ -89,8 +90,10 @@ async fn local(
     sha256: &str,
 ) -> Result<(Tree, bool), SourceError> {
     let origin = format!("{} (SHA-256 {sha256})", path.display());
+    let reads = format!("reads {}", path.display());
+    let wait = async |lock: PathBuf| turn(context, &lock, &reads).await;
     let entry = store
-        .fill(KIND, key.as_str(), async |entry: PathBuf| {
+        .fill_in_turn(KIND, key.as_str(), wait, async |entry: PathBuf| {
             let archive = path.to_owned();
             let hash = move || words::digest(&archive);
             let hashed = tokio::task::spawn_blocking(hash).await;
@@ -135,6 +138,13 @@ struct Download {
     origin: String,
 }
 
+impl Download {
+    /// What it is called in messages.
+    fn name(&self) -> &str {
+        self.urls.first().unwrap_or(&self.file)
+    }
+}
+
 async fn fill(
     context: &Context,
     store: &Store,
@@ -143,8 +153,10 @@ async fn fill(
     key: &Key,
     download: &Download,
 ) -> Result<(Tree, bool), SourceError> {
+    let fetches = format!("fetches {}", download.name());
+    let wait = async |lock: PathBuf| turn(context, &lock, &fetches).await;
     let entry = store
-        .fill(KIND, key.as_str(), async |path: PathBuf| {
+        .fill_in_turn(KIND, key.as_str(), wait, async |path: PathBuf| {
             // Beside the entry: what arrived survives a failure and is continued.
             let file = store.kind("downloads")?.join(&download.file);
             downloader
