@@ -430,3 +430,24 @@ async fn that_patches_apply_is_known_without_touching_the_working_tree() {
     drop(held);
     assert_eq!(lab.working("fs/inode.c"), "one\ntwo\nthree\n");
 }
+
+/// What somebody else called the same things is not what this run asked for.
+#[tokio::test]
+async fn a_kernel_of_the_cache_is_told_by_the_names_of_those_who_ask() {
+    let mut lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    lab.build(&["a.patch"], CONFIG).await.unwrap();
+    let patches = lab.home.path().join("patches");
+    std::fs::rename(patches.join("a.patch"), patches.join("b.patch")).unwrap();
+    let path = lab.home.path().join("other");
+    std::fs::rename(lab.source(), &path).unwrap();
+    let origin = path.display().to_string();
+    lab.fetch(&SourceSpec::Directory { path }).await;
+    let fragment = Fragment::parse("another", CONFIG).unwrap();
+    let again = lab.build_as(&["b.patch"], &vec![fragment].into()).await;
+    let again = again.unwrap();
+    assert!(again.cached);
+    assert_eq!(again.record.patches[0].name, "b.patch");
+    assert_eq!(again.record.fragments, ["another"]);
+    assert_eq!(again.record.source, origin);
+}

@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
 use crate::kernel::elsewhere::{self, Order};
-use crate::kernel::{KernelImage, Recipe, Tree, accept, make_from};
+use crate::kernel::{KernelImage, Recipe, Tree, make_from};
 use crate::process::{GRACE, ProcessError};
 use crate::store::{Key, Scratch, Store, StoreError, state_directory, write_json};
 
@@ -388,7 +388,7 @@ impl Talk<'_> {
     /// Takes over what came. Files that are not what they should be are the host's
     /// fault.
     async fn accept(&self, directory: &Path) -> Came {
-        match accept(self.store, &self.order.key, directory).await {
+        match self.order.accept(self.store, directory).await {
             Ok(image) => Came::Made(Box::new(image)),
             Err(error) => Came::Failed(Error::from(error).one_line()),
         }

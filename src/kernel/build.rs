@@ -18,6 +18,7 @@ use super::counters::{self, Counters};
 use super::kept::{self, Kept};
 use super::patch::subject;
 use super::progress::Progress;
+use super::series::{PatchFile, SelectedSeries};
 use super::turn::turn;
 use super::used;
 use crate::context::Context;
@@ -129,6 +130,20 @@ pub enum BuildError {
 }
 
 impl KernelImage {
+    /// The same with its parts called as they are by those who ask for it now: who
+    /// had it built may have called them otherwise.
+    pub(super) fn called(
+        mut self,
+        source: &str,
+        series: &[SelectedSeries],
+        fragments: Vec<String>,
+    ) -> Self {
+        source.clone_into(&mut self.record.source);
+        self.record.patches = patch_records(series);
+        self.record.fragments = fragments;
+        self
+    }
+
     /// The directory with its files, as the store has it.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -278,7 +293,13 @@ pub async fn build(
         })
         .await?;
     progress.finish(entry.cached);
-    Ok(image(entry, &configured.key)?)
+    let patched = &configured.patched;
+    let image = image(entry, &configured.key)?;
+    Ok(image.called(
+        &patched.tree.origin,
+        &patched.series,
+        configured.fragments.clone(),
+    ))
 }
 
 fn record(
@@ -288,19 +309,10 @@ fn record(
 ) -> Result<BuildRecord, StoreError> {
     let release = configured.objects.join("include/config/kernel.release");
     let text = std::fs::read_to_string(&release).map_err(io_error("read", &release))?;
-    let patches = configured
-        .patched
-        .series
-        .iter()
-        .flat_map(|series| &series.patches)
-        .map(|patch| PatchRecord {
-            name: patch.name.clone(),
-            sha256: patch.sha256(),
-        });
     Ok(BuildRecord {
         release: text.trim().to_owned(),
         source: configured.patched.tree.origin.clone(),
-        patches: patches.collect(),
+        patches: patch_records(&configured.patched.series),
         fragments: configured.fragments.clone(),
         compiler: configured.compiler.clone(),
         objects_compiled: compiled,
@@ -308,6 +320,15 @@ fn record(
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         files: BTreeMap::new(),
     })
+}
+
+fn patch_records(series: &[SelectedSeries]) -> Vec<PatchRecord> {
+    let patches = series.iter().flat_map(|series| &series.patches);
+    let record = |patch: &PatchFile| PatchRecord {
+        name: patch.name.clone(),
+        sha256: patch.sha256(),
+    };
+    patches.map(record).collect()
 }
 
 /// Runs make to its end. Returns how many objects it compiled and the time.

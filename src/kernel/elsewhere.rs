@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::build::{self, KernelImage};
+use super::build::{self, BuildError, KernelImage};
 use super::configuration::Configuration;
 use super::fragment::Fragment;
 use super::line::Line;
@@ -149,6 +149,15 @@ impl Order {
         let (repository, writing) = opened.map_err(unopened)?;
         let taken = repository.take(context, &writing, pack, &self.tree).await;
         Ok(taken.map_err(unopened)?)
+    }
+
+    /// Takes over the kernel that another host made of it: its files in this directory.
+    pub async fn accept(&self, store: &Store, files: &Path) -> Result<KernelImage, BuildError> {
+        let image = build::accept(store, &self.key, files).await?;
+        let base = self.base.iter().map(|base| base.name.clone());
+        let fragments = self.fragments.iter().map(|(name, _)| name.clone());
+        let names = base.chain(fragments).collect();
+        Ok(image.called(&self.origin, &self.series, names))
     }
 
     /// Makes the kernel here, where its tree is by now.

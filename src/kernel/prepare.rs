@@ -24,7 +24,7 @@ pub async fn stored(
 ) -> Result<Option<KernelImage>, Error> {
     let (key, _) = key_of(context, tree, series, configuration).await?;
     Ok(match build::stored(store, &key).await {
-        Stored::Whole(image) => Some(*image),
+        Stored::Whole(image) => Some(image.called(&tree.origin, series, configuration.names())),
         Stored::Damaged(_) | Stored::Nothing => None,
     })
 }
@@ -59,7 +59,7 @@ pub async fn prepare(
     match build::stored(store, &key).await {
         Stored::Whole(image) => {
             Progress::start(context, Stage::Build, subject).finish(true);
-            return Ok(*image);
+            return Ok(image.called(&tree.origin, series, configuration.names()));
         }
         Stored::Damaged(problem) => {
             context.emit(Event::Warning(format!(
