@@ -400,6 +400,19 @@ async fn a_list_that_nobody_signed_is_refused_where_a_keyring_is_given() {
     assert_no_source(home.path());
 }
 
+#[tokio::test]
+async fn an_archive_of_the_cache_is_told_by_the_address_that_is_asked_for() {
+    let content = archive();
+    let expected = digest(&content);
+    let server = Server::start(move |_, request| Reply::Send(honest(&content, request))).await;
+    let home = tempfile::tempdir().unwrap();
+    fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    let other = Server::start(|_, request| panic!("asked for {}", request.path)).await;
+    let tree = fetch_archive(home.path(), &other, &expected).await.unwrap();
+    assert!(tree.origin.contains(&other.address), "{}", tree.origin);
+}
 /// Another kvet that fetches the same may take minutes.
 #[tokio::test]
 async fn waiting_for_another_kvet_is_told_and_can_be_ended() {

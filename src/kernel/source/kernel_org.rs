@@ -63,11 +63,18 @@ pub(super) async fn archive(
     sha256: &str,
 ) -> Result<(Tree, bool), SourceError> {
     let key = Key::of(["archive", sha256]);
+    let path = url.strip_prefix("file://");
+    let origin = match path {
+        Some(path) => format!("{path} (SHA-256 {sha256})"),
+        None => format!("{url} (SHA-256 as the job says)"),
+    };
     if let Some(tree) = stored(context, store, &key).await? {
-        return Ok((tree, true));
+        // It may have come from elsewhere then, with the same digest.
+        return Ok((Tree { origin, ..tree }, true));
     }
-    if let Some(path) = url.strip_prefix("file://") {
-        return local(context, store, progress, &key, Path::new(path), sha256).await;
+    if let Some(path) = path {
+        let archive = (Path::new(path), sha256);
+        return local(context, store, progress, &key, archive, &origin).await;
     }
     let downloader = Downloader::new(context, network, progress)?;
     let download = Download {
@@ -75,7 +82,7 @@ pub(super) async fn archive(
         urls: vec![url.to_owned()],
         digest: sha256.to_owned(),
         file: format!("{sha256}.archive"),
-        origin: format!("{url} (SHA-256 as the job says)"),
+        origin,
     };
     fill(context, store, progress, &downloader, &key, &download).await
 }
@@ -86,10 +93,9 @@ async fn local(
     store: &Store,
     progress: &Progress,
     key: &Key,
-    path: &Path,
-    sha256: &str,
+    (path, sha256): (&Path, &str),
+    origin: &str,
 ) -> Result<(Tree, bool), SourceError> {
-    let origin = format!("{} (SHA-256 {sha256})", path.display());
     let reads = format!("reads {}", path.display());
     let wait = async |lock: PathBuf| turn(context, &lock, &reads).await;
     let entry = store
@@ -114,12 +120,12 @@ async fn local(
                 store,
                 |version| line(ARCHIVES, version),
                 &entry,
-                &origin,
+                origin,
             )
             .await
         })
         .await?;
-    let tree = finished(context, store, key, &origin).await?;
+    let tree = finished(context, store, key, origin).await?;
     Ok((tree, entry.cached))
 }
 
