@@ -126,3 +126,17 @@ async fn another_compiler_is_refused() {
     let why = order.refused(&lab.context).await.unwrap().unwrap();
     assert!(why.ends_with("not gcc 99"), "{why}");
 }
+
+#[tokio::test]
+async fn what_another_host_makes_takes_the_place_of_one_that_was_damaged() {
+    let lab = Lab::new().await;
+    let host = Store::at(lab.home.path().join("host")).unwrap();
+    let here = lab.build(&[], CONFIG).await.unwrap();
+    std::fs::write(&here.bzimage, "damaged").unwrap();
+    let order = ordered(&lab, &[]).await.unwrap();
+    let (image, _) = made(&lab, &host, &order).await.unwrap();
+    let taken = accept(&lab.store, &order.key, image.directory())
+        .await
+        .unwrap();
+    assert_eq!(text(&taken.bzimage), text(&image.bzimage));
+}

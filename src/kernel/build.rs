@@ -217,6 +217,10 @@ pub(super) async fn discard(store: &Store, key: &Key) -> Result<(), StoreError> 
 /// Takes over a kernel that another host made: its files in this directory, which
 /// must be what its record says.
 pub async fn accept(store: &Store, key: &Key, files: &Path) -> Result<KernelImage, BuildError> {
+    // One that cannot be used any more would be found in its place.
+    if let Stored::Damaged(_) = stored(store, key).await {
+        discard(store, key).await?;
+    }
     let entry = store
         .fill(KIND, key.as_str(), async |place: PathBuf| {
             for name in kept::FILES.iter().map(|(name, _)| *name).chain([RECORD]) {
