@@ -49,11 +49,16 @@ const INODE_SIZE: usize = 100_000;
 
 /// A kernel's archive, small and true.
 fn archive() -> Vec<u8> {
+    archive_of(INODE_SIZE)
+}
+
+/// The same with a file of another size.
+fn archive_of(inode_size: usize) -> Vec<u8> {
     let makefile = b"VERSION = 6\nPATCHLEVEL = 17\nSUBLEVEL = 3\nEXTRAVERSION =\n";
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in [
         ("linux-6.17.3/Makefile", &makefile[..]),
-        ("linux-6.17.3/fs/inode.c", &vec![b'x'; INODE_SIZE]),
+        ("linux-6.17.3/fs/inode.c", &vec![b'x'; inode_size]),
     ] {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
@@ -413,6 +418,54 @@ async fn an_archive_of_the_cache_is_told_by_the_address_that_is_asked_for() {
     let tree = fetch_archive(home.path(), &other, &expected).await.unwrap();
     assert!(tree.origin.contains(&other.address), "{}", tree.origin);
 }
+
+#[tokio::test]
+async fn what_arrived_before_an_interruption_is_not_fetched_again() {
+    let whole = archive_of(6 << 20);
+    let (expected, length) = (digest(&whole), whole.len());
+    let server = Server::start(move |_, request| Reply::Send(honest(&whole, request))).await;
+    let home = tempfile::tempdir().unwrap();
+    let spec = SourceSpec::Archive {
+        url: format!("{}/linux.tar", server.address),
+        sha256: expected.clone(),
+    };
+    let store = Store::at(home.path()).unwrap();
+    let (events, mut receiver) = EventSink::channel();
+    let context = Context {
+        events,
+        ..Context::default()
+    };
+    let network = network(&[]);
+    let result = {
+        let mut fetched = std::pin::pin!(fetch_with(&context, &store, &spec, &network));
+        let mut furthest = 0;
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = receiver.recv() => {
+                    if let Event::Progress { done, .. } = event.event {
+                        // It begins again: all is here, and being unpacked.
+                        if done < furthest {
+                            context.cancel.cancel();
+                        }
+                        furthest = done;
+                    }
+                }
+                result = &mut fetched => break result,
+            }
+        }
+    };
+    assert!(
+        matches!(result, Err(SourceError::Interrupted)),
+        "{result:?}"
+    );
+    assert_no_source(home.path());
+    fetch_archive(home.path(), &server, &expected)
+        .await
+        .unwrap();
+    assert_eq!(server.starts(), [None, Some(length)]);
+}
+
 /// Another kvet that fetches the same may take minutes.
 #[tokio::test]
 async fn waiting_for_another_kvet_is_told_and_can_be_ended() {

@@ -187,6 +187,10 @@ impl<'a> Downloader<'a> {
         destination: &Path,
     ) -> Result<(), SourceError> {
         let part = destination.with_extension("part");
+        if destination.exists() {
+            // It was unpacked when kvet was ended: all that is missing may be nothing.
+            std::fs::rename(destination, &part).map_err(io_error("rename", destination))?;
+        }
         let mut attempts = Vec::new();
         for url in urls {
             match self.one_mirror(url, sha256, &part).await? {

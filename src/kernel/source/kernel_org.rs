@@ -170,7 +170,10 @@ async fn fill(
                 .await?;
             let unpacked =
                 archive::unpack(&file, &path.join(TREE), progress, &context.cancel).await;
-            std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
+            // One that was interrupted leaves what arrived to the next.
+            if !matches!(unpacked, Err(SourceError::Interrupted)) {
+                std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
+            }
             unpacked?;
             let line = |version: &_| line(download.line, version);
             seal(context, store, line, &path, &download.origin).await
