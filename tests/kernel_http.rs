@@ -419,6 +419,33 @@ async fn an_archive_of_the_cache_is_told_by_the_address_that_is_asked_for() {
     assert!(tree.origin.contains(&other.address), "{}", tree.origin);
 }
 
+/// Each byte comes in time, and the whole never.
+#[tokio::test]
+async fn a_server_that_drips_is_given_up_for_the_next() {
+    let slow = mirror(digest(&archive()), |request| {
+        Reply::Drip(first(&honest(&archive(), request), 10_000))
+    })
+    .await;
+    let slower = Server::start(|_, _| {
+        let head = response("200 OK", "Content-Length: 99999\r\n", b"");
+        Reply::Drip(head)
+    })
+    .await;
+    let good = mirror(digest(&archive()), |request| {
+        Reply::Send(honest(&archive(), request))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let network = network(&[&slower, &slow, &good]);
+    let tree = fetch_release(home.path(), &network).await.unwrap();
+    assert_is_the_kernel(&tree).await;
+    // One alone is told.
+    let error = fetch_archive(home.path(), &slower, &"0".repeat(64))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("bytes in 300ms"), "{error}");
+}
+
 #[tokio::test]
 async fn what_arrived_before_an_interruption_is_not_fetched_again() {
     let whole = archive_of(6 << 20);

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, redirect};
@@ -53,6 +53,9 @@ const ARCHIVE_LIMIT: u64 = 1 << 30;
 
 /// No list of digests is larger.
 const TEXT_LIMIT: usize = 4 << 20;
+
+/// A server that sends fewer bytes a second is given up.
+const SLOWEST: u64 = 1024;
 
 /// How often progress is told, in bytes.
 const REPORT_EVERY: u64 = 1 << 20;
@@ -168,7 +171,9 @@ impl<'a> Downloader<'a> {
             Attempt::Refused(reason) | Attempt::Cut(reason) | Attempt::Restart(reason) => reason,
         })?;
         let mut text = Vec::new();
+        let mut pace = Pace::of(self.network.stall);
         while let Some(chunk) = self.chunk(&mut response).await? {
+            pace.came(chunk.len())?;
             text.extend_from_slice(&chunk);
             if text.len() > TEXT_LIMIT {
                 return Err(format!("it is larger than {TEXT_LIMIT} bytes"));
@@ -308,10 +313,14 @@ impl<'a> Downloader<'a> {
             .map_err(io_error("create", part))?;
         let mut file = tokio::io::BufWriter::with_capacity(256 << 10, file);
         let mut reported = done;
+        let mut pace = Pace::of(self.network.stall);
         let end = loop {
             match self.chunk(&mut response).await {
                 Ok(Some(chunk)) => {
                     done += chunk.len() as u64;
+                    if let Err(slow) = pace.came(chunk.len()) {
+                        break Err(Attempt::Refused(slow));
+                    }
                     file.write_all(&chunk)
                         .await
                         .map_err(io_error("write", part))?;
@@ -371,6 +380,43 @@ impl<'a> Downloader<'a> {
     fn silent(&self) -> String {
         let stall = humantime::format_duration(self.network.stall);
         format!("it sent nothing for {stall}")
+    }
+}
+
+/// How fast content comes. A byte now and then is not silence, and no download.
+struct Pace {
+    /// How long is looked at, from a first byte on.
+    within: Duration,
+    since: Option<Instant>,
+    bytes: usize,
+}
+
+impl Pace {
+    fn of(within: Duration) -> Self {
+        Self {
+            within,
+            since: None,
+            bytes: 0,
+        }
+    }
+
+    /// So many bytes more came; what is wrong if they come too slowly.
+    fn came(&mut self, bytes: usize) -> Result<(), String> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let passed = self.since.get_or_insert_with(Instant::now).elapsed();
+        if passed < self.within {
+            return Ok(());
+        }
+        let least = u128::from(SLOWEST) * passed.as_millis() / 1000;
+        if (self.bytes as u128) < least {
+            let within = humantime::format_duration(self.within);
+            return Err(format!(
+                "it sent no more than {} bytes in {within}",
+                self.bytes
+            ));
+        }
+        *self = Self::of(self.within);
+        Ok(())
     }
 }
 
