@@ -119,7 +119,7 @@ impl Subject {
         static REPLY: LazyLock<Option<Regex>> =
             LazyLock::new(|| Regex::new(r"(?i)^\s*(re|aw|fwd?|sv|vs)\s*(\[\d+\])?\s*:").ok());
         static VERSION: LazyLock<Option<Regex>> =
-            LazyLock::new(|| Regex::new(r"(?i)\bv(\d{1,4})\b").ok());
+            LazyLock::new(|| Regex::new(r"(?i)(?:\b|patch)v(\d{1,4})\b").ok());
         static NUMBER: LazyLock<Option<Regex>> =
             LazyLock::new(|| Regex::new(r"\b(\d{1,4})/(\d{1,4})\b").ok());
         let matches = |regex: &Option<Regex>, text: &str| {
@@ -830,5 +830,18 @@ mod tests {
             DIFF.as_bytes()
         );
         assert_eq!(keep(&store, &posted).await.unwrap(), path);
+    }
+
+    #[test]
+    fn a_version_may_stand_right_behind_its_word() {
+        for (subject, version) in [
+            ("[PATCHv3 1/2] x", 3),
+            ("[RFC PATCHv2] x", 2),
+            ("[PATCH v4 net] x", 4),
+            ("[PATCH 1/2] fs: v9fs", 1),
+            ("[PATCH rev2] x", 1),
+        ] {
+            assert_eq!(Subject::parse(subject).version, version, "{subject}");
+        }
     }
 }
