@@ -158,6 +158,8 @@ struct Mail {
     /// As it stands in the mailbox, if nothing had to be decoded.
     verbatim: Option<Vec<u8>>,
     has_diff: bool,
+    /// Another part has another diff.
+    has_several: bool,
 }
 
 /// Reads what a file holds; `name` is what messages call it. A patch that is
@@ -245,7 +247,16 @@ fn posted(name: &str, mails: &[Mail], series: &[&Mail]) -> Result<Posted, MailEr
     let alone = mails.len() == 1;
     let mut patches = Vec::new();
     for (index, mail) in chosen.iter().enumerate() {
-        check(&format!("{name}: {}", mail.subject.title), &mail.text)?;
+        let title = format!("{name}: {}", mail.subject.title);
+        if mail.has_several {
+            return Err(MailError::Damaged {
+                name: title,
+                reason: "the mail has several patches attached".to_owned(),
+                help: "save each as a file of one directory, numbered as they are to be applied, \
+                       and name the directory",
+            });
+        }
+        check(&title, &mail.text)?;
         let file = format!("{:04}-{}.patch", index + 1, slug(&mail.subject.title));
         let content = match &mail.verbatim {
             Some(verbatim) if alone => verbatim.clone(),
@@ -370,7 +381,14 @@ fn parse(text: &[u8]) -> Option<Mail> {
     let header = |name: &str| mail.headers.get_first_value(name);
     let subject = Subject::parse(&header("Subject")?);
     let parent = header("In-Reply-To").or_else(|| header("References"));
-    let (body, encoded) = text_of(&mail)?;
+    let mut texts = Vec::new();
+    texts_of(&mail, &mut texts);
+    if texts.is_empty() {
+        return None;
+    }
+    let with_diff = texts.iter().position(|(text, _)| has_diff(text));
+    let (body, encoded) = texts.swap_remove(with_diff.unwrap_or(0));
+    let differs = |(text, _): &(Vec<u8>, bool)| has_diff(text) && diff_of(text) != diff_of(&body);
     let verbatim = (!encoded && mail.subparts.is_empty()).then(|| text.to_owned());
     Some(Mail {
         subject,
@@ -378,6 +396,7 @@ fn parse(text: &[u8]) -> Option<Mail> {
         id: header("Message-ID").as_deref().and_then(last_id),
         parent: parent.as_deref().and_then(last_id),
         has_diff: has_diff(&body),
+        has_several: texts.iter().any(differs),
         text: body,
         verbatim,
     })
@@ -389,28 +408,40 @@ fn last_id(value: &str) -> Option<String> {
     Some(id.split_once('>')?.0.to_owned())
 }
 
-/// The text of a mail with the diff, or its first, in whatever part it is; and
-/// whether it had to be decoded. Bytes stay as they are: a diff must match.
-fn text_of(mail: &ParsedMail<'_>) -> Option<(Vec<u8>, bool)> {
+/// The texts of a mail, in whatever parts they are; and whether each had to be
+/// decoded. Bytes stay as they are: a diff must match.
+fn texts_of(mail: &ParsedMail<'_>, found: &mut Vec<(Vec<u8>, bool)>) {
     if !mail.subparts.is_empty() {
-        let mut texts: Vec<_> = mail.subparts.iter().filter_map(text_of).collect();
-        let with_diff = texts.iter().position(|(text, _)| has_diff(text));
-        return (!texts.is_empty()).then(|| texts.swap_remove(with_diff.unwrap_or(0)));
+        for part in &mail.subparts {
+            texts_of(part, found);
+        }
+        return;
     }
     let mime = mail.ctype.mimetype.as_str();
     if !mime.starts_with("text/") || mime == "text/html" {
-        return None;
+        return;
     }
     let encoded = matches!(
         mail.get_body_encoded(),
         Body::Base64(_) | Body::QuotedPrintable(_)
     );
-    let mut text = mail.get_body_raw().ok()?;
+    let Ok(mut text) = mail.get_body_raw() else {
+        return;
+    };
     // Where text is encoded, its lines end in CR LF on their way.
     if encoded && text.contains(&b'\r') {
         text.retain(|&byte| byte != b'\r');
     }
-    Some((text, encoded))
+    found.push((text, encoded));
+}
+
+/// The lines of a text from its diff on, up to a signature.
+fn diff_of(text: &[u8]) -> Vec<&[u8]> {
+    let begins = |line: &&[u8]| line.starts_with(b"diff --git ") || line.starts_with(b"--- ");
+    let lines = text.split(|&byte| byte == b'\n');
+    let lines = lines.skip_while(|line| !begins(line));
+    let lines = lines.take_while(|line| *line != b"-- ");
+    lines.filter(|line| !line.is_empty()).collect()
 }
 
 fn has_diff(text: &[u8]) -> bool {
@@ -830,6 +861,32 @@ mod tests {
             DIFF.as_bytes()
         );
         assert_eq!(keep(&store, &posted).await.unwrap(), path);
+    }
+
+    /// Half of what was sent would be tested.
+    #[test]
+    fn a_mail_with_several_patches_attached_is_refused() {
+        let attached = |first: &str, second: &str| {
+            let part = |text: &str| format!("--b\nContent-Type: text/x-patch\n\n{text}\n");
+            format!(
+                "Subject: [PATCH] x\nMessage-ID: <a@b>\nContent-Type: multipart/mixed; boundary=b\n\n\
+                 --b\nContent-Type: text/plain\n\nSee below.\n{}{}--b--\n",
+                part(first),
+                part(second)
+            )
+        };
+        let other = DIFF.replace("+c", "+d");
+        for read in [
+            read("x", attached(DIFF, &other).as_bytes()),
+            read_series("x", attached(DIFF, &other).as_bytes(), "a@b"),
+        ] {
+            let error = read.unwrap_err().to_string();
+            assert!(error.contains("several patches"), "{error}");
+        }
+        // The same one again is as a mail program shows and attaches it.
+        let again = format!("From: me\n\n{DIFF}-- \n2.47\n");
+        let posted = read("x", attached(DIFF, &again).as_bytes()).unwrap();
+        assert_eq!(posted.patches.len(), 1);
     }
 
     #[test]
