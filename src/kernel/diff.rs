@@ -159,11 +159,17 @@ pub(super) struct Damage {
 pub(super) const WRAPPED: &str = "take the patch from the list's archive (`b4 am`, or the raw mail), \
      not from a mail program's window";
 
+/// What to do about a patch that was changed by hand.
+const RECOUNT: &str = "make it anew with `git diff`, or count its lines with `recountdiff` of \
+     patchutils";
+
 /// What a mail program or an editor has done to a patch, if it is beyond use.
 pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
     let whole = patch.strip_suffix(b"\n").unwrap_or(patch);
     let mut lines = whole.split(|&byte| byte == b'\n').enumerate();
     let damage = |reason, help| Some(Damage { reason, help });
+    // Behind a file's names, and behind a hunk.
+    let (mut named, mut ended) = (false, false);
     while let Some((index, line)) = lines.next() {
         let text = String::from_utf8_lossy(line);
         if text.ends_with('\r')
@@ -183,9 +189,30 @@ pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
             let reason = format!("line {}: it changes a binary file", index + 1);
             return damage(reason, "leave binary files out: kvet applies text alone");
         }
+        if text.starts_with("diff --cc ") || text.starts_with("diff --combined ") {
+            let reason = format!("line {}: it is what a merge did to a file", index + 1);
+            return damage(
+                reason,
+                "take the changes of single commits (`git format-patch`), or those between two \
+                 (`git diff A B`)",
+            );
+        }
         let Some(hunk) = Hunk::parse(&text) else {
+            // git takes such lines for text around the patch, and applies the rest.
+            if (named || ended) && text.trim_start().starts_with("@@") {
+                let reason = format!("line {} is no hunk's first, as it should be", index + 1);
+                return damage(reason, WRAPPED);
+            }
+            let is_change = text.starts_with('+') || text.starts_with('-');
+            if ended && is_change && !text.starts_with("--") {
+                let reason = format!("line {} is beyond what its hunk says to have", index + 1);
+                return damage(reason, RECOUNT);
+            }
+            named = text.starts_with("+++ ");
+            ended = ended && text.starts_with('\\');
             continue;
         };
+        (named, ended) = (false, true);
         let (mut old, mut new) = (hunk.old_count, hunk.new_count);
         while old > 0 || new > 0 {
             let Some((index, line)) = lines.next() else {
@@ -365,5 +392,53 @@ mod tests {
         }
         assert!(changes(b"--- a//etc/x\n+++ b//etc/x\n@@ -1 +1 @@\n-x\n+y\n").is_err());
         assert!(changes(b"no patch at all\n").is_err());
+    }
+
+    /// git takes what it does not understand for text around a patch, and applies
+    /// the rest.
+    #[test]
+    fn what_git_would_silently_leave_out_is_damage() {
+        let file = "--- a/f.c\n+++ b/f.c\n";
+        let hunk = "@@ -1,2 +1,2 @@\n a\n-b\n+c\n";
+        for (patch, said) in [
+            (
+                format!("{file}{hunk}+d\n"),
+                "line 7 is beyond what its hunk",
+            ),
+            (
+                format!("{file}{hunk}-d\n e\n"),
+                "line 7 is beyond what its hunk",
+            ),
+            (
+                format!("{file}{hunk} @@ -9 +9 @@\n-x\n+y\n"),
+                "line 7 is no hunk",
+            ),
+            (
+                format!("{file}@@-1,2 +1,2 @@\n a\n-b\n+c\n"),
+                "line 3 is no hunk",
+            ),
+            (
+                format!("diff --cc f.c\nindex 1,2..3\n{file}@@@ -1,1 -1,1 +1,2 @@@\n++x\n"),
+                "a merge",
+            ),
+        ] {
+            let damage = damage(patch.as_bytes()).unwrap();
+            assert!(damage.reason.contains(said), "{}", damage.reason);
+        }
+        for end in [
+            "",
+            "\\ No newline at end of file\n",
+            "-- \n2.47\n",
+            "--\nsignature\n",
+            "\n+1 from me\n",
+            "@@ -9 +9 @@\n-x\n+y\n",
+            "--- a/g.c\n+++ b/g.c\n@@ -1 +1 @@\n-x\n+y\n",
+        ] {
+            assert_eq!(
+                damage(format!("{file}{hunk}{end}").as_bytes()),
+                None,
+                "{end}"
+            );
+        }
     }
 }
