@@ -6,6 +6,7 @@
 //! file, or a directory of them, by its path relative to the job.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -432,22 +433,27 @@ fn base_commit(directory: &Path) -> Option<String> {
     fit.then_some(id)
 }
 
+/// How the name of a cover letter ends, which `git format-patch` puts beside patches.
+const COVER_LETTER: &str = "0000-cover-letter.patch";
+
 /// The patches of a directory in the order of their names, as `git
-/// format-patch` numbers them.
+/// format-patch` numbers them. Hidden files are an editor's.
 fn patches_in(directory: &Path) -> Result<Vec<PathBuf>, SeriesError> {
     let unreadable = |reason: String| SeriesError::Unreadable {
         path: directory.to_owned(),
         reason,
     };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
-        .map_err(|error| unreadable(error.to_string()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "patch" || extension == "diff")
-        })
-        .collect();
+    let entries = std::fs::read_dir(directory)
+        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let is_patch = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().unwrap_or_default();
+        let is_one = extension == "patch" || extension == "diff";
+        is_one && !name.starts_with('.') && !name.ends_with(COVER_LETTER)
+    };
+    let paths = entries.iter().map(std::fs::DirEntry::path);
+    let mut files: Vec<PathBuf> = paths.filter(is_patch).collect();
     if files.is_empty() {
         return Err(unreadable("it holds no .patch or .diff file".to_owned()));
     }
@@ -648,5 +654,22 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(text.contains("need") && text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn a_cover_letter_beside_patches_is_none_of_them() {
+        let home = tempfile::tempdir().unwrap();
+        for name in [
+            "0000-cover-letter.patch",
+            "v2-0000-cover-letter.patch",
+            "0002-b.patch",
+            ".0003-c.patch.swp.patch",
+            "0001-a.patch",
+        ] {
+            std::fs::write(home.path().join(name), name).unwrap();
+        }
+        let found = select_at(home.path(), &"7.3".parse().unwrap()).unwrap();
+        let contents: Vec<_> = found.patches.iter().map(|p| &p.content[..]).collect();
+        assert_eq!(contents, [&b"0001-a.patch"[..], b"0002-b.patch"]);
     }
 }
