@@ -354,3 +354,33 @@ async fn waiting_for_another_kvet_s_kernel_can_be_ended() {
     };
     assert_eq!(error.exit(), Exit::Interrupted);
 }
+
+/// A commit whose tree is not all there would be taken for one that is, for ever.
+#[tokio::test]
+async fn what_is_fetched_comes_whole_or_not_at_all() {
+    let mut lab = Lab::new().await;
+    git(&lab, &["init", "--quiet"]).await;
+    git(&lab, &["add", "."]).await;
+    git(&lab, &["commit", "--quiet", "-m", "one"]).await;
+    let spec = SourceSpec::Git {
+        repo: format!("file://{}", lab.source().display()),
+        reference: "HEAD".to_owned(),
+    };
+    lab.fetch(&spec).await;
+    let fetched = lab.entries("git").into_iter();
+    let packs: Vec<usize> = fetched
+        .filter(|repository| repository.join("FETCH_HEAD").exists())
+        .map(|repository| {
+            let objects = std::fs::read_dir(repository.join("objects")).unwrap();
+            let names = objects.map(|entry| entry.unwrap().file_name());
+            let single = names.filter(|name| name.len() == 2).count();
+            assert_eq!(single, 0, "objects lie there one by one");
+            std::fs::read_dir(repository.join("objects/pack"))
+                .unwrap()
+                .count()
+        })
+        .collect();
+    assert_eq!(packs.len(), 1);
+    assert!(packs[0] >= 2);
+    lab.build(&[], CONFIG).await.unwrap();
+}

@@ -141,22 +141,21 @@ impl Git<'_> {
         if full_id && let Ok(commit) = self.resolve(&commit_of(self.reference)).await {
             return Ok((commit, true));
         }
-        let fetch = self
-            .repository
-            .git_as_the_user()
-            .args(["fetch", "--quiet", "--no-tags", "--depth=1", "--"])
-            .args([self.repo, self.reference])
-            .deadline(FETCH_DEADLINE);
-        let fetched = match self.run(fetch).await {
+        let fetch = || {
+            // As one pack, however small: object by object a git that is ended would
+            // leave a commit without its files.
+            let git = self.repository.git_as_the_user();
+            let git = git.args(["-c", "fetch.unpackLimit=1", "fetch", "--quiet"]);
+            git.deadline(FETCH_DEADLINE)
+        };
+        let one = fetch()
+            .args(["--no-tags", "--depth=1", "--"])
+            .args([self.repo, self.reference]);
+        let fetched = match self.run(one).await {
             // A server may hand out tips only: get everything, then look.
             Err(ProcessError::Failed { .. }) if full_id => {
-                let fetch = self
-                    .repository
-                    .git_as_the_user()
-                    .args(["fetch", "--quiet", "--", self.repo])
-                    .arg("+refs/heads/*:refs/kvet/*")
-                    .deadline(FETCH_DEADLINE);
-                self.run(fetch).await
+                let all = ["--", self.repo, "+refs/heads/*:refs/kvet/*"];
+                self.run(fetch().args(all)).await
             }
             fetched => fetched,
         };
