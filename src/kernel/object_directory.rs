@@ -8,6 +8,7 @@
 //! While make runs a marker lies in it. If the marker is found later, make was
 //! killed: an object may be half written and yet newer than its source.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -149,6 +150,7 @@ impl ObjectDirectory {
             .into_iter()
             .fold(Command::new("make"), |command, name| command.env(name, ""))
             .without(ELSEWHERE)
+            .without(options_in(std::env::vars_os().map(|(name, _)| name)))
             .env("LC_ALL", "C")
             .env("TMPDIR", self.join(TEMPORARY))
             // The release's name must not follow from a repository around it.
@@ -164,6 +166,12 @@ impl ObjectDirectory {
             .arg(format!("O={}", self.path.display()))
             .arg("ARCH=x86_64")
     }
+}
+
+/// Those of these variables that kbuild would take for options that are set.
+fn options_in(names: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let is_one = |name: &OsString| name.as_encoded_bytes().starts_with(b"CONFIG_");
+    names.into_iter().filter(is_one)
 }
 
 /// Calls `each` for every file below.
@@ -295,5 +303,12 @@ mod tests {
             assert_eq!(object.exists(), kept, "{generation}");
             std::fs::write(object, "object").unwrap();
         }
+    }
+
+    #[test]
+    fn options_of_the_environment_are_none_of_the_kernel_s() {
+        let names = ["CONFIG_CEPH_FS", "CONFIG_", "XDG_CONFIG_HOME", "PATH"];
+        let taken: Vec<_> = options_in(names.map(Into::into)).collect();
+        assert_eq!(taken, ["CONFIG_CEPH_FS", "CONFIG_"]);
     }
 }
