@@ -34,6 +34,26 @@ const ATTRIBUTES: &str = "* -text -eol -ident -filter -working-tree-encoding\n";
 pub(super) const ONE_PACK: [&str; 4] =
     ["-c", "core.bigFileThreshold=1", "-c", "pack.compression=1"];
 
+/// Variables by which git would work on something else, or in another way. What it
+/// is told of them here is set after this.
+const SWAYING: [&str; 15] = [
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_ATTR_SOURCE",
+    "GIT_DEFAULT_HASH",
+    "GIT_DEFAULT_REF_FORMAT",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+];
+
 /// The repository of one line. It stays in the store as long as this lives.
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
@@ -143,6 +163,7 @@ impl Repository {
     /// credentials and proxies.
     pub(super) fn git_as_the_user(&self) -> Command {
         Command::new("git")
+            .without(SWAYING)
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OBJECT_DIRECTORY", self.path.join("objects"))
@@ -300,4 +321,28 @@ pub(super) enum RepositoryError {
     /// git failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// kvet may be started by a hook, or by somebody with habits.
+    #[test]
+    fn nothing_of_the_environment_decides_what_git_does() {
+        let repository = Repository {
+            path: PathBuf::from("/x"),
+            borrowed: None,
+            _in_use: None,
+        };
+        for git in [repository.git(), repository.git_as_the_user()] {
+            for name in [
+                "GIT_COMMON_DIR",
+                "GIT_LITERAL_PATHSPECS",
+                "GIT_DEFAULT_HASH",
+            ] {
+                assert!(git.is_without(name), "{name}");
+            }
+        }
+    }
 }
