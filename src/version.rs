@@ -85,7 +85,7 @@ impl KernelVersion {
             major: value("VERSION")?.parse().ok()?,
             minor: value("PATCHLEVEL")?.parse().ok()?,
             sublevel: value("SUBLEVEL")?.parse().ok()?,
-            extra: value("EXTRAVERSION").unwrap_or_default(),
+            extra: value("EXTRAVERSION").map_or_else(String::new, |text| plain_extra(&text)),
         })
     }
 
@@ -93,6 +93,25 @@ impl KernelVersion {
     #[must_use]
     pub fn of_tree(path: &Path) -> Option<Self> {
         Self::from_makefile(&std::fs::read_to_string(path.join("Makefile")).ok()?)
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._+~".contains(c)
+}
+
+/// What a Makefile has as the extra part, in the form in which versions are read:
+/// begun by a dash, so that it is no part of the numbers, and without what would
+/// not be read again.
+fn plain_extra(text: &str) -> String {
+    let text = text.split('#').next().unwrap_or_default();
+    let plain: String = text.chars().filter(|&c| is_plain(c)).collect();
+    if plain.is_empty() || plain.starts_with('-') {
+        return plain;
+    }
+    match plain.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()) {
+        "" => String::new(),
+        rest => format!("-{rest}"),
     }
 }
 
@@ -105,8 +124,7 @@ impl FromStr for KernelVersion {
             Some(dash) => text.split_at(dash),
             None => (text, ""),
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+~".contains(c);
-        if !extra.chars().all(plain) {
+        if !extra.chars().all(is_plain) {
             return Err(wrong());
         }
         let mut parts = numbers.split('.').map(|part| {
@@ -189,6 +207,30 @@ mod tests {
         }
         for text in ["7", "7.", "7.3.4.5", "v7.3", "7.3/../x", "7.3-a/b", "7.+3"] {
             assert!(text.parse::<KernelVersion>().is_err(), "{text}");
+        }
+    }
+
+    /// A version that is written is read again, whatever somebody put behind it.
+    #[test]
+    fn an_odd_extra_part_is_read_back() {
+        let makefile = |sublevel: u32, extra: &str| {
+            let text = format!(
+                "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = {sublevel}\nEXTRAVERSION = {extra}\n"
+            );
+            KernelVersion::from_makefile(&text).unwrap()
+        };
+        for (sublevel, extra, told) in [
+            (3, "-rc2", "6.12.3-rc2"),
+            (3, ".mine", "6.12.3-mine"),
+            (0, ".5", "6.12-5"),
+            (3, "_a b/c", "6.12.3-abc"),
+            (3, "-rc1 # not yet", "6.12.3-rc1"),
+            (3, "+", "6.12.3"),
+            (3, "-", "6.12.3-"),
+        ] {
+            let version = makefile(sublevel, extra);
+            assert_eq!(version.to_string(), told, "{extra}");
+            assert_eq!(version.to_string().parse(), Ok(version), "{extra}");
         }
     }
 }
