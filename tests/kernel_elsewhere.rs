@@ -140,3 +140,13 @@ async fn what_another_host_makes_takes_the_place_of_one_that_was_damaged() {
         .unwrap();
     assert_eq!(text(&taken.bzimage), text(&image.bzimage));
 }
+
+/// It would send what it knows by a key of its own.
+#[tokio::test]
+async fn another_kvet_is_refused() {
+    let lab = Lab::new().await;
+    let mut order = ordered(&lab, &[]).await.unwrap();
+    order.key = kvet::store::Key::of(["as another kvet makes it"]);
+    let why = order.refused(&lab.context).await.unwrap().unwrap();
+    assert!(why.contains("another key"), "{why}");
+}

@@ -143,7 +143,7 @@ pub async fn configure(
         |symbol| Ok::<bool, KconfigError>(read_once(&mut kconfig, &patched.path)?.knows(symbol)),
     )
     .map_err(unreadable)?;
-    let key = build_key(&patched.tree, &patched.series, configuration, &compiler);
+    let key = build_key(&patched.tree.key, &patched.series, configuration, &compiler);
     // By the line, so that what follows from one tree serves the next; by the
     // fragments' text and not by the final config, so that arms whose patches
     // bring symbols of their own still share most objects.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{self, BuildError, KernelImage};
 use super::configuration::Configuration;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, FragmentError};
+use super::key::build_key;
 use super::line::Line;
 use super::prepare::{key_of, prepare};
 use super::recipe::Recipe;
@@ -127,7 +128,27 @@ impl Order {
             return Ok(Some(Error::from(lack).one_line()));
         }
         let own = toolchain::compiler(context).await?;
-        Ok((own != self.compiler).then(|| format!("its compiler is {own}, not {}", self.compiler)))
+        if own != self.compiler {
+            return Ok(Some(format!(
+                "its compiler is {own}, not {}",
+                self.compiler
+            )));
+        }
+        let configuration = self.configuration()?;
+        let key = build_key(&self.tree_key, &self.series, &configuration, &own);
+        let other = "its kvet is another one and knows this kernel by another key";
+        Ok((key != self.key).then(|| other.to_owned()))
+    }
+
+    fn configuration(&self) -> Result<Configuration, FragmentError> {
+        let mut configuration = Configuration {
+            base: self.base.clone(),
+            ..Configuration::default()
+        };
+        for (name, text) in &self.fragments {
+            configuration.fragments.push(Fragment::parse(name, text)?);
+        }
+        Ok(configuration)
     }
 
     /// The trees of its line that this host has, and whether its own is among them.
@@ -173,13 +194,7 @@ impl Order {
             id: self.tree.clone(),
             repository,
         };
-        let mut configuration = Configuration {
-            base: self.base.clone(),
-            ..Configuration::default()
-        };
-        for (name, text) in &self.fragments {
-            configuration.fragments.push(Fragment::parse(name, text)?);
-        }
+        let configuration = self.configuration()?;
         prepare(context, store, &tree, &self.series, &configuration, 0).await
     }
 }

@@ -4,23 +4,22 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::configuration::Configuration;
 use super::series::SelectedSeries;
-use super::source::Tree;
 use crate::store::Key;
 
 /// Part of every build's key; changes when what is built from the same inputs
 /// changes.
 const RECIPE: &str = "kvet build 1";
 
-/// The key of the kernel that these inputs make.
+/// The key of the kernel that these inputs make; of its tree that one's key.
 pub(super) fn build_key(
-    tree: &Tree,
+    tree: &Key,
     series: &[SelectedSeries],
     configuration: &Configuration,
     compiler: &str,
 ) -> Key {
     let mut parts: Vec<&[u8]> = vec![
         RECIPE.as_bytes(),
-        tree.key.as_str().as_bytes(),
+        tree.as_str().as_bytes(),
         compiler.as_bytes(),
     ];
     for one in series {

@@ -39,7 +39,7 @@ pub(super) async fn key_of(
     let compiler = toolchain::compiler(context)
         .await
         .map_err(ConfigError::from)?;
-    let key = build_key(tree, series, configuration, &compiler);
+    let key = build_key(&tree.key, series, configuration, &compiler);
     Ok((key, compiler))
 }
 
