@@ -158,9 +158,9 @@ fn machine(text: &Text, job: &Job) -> Result<(), JobError> {
 
 /// Checks what a job says for bisections.
 fn bisection(text: &Text, job: &Job) -> Result<(), JobError> {
-    if let Some(rate) = job.rate
-        && (rate - 1.0).abs() > f64::EPSILON
-    {
+    // What is no number is not 1, either.
+    let is_one = |rate: &f64| (rate - 1.0).abs() <= f64::EPSILON;
+    if let Some(rate) = job.rate.filter(|rate| !is_one(rate)) {
         let message = format!("`rate: {rate}` cannot be said");
         let help = "only `rate: 1`, for a bug that shows in every trial; any other is learned";
         return Err(text.error(&["rate"], message, Some(help.to_owned())));

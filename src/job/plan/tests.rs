@@ -472,6 +472,7 @@ fn what_no_host_can_do_is_told_in_its_place() {
             "name: j\nmachine: { memory: 4000000000 }\n",
             "`memory: 4000000000`",
         ),
+        ("name: j\n", "name: j\nrate: .nan\n", "`rate: NaN`"),
         (
             "config: [base]",
             "config: [base], command_line: \"a\\nb\"",
