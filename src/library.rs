@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -163,7 +164,26 @@ impl fmt::Display for Found {
 
 /// The places where names are looked for, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Vec<(Place, PathBuf)>);
+pub struct Places {
+    all: Vec<(Place, PathBuf)>,
+    /// The directory that they lie around.
+    around: PathBuf,
+}
+
+/// Whether something that lies around a directory is taken: not if it is a
+/// stranger's, who may write there as anybody may in `/tmp`. Whoever the directory is
+/// of is none.
+pub(crate) fn is_taken(path: &Path, around: &Path) -> bool {
+    // Of a link the link's: where it leads was its owner's choice.
+    let owner = |path: &Path| path.symlink_metadata().map(|data| data.uid()).ok();
+    let Some(of) = owner(path) else { return true };
+    let own = rustix::process::geteuid().as_raw();
+    let is_taken = of == own || of == 0 || owner(around) == Some(of);
+    if !is_taken {
+        tracing::warn!(path = %path.display(), owner = of, "another user's, passed over");
+    }
+    is_taken
+}
 
 impl Places {
     /// The user's own place, and the library unpacked in this directory.
@@ -171,7 +191,10 @@ impl Places {
     pub fn new(user: Option<PathBuf>, shipped: Option<PathBuf>) -> Self {
         let user = user.map(|path| (Place::User, path));
         let shipped = shipped.map(|path| (Place::Shipped, path));
-        Self(user.into_iter().chain(shipped).collect())
+        Self {
+            all: user.into_iter().chain(shipped).collect(),
+            around: PathBuf::new(),
+        }
     }
 
     /// The places of this user, with the library unpacked in the store.
@@ -186,26 +209,32 @@ impl Places {
         let above = directory
             .ancestors()
             .skip(1)
-            .find(|directory| directory.join("kconfigs").is_dir());
+            .map(|directory| (directory, directory.join("kconfigs")))
+            .find(|(_, fragments)| fragments.is_dir() && is_taken(fragments, directory))
+            .map(|(directory, _)| directory);
         let mut places: Vec<_> = std::iter::once(directory)
             .chain(above)
-            .filter(|beside| !self.0.iter().any(|(_, place)| beside.starts_with(place)))
+            .filter(|beside| !self.hold(beside))
             .map(|beside| (Place::Beside, beside.to_owned()))
             .collect();
-        places.extend(self.0.iter().cloned());
-        Self(places)
+        places.extend(self.all.iter().cloned());
+        Self {
+            all: places,
+            around: directory.to_owned(),
+        }
     }
 
     /// Whether a directory is one of the places, or in one.
     #[must_use]
     pub fn hold(&self, directory: &Path) -> bool {
-        self.0.iter().any(|(_, place)| directory.starts_with(place))
+        let mut places = self.all.iter();
+        places.any(|(_, place)| directory.starts_with(place))
     }
 
     /// The user's own place.
     #[must_use]
     pub fn user(&self) -> Option<&Path> {
-        let mut places = self.0.iter();
+        let mut places = self.all.iter();
         let user = places.find(|(place, _)| *place == Place::User)?;
         Some(&user.1)
     }
@@ -216,7 +245,8 @@ impl Places {
         let file = format!("{name}{}", kind.suffix());
         self.directories(kind).find_map(|(place, directory)| {
             let path = directory.join(&file);
-            path.exists().then(|| Found {
+            let is_there = path.exists() && self.is_taken(place, &path);
+            is_there.then(|| Found {
                 kind,
                 name: name.to_owned(),
                 place,
@@ -236,6 +266,9 @@ impl Places {
                 let Some(name) = kind.name_of(&path) else {
                     continue;
                 };
+                if !self.is_taken(place, &path) {
+                    continue;
+                }
                 all.entry(name.clone()).or_insert_with(|| {
                     let about = kind.about(&path);
                     let found = Found {
@@ -251,11 +284,19 @@ impl Places {
         all.into_values().collect()
     }
 
+    /// Whether what lies in one of the places is taken; see [`is_taken`].
+    fn is_taken(&self, place: Place, path: &Path) -> bool {
+        place != Place::Beside || is_taken(path, &self.around)
+    }
+
     fn directories(&self, kind: Kind) -> impl Iterator<Item = (Place, PathBuf)> {
-        self.0.iter().flat_map(move |(place, root)| {
-            let directories = kind.directories().iter();
-            directories.map(move |directory| (*place, root.join(directory)))
-        })
+        self.all
+            .iter()
+            .flat_map(move |(place, root)| {
+                let directories = kind.directories().iter();
+                directories.map(move |directory| (*place, root.join(directory)))
+            })
+            .filter(|(place, directory)| self.is_taken(*place, directory))
     }
 }
 
@@ -405,6 +446,42 @@ mod tests {
         assert!(places.find(Kind::Workload, "w").is_some());
         // A job of the library's own has nothing beside it.
         let places = Places::new(None, Some(shipped.clone())).around(&shipped.join("jobs"));
-        assert_eq!(places.0.len(), 1);
+        assert_eq!(places.all.len(), 1);
+    }
+
+    /// Anybody may put a directory beside others' into `/tmp`.
+    #[test]
+    fn what_a_stranger_put_above_or_beside_is_passed_over() {
+        use std::os::unix::fs::chown;
+        let root = tempfile::tempdir().unwrap();
+        let [top, shipped] = ["top", "shipped"].map(|name| root.path().join(name));
+        let here = top.join("mine");
+        place(&top, &["kconfigs/a.config", "kconfigs/b.config"]);
+        place(&here, &["workloads/w.yaml", "workloads/v.yaml"]);
+        place(&shipped, &["kconfigs/a.config", "workloads/w.yaml"]);
+        let places = Places::new(None, Some(shipped));
+        let at = |kind, name| {
+            places
+                .around(&here)
+                .find(kind, name)
+                .map(|found| found.place)
+        };
+        assert_eq!(at(Kind::Fragment, "a"), Some(Place::Beside));
+        // Only root can give something away.
+        if chown(here.join("workloads/w.yaml"), Some(12345), None).is_err() {
+            return;
+        }
+        assert_eq!(at(Kind::Workload, "w"), Some(Place::Shipped));
+        assert_eq!(at(Kind::Workload, "v"), Some(Place::Beside));
+        let listed = places.around(&here).list(Kind::Workload);
+        let shown: Vec<_> = listed.iter().map(|(found, _)| found.place).collect();
+        assert_eq!(shown, [Place::Beside, Place::Shipped]);
+        chown(top.join("kconfigs"), Some(12345), None).unwrap();
+        assert_eq!(at(Kind::Fragment, "a"), Some(Place::Shipped));
+        assert_eq!(at(Kind::Fragment, "b"), None);
+        // A job of theirs is with what is theirs.
+        chown(&here, Some(12345), None).unwrap();
+        assert_eq!(at(Kind::Workload, "w"), Some(Place::Beside));
+        assert_eq!(at(Kind::Fragment, "a"), Some(Place::Beside));
     }
 }

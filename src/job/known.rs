@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::load::{JobError, Text, What};
 use crate::detect::Mute;
-use crate::library::Places;
+use crate::library::{Places, is_taken};
 
 /// What a list is called.
 const LIST: &str = "known.yaml";
@@ -87,11 +87,13 @@ fn lists(job: &Path, places: &Places) -> Vec<PathBuf> {
         directories.extend(within.map(Path::to_owned));
         directories.push(top.to_owned());
     } else {
-        directories.push(start);
+        directories.push(start.clone());
     }
-    directories.extend(places.user().map(Path::to_owned));
+    let around = directories.iter().map(|directory| directory.join(LIST));
+    let around = around.filter(|list| is_taken(list, &start));
+    let own = places.user().map(|directory| directory.join(LIST));
     let mut lists: Vec<PathBuf> = Vec::new();
-    for list in directories.iter().map(|directory| directory.join(LIST)) {
+    for list in around.chain(own) {
         // A link to nothing is somebody's mistake and told when it is read.
         if list.symlink_metadata().is_ok() && !lists.contains(&list) {
             lists.push(list);
@@ -227,5 +229,27 @@ mod tests {
             ]
         );
         assert_eq!(known.entries.len(), 2);
+    }
+
+    /// Whoever can write into `/tmp` could mute what a job there shows.
+    #[test]
+    fn lists_of_a_stranger_above_a_job_are_not_its_own() {
+        use std::os::unix::fs::chown;
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for place in ["known.yaml", "a/known.yaml"] {
+            write(&at(place), ENTRY);
+        }
+        write(&at(".git/HEAD"), "");
+        let places = Places::default();
+        let found = || lists(&at("a/job.yaml"), &places);
+        assert_eq!(found(), [at("a/known.yaml"), at("known.yaml")]);
+        // Only root can give something away.
+        if chown(at("known.yaml"), Some(12345), None).is_err() {
+            return;
+        }
+        assert_eq!(found(), [at("a/known.yaml")]);
+        chown(at("a/known.yaml"), Some(12345), None).unwrap();
+        assert!(found().is_empty());
     }
 }

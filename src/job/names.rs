@@ -11,7 +11,7 @@ use super::limits;
 use super::load::{JobError, Text, What, read_yaml};
 use super::plan::PlannedWorkload;
 use super::spec::{ArmSpec, Job, WorkloadSpec};
-use crate::library::{Found, Kind, Place, Places};
+use crate::library::{Found, Kind, Place, Places, is_taken};
 use crate::names::did_you_mean;
 use crate::rootfs::{Recipe, RootfsError};
 use crate::step::Medium;
@@ -34,13 +34,15 @@ pub fn find(job: &Path, places: &Places) -> Result<PathBuf, JobError> {
     let named = job
         .to_str()
         .filter(|name| !name.is_empty() && !name.contains(['/', '.']));
-    if job.is_dir() && job.join(IN_DIRECTORY).is_file() {
+    let here = std::path::absolute(".").unwrap_or_default();
+    // A word may be meant for what comes with kvet: nobody else puts another job here.
+    let is_taken = named.is_none() || is_taken(job, &here);
+    if is_taken && job.is_dir() && job.join(IN_DIRECTORY).is_file() {
         return Ok(job.join(IN_DIRECTORY));
     }
-    let Some(name) = named.filter(|_| !job.is_file()) else {
+    let Some(name) = named.filter(|_| !is_taken || !job.is_file()) else {
         return Ok(job.to_owned());
     };
-    let here = std::path::absolute(".").unwrap_or_default();
     let places = places.around(&here);
     if let Some(found) = places.find(Kind::Job, name) {
         return Ok(found.path);
