@@ -530,3 +530,37 @@ async fn waiting_for_another_kvet_is_told_and_can_be_ended() {
         "{result:?}"
     );
 }
+
+/// A mirror may be some days behind.
+#[tokio::test]
+async fn a_release_that_a_mirror_does_not_have_yet_is_looked_for_at_the_next() {
+    let list = |name: &str| {
+        format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{}  {name}\n\
+             -----BEGIN PGP SIGNATURE-----\n",
+            digest(b"")
+        )
+    };
+    let old = list("linux-6.17.2.tar.xz");
+    let behind = Server::start(move |_, request| {
+        Reply::Send(if request.path == "/v6.x/sha256sums.asc" {
+            honest(old.as_bytes(), request)
+        } else {
+            not_found()
+        })
+    })
+    .await;
+    let good = mirror(digest(&archive()), |request| {
+        Reply::Send(honest(&archive(), request))
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let both = network(&[&behind, &good]);
+    let tree = fetch_release(home.path(), &both).await.unwrap();
+    assert_is_the_kernel(&tree).await;
+    let home = tempfile::tempdir().unwrap();
+    let error = fetch_release(home.path(), &network(&[&behind])).await;
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains("is not in"), "{error}");
+    assert!(help(&error).contains("6.17.2"));
+}

@@ -195,6 +195,8 @@ async fn listed(
     file: &str,
 ) -> Result<(String, String), SourceError> {
     let mut attempts = Vec::new();
+    // Said by the first mirror that does not have it, if no other one has.
+    let mut absent = None;
     for mirror in &network.mirrors {
         let url = format!("{mirror}/{directory}/{LIST}");
         let text = tokio::select! {
@@ -223,11 +225,12 @@ async fn listed(
         };
         let digests = digests(&list);
         let Some((digest, _)) = digests.iter().find(|(_, name)| *name == file) else {
-            return Err(SourceError::NotReleased {
+            absent.get_or_insert_with(|| SourceError::NotReleased {
                 file: file.to_owned(),
                 url,
                 help: newest_like(file, &digests),
             });
+            continue;
         };
         let checked = signature.unwrap_or_else(|why| {
             context.emit(Event::Warning(format!(
@@ -237,10 +240,10 @@ async fn listed(
         });
         return Ok(((*digest).to_owned(), checked));
     }
-    Err(SourceError::Download {
+    Err(absent.unwrap_or_else(|| SourceError::Download {
         what: format!("{LIST} for {file}"),
         attempts,
-    })
+    }))
 }
 
 /// What of the list is signed, as gpgv hands it out: it ignores what stands around
