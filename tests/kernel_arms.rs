@@ -451,3 +451,20 @@ async fn a_kernel_of_the_cache_is_told_by_the_names_of_those_who_ask() {
     assert_eq!(again.record.fragments, ["another"]);
     assert_eq!(again.record.source, origin);
 }
+
+#[tokio::test]
+async fn lines_of_a_kernel_of_the_cache_are_of_the_patches_of_those_who_ask() {
+    let lab = Lab::new().await;
+    lab.patch("a.patch", "fs/inode.c", INODE, "two", "TWO");
+    let fragment = Fragment::parse("tiny", CONFIG).unwrap();
+    let counting = Configuration {
+        instrumented: ["fs/inode.c".into()].into(),
+        ..vec![fragment].into()
+    };
+    lab.build_as(&["a.patch"], &counting).await.unwrap();
+    let patches = lab.home.path().join("patches");
+    std::fs::rename(patches.join("a.patch"), patches.join("b.patch")).unwrap();
+    let again = lab.build_as(&["b.patch"], &counting).await.unwrap();
+    assert!(again.cached);
+    assert_eq!(again.counters.unwrap().changed.patches, ["b.patch"]);
+}

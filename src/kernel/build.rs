@@ -141,6 +141,10 @@ impl KernelImage {
         source.clone_into(&mut self.record.source);
         self.record.patches = patch_records(series);
         self.record.fragments = fragments;
+        if let Some(counters) = &mut self.counters {
+            let patches = self.record.patches.iter();
+            counters.changed.patches = patches.map(|patch| patch.name.clone()).collect();
+        }
         self
     }
 
