@@ -36,8 +36,15 @@ pub(super) struct ObjectDirectory {
 }
 
 /// Variables that have make, Kconfig or the compiler take other files than those
-/// of the tree and the object directory. An empty one counts as set.
-const ELSEWHERE: [&str; 12] = [
+/// of the tree and the object directory, or do something else with them. An empty
+/// one counts as set. The first are what kbuild hands to what it starts itself.
+const ELSEWHERE: [&str; 18] = [
+    "sub_make_done",
+    "KBUILD_SRC",
+    "KBUILD_ABS_SRCTREE",
+    "KBUILD_CHECKSRC",
+    "KBUILD_VERBOSE",
+    "KCONFIG_NOSILENTUPDATE",
     "KCONFIG_CONFIG",
     "KCONFIG_AUTOCONFIG",
     "KCONFIG_AUTOHEADER",
@@ -258,6 +265,8 @@ mod tests {
         // Set to nothing it would be set: the kernel's Makefile asks with `?=`.
         assert!(make.is_without("KCONFIG_CONFIG"));
         assert!(make.is_without("MAKEFILES"));
+        // Within a kernel's make it would build in the tree itself.
+        assert!(make.is_without("sub_make_done"));
     }
 
     #[tokio::test]
