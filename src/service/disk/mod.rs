@@ -23,7 +23,7 @@ pub use spec::{DiskSpec, FileSystem};
 use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::guest::protocol::{FIRST_DISK, Mountable, Secret};
-use crate::process::{Command, Namespace, ProcessError};
+use crate::process::{Command, Finished, Namespace, ProcessError};
 use crate::store::{Scratch, StoreError, free, gib};
 use file_system::Found;
 
@@ -32,6 +32,13 @@ const MADE_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a checker may take. A hostile image may keep it busy for ever.
 const CHECKED_WITHIN: Duration = Duration::from_secs(180);
+
+/// Says that all is ready and becomes the program. What runs before it fails with
+/// the same exit codes, and those say nothing of a disk.
+const BEGIN: &str = "echo \"$0\" >&2 && exec \"$@\"";
+
+/// The first line on a checker's standard error, before its own words.
+const BEGUN: &str = "kvet: the checker begins";
 
 /// So many bytes of a checker's words are kept.
 const WORDS: usize = 16 << 10;
@@ -252,25 +259,20 @@ impl Disk {
     ) -> DiskCheck {
         let image = self.image(hostname);
         let (program, words) = self.spec.fs.check();
-        let command = Command::new(program).args(words);
-        let display = command.display();
-        let checked = command
+        let display = Command::new(program).args(&words).display();
+        let checked = Command::new("sh")
+            .args(["-c", BEGIN, BEGUN, program])
+            .args(words)
             .deadline(CHECKED_WITHIN)
             .confined(namespace, &self.scratch.join(ROOT), &image, false)
             .status(&context.cancel)
             .await;
-        let unknown = |why: String| DiskState::Unknown { why };
         let (state, said) = match checked {
-            Ok(finished) => {
-                let said = words_of(&finished.stdout, &finished.stderr);
-                let state = match self.spec.fs.found(finished.status, &said) {
-                    Found::Clean => DiskState::Clean,
-                    Found::Damage => DiskState::Damaged,
-                    Found::Nothing => unknown(finished.status.to_string()),
-                };
-                (state, said)
+            Ok(finished) => state_of(self.spec.fs, &finished),
+            Err(error) => {
+                let why = error.to_string();
+                (DiskState::Unknown { why }, String::new())
             }
-            Err(error) => (unknown(error.to_string()), String::new()),
         };
         if state == DiskState::Damaged
             && std::fs::metadata(&image).is_ok_and(|data| written(&data) <= KEPT)
@@ -310,10 +312,28 @@ fn left_to_write(data: &std::fs::Metadata) -> u64 {
     data.len().saturating_sub(written(data))
 }
 
+/// What a checker's end means, and the beginning of what it said.
+fn state_of(fs: FileSystem, finished: &Finished) -> (DiskState, String) {
+    let unknown = |why: String| DiskState::Unknown { why };
+    let begun = finished.stderr.strip_prefix(BEGUN.as_bytes());
+    let Some(stderr) = begun.and_then(|rest| rest.strip_prefix(b"\n")) else {
+        let said = String::from_utf8_lossy(&finished.stderr);
+        let why = format!("no checker was started ({}): {said}", finished.status);
+        return (unknown(beginning(why.trim_end())), String::new());
+    };
+    let all = [stderr, &finished.stdout].concat();
+    let all = String::from_utf8_lossy(&all);
+    let state = match fs.found(finished.status, &all) {
+        Found::Clean if finished.is_cut => unknown("its checker says too much".to_owned()),
+        Found::Clean => DiskState::Clean,
+        Found::Damage => DiskState::Damaged,
+        Found::Nothing => unknown(finished.status.to_string()),
+    };
+    (state, beginning(&all))
+}
+
 /// The beginning of what a program said.
-fn words_of(stdout: &[u8], stderr: &[u8]) -> String {
-    let all = [stderr, stdout].concat();
-    let text = String::from_utf8_lossy(&all);
+fn beginning(text: &str) -> String {
     let end = (0..=WORDS.min(text.len())).rfind(|at| text.is_char_boundary(*at));
     text[..end.unwrap_or_default()].to_owned()
 }

@@ -95,3 +95,60 @@ async fn a_disk_that_does_not_fit_is_refused_before_it_is_made() {
     assert!(matches!(error, DiskError::Room { .. }), "{error}");
     namespace.close().await;
 }
+
+#[test]
+fn what_failed_before_the_checker_says_nothing_of_a_disk() {
+    for (fs, code, said) in [
+        (
+            FileSystem::Xfs,
+            1,
+            "unshare: unshare failed: No space left on device",
+        ),
+        (FileSystem::Btrfs, 1, "mkdir: cannot create directory"),
+        (FileSystem::Ext4, 4, "nsenter: no such process"),
+        (FileSystem::F2fs, 0, ""),
+    ] {
+        let (state, _) = state_of(fs, &finished(code, said, ""));
+        assert!(
+            matches!(&state, DiskState::Unknown { why } if why.contains(said)),
+            "{state:?}"
+        );
+        let begun = format!("{BEGUN}\n{said}");
+        let (state, words) = state_of(FileSystem::Xfs, &finished(1, &begun, ""));
+        assert_eq!((state, words.as_str()), (DiskState::Damaged, said));
+    }
+}
+
+#[test]
+fn a_checker_is_heard_to_its_end_whatever_is_kept_of_it() {
+    let long = "[FSCK] a word of no meaning\n".repeat(WORDS / 10);
+    let said = |end: &str| {
+        let stdout = format!("{long}{end}\n");
+        state_of(
+            FileSystem::F2fs,
+            &finished(0, &format!("{BEGUN}\n"), &stdout),
+        )
+    };
+    let (state, words) = said("[FSCK] SIT valid block bitmap checking [Fail]");
+    assert_eq!(state, DiskState::Damaged);
+    assert!(words.len() <= WORDS && long.starts_with(&words));
+    assert_eq!(said("[FSCK] SIT [Ok..]").0, DiskState::Clean);
+    // What was not kept at all may have been anything.
+    let cut = Finished {
+        is_cut: true,
+        ..finished(0, &format!("{BEGUN}\n"), &long)
+    };
+    assert!(matches!(
+        state_of(FileSystem::F2fs, &cut).0,
+        DiskState::Unknown { .. }
+    ));
+}
+
+fn finished(code: i32, stderr: &str, stdout: &str) -> Finished {
+    Finished {
+        status: std::os::unix::process::ExitStatusExt::from_raw(code << 8),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+        is_cut: false,
+    }
+}
