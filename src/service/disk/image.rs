@@ -16,10 +16,15 @@ pub(super) fn hole(path: &Path, size: u64) -> io::Result<()> {
         .set_len(size)
 }
 
-/// Copies an image to a new file and returns how many bytes it had to copy.
+/// Copies an image to a new file and returns how many bytes it had to copy. A copy
+/// that is not whole is removed: it has the length of one that is.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
-    let mut source = File::open(from)?;
-    let mut target = File::options().write(true).create_new(true).open(to)?;
+    let source = File::open(from)?;
+    let target = File::options().write(true).create_new(true).open(to)?;
+    copy_data(source, target).inspect_err(|_| drop(std::fs::remove_file(to)))
+}
+
+fn copy_data(mut source: File, mut target: File) -> io::Result<u64> {
     target.set_len(source.metadata()?.len())?;
     let mut copied = 0;
     let mut at = 0;
@@ -89,5 +94,10 @@ mod tests {
             copy(&path("a"), &path("b")).is_err(),
             "nothing is written over"
         );
+        assert!(path("b").exists());
+        // A directory can be opened and not be read.
+        std::fs::create_dir(path("d")).unwrap();
+        assert!(copy(&path("d"), &path("c")).is_err());
+        assert!(!path("c").exists());
     }
 }
