@@ -121,9 +121,10 @@ impl Daemon {
         let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, "its process is out of sight")
         })?;
-        let handle = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         // The first to take hold wins; both hold the same process.
-        let _ = self.held.set(register(handle)?);
+        let _ = self
+            .held
+            .set(family::watch(pid.as_raw_pid().unsigned_abs())?);
         let _ = self.pid.set(pid);
         Ok(())
     }
@@ -284,13 +285,6 @@ impl Daemon {
     pub(super) fn log(&self) -> &Path {
         &self.log
     }
-}
-
-#[expect(unsafe_code, reason = "the safe constructor is deprecated as unsound")]
-fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` keeps its descriptor open, and the same one, for as
-    // long as the `AsyncFd` that owns it lives; nothing here takes it out.
-    Ok(unsafe { AsyncFd::register(handle) }?)
 }
 
 #[cfg(test)]

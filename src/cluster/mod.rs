@@ -377,11 +377,11 @@ impl Cluster {
 
     /// As [`Self::ended`], for those who share the cluster.
     pub async fn lost(&self) -> DaemonEnded {
-        first(self.daemons.iter().map(|daemon| async {
-            let status = daemon.lost().await;
-            DaemonEnded::of(daemon, status)
-        }))
-        .await
+        tokio::select! {
+            biased;
+            ended = self.daemons.lost() => ended,
+            ended = self.monitor.lost() => ended,
+        }
     }
 
     /// Ends all daemons and removes all state. Dropping does the same; this
@@ -477,6 +477,15 @@ impl Daemons {
     async fn ended(&mut self) -> DaemonEnded {
         first(self.list.iter_mut().map(|daemon| async {
             let status = daemon.ended().await;
+            DaemonEnded::of(daemon, status)
+        }))
+        .await
+    }
+
+    /// The same for those that have answered once.
+    async fn lost(&self) -> DaemonEnded {
+        first(self.list.iter().map(|daemon| async {
+            let status = daemon.lost().await;
             DaemonEnded::of(daemon, status)
         }))
         .await

@@ -8,11 +8,13 @@
 //! removed. So each is held by a pidfd first, and those are waited for. This
 //! blocks, because it also has to work where there is no runtime: in `Drop`.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use tokio::io::unix::AsyncFd;
 
 use super::Process;
 
@@ -55,6 +57,21 @@ pub(crate) fn wait(held: &OwnedFd, limit: Instant) {
     let mut polled = [PollFd::new(held, PollFlags::IN)];
     // If this fails there is nothing better to wait for.
     let _ = poll(&mut polled, Timespec::try_from(left).ok().as_ref());
+}
+
+/// Holds on a process by its number, such that the runtime is told of its end: this
+/// reads as ready then, and stays so.
+pub(crate) fn watch(number: u32) -> io::Result<AsyncFd<OwnedFd>> {
+    let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+    register(pidfd_open(pid, PidfdFlags::NONBLOCK)?)
+}
+
+#[expect(unsafe_code, reason = "the safe constructor is deprecated as unsound")]
+fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open, and the same one, for as
+    // long as the `AsyncFd` that owns it lives; nothing here takes it out.
+    Ok(unsafe { AsyncFd::register(handle) }?)
 }
 
 /// Holds on all processes below one.
