@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::daemon::{Daemon, Kind, PROBE};
 use super::monitor::Monitor;
-use super::{ClusterError, Daemons};
+use super::{ClusterError, DaemonEnded, Daemons};
 use crate::context::Context;
 
 /// Pauses between two looks: short at first, because a start takes a second.
@@ -33,6 +33,17 @@ pub(super) struct Missing {
     /// The daemon to look at, if it is one daemon's affair.
     pub(super) daemon: Option<String>,
     pub(super) what: String,
+}
+
+impl Missing {
+    /// What was missing last, where the cluster could not be looked at again.
+    pub(super) fn unseen(mut last: Vec<Self>) -> Vec<Self> {
+        last.push(Self {
+            daemon: None,
+            what: "the last look at the cluster was not done in time".to_owned(),
+        });
+        last
+    }
 }
 
 /// A wait that has a deadline.
@@ -81,9 +92,14 @@ pub(super) async fn osds(
     until: Until,
 ) -> Result<(), ClusterError> {
     let mut pause = SHORTEST;
+    let mut missing = Vec::new();
     loop {
-        let map = monitor.command(&json!({"prefix": "osd dump"})).await?;
-        let missing = missing_osds(&map);
+        let command = json!({"prefix": "osd dump"});
+        let asked = monitor.command(&command);
+        let Some(map) = unless_in_vain(context, daemons.lost(), until, asked).await? else {
+            return Err(daemons.unhealthy(until.after, &Missing::unseen(missing)));
+        };
+        missing = missing_osds(&map);
         if missing.is_empty() {
             return Ok(());
         }
@@ -100,8 +116,13 @@ pub(super) async fn healthy(
     until: Until,
 ) -> Result<(), ClusterError> {
     let mut pause = SHORTEST;
+    let mut missing = Vec::new();
     loop {
-        let missing = look(daemons, monitor, ranks).await?;
+        let looked = look(daemons, monitor, ranks);
+        let Some(seen) = unless_in_vain(context, daemons.lost(), until, looked).await? else {
+            return Err(daemons.unhealthy(until.after, &Missing::unseen(missing)));
+        };
+        missing = seen;
         if missing.is_empty() {
             return Ok(());
         }
@@ -128,6 +149,24 @@ pub(super) async fn look(
     }
     missing.extend(answers.iter().filter_map(unanswered));
     Ok(missing)
+}
+
+/// What a look at the cluster shows, unless the wait is in vain before it is done:
+/// monitors can take a minute over a command. `None` well behind the deadline.
+pub(super) async fn unless_in_vain<T>(
+    context: &Context,
+    lost: impl Future<Output = DaemonEnded>,
+    until: Until,
+    look: impl Future<Output = Result<T, ClusterError>>,
+) -> Result<Option<T>, ClusterError> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(ClusterError::Interrupted),
+        ended = lost => Err(ended.into()),
+        seen = look => seen.map(Some),
+        // What a look takes that was begun in time.
+        () = tokio::time::sleep_until(until.at + PROBE) => Ok(None),
+    }
 }
 
 /// Lets some time pass; ends early if the wait is in vain.
@@ -458,6 +497,28 @@ mod tests {
         let missing = unanswered(&answered).unwrap();
         assert_eq!(missing.daemon.as_deref(), Some("mds.c"));
         assert!(missing.what.contains("Connection refused"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_monitor_that_takes_its_time_is_not_waited_for_in_vain() {
+        let context = Context::default();
+        // Neither daemons that end nor an answer.
+        let silent = std::future::pending::<Result<(), ClusterError>>;
+        let lost = std::future::pending::<DaemonEnded>;
+        let until = Until::within(Duration::from_secs(5));
+        let seen = unless_in_vain(&context, lost(), until, silent()).await;
+        assert!(matches!(seen, Ok(None)), "{seen:?}");
+        let ended = DaemonEnded {
+            name: "mon.a".to_owned(),
+            status: None,
+            log: "log".into(),
+            tail: String::new(),
+        };
+        let seen = unless_in_vain(&context, async { ended }, until, silent()).await;
+        assert!(matches!(seen, Err(ClusterError::Died { .. })), "{seen:?}");
+        context.cancel.cancel();
+        let seen = unless_in_vain(&context, lost(), until, silent()).await;
+        assert!(matches!(seen, Err(ClusterError::Interrupted)), "{seen:?}");
     }
 
     #[test]

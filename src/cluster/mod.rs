@@ -258,10 +258,13 @@ impl Cluster {
     /// Waits until the cluster is healthy again, as after a failover.
     pub async fn healthy(&self, context: &Context, within: Duration) -> Result<(), ClusterError> {
         let until = Until::within(within);
+        let mut missing = Vec::new();
         loop {
-            let missing = health::look(&self.daemons, &self.monitor, self.ranks).await?;
-            if missing.is_empty() {
-                return Ok(());
+            let look = health::look(&self.daemons, &self.monitor, self.ranks);
+            match health::unless_in_vain(context, self.lost(), until, look).await? {
+                Some(seen) if seen.is_empty() => return Ok(()),
+                Some(seen) => missing = seen,
+                None => return Err(self.daemons.unhealthy(within, &Missing::unseen(missing))),
             }
             tokio::select! {
                 biased;
