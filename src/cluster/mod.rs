@@ -413,6 +413,39 @@ impl Cluster {
     }
 }
 
+#[cfg(test)]
+impl Cluster {
+    /// A cluster of one metadata server, which answers on this socket; its monitors
+    /// are a process that answers as their helper does.
+    pub(crate) fn scripted(server: &str, socket: PathBuf, helper: Process) -> Self {
+        let mut daemons = Daemons::new(PathBuf::new());
+        let log = PathBuf::from("/nowhere/log");
+        daemons.push(Daemon::new(
+            Kind::Mds,
+            server.to_owned(),
+            socket,
+            log.clone(),
+            None,
+        ));
+        let bindings = monitor::Bindings::default();
+        Self {
+            access: Access {
+                monitors: String::new(),
+                user: USER.to_owned(),
+                secret: Secret::new(""),
+                fsid: String::new(),
+                filesystem: "cephfs".to_owned(),
+                root: "/".to_owned(),
+            },
+            monitor: Monitor::of(helper, log, Path::new(""), &bindings).unwrap(),
+            ranks: 1,
+            conf: PathBuf::new(),
+            daemons,
+            _state: Scratch::new().unwrap(),
+        }
+    }
+}
+
 /// Those of the daemons that are metadata servers and hold a rank.
 async fn active<'a>(
     daemons: impl Iterator<Item = &'a Daemon>,

@@ -167,24 +167,60 @@ impl Ceph {
     /// would wait for until they time out, and one that was ended between two
     /// steps leaves daemons stopped and options set.
     pub(super) async fn clear(&self, hostname: &str) -> Result<(), ServiceFault> {
-        // Each is forgotten when it is done: what fails is done by the next call.
+        // What fails keeps nothing else from being done, or the next guest would find
+        // that, too. Of several failures the first is told.
+        let resumed = self.resume_all();
+        let options = self.set_options_back().await;
+        let evicted = self.evict_all(hostname).await;
+        let dismissed = self.cluster.dismiss(hostname).await;
+        resumed?;
+        options?;
+        evicted?;
+        Ok(dismissed?)
+    }
+
+    /// Lets stopped daemons go on. Each is forgotten when it does.
+    fn resume_all(&self) -> Result<(), ClusterError> {
         let stopped = self.stopped.borrow().clone();
+        let mut result = Ok(());
         for daemon in stopped {
-            self.cluster.resume(&daemon)?;
-            self.stopped.borrow_mut().remove(&daemon);
+            match self.cluster.resume(&daemon) {
+                Ok(()) => {
+                    self.stopped.borrow_mut().remove(&daemon);
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        let sessions = self.cluster.sessions().await?;
-        for session in sessions.iter().filter(|one| one.hostname == hostname) {
-            // One that went away meanwhile needs no eviction.
-            drop(self.cluster.evict(session.id).await);
-        }
-        self.cluster.dismiss(hostname).await?;
+        result
+    }
+
+    /// Sets options to what they were. Each is forgotten when it is.
+    async fn set_options_back(&self) -> Result<(), ClusterError> {
         let options = self.options.borrow().clone();
+        let mut result = Ok(());
         for (place, value) in options {
-            self.set_option(&place.0, &place.1, &value).await?;
-            self.options.borrow_mut().remove(&place);
+            match self.set_option(&place.0, &place.1, &value).await {
+                Ok(()) => {
+                    self.options.borrow_mut().remove(&place);
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(())
+        result
+    }
+
+    /// Ends the sessions of a guest that is gone.
+    async fn evict_all(&self, hostname: &str) -> Result<(), ClusterError> {
+        let sessions = self.cluster.sessions().await?;
+        let mut result = Ok(());
+        for session in sessions.iter().filter(|one| one.hostname == hostname) {
+            match self.cluster.evict(session.id).await {
+                // One that went away meanwhile needs no eviction.
+                Ok(()) | Err(ClusterError::NoSession { .. }) => {}
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
     }
 
     pub(super) async fn lost(&self) -> String {
@@ -277,7 +313,62 @@ fn is_own(sessions: &[Session], client: u64, hostname: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
     use super::*;
+    use crate::process::Command;
+
+    /// A metadata server that takes options and refuses all else.
+    async fn refuse(socket: UnixListener) {
+        loop {
+            let (mut stream, _) = socket.accept().await.unwrap();
+            let mut question = Vec::new();
+            while question.last() != Some(&0) {
+                question.push(stream.read_u8().await.unwrap());
+            }
+            let question = String::from_utf8(question).unwrap();
+            let answer: &[u8] = if question.contains("config set") {
+                b"{}"
+            } else {
+                b"not now"
+            };
+            let length = u32::try_from(answer.len()).unwrap();
+            stream.write_u32(length).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_cleared_keeps_nothing_else_from_it() {
+        let home = tempfile::tempdir().unwrap();
+        let [socket, told] = ["mds.a.asok", "told"].map(|name| home.path().join(name));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let script = format!(
+            r#"head -n 1 > {}; echo '{{"id": 0, "code": 0, "output": "", "said": ""}}'; cat"#,
+            told.display()
+        );
+        let helper = Command::new("sh").args(["-c", &script]);
+        let ceph = Ceph {
+            cluster: Cluster::scripted("mds.a", socket, helper.spawn(true).unwrap()),
+            stopped: RefCell::default(),
+            options: RefCell::new([(("mds.a".into(), "debug".into()), "1".into())].into()),
+        };
+        let error = tokio::select! {
+            cleared = ceph.clear("trial-1-1") => cleared.unwrap_err(),
+            () = refuse(listener) => unreachable!("it goes on"),
+        };
+        assert!(
+            error.to_string().contains("mds.a refused \"status\""),
+            "{error}"
+        );
+        assert!(ceph.options.borrow().is_empty());
+        let told = std::fs::read_to_string(told).unwrap();
+        assert!(
+            told.contains("auth rm") && told.contains("trial-1-1"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn an_option_is_set_back_that_may_have_been_set() {
