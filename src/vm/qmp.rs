@@ -39,6 +39,9 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(super) struct Qmp {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
+    /// The next command's number, which its reply carries: one that comes after its
+    /// time is no other command's.
+    next: u64,
     /// Events that arrived while a reply was awaited.
     events: Vec<Value>,
     /// The beginning of a line whose rest was not awaited.
@@ -70,6 +73,7 @@ impl Qmp {
         let mut qmp = Self {
             reader: BufReader::new(reader),
             writer,
+            next: 0,
             events: Vec::new(),
             partial: Vec::new(),
             deadlines,
@@ -97,14 +101,15 @@ impl Qmp {
     /// Gives QEMU an open file, which it then knows as `name`.
     pub(super) async fn hand_over(&mut self, name: &str, file: &File) -> Result<(), VmError> {
         tracing::debug!(command = "getfd", "to QEMU");
-        let line = json!({"execute": "getfd", "arguments": {"fdname": name}});
+        let id = self.number();
+        let line = json!({"execute": "getfd", "arguments": {"fdname": name}, "id": id});
         let line = format!("{line}\n");
         let answer = self.deadlines.answer;
         let given = async {
             send_with(&self.writer, line.as_bytes(), file)
                 .await
                 .map_err(|error| VmError::Qmp(error.to_string()))?;
-            self.answer("getfd").await.map(drop)
+            self.answer("getfd", id).await.map(drop)
         };
         within(answer, "take a file", given).await
     }
@@ -132,18 +137,28 @@ impl Qmp {
     async fn exchange(&mut self, name: &str, arguments: Value) -> Result<Value, VmError> {
         // Names alone: what goes with them may be as long as it likes.
         tracing::debug!(command = name, "to QEMU");
-        let mut line = json!({"execute": name, "arguments": arguments}).to_string();
+        let id = self.number();
+        let mut line = json!({"execute": name, "arguments": arguments, "id": id}).to_string();
         line.push('\n');
         self.writer
             .write_all(line.as_bytes())
             .await
             .map_err(|error| VmError::Qmp(error.to_string()))?;
-        self.answer(name).await
+        self.answer(name, id).await
     }
 
-    async fn answer(&mut self, name: &str) -> Result<Value, VmError> {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    async fn answer(&mut self, name: &str, id: u64) -> Result<Value, VmError> {
         loop {
             let mut message = self.line().await?;
+            // QEMU gives none to what it could not read at all.
+            if message.get("id").is_some_and(|theirs| *theirs != id) {
+                continue;
+            }
             if let Some(value) = message.get_mut("return") {
                 tracing::debug!(command = name, "done by QEMU");
                 return Ok(value.take());
@@ -401,6 +416,21 @@ mod tests {
             "{error}"
         );
         assert_eq!(qmp.shutdown_reason().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_comes_late_is_no_other_command_s() {
+        let (mut qmp, mut theirs) = frozen().await;
+        qmp.execute("query-status", json!({})).await.unwrap_err();
+        // The first one was of the negotiation.
+        let late = b"{\"return\": {}, \"id\": 2}\n";
+        let refused = b"{\"error\": {\"desc\": \"not now\"}, \"id\": 3}\n";
+        theirs
+            .write_all(&[&late[..], refused].concat())
+            .await
+            .unwrap();
+        let error = qmp.execute("stop", json!({})).await.unwrap_err();
+        assert!(error.to_string().contains("stop: not now"), "{error}");
     }
 
     #[tokio::test]
