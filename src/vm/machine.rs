@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -235,8 +235,10 @@ impl Machine {
         deadline: Duration,
     ) -> Result<u64, VmError> {
         let flattened = path.with_extension("flattened");
+        // It is as large as the memory, and goes with whoever gives this up, too.
+        let _removed = Removed(flattened.clone());
         let written = self.write_memory(&flattened, deadline).await;
-        let assembled = match written {
+        match written {
             Ok(()) => {
                 let (from, to) = (flattened.clone(), path.to_owned());
                 let work = move || assemble(&from, &to, &uname);
@@ -245,9 +247,7 @@ impl Machine {
                 done.map_err(|error| VmError::Dump(error.to_string()))
             }
             Err(error) => Err(error),
-        };
-        drop(std::fs::remove_file(&flattened));
-        assembled
+        }
     }
 
     /// Has QEMU write the guest's memory in its own form.
@@ -329,6 +329,16 @@ impl Machine {
     }
 }
 
+/// A file that goes when this does.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // It may never have been made.
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
 fn listen(path: &Path) -> Result<UnixListener, VmError> {
     UnixListener::bind(path).map_err(|source| VmError::Socket {
         path: path.to_owned(),
@@ -388,6 +398,39 @@ mod tests {
             machine.restore(&state).await.unwrap_err()
         };
         tokio::join!(work, script).0
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_is_given_up_leaves_nothing_half_made() {
+        let (control, theirs) = UnixStream::pair().unwrap();
+        let (console, _console) = UnixStream::pair().unwrap();
+        let (agent, _agent) = UnixStream::pair().unwrap();
+        let process = Command::new("cat").spawn(true).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let half = home.path().join("memory.flattened");
+        let (reader, mut writer) = theirs.into_split();
+        let mut commands = BufReader::new(reader).lines();
+        // QEMU begins to write, and whoever waits for it goes.
+        let script = async {
+            writer.write_all(b"{\"QMP\": {}}\n").await.unwrap();
+            commands.next_line().await.unwrap().unwrap();
+            writer.write_all(b"{\"return\": {}}\n").await.unwrap();
+            commands.next_line().await.unwrap().unwrap();
+            std::fs::write(&half, "half").unwrap();
+        };
+        let work = async {
+            let machine = Machine::scripted(process, control, console, agent);
+            let (mut machine, _channels) = machine.await.unwrap();
+            let path = home.path().join("memory");
+            let dump = machine.dump_memory(&path, Uname::default(), Duration::MAX);
+            tokio::pin!(dump);
+            while !half.exists() {
+                assert!(futures_util::poll!(&mut dump).is_pending());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(work, script);
+        assert!(!half.exists());
     }
 
     #[tokio::test]
