@@ -90,7 +90,9 @@ impl Machine {
             _ = process.wait() => Err(VmError::Qmp("QEMU is gone".to_owned())),
             () = tokio::time::sleep(patience::of(START_DEADLINE)) => {
                 let after = patience::of(START_DEADLINE);
-                return Err(VmError::Silent { after });
+                process.stop(Duration::ZERO).await;
+                let said = said(&mut process).await;
+                return Err(VmError::Silent { after, said });
             }
         };
         let (console, agent, qmp) = match opened {

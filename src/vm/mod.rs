@@ -45,10 +45,12 @@ pub enum VmError {
         command: String,
     },
     /// QEMU did not open its channels in time.
-    #[error("QEMU did not start within {}", humantime::format_duration(*after))]
+    #[error("QEMU did not start within {}{}", humantime::format_duration(*after), after_colon(said))]
     Silent {
         /// The deadline.
         after: Duration,
+        /// What it said until then.
+        said: String,
     },
     /// A socket of kvet's own failed.
     #[error("cannot listen on {}", path.display())]
@@ -97,5 +99,13 @@ impl Fault for VmError {
             | Self::Snapshot { .. }
             | Self::Dump(_) => Exit::Undecided,
         }
+    }
+}
+
+fn after_colon(said: &str) -> String {
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
     }
 }
