@@ -381,8 +381,6 @@ impl Command {
         match result {
             Some(Ok(status)) => {
                 process.over(status);
-                // The leader is gone; whatever it left in its group goes too.
-                process.kill_group();
                 Ok(status)
             }
             Some(Err(source)) => {
@@ -540,8 +538,10 @@ impl Process {
         Ok(status)
     }
 
-    /// Traces its end, once.
+    /// Traces its end, once, and ends whatever it left in its group: from now on the
+    /// group's number can become another's.
     fn over(&mut self, status: ExitStatus) {
+        self.kill_group();
         if !std::mem::replace(&mut self.is_over, true) {
             let program = self.program.as_str();
             tracing::info!(process = self.number, program, %status, "ended");
@@ -768,6 +768,30 @@ mod tests {
         };
         let ended = tokio::time::timeout(Duration::from_secs(10), ending).await;
         assert!(ended.is_ok(), "grandchild {pid} survived");
+    }
+
+    #[tokio::test]
+    async fn what_a_leader_leaves_in_its_group_goes_when_it_is_reaped() {
+        let mut process = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!"])
+            .spawn(false)
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.take_stdout().unwrap())
+            .read_line(&mut line)
+            .await
+            .unwrap();
+        let left: i32 = line.trim().parse().unwrap();
+        process.wait().await.unwrap();
+        let ending = async {
+            while !gone(left) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ending).await;
+        assert!(ended.is_ok(), "{left} survived");
+        // Nobody is signalled by a number that may be another's by now.
+        assert_eq!(process.group, None);
     }
 
     #[tokio::test]
