@@ -8,15 +8,17 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdin;
 
 use crate::patience;
 
-use super::{Command, GRACE, Process, ProcessError};
+use super::{Command, GRACE, Process, ProcessError, family};
 
 /// A namespace is made in a fraction of a second on an idle host.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
@@ -28,6 +30,8 @@ pub struct Namespace {
     /// Held open: its end of file tells the holder that kvet is gone.
     lifeline: ChildStdin,
     first: u32,
+    /// The first process, whatever becomes of its number.
+    held: AsyncFd<OwnedFd>,
     user: bool,
 }
 
@@ -102,10 +106,13 @@ impl Namespace {
             .next()
             .and_then(|word| word.parse().ok())
             .ok_or_else(|| failed("its first process is not to be found".to_owned()))?;
+        let held = family::watch(first)
+            .map_err(|error| failed(format!("its first process cannot be held: {error}")))?;
         Ok(Self {
             holder,
             lifeline,
             first,
+            held,
             user,
         })
     }
@@ -125,6 +132,13 @@ impl Namespace {
         }
         args.extend(["--net", "--pid", "--mount", "--"].map(OsString::from));
         ("nsenter".into(), args)
+    }
+
+    /// Returns when its first process has ended, and with it all that ran inside.
+    /// Safe to race and to call again.
+    pub async fn lost(&self) {
+        // A pidfd that reads as ready stays so.
+        drop(self.held.readable().await);
     }
 
     /// Ends everything inside and waits until it is gone.
@@ -176,6 +190,19 @@ mod tests {
             .unwrap();
         let said = String::from_utf8(finished.stdout).unwrap();
         assert_eq!(said.trim(), directory.path().to_str().unwrap());
+        namespace.close().await;
+    }
+
+    #[tokio::test]
+    async fn that_it_is_gone_shows() {
+        let namespace = Namespace::create(ADDRESS).await.unwrap();
+        assert!(futures_util::poll!(std::pin::pin!(namespace.lost())).is_pending());
+        let first = i32::try_from(namespace.first).unwrap();
+        let first = rustix::process::Pid::from_raw(first).unwrap();
+        rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
+        for _ in 0..2 {
+            namespace.lost().await;
+        }
         namespace.close().await;
     }
 

@@ -154,9 +154,15 @@ impl Testbed {
         self.service.examine(context, network, hostname, keep).await
     }
 
-    /// Returns with the reason when the service is lost.
+    /// Returns with the reason when the service is lost, or the network with all in it.
     pub async fn lost(&self) -> String {
-        self.service.lost().await
+        tokio::select! {
+            biased;
+            why = self.service.lost() => why,
+            () = self.network.lost() => {
+                "the private network is gone: its first process was ended".to_owned()
+            }
+        }
     }
 
     /// Ends the service and everything else inside the network.
