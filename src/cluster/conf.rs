@@ -120,7 +120,7 @@ pub(super) fn ceph_conf(spec: &ClusterSpec, fsid: &str, address: Ipv4Addr, state
 
 /// Ceph takes `mds session timeout`, `mds-session-timeout` and
 /// `mds_session_timeout` for the same.
-fn canonical(name: &str) -> String {
+pub(super) fn canonical(name: &str) -> String {
     name.trim().replace([' ', '-'], "_")
 }
 

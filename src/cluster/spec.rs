@@ -1,13 +1,14 @@
 //! What a job asks of its cluster: the `cluster:` part of the YAML, and the
 //! checks that need no running daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
+use super::conf::canonical;
 
 /// Monitors get the ports 6789, 6790, …; the other daemons' range starts at 6800.
 const MOST_MONITORS: u32 = 9;
@@ -132,14 +133,21 @@ impl ClusterSpec {
         if self.deadline.is_zero() || self.deadline > LONGEST {
             return wrong("`deadline` must be more than nothing and at most a day".to_owned());
         }
+        let mut names = BTreeSet::new();
         for (name, value) in &self.options {
+            if !names.insert(canonical(name)) {
+                return wrong(format!(
+                    "{name:?} in `options` is there twice, in two ways to write it"
+                ));
+            }
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
             if name.trim().is_empty() || !name.chars().all(plain) {
                 return wrong(format!(
                     "{name:?} in `options` is not the name of a Ceph option"
                 ));
             }
-            if value.chars().any(char::is_control) {
+            // A backslash at its end makes the next line a part of it.
+            if value.chars().any(char::is_control) || value.trim_end().ends_with('\\') {
                 return wrong(format!(
                     "the value of {name:?} in `options` is more than one line"
                 ));
@@ -213,6 +221,8 @@ mod tests {
             ("deadline: 0s", "`deadline`"),
             ("options: {'a]': x}", "a]"),
             ("options: {a: \"x\\n[osd]\"}", "more than one line"),
+            ("options: {ms_type: x, ms type: y}", "is there twice"),
+            ("options: {a: 'x\\ '}", "more than one line"),
         ] {
             let spec: ClusterSpec = serde_yaml::from_str(yaml).unwrap();
             let error = spec.check().unwrap_err().to_string();
