@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Exit, Fault};
 use crate::event::{Event, Stage};
 use crate::process::{Command, Namespace, ProcessError, find_program};
-use crate::rootfs::Recipe;
+use crate::rootfs::{Recipe, is_package};
 use crate::service::ServiceSpec;
 use crate::store::{Store, free, gib, room_for_a_kernel};
 
@@ -70,6 +70,10 @@ pub enum SetupError {
         /// What to do.
         advice: String,
     },
+    /// What is to be installed is no package.
+    #[error("{0:?} is not the name of a Debian package")]
+    #[diagnostic(help("correct `packages` of the root file system's recipe"))]
+    Strange(String),
     /// apt-get failed.
     #[error("installing the missing packages failed")]
     #[diagnostic(help(
@@ -262,6 +266,10 @@ pub async fn install(context: &Context, packages: &[&str]) -> Result<(), SetupEr
     if packages.is_empty() {
         return Ok(());
     }
+    // A record's recipe may be anybody's, and apt-get runs as root.
+    if let Some(strange) = packages.iter().find(|word| !is_package(word)) {
+        return Err(SetupError::Strange((*strange).to_owned()));
+    }
     let root = rustix::process::geteuid().is_root();
     if !root && !sudo_works(context).await {
         return Err(SetupError::NeedsRoot(packages.join(" ")));
@@ -331,6 +339,13 @@ mod tests {
             let named = deb.split(words).any(|word| word == package);
             assert!(essential || named, "{package}, for {thing}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_packages_are_installed() {
+        let words = ["fio", "-oDPkg::Pre-Invoke::=false"];
+        let error = install(&Context::default(), &words).await.unwrap_err();
+        assert!(matches!(error, SetupError::Strange(_)), "{error}");
     }
 
     #[test]

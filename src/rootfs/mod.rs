@@ -19,6 +19,7 @@ use std::time::Instant;
 use miette::Diagnostic;
 use thiserror::Error;
 
+pub(crate) use recipe::is_package;
 pub use recipe::{ExtraFile, Recipe};
 
 use crate::context::Context;

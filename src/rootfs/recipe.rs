@@ -105,6 +105,13 @@ impl Recipe {
                 )));
             }
         }
+        // apt-get takes other words for options, files of the host, and requests to
+        // remove something.
+        if let Some(package) = recipe.packages.iter().find(|name| !is_package(name)) {
+            return Err(wrong(format!(
+                "`{package}` under `packages` is not the name of a Debian package"
+            )));
+        }
         Ok(recipe)
     }
 
@@ -167,6 +174,17 @@ impl Recipe {
     }
 }
 
+/// Whether a word is a package's name (deb-control(5), under Package).
+pub(crate) fn is_package(word: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    word.len() >= 2
+        && word
+            .bytes()
+            .all(|byte| plain(byte) || b"+-.".contains(&byte))
+        && word.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !word.ends_with('-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +237,33 @@ mod tests {
         std::fs::write(base.path().join("own.yaml"), text.replace("fio", "foi")).unwrap();
         let error = Recipe::find("./own.yaml", base.path()).unwrap_err();
         assert!(matches!(error, RootfsError::Unknown { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_apt_would_not_take_for_a_package_is_refused() {
+        let load = |package: &str| {
+            let text = format!("name: r\nabout: x\npackages: [fio, \"{package}\"]");
+            Recipe::load("r.yaml", &text)
+        };
+        for package in ["g++", "libstdc++6", "linux-source-6.12", "0ad"] {
+            load(package).unwrap();
+        }
+        for word in [
+            "-oDPkg::Pre-Invoke::=sh",
+            "--purge",
+            "./x.deb",
+            "/tmp/x.deb",
+            "libc6-",
+            "fio -y",
+            "fio=1",
+            "fio/sid",
+            "fio;sh",
+            "~i",
+            "",
+        ] {
+            let error = load(word).unwrap_err().to_string();
+            assert!(error.contains("under `packages`"), "{word}: {error}");
+        }
     }
 
     #[test]
