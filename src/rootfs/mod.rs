@@ -111,6 +111,10 @@ pub enum RootfsError {
         /// Why.
         source: io::Error,
     },
+    /// A file was written to meanwhile.
+    #[error("a file of the root file system was changed while it was copied")]
+    #[diagnostic(help("start again once what it is made of is there"))]
+    Changed,
     /// The cache could not be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -188,9 +192,10 @@ async fn make(
         Ok((tree, key))
     })
     .await?;
+    let wanted = key.clone();
     let entry = store
         .fill("rootfs", key.as_str(), |directory| {
-            blocking(move || tree.write(&directory.join(IMAGE)))
+            blocking(move || write(&tree, &wanted, &directory.join(IMAGE)))
         })
         .await?;
     let rootfs = Rootfs {
@@ -199,6 +204,17 @@ async fn make(
         key,
     };
     Ok((rootfs, entry.cached))
+}
+
+/// Writes the image of a tree that has this key, and sees that it had it to the end:
+/// what is in the store under a key is found for good.
+fn write(tree: &tree::Tree, key: &Key, image: &Path) -> Result<(), RootfsError> {
+    tree.write(image)?;
+    if tree.key()? == *key {
+        Ok(())
+    } else {
+        Err(RootfsError::Changed)
+    }
 }
 
 /// Hashing and copying take a while: not on the runtime's one thread.
@@ -211,5 +227,24 @@ async fn blocking<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(RootfsError::Interrupted),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_what_has_changed_is_not_kept_under_the_key_of_what_was() {
+        let home = tempfile::tempdir().unwrap();
+        let agent = home.path().join("agent");
+        std::fs::write(&agent, "one").unwrap();
+        let tree = tree::gather(&Recipe::default(), &agent).unwrap();
+        let key = tree.key().unwrap();
+        let image = home.path().join(IMAGE);
+        write(&tree, &key, &image).unwrap();
+        std::fs::write(&agent, "two").unwrap();
+        let error = write(&tree, &key, &image).unwrap_err();
+        assert!(matches!(error, RootfsError::Changed), "{error}");
     }
 }
