@@ -75,7 +75,8 @@ const PATH: &str = "/bin:/sbin:/usr/bin:/usr/sbin";
 const LINE: u64 = 1 << 20;
 
 /// Runs `check` and tells how far it is; which tests failed, if it came to its
-/// end. Its exit status says no more than that.
+/// end. Its exit status says no more than that. One that was killed may have listed
+/// the tests of one section, and not have come to the next.
 fn run_check(check: &mut Command, progress: Progress<'_>) -> Result<StepReport, StepFailure> {
     let name = check.get_program().to_string_lossy().into_owned();
     let failed = |error| StepFailure::syscall(format!("run {name}"), error);
@@ -121,7 +122,7 @@ fn run_check(check: &mut Command, progress: Progress<'_>) -> Result<StepReport, 
     }
     let status = child.wait().map_err(failed)?;
     let said = tail.text();
-    let Some(results) = reader.results() else {
+    let Some(results) = reader.results().filter(|_| status.code().is_some()) else {
         return Err(StepFailure::other(
             FailureKind::Program,
             format!("{name} did not come to its end: {status}\n{said}"),
@@ -245,6 +246,23 @@ mod tests {
         assert_eq!(said.len(), report::LIMIT);
         let failure = shell("echo why; exit 3").unwrap_err();
         assert_eq!(failure.message, "sh: exit status: 3\nwhy\n");
+    }
+
+    #[test]
+    fn a_check_that_is_killed_between_two_sections_has_no_results() {
+        let check = |end: &str| {
+            let script = format!("echo 'Ran: generic/001'; echo 'Passed all 1 tests'; {end}");
+            #[expect(clippy::disallowed_methods, reason = "as in a guest")]
+            run_check(Command::new("sh").args(["-c", &script]), &|_| {})
+        };
+        assert_eq!(check("exit 1").unwrap().counters["tests_run"], 1);
+        let failure = check("kill -9 $$").unwrap_err();
+        assert!(
+            failure
+                .message
+                .contains("did not come to its end: signal: 9"),
+            "{failure:?}"
+        );
     }
 
     #[test]
