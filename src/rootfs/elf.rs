@@ -24,12 +24,16 @@ pub(super) struct Image {
     pub(super) loaded: u64,
 }
 
-/// Reads a file; `Ok(None)` if it is not a 64-bit little-endian ELF file.
+/// Reads a file; `Ok(None)` if it is not a 64-bit little-endian ELF file, or one such as
+/// a kernel's module, of which no part says that it is to be loaded.
 pub(super) fn read(file: &File) -> io::Result<Option<Image>> {
     let data = ReadCache::new(file);
     let Ok(elf) = ElfFile64::<object::LittleEndian, _>::parse(&data) else {
         return Ok(None);
     };
+    if elf.elf_program_headers().is_empty() {
+        return Ok(None);
+    }
     image(&elf).map(Some).map_err(io::Error::other)
 }
 
@@ -134,6 +138,20 @@ mod tests {
     fn text_is_not_elf() {
         let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
         assert_eq!(read(&file).unwrap(), None);
+    }
+
+    #[test]
+    fn nothing_is_cut_off_a_module() {
+        // The header of a relocatable file for x86-64 without any segment.
+        let mut module = vec![0; 4096];
+        module[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        module[16] = 1;
+        module[18] = 62;
+        module[20] = 1;
+        module[52] = 64;
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&path, module).unwrap();
+        assert_eq!(read(path.as_file()).unwrap(), None);
     }
 
     #[test]
