@@ -2,7 +2,7 @@
 //! each other finding, since when, and whether that has changed. Pure, but for a
 //! look at what is left of run directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -159,6 +159,17 @@ impl Trend {
     }
 }
 
+/// Runs as lists show them, the first one first. A directory that served several
+/// has the record of the last one.
+pub(super) fn runs(rows: &[RunRow]) -> Vec<Run> {
+    let mut runs: Vec<Run> = rows.iter().map(run).collect();
+    let mut later = HashSet::new();
+    for run in runs.iter_mut().rev() {
+        run.gone |= !later.insert(run.path.clone());
+    }
+    runs
+}
+
 /// A run as lists show it.
 pub(super) fn run(row: &RunRow) -> Run {
     Run {
@@ -202,7 +213,7 @@ pub(super) fn figures(
         findings: over_time(runs, arms, findings),
         hosts: Vec::new(),
         deviations: Vec::new(),
-        runs: runs.iter().map(run).collect(),
+        runs: self::runs(runs),
     }
 }
 

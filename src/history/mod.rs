@@ -194,7 +194,7 @@ impl History {
     pub fn list(&self) -> Result<(Vec<Run>, Vec<Remark>), HistoryError> {
         let mut remarks = Vec::new();
         let rows = self.asked(&mut remarks, |index| index.runs(None))?;
-        Ok((rows.iter().map(figures::run).collect(), remarks))
+        Ok((figures::runs(&rows), remarks))
     }
 
     /// A job over time; `None` if no run of it is known.
@@ -272,7 +272,7 @@ impl History {
             0 => Err(HistoryError::NoRun(word.to_owned())),
             1 => {
                 let (id, path) = found.remove(0);
-                if path.is_dir() {
+                if path.is_dir() && !is_of_another(&path, &id) {
                     Ok(path)
                 } else {
                     Err(HistoryError::Gone { id, path })
@@ -504,6 +504,13 @@ impl History {
         }
         Ok(summary)
     }
+}
+
+/// Whether a directory has the record of another run by now: one that is named with
+/// `--out` may serve again. What cannot be read is for its reader to complain of.
+fn is_of_another(path: &Path, id: &str) -> bool {
+    Record::open(path)
+        .is_ok_and(|(_, beginning)| summary::id(&beginning.plan.name, beginning.started) != id)
 }
 
 fn words(trouble: &Trouble) -> String {

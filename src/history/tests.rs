@@ -457,3 +457,26 @@ fn several_writers_at_once_lose_nothing() {
     let (job, _) = history.job("example").unwrap();
     assert_eq!(job.unwrap().arms[0].target.trials, 120);
 }
+
+/// A place for `--out` that serves for one run after the other.
+#[test]
+fn a_run_whose_directory_is_another_s_by_now_is_gone() {
+    let (home, history) = home(0);
+    let place = home.path().join("out");
+    history.keep(&recorded(&place, 1)).unwrap();
+    fs::remove_dir_all(&place).unwrap();
+    history.keep(&recorded(&place, 2)).unwrap();
+    let (runs, _) = history.list().unwrap();
+    let job = history.job("example").unwrap().0.unwrap();
+    for runs in [&runs, &job.runs] {
+        let gone: Vec<bool> = runs.iter().map(|run| run.gone).collect();
+        assert_eq!(gone, [true, false]);
+    }
+    let find = |run: &Run| history.find(Path::new(&run.id));
+    assert_eq!(find(&runs[1]).unwrap(), place);
+    let found = find(&runs[0]);
+    assert!(matches!(found, Err(HistoryError::Gone { .. })), "{found:?}");
+    // What is no record any more is for whoever reads it to complain of.
+    fs::write(place.join("run.json"), "{").unwrap();
+    assert_eq!(find(&runs[1]).unwrap(), place);
+}
