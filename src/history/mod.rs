@@ -558,8 +558,12 @@ fn stamp(run: &Path) -> String {
         ))
     };
     let parts = ["run.json", "report.json"].map(|name| part(name).unwrap_or_default());
-    let bisection = part("bisection.json").map(|part| format!(" {part}"));
-    parts.join(" ") + &bisection.unwrap_or_default()
+    // Before its end what it tells is all that shows that it goes on.
+    let further = match parts[1].as_str() {
+        "" => part("bisection.json").or_else(|| part("events.jsonl")),
+        _ => part("bisection.json"),
+    };
+    parts.join(" ") + &further.map_or_else(String::new, |part| format!(" {part}"))
 }
 
 fn children(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {

@@ -480,3 +480,18 @@ fn a_run_whose_directory_is_another_s_by_now_is_gone() {
     fs::write(place.join("run.json"), "{").unwrap();
     assert_eq!(find(&runs[1]).unwrap(), place);
 }
+
+#[test]
+fn a_run_that_goes_on_after_it_was_listed_is_read_again() {
+    let (home, history) = home(1);
+    let run = children(&history.runs()).unwrap().remove(0);
+    fs::remove_file(run.join("report.json")).unwrap();
+    let (trials, later) = (run.join("arms/fixed/trials"), home.path().join("later"));
+    fs::rename(&trials, &later).unwrap();
+    let listed = || history.list().unwrap().0[0].trials;
+    assert_eq!(listed(), 3);
+    // Then it was killed: no report says that it is over.
+    fs::rename(&later, &trials).unwrap();
+    fs::write(run.join("events.jsonl"), "{\"trial_finished\":{}}\n").unwrap();
+    assert_eq!(listed(), 6);
+}
