@@ -322,6 +322,9 @@ fn pruned(history: &History, arguments: &PruneArguments) -> Result<Exit, Error> 
         let run = run.display().to_string();
         rows.push(vec!["in use:".to_owned(), String::new(), run]);
     }
+    for (run, why) in &pruned.left_alone {
+        note("warning", &format!("{} stays: {why}", run.display()));
+    }
     let verb = if arguments.dry_run {
         "would free"
     } else {
@@ -329,7 +332,11 @@ fn pruned(history: &History, arguments: &PruneArguments) -> Result<Exit, Error> 
     };
     let (freed, left) = (format_size(freed), format_size(pruned.left));
     print(&format!("{}{verb} {freed}, {left} left\n", aligned(&rows)))?;
-    Ok(Exit::Good)
+    Ok(if pruned.left_alone.is_empty() {
+        Exit::Good
+    } else {
+        Exit::Usage
+    })
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {

@@ -447,6 +447,10 @@ impl Keeping<'_> {
         };
         let pruned = on_a_thread(self.context, move || Ok(history.prune(None, &runs, false)?));
         if let Some(pruned) = self.told("the limit of runs is not kept", pruned.await) {
+            for (run, why) in &pruned.left_alone {
+                let text = format!("{} is not removed by the limit: {why}", run.display());
+                self.context.emit(Event::Warning(text));
+            }
             let freed = pruned.removed.iter().map(|(_, size)| size).sum();
             let over = runs.max_size.is_some_and(|most| pruned.left > most);
             self.removed("runs", pruned.removed.len(), freed, pruned.left, over);

@@ -131,6 +131,8 @@ pub struct PrunedRuns {
     pub removed: Vec<(PathBuf, u64)>,
     /// What would have gone, but a run is writing it.
     pub in_use: Vec<PathBuf>,
+    /// What would have gone, and why it could not.
+    pub left_alone: Vec<(PathBuf, String)>,
     /// Bytes that are left.
     pub left: u64,
 }
@@ -314,7 +316,7 @@ impl History {
             return Ok(pruned);
         }
         if !dry_run {
-            // Not one goes whose summary is not kept.
+            // A summary is written before there is less room.
             let mut remarks = Vec::new();
             self.asked(&mut remarks, |index| index.runs(None).map(|_| ()))?;
         }
@@ -332,21 +334,41 @@ impl History {
         let sizes: Vec<Over> = runs.iter().map(|(_, over)| *over).collect();
         pruned.left = remove_over(&sizes, limit, SystemTime::now(), |number| {
             let (run, over) = &runs[number];
-            let Some(_lock) = Lock::of_unused(run)? else {
-                pruned.in_use.push(run.clone());
-                return Ok(false);
-            };
-            if !dry_run {
-                if place.is_some() {
-                    // One that cannot be read has no summary to be kept.
-                    drop(self.keep(run));
+            let removed = match Lock::of_unused(run) {
+                Ok(None) => {
+                    pruned.in_use.push(run.clone());
+                    return Ok(false);
                 }
-                remove_tree(run)?;
+                Ok(Some(_lock)) if dry_run => Ok(()),
+                Ok(Some(_lock)) => self.remove(run),
+                Err(error) => Err(error.into()),
+            };
+            match removed {
+                Ok(()) => pruned.removed.push((run.clone(), over.size)),
+                // The others can go nevertheless.
+                Err(error) => {
+                    let why = Error::from(error).one_line();
+                    pruned.left_alone.push((run.clone(), why));
+                    return Ok(false);
+                }
             }
-            pruned.removed.push((run.clone(), over.size));
-            Ok::<_, StoreError>(true)
+            Ok::<_, HistoryError>(true)
         })?;
         Ok(pruned)
+    }
+
+    /// Removes a run directory, once what it came to is kept for good.
+    fn remove(&self, run: &Path) -> Result<(), HistoryError> {
+        // One that cannot be read has no summary to be kept.
+        if let Ok(summary) = read(run) {
+            let file = self.summaries().join(format!("{}.json", summary.id));
+            let kept = bounded::read_own(&file, LARGEST).ok();
+            let kept = kept.and_then(|text| serde_json::from_slice::<Summary>(&text).ok());
+            if kept.is_none_or(|kept| kept.stamp != summary.stamp) {
+                self.keep_summary(&summary)?;
+            }
+        }
+        Ok(remove_tree(run)?)
     }
 
     /// Asks the index, brought up to date; one in memory if the file does not

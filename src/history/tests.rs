@@ -495,3 +495,29 @@ fn a_run_that_goes_on_after_it_was_listed_is_read_again() {
     fs::write(run.join("events.jsonl"), "{\"trial_finished\":{}}\n").unwrap();
     assert_eq!(listed(), 6);
 }
+
+#[test]
+fn a_record_whose_summary_cannot_be_kept_is_not_removed() {
+    let (home, history) = home(1);
+    let own = children(&history.runs()).unwrap().remove(0);
+    let place = home.path().join("nightly");
+    let there = recorded(&place.join("job"), 5);
+    fs::write(history.summaries(), "something in its place").unwrap();
+    let all = Limit {
+        keep: Some(Duration::ZERO),
+        max_size: None,
+    };
+    for (place, run) in [(None, &own), (Some(&*place), &there)] {
+        let pruned = history.prune(place, &all, false).unwrap();
+        assert!(run.exists() && pruned.removed.is_empty());
+        assert_eq!(pruned.left_alone[0].0, *run);
+    }
+    fs::remove_file(history.summaries()).unwrap();
+    // One that cannot be read has none to be kept.
+    fs::write(own.join("run.json"), "{").unwrap();
+    for place in [None, Some(&*place)] {
+        let pruned = history.prune(place, &all, false).unwrap();
+        assert_eq!((pruned.removed.len(), pruned.left_alone.len()), (1, 0));
+    }
+    assert_eq!(history.rebuild().unwrap().0, 1);
+}
