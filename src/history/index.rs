@@ -521,11 +521,13 @@ impl Index {
     }
 
     /// How long the runs of a job took that had so many trials and came to their
-    /// end, the last one first.
+    /// end, the last one first. What an interrupted one had obtained was judged, too,
+    /// so that its trials alone tell.
     pub(super) fn run_times(&self, job: &str, planned: u32) -> Result<Vec<f64>, Trouble> {
         let mut query = self.connection.prepare(
             "SELECT seconds FROM runs
              WHERE job = ?1 AND planned = ?2 AND verdict IS NOT NULL AND NOT open_end
+                AND (SELECT count(*) FROM trials WHERE run = id) >= planned
              ORDER BY started DESC",
         )?;
         let rows = query.query_map(params![job, planned], |row| row.get(0))?;

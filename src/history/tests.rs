@@ -521,3 +521,26 @@ fn a_record_whose_summary_cannot_be_kept_is_not_removed() {
     }
     assert_eq!(history.rebuild().unwrap().0, 1);
 }
+
+#[test]
+fn a_run_that_was_interrupted_does_not_tell_how_long_a_run_takes() {
+    let (_home, history) = home(3);
+    let took = |run: &Path, seconds: f64| {
+        let file = run.join("report.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let mut report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        report["seconds"] = seconds.into();
+        fs::write(&file, report.to_string()).unwrap();
+    };
+    let runs = children(&history.runs()).unwrap();
+    took(&runs[0], 600.0);
+    // What these had obtained when somebody ended them was judged.
+    for run in &runs[1..] {
+        fs::remove_dir_all(run.join("arms/fixed/trials/example/3")).unwrap();
+        judge_again(run).unwrap();
+        took(run, 5.0);
+    }
+    let (_, beginning) = Record::open(&runs[0]).unwrap();
+    let (past, _) = history.past(&beginning.plan).unwrap();
+    assert_eq!(past.expected.run, Some(600.0));
+}
