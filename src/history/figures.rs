@@ -171,7 +171,7 @@ pub(super) fn runs(rows: &[RunRow]) -> Vec<Run> {
 }
 
 /// A run as lists show it.
-pub(super) fn run(row: &RunRow) -> Run {
+fn run(row: &RunRow) -> Run {
     Run {
         id: row.id.clone(),
         job: row.job.clone(),
@@ -299,10 +299,10 @@ fn over_time(runs: &[RunRow], arms: &[ArmRow], rows: &[FindingRow]) -> Vec<Findi
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// The arms and kernels that ever showed a finding.
+/// The arms and kernels that ever showed a finding, in a trial that tells something.
 fn showed(arm: &ArmRow, rows: &[&FindingRow]) -> bool {
     rows.iter()
-        .any(|row| row.arm == arm.arm && row.release == arm.release)
+        .any(|row| row.hits > 0 && row.arm == arm.arm && row.release == arm.release)
 }
 
 fn rates(arms: &[ArmRow], rows: &[&FindingRow]) -> Vec<KernelRate> {
@@ -483,5 +483,36 @@ mod tests {
         assert_eq!(rates, [(3, 6), (2, 3)]);
         assert!((history.arms[0].seconds - 10.0).abs() < 1e-9);
         assert!(history.runs[0].gone);
+    }
+
+    #[test]
+    fn an_arm_whose_harness_alone_showed_it_does_not_count() {
+        let runs = [run(0), run(1)];
+        let many = |run, arm: &str, hits| ArmRow {
+            tells: 30,
+            ..self::arm(run, arm, "7.3.4", hits)
+        };
+        let arms = [
+            many(0, "stock", 30),
+            many(1, "stock", 30),
+            many(1, "fixed", 0),
+        ];
+        let shown = |run, arm: &str, hits| FindingRow {
+            run,
+            arm: arm.to_owned(),
+            release: "7.3.4".to_owned(),
+            class: "hung_task".to_owned(),
+            title: "hung".to_owned(),
+            signature: "s".to_owned(),
+            hits,
+        };
+        // In a trial of the fix that told nothing.
+        let findings = [
+            shown(0, "stock", 30),
+            shown(1, "stock", 30),
+            shown(1, "fixed", 0),
+        ];
+        let history = figures("j", &runs, &arms, &findings);
+        assert_eq!(history.findings[0].trend, Trend::Steady);
     }
 }
