@@ -145,6 +145,13 @@ fn sentences(text: &mut String, changes: &Changes) {
             let _ = writeln!(text, "  {what}: {}", printable(&arms.join(", ")));
         }
     }
+    for arm in changes.arms.iter().filter(|arm| arm.other_target) {
+        let other = format!(
+            "{}: how often it shows its target is not compared, as that is another one",
+            arm.arm
+        );
+        let _ = writeln!(text, "  {}", printable(&other));
+    }
     for arm in changes.arms.iter().filter(|arm| !arm.workloads.is_empty()) {
         let alone = format!(
             "{}: not compared, as one run has no trial of it: {}",

@@ -55,6 +55,10 @@ pub struct ArmChange {
     pub seconds: [f64; 2],
     /// Workloads that only one of the runs tried it with.
     pub workloads: Vec<String>,
+    /// Whether its target is another one in the run after: then the rates are of
+    /// different things.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_target: bool,
 }
 
 /// Whether a finding is there.
@@ -267,6 +271,9 @@ fn arm(before: &ArmReport, after: &ArmReport) -> ArmChange {
         let sum: f64 = trials.iter().map(|trial| trial.seconds.max(0.0)).sum();
         sum / f64::from(number(trials.len()).max(1))
     });
+    // Earlier kvets did not record it.
+    let recorded = !before.target.is_empty() && !after.target.is_empty();
+    let other_target = recorded && before.target != after.target;
     let all = workloads(before).into_iter().chain(workloads(after));
     let mut alone: Vec<String> = all
         .filter(|workload| !shared.contains(workload))
@@ -276,10 +283,11 @@ fn arm(before: &ArmReport, after: &ArmReport) -> ArmChange {
     ArmChange {
         arm: after.name.clone(),
         control: after.control,
-        chance: chance(&target),
+        chance: if other_target { 1.0 } else { chance(&target) },
         target,
         seconds,
         workloads: alone,
+        other_target,
     }
 }
 
@@ -513,5 +521,26 @@ mod tests {
         let before = fixture::of(vec![fixture::arm("a", true, Vec::new())]);
         let after = fixture::of(vec![fixture::arm("b", true, Vec::new())]);
         assert_eq!(changes(&before, &after).exit(), Exit::Undecided);
+    }
+
+    #[test]
+    fn what_shows_another_target_is_not_compared_by_it() {
+        let target = (Outcome::Target, "INFO: task hung in evict");
+        let (good, mut bad) = (run(&[CLEAN; 8]), run(&[target; 8]));
+        bad.verdict = good.verdict.clone();
+        assert_eq!(changes(&good, &bad).exit(), Exit::Bad);
+        for arm in &mut bad.arms {
+            "another".clone_into(&mut arm.target);
+        }
+        let other = changes(&good, &bad);
+        assert!(other.arms.iter().all(|arm| arm.other_target));
+        let of_target = "fixed shows the target more often".to_owned();
+        assert!(!other.worse.contains(&of_target), "{:?}", other.worse);
+        // Earlier kvets did not record it.
+        for arm in &mut bad.arms {
+            arm.target.clear();
+        }
+        let earlier = changes(&good, &bad);
+        assert!(earlier.worse.contains(&of_target), "{:?}", earlier.worse);
     }
 }
