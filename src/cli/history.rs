@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::cache::{Kept, format_size};
-use super::output::{Format, note, print, print_json, width};
+use super::output::{Format, complain, note, print, print_json, width};
 use crate::error::{Error, Exit};
 use crate::history::{Finding, History, HistoryError, Host, JobHistory, Rate, Run};
 use crate::job;
@@ -83,10 +83,7 @@ pub(super) fn history(arguments: &Arguments) -> Result<Exit, Error> {
     match &arguments.command {
         Some(HistoryCommand::Prune(prune)) => return pruned(&history, prune),
         Some(HistoryCommand::Add { runs }) => {
-            for run in runs {
-                tell(&history.keep(run)?);
-            }
-            return Ok(Exit::Good);
+            return Ok(add(&history, runs));
         }
         Some(HistoryCommand::Rebuild) => {
             let (runs, remarks) = history.rebuild()?;
@@ -377,5 +374,36 @@ pub(super) fn time(seconds: f64) -> String {
         format!("{hours}:{minutes:02}:{seconds:02}")
     } else {
         format!("{minutes}:{seconds:02}")
+    }
+}
+
+/// Takes runs in; one that cannot be costs no other.
+fn add(history: &History, runs: &[PathBuf]) -> Exit {
+    let mut exit = Exit::Good;
+    for run in runs {
+        match history.keep(run) {
+            Ok(remarks) => tell(&remarks),
+            Err(error) => {
+                complain(&error.into());
+                exit = Exit::Usage;
+            }
+        }
+    }
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_cannot_be_taken_in_costs_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let history = History::at(home.path());
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in");
+        let runs = [home.path().join("nothing"), recorded.join("version1")];
+        assert_eq!(add(&history, &runs), Exit::Usage);
+        assert_eq!(history.list().unwrap().0.len(), 1);
+        assert_eq!(add(&history, &runs[1..]), Exit::Good);
     }
 }
