@@ -81,6 +81,28 @@ fn a_save_is_a_new_round_and_ctrl_c_the_end() {
         "{second}"
     );
 
+    // A save that ends a round and leaves the tree as it was: its answer is still
+    // to come. The round is one that waits for its patch.
+    let patch = home.path().join("fix.patch");
+    let aside = home.path().join("aside.patch");
+    fs::rename(&patch, &aside).unwrap();
+    let fifo = Command::new("mkfifo").arg(&patch).status();
+    assert!(fifo.unwrap().success());
+    fs::write(tree.join("fs/f.c"), "common\nthird\n").unwrap();
+    let waiting = fs::File::options().write(true).open(&patch).unwrap();
+    fs::rename(&aside, &patch).unwrap();
+    fs::File::options()
+        .append(true)
+        .open(tree.join("fs/f.c"))
+        .and_then(|file| file.set_len("common\nthird\n".len() as u64))
+        .unwrap();
+    let third = until(&mut told, "waiting for a change of");
+    assert!(
+        third.contains("the tree was changed: again") && third.contains("third"),
+        "{third}"
+    );
+    drop(waiting);
+
     let signal = Command::new("kill")
         .args(["-INT", &watch.id().to_string()])
         .status();

@@ -10,9 +10,9 @@ use miette::Diagnostic;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::output::{complain, print, style};
+use super::output::{complain, print, style, width};
 use super::patched::Tested;
 use super::run::{RunOptions, execute};
 use super::{load_plan, on_a_thread, open_store};
@@ -22,7 +22,8 @@ use crate::event::Event;
 use crate::job::Plan;
 use crate::kernel::{SourceSpec, fetch};
 use crate::process::ProcessError;
-use crate::report::human;
+use crate::report::human_within;
+use crate::store::{Store, state_directory};
 
 /// An editor, or `git checkout`, writes several files: the tree is taken when
 /// nothing has been written for so long.
@@ -71,17 +72,13 @@ struct Changes {
 }
 
 impl Changes {
-    /// Those of the files of a kernel tree.
-    fn of(tree: &Path) -> Result<Self, WatchError> {
+    /// Those of the files of a kernel tree, but for what lies in these places.
+    fn of(tree: &Path, own: Vec<PathBuf>) -> Result<Self, WatchError> {
         let (sender, heard) = unbounded_channel();
         let root = tree.to_owned();
         let told = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
-            if matches!(event.kind, EventKind::Access(_)) {
-                return;
-            }
-            let mut paths = event.paths.into_iter();
-            if let Some(path) = paths.find(|path| matters(&root, path)) {
+            if let Some(path) = changed(&root, &own, event) {
                 // Nobody listens any more: kvet is about to end.
                 drop(sender.send(path));
             }
@@ -110,6 +107,32 @@ impl Changes {
         let quiet = async { while let Ok(Some(_)) = timeout(QUIET, self.heard.recv()).await {} };
         drop(timeout(LONGEST, quiet).await);
     }
+}
+
+/// What an event says was changed: a file of the tree, or the tree, if there were
+/// more changes than the kernel keeps.
+fn changed(tree: &Path, own: &[PathBuf], event: notify::Event) -> Option<PathBuf> {
+    if event.need_rescan() {
+        return Some(tree.to_owned());
+    }
+    if matches!(event.kind, EventKind::Access(_)) {
+        return None;
+    }
+    let is_own = |path: &PathBuf| own.iter().any(|own| path.starts_with(own));
+    let mut paths = event.paths.into_iter();
+    paths.find(|path| matters(tree, path) && !is_own(path))
+}
+
+/// Where kvet itself writes, as far as that is in the tree.
+fn own_places(tree: &Path) -> Result<Vec<PathBuf>, Error> {
+    let cache = Store::open()?.root().to_owned();
+    let all = [
+        Some(cache),
+        state_directory().ok(),
+        Some(std::env::temp_dir()),
+    ];
+    let within = |place: &PathBuf| place.starts_with(tree) && place != tree;
+    Ok(all.into_iter().flatten().filter(within).collect())
 }
 
 /// Whether a change of this file may change the kernel: not git's own, kvet's,
@@ -144,7 +167,8 @@ pub(super) async fn watch(arguments: Arguments, context: &Context) -> Result<Exi
     let SourceSpec::Directory { path: tree } = named else {
         return Err(WatchError::NoDirectory(word).into());
     };
-    let mut changes = Changes::of(&tree)?;
+    let mut changes = Changes::of(&tree, own_places(&tree)?)?;
+    // The state that was answered for.
     let mut last = None;
     loop {
         // A change from here on is of the next round.
@@ -153,8 +177,13 @@ pub(super) async fn watch(arguments: Arguments, context: &Context) -> Result<Exi
         match key {
             Ok(key) if Some(&key) == last.as_ref() => {}
             Ok(key) => {
+                last = None;
+                if !round(context, &job, &tested, &options, &mut changes).await? {
+                    // What ended it may have left the tree as it was.
+                    changes.settle().await;
+                    continue;
+                }
                 last = Some(key);
-                round(context, &job, &tested, &options, &mut changes).await?;
             }
             Err(error) if error.exit() == Exit::Interrupted => return Err(error),
             Err(error) => complain(&error),
@@ -183,15 +212,15 @@ async fn state(context: &Context, tree: &Path) -> Result<String, Error> {
     Ok(tree.key.as_str().to_owned())
 }
 
-/// One run, which a save ends. Its failure is told, and the next save is
-/// waited for.
+/// One run, which a save ends: whether it came to its end. Its failure is told, and
+/// the next save is waited for.
 async fn round(
     context: &Context,
     job: &Path,
     tested: &Tested,
     options: &RunOptions,
     changes: &mut Changes,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let inner = Context {
         cancel: context.cancel.child_token(),
         events: context.events.clone(),
@@ -203,11 +232,10 @@ async fn round(
         execute(&inner, &plan, options, None).await
     };
     let saved = async {
-        // Not the last words of the save that began this round.
-        sleep(QUIET).await;
-        while changes.heard.try_recv().is_ok() {}
-        changes.next().await;
-        inner.cancel.cancel();
+        // What was saved since the state was taken may be missing in it.
+        if changes.next().await.is_some() {
+            inner.cancel.cancel();
+        }
         std::future::pending::<()>().await;
     };
     let result = tokio::select! {
@@ -218,14 +246,18 @@ async fn round(
         return Err(ProcessError::Interrupted.into());
     }
     match result {
-        Ok(report) => on_a_thread(context, move || Ok(print(&human(&report, style()))?)).await,
+        Ok(report) => {
+            let tell = move || Ok(print(&human_within(&report, style(), width()))?);
+            on_a_thread(context, tell).await?;
+            Ok(true)
+        }
         Err(error) if error.exit() == Exit::Interrupted => {
             context.emit(Event::Note("the tree was changed: again".to_owned()));
-            Ok(())
+            Ok(false)
         }
         Err(error) => {
             complain(&error);
-            Ok(())
+            Ok(true)
         }
     }
 }
@@ -259,7 +291,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let tree = home.path().canonicalize().unwrap();
         std::fs::create_dir_all(tree.join("fs/ceph")).unwrap();
-        let mut changes = Changes::of(&tree).unwrap();
+        let mut changes = Changes::of(&tree, Vec::new()).unwrap();
         std::fs::write(tree.join("fs/ceph/addr.o"), "built").unwrap();
         std::fs::write(tree.join("fs/ceph/addr.c"), "saved").unwrap();
         assert_eq!(changes.next().await, Some(tree.join("fs/ceph/addr.c")));
@@ -269,5 +301,22 @@ mod tests {
         std::fs::write(tree.join("fs/ceph/.tmp_new"), "new").unwrap();
         std::fs::rename(tree.join("fs/ceph/.tmp_new"), tree.join("fs/ceph/caps.c")).unwrap();
         assert_eq!(changes.next().await, Some(tree.join("fs/ceph/caps.c")));
+    }
+
+    #[test]
+    fn what_was_too_much_to_be_told_is_a_change_and_what_kvet_writes_is_none() {
+        let tree = Path::new("/linux");
+        let own = [PathBuf::from("/linux/.cache/kvet")];
+        let of = |event| changed(tree, &own, event);
+        let modified = |path: &str| {
+            let kind = EventKind::Modify(notify::event::ModifyKind::Any);
+            notify::Event::new(kind).add_path(path.into())
+        };
+        assert_eq!(of(modified("/linux/f.c")), Some("/linux/f.c".into()));
+        assert_eq!(of(modified("/linux/.cache/kvet/builds/x")), None);
+        let overflow = notify::Event::new(EventKind::Other);
+        assert_eq!(of(overflow.clone()), None);
+        let overflow = overflow.set_flag(notify::event::Flag::Rescan);
+        assert_eq!(of(overflow), Some("/linux".into()));
     }
 }
