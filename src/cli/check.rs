@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::kernel::archive::{self, MessageId};
 use crate::kernel::{self, mail};
-use crate::outcome::VerdictKind;
+use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::{printable, printable_lines};
 use crate::report::{ArmReport, Report, Style, verdict_line};
 
@@ -208,7 +208,9 @@ fn of_report(report: &Report, url: String) -> CheckResult {
         Some(broken) => broken.message.clone(),
         None => line,
     };
-    let mut details: Vec<Detail> = report.arms.iter().map(detail).collect();
+    let excused = report.verdict.kind.exit() == Exit::Good;
+    let arms = report.arms.iter().map(|arm| detail(arm, excused));
+    let mut details: Vec<Detail> = arms.collect();
     details.extend(report.verdict.reasons.iter().map(|reason| Detail {
         status,
         context: "verdict".to_owned(),
@@ -224,8 +226,9 @@ fn of_report(report: &Report, url: String) -> CheckResult {
     }
 }
 
-/// A line for an arm: what its trials came to.
-fn detail(arm: &ArmReport) -> Detail {
+/// A line for an arm: what its trials came to. Nothing is held against it that a
+/// good verdict excuses.
+fn detail(arm: &ArmReport, excused: bool) -> Detail {
     let role = if arm.control { " (control)" } else { "" };
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for trial in &arm.trials {
@@ -245,15 +248,16 @@ fn detail(arm: &ArmReport) -> Detail {
         .iter()
         .find(|trial| !trial.judged.reason.is_empty());
     let broken = arm.broken.as_ref();
-    let hits = arm.trials.iter().any(|trial| {
-        let outcome = trial.judged.outcome;
-        outcome == crate::outcome::Outcome::Target || outcome == crate::outcome::Outcome::Other
-    });
+    let any = |outcome| arm.trials.iter().any(|t| t.judged.outcome == outcome);
+    let target = any(Outcome::Target);
     Detail {
-        status: match (broken, arm.control, hits) {
-            (Some(_), ..) | (_, false, true) => Status::Fail,
-            (None, true, false) => Status::Warn,
-            _ => Status::Pass,
+        status: match (broken, arm.control) {
+            (Some(_), _) => Status::Fail,
+            (None, true) if target => Status::Pass,
+            (None, false) if (target || any(Outcome::Other)) && !excused => Status::Fail,
+            (None, false) if any(Outcome::Clean) => Status::Pass,
+            // It says nothing of the series.
+            (None, _) => Status::Warn,
         },
         context: format!("{}{role}", arm.name),
         state: match broken {
@@ -268,13 +272,10 @@ fn detail(arm: &ArmReport) -> Detail {
     }
 }
 
-/// Why there was no run: the series' fault, or somebody else's.
+/// Why there was no run. A series that does not apply or does not build is an arm
+/// without a kernel, so this is no fault of its.
 fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
-    let status = match error.exit() {
-        // It does not apply, or does not build.
-        Exit::Undecided | Exit::Bad => Status::Fail,
-        _ => Status::Warn,
-    };
+    let status = Status::Warn;
     let whole = error.diagnostic().to_string();
     let first = whole
         .lines()
@@ -381,5 +382,41 @@ mod tests {
             "{}",
             result.details
         );
+    }
+
+    #[test]
+    fn what_the_harness_failed_is_no_fault_of_the_series() {
+        let error = Error::from(crate::cluster::ClusterError::Monitors {
+            said: String::new(),
+        });
+        assert_eq!(error.exit(), Exit::Undecided);
+        let result = of_error(Path::new("x"), &error, String::new());
+        assert_eq!(result.status, Status::Warn);
+        let trials = |outcome| {
+            let trial = |number| fixture::trial(number, outcome, "a reason");
+            (1..4).map(trial).collect()
+        };
+        let statuses = |control, fix| {
+            let report = fixture::of(vec![
+                fixture::arm("stock", true, trials(control)),
+                fixture::arm("fixed", false, trials(fix)),
+            ]);
+            let result = of_report(&report, String::new());
+            let details: serde_json::Value = serde_json::from_str(&result.details).unwrap();
+            [0, 1].map(|arm| details[arm]["status"].as_str().unwrap().to_owned())
+        };
+        use Outcome::{Clean, Harness, Other, Target};
+        assert_eq!(statuses(Target, Clean), ["pass", "pass"]);
+        assert_eq!(statuses(Target, Harness), ["pass", "warn"]);
+        assert_eq!(statuses(Target, Target), ["pass", "fail"]);
+        assert_eq!(statuses(Other, Other), ["warn", "fail"]);
+        // What a good verdict does not hold against an arm is none of its faults.
+        let mut report = fixture::of(vec![
+            fixture::arm("stock", true, trials(Target)),
+            fixture::arm("fixed", false, trials(Other)),
+        ]);
+        report.verdict.kind = VerdictKind::Fixed;
+        let result = of_report(&report, String::new());
+        assert!(!result.details.contains("fail"), "{}", result.details);
     }
 }
