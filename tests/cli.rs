@@ -289,3 +289,19 @@ fn what_a_killed_process_left_half_made_is_listed_and_reclaimed() {
         assert_eq!(half.exists(), stays, "{arguments:?}");
     }
 }
+
+#[test]
+fn a_bisection_is_not_gone_on_with_as_a_run() {
+    let elsewhere = Elsewhere::new();
+    let of = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let log = std::fs::read_to_string(of.join("fixtures/bisection/log.jsonl")).unwrap();
+    let run = std::fs::read_to_string(of.join("cmd/judge.in/run/run.json")).unwrap();
+    elsewhere.write("bisection/log.jsonl", &log);
+    elsewhere.write("bisection/run.json", &run);
+    let (said, code) = elsewhere.kvet(&["run", "--resume", "bisection"], "");
+    assert_eq!(code, Some(128), "{said}");
+    assert!(
+        said.contains("is a bisection") && said.contains("kvet bisect resume"),
+        "{said}"
+    );
+}

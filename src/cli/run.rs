@@ -4,14 +4,17 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use super::cache::format_size;
 use super::history::{find_run, time};
 use super::output::{Format, print, print_json, style, width};
 use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
+use crate::bisect::is_bisection;
 use crate::context::Context;
 use crate::doctor::{self, Lack, SetupError};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Fault};
 use crate::event::{Event, Expected};
 use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
@@ -61,18 +64,37 @@ pub(super) struct Arguments {
 }
 
 /// What a run is, and where it is recorded, is settled when it begins.
-const RESUMED: [&str; 10] = [
+const RESUMED: [&str; 17] = [
     "job",
     "arms",
     "workloads",
     "trials",
     "until",
+    "dump",
     "kernel",
+    "patches",
+    "series",
+    "ids",
+    "from",
+    "config",
+    "coverage",
     "dry_run",
     "part",
     "if_new",
     "out",
 ];
+
+/// What is to be gone on with is a bisection.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} is a bisection, and no run that could be gone on with", .0.display())]
+#[diagnostic(help("`kvet bisect resume` goes on with it"))]
+struct Bisection(PathBuf);
+
+impl Fault for Bisection {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
 
 /// How a job is run, for all subcommands that run one.
 #[derive(Debug, Args)]
@@ -139,6 +161,9 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let format = arguments.format;
     if let Some(directory) = arguments.resume {
         let directory = find_run(&directory)?;
+        if is_bisection(&directory) {
+            return Err(Bisection(directory).into());
+        }
         let (report, out) = resume(context, directory, &arguments.options).await?;
         return conclude(context, report, &out, format).await;
     }
@@ -594,4 +619,32 @@ async fn prepare_host(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::Arguments as Whole;
+
+    #[test]
+    fn what_a_run_is_of_was_settled_when_it_began() {
+        let resumed = |more: &[&str]| {
+            let words = [&["kvet", "run", "--resume", "latest"], more].concat();
+            Whole::try_parse_from(words)
+        };
+        assert!(resumed(&["--jobs", "2", "--setup"]).is_ok());
+        for more in [
+            &["--patch", "fix.patch"][..],
+            &["--series", "v7.3..HEAD"],
+            &["--message-id", "a@b"],
+            &["--from", "archive"],
+            &["--config", "config"],
+            &["--coverage"],
+            &["--dump"],
+            &["--kernel", "7.3.4"],
+        ] {
+            assert!(resumed(more).is_err(), "{more:?}");
+        }
+    }
 }
