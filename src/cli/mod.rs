@@ -142,6 +142,17 @@ pub fn main() -> ExitCode {
             return exit.code().into();
         }
     };
+    guarded(|| carried_out(arguments))
+}
+
+/// What a command ends with. A defect of kvet's own says nothing of a kernel: the
+/// code that a panic ends with otherwise, 101, is a bad one to `git bisect run`.
+fn guarded(command: impl FnOnce() -> ExitCode) -> ExitCode {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(command));
+    ended.unwrap_or_else(|_| Exit::Usage.code().into())
+}
+
+fn carried_out(arguments: Arguments) -> ExitCode {
     crate::trace::listen(arguments.verbose);
     // The parent-death signal of every child follows this one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -360,5 +371,12 @@ mod tests {
     #[test]
     fn the_arguments_of_all_commands_fit_together() {
         super::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_defect_of_kvet_s_own_is_no_bad_kernel() {
+        let ended = super::guarded(|| panic!("a defect"));
+        let usage = std::process::ExitCode::from(super::Exit::Usage.code());
+        assert_eq!(format!("{ended:?}"), format!("{usage:?}"));
     }
 }
