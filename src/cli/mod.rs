@@ -43,7 +43,7 @@ use crate::error::{Error, Exit, Fault};
 use crate::event::EventSink;
 use crate::job::{Choice, Plan};
 use crate::library::Places;
-use crate::report::{Progress, Told};
+use crate::report::{Progress, Told, is_dumb};
 use crate::store::Store;
 
 /// Vets kernel patches: builds the kernels of an experiment, boots each in QEMU
@@ -230,7 +230,8 @@ async fn open_store(context: &Context) -> Result<Store, Error> {
 
 /// How much is told of what goes on.
 fn told(quiet: bool) -> Told {
-    match (quiet, std::io::stderr().is_terminal()) {
+    let dumb = is_dumb(std::env::var_os("TERM").as_deref());
+    match (quiet, std::io::stderr().is_terminal() && !dumb) {
         (true, _) => Told::Quiet,
         (false, true) => Told::Bars,
         (false, false) => Told::Lines,

@@ -49,6 +49,6 @@ pub use patchwork::patchwork;
 pub use progress::{Progress, Told};
 pub(crate) use safe::cut;
 pub use shown::stack;
-pub use terminal::{Style, WIDTH, human, human_within, verdict_line};
+pub use terminal::{Style, WIDTH, human, human_within, is_dumb, verdict_line};
 
 pub use crate::printable::printable;

@@ -1,6 +1,7 @@
 //! The report as text that can be read in ten seconds.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write;
 
 use super::executed::sentences;
@@ -23,11 +24,16 @@ pub enum Style {
 }
 
 impl Style {
-    /// Colours on a terminal unless `NO_COLOR` says otherwise.
+    /// Colours on a terminal that has them, unless `NO_COLOR` says otherwise.
     #[must_use]
     pub fn detect(terminal: bool) -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if terminal && !refused {
+        let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
+        Self::of(terminal, no_color.as_deref(), term.as_deref())
+    }
+
+    fn of(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let refused = no_color.is_some_and(|value| !value.is_empty());
+        if terminal && !refused && !is_dumb(term) {
             Self::Coloured
         } else {
             Self::Plain
@@ -40,6 +46,13 @@ impl Style {
             Self::Plain => text.to_owned(),
         }
     }
+}
+
+/// Whether a terminal of this kind, `TERM`, obeys nothing: neither colours nor lines
+/// that are renewed are for it.
+#[must_use]
+pub fn is_dumb(term: Option<&OsStr>) -> bool {
+    term.is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// "verdict: fixed   stock 3/3 target (…) [44-100 %]   fixed 0/3 [0-56 %]": the whole run in a line.
@@ -554,5 +567,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("  [6.1.192, armed by self-test]\n"), "{text}");
+    }
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them() {
+        let style = |no_color: Option<&str>, term: Option<&str>| {
+            Style::of(true, no_color.map(OsStr::new), term.map(OsStr::new))
+        };
+        assert_eq!(style(None, Some("xterm")), Style::Coloured);
+        assert_eq!(style(Some(""), Some("xterm")), Style::Coloured);
+        assert_eq!(style(Some("1"), Some("xterm")), Style::Plain);
+        assert_eq!(style(None, Some("dumb")), Style::Plain);
+        assert_eq!(style(None, None), Style::Plain);
+        assert_eq!(
+            Style::of(false, None, Some(OsStr::new("xterm"))),
+            Style::Plain
+        );
     }
 }
