@@ -2,6 +2,8 @@
 //! records name things as they like; what they say goes through here before a
 //! person reads it.
 
+use std::fmt::Write;
+
 /// Shown in place of what is left out.
 const REPLACEMENT: char = '\u{fffd}';
 
@@ -51,6 +53,23 @@ pub fn printable_in_place(text: &str) -> String {
         .collect()
 }
 
+/// A text of JSON with nothing that a terminal obeys: what JSON leaves as it is of
+/// such characters stands in its strings alone, where it can be escaped.
+#[must_use]
+pub fn printable_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || !is_unsafe(c) {
+            safe.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(safe, "\\u{unit:04x}");
+        }
+    }
+    safe
+}
+
 /// Whether a terminal does something else than show it: control characters (of
 /// ESC's kind), marks of direction, blanks of no width, breaks of lines and
 /// paragraphs, tags, letters that are blank.
@@ -94,5 +113,17 @@ mod tests {
         assert_eq!(safe.len(), text.len());
         assert_eq!(safe.find('e'), text.find('e'));
         assert!(!safe.chars().any(|c| is_unsafe(c) && !"\t\n".contains(c)));
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_a_terminal_obeys() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}\u{7f}\tä\n";
+        let value = serde_json::json!({ hostile: [hostile, 1] });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let safe = printable_json(&text);
+        assert!(!safe.chars().any(|c| is_unsafe(c) && c != '\n'), "{safe}");
+        let again: serde_json::Value = serde_json::from_str(&safe).unwrap();
+        assert_eq!(again, value);
+        assert!(safe.contains("ä"), "{safe}");
     }
 }

@@ -24,6 +24,7 @@ use crate::cluster::{
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::names::LARGEST;
+use crate::printable::{printable_json, printable_lines};
 use crate::store::{Lock, Store, io_error, remove_tree};
 use crate::yaml_shape;
 
@@ -404,8 +405,9 @@ async fn status_of(cluster: &mut Cluster, meet: &Meet, logs: &Path) -> Status {
 
 fn tell(out: &mut dyn Write, status: &Status, format: Format) -> Result<(), ControlError> {
     let text = match format {
-        Format::Human => human(status),
-        Format::Json => serde_json::to_string(status).unwrap_or_default() + "\n",
+        // Clients call themselves what they like.
+        Format::Human => printable_lines(&human(status)),
+        Format::Json => printable_json(&serde_json::to_string(status).unwrap_or_default()) + "\n",
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -545,6 +547,40 @@ mod tests {
             assert!(error.one_line().contains("no cluster is up"), "{error}");
             assert_eq!(error.exit(), Exit::Usage);
             assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_clients_call_themselves_is_no_escape() {
+        let session = Session {
+            id: 1,
+            hostname: "guest\u{1b}[2J\u{9b}1m".to_owned(),
+            state: "open".to_owned(),
+            kernel_version: String::new(),
+            root: "/".to_owned(),
+            caps: 1,
+            servers: Vec::new(),
+        };
+        let status = Status {
+            healthy: false,
+            complaints: vec!["slow: guest\u{1b}[2J".to_owned()],
+            daemons: Vec::new(),
+            sessions: vec![session],
+            filesystem: String::new(),
+            fsid: String::new(),
+            monitors: String::new(),
+            user: String::new(),
+            secret_file: PathBuf::new(),
+            enter: String::new(),
+            conf: PathBuf::new(),
+            logs: PathBuf::new(),
+        };
+        for format in [Format::Human, Format::Json] {
+            let mut out = Vec::new();
+            tell(&mut out, &status, format).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains("guest") && text.ends_with('\n'));
+            assert!(!text.contains(['\u{1b}', '\u{9b}']), "{text:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
-use crate::printable::{printable, printable_lines};
+use crate::printable::{printable, printable_json, printable_lines};
 use crate::report::{Style, WIDTH};
 
 /// For people or for programs.
@@ -66,7 +66,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
         source: error.into(),
     })?;
     text.push('\n');
-    print(&text)
+    print(&printable_json(&text))
 }
 
 /// Whether results may be coloured.

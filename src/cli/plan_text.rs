@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::job::{Part, Plan};
-use crate::printable::{printable, printable_lines};
+use crate::printable::{printable, printable_json, printable_lines};
 use crate::store::Key;
 use crate::tested::Answer;
 
@@ -117,7 +117,7 @@ pub(super) fn text(job: &str, shared: &[Shared]) -> String {
 
 pub(super) fn json(job: &str, shared: &[Shared]) -> String {
     let value = json!({ "version": 1, "job": job, "runs": shared });
-    format!("{value:#}\n")
+    printable_json(&format!("{value:#}\n"))
 }
 
 /// What a step of GitHub Actions appends to `$GITHUB_OUTPUT`: whether there is

@@ -9,7 +9,7 @@ use super::output::{complain, note, print, style, width};
 use crate::bisect::course::{Course, course, is_bisection};
 use crate::bisect::page::page;
 use crate::error::{Error, Exit, Fault};
-use crate::printable::printable_lines;
+use crate::printable::{printable_json, printable_lines};
 use crate::record::{Beginning, Record};
 use crate::report::{self, Report, Stories, Style, WIDTH, human_within};
 use crate::run::kept_report;
@@ -91,7 +91,8 @@ impl Run {
     /// The report in this form.
     fn text(&self, format: Format, style: Style, width: usize) -> String {
         let report = &self.report;
-        let json = |value: serde_json::Result<String>| value.unwrap_or_default() + "\n";
+        let json =
+            |value: serde_json::Result<String>| printable_json(&value.unwrap_or_default()) + "\n";
         match format {
             Format::Human => human_within(report, style, width),
             Format::Json => json(serde_json::to_string_pretty(report)),
@@ -153,7 +154,7 @@ fn of_bisection(course: &Course, format: Format) -> Option<String> {
         Format::Mail => Some(report::mailed(&course.report.text())),
         Format::Json => serde_json::to_string_pretty(&course.report)
             .ok()
-            .map(|text| text + "\n"),
+            .map(|text| printable_json(&text) + "\n"),
         Format::Html => Some(page(course)),
         _ => None,
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::console::{self, Decoder, Splitter};
 use crate::detect::{self, Finding, Pattern, Scanner, Sighting};
 use crate::error::{Error, Exit, Fault};
+use crate::printable::printable_json;
 use crate::symbols::Symbols;
 
 use super::scan_text::Folded;
@@ -415,8 +416,8 @@ struct Printed<'a> {
 }
 
 fn print_json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), ScanError> {
-    serde_json::to_writer(&mut *out, value).map_err(|error| ScanError::Write(error.into()))?;
-    out.write_all(b"\n")
+    let text = serde_json::to_string(value).map_err(|error| ScanError::Write(error.into()))?;
+    writeln!(out, "{}", printable_json(&text))
         .and_then(|()| out.flush())
         .map_err(ScanError::Write)
 }
