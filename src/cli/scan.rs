@@ -214,7 +214,8 @@ pub fn scan(
                 Format::Human => folded.add(&finding, out).map_err(ScanError::Write),
             }
         });
-        folded.finish(out).map_err(ScanError::Write)?;
+        let finished = folded.finish(out).map_err(ScanError::Write);
+        let result = result.and_then(|seen| finished.map(|()| seen));
         match result {
             Ok(seen) => {
                 // Silence is no clean bill from what is no kernel's log.
@@ -230,6 +231,8 @@ pub fn scan(
                     tell(Remark::Note(format!("{file} {note}")));
                 }
             }
+            // There is only something to be written if something was found.
+            Err(ScanError::Write(error)) if is_gone(&error) => return Ok(Exit::Bad),
             Err(error @ ScanError::Write(_)) => return Err(error.into()),
             Err(error) => failed.push(error),
         }
@@ -249,6 +252,11 @@ pub fn scan(
             .into())
         }
     }
+}
+
+/// Whether whoever read the output has gone: they have what they wanted.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
 }
 
 fn is_muted(finding: &Finding, mutes: &[Pattern]) -> bool {
@@ -489,16 +497,19 @@ fn scan_corpus(
         let findings = detect::scan(case.log.as_bytes());
         let first = findings.iter().min_by_key(|finding| finding.first_line);
         any |= first.is_some();
-        print_json(
-            &Answer {
-                id: &case.id,
-                detect: first.is_some(),
-                cls: first.map_or("none", |finding| finding.class.name()),
-                title: first.map_or("", |finding| &finding.title),
-                corrupted: first.is_some_and(|finding| finding.damaged),
-            },
-            out,
-        )?;
+        let answer = Answer {
+            id: &case.id,
+            detect: first.is_some(),
+            cls: first.map_or("none", |finding| finding.class.name()),
+            title: first.map_or("", |finding| &finding.title),
+            corrupted: first.is_some_and(|finding| finding.damaged),
+        };
+        match print_json(&answer, out) {
+            Err(ScanError::Write(error)) if is_gone(&error) => {
+                return Ok(if any { Exit::Bad } else { Exit::Undecided });
+            }
+            printed => printed?,
+        }
     }
     if failed > 0 {
         return Err(ScanError::Cases {
@@ -508,4 +519,47 @@ fn scan_corpus(
         });
     }
     Ok(if any { Exit::Bad } else { Exit::Good })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe whose reader has gone.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_has_what_it_wanted() {
+        let home = tempfile::tempdir().unwrap();
+        let log = home.path().join("log");
+        let text = "[    1.0] WARNING: CPU: 0 PID: 1 at fs/f.c:1 f+0x1/0x2\n[    2.0] next\n";
+        std::fs::write(&log, text).unwrap();
+        let corpus = home.path().join("corpus.jsonl");
+        let case = serde_json::json!({ "id": "1", "log": text });
+        std::fs::write(&corpus, case.to_string()).unwrap();
+        for format in [Format::Human, Format::Json] {
+            for corpus in [None, Some(corpus.clone())] {
+                let args = ScanArgs {
+                    files: vec![log.clone()],
+                    format,
+                    corpus,
+                    vmlinux: None,
+                    tree: None,
+                    mute: Vec::new(),
+                };
+                let done = scan(&args, &mut Gone, &mut |_| {});
+                assert_eq!(done.unwrap(), Exit::Bad);
+            }
+        }
+    }
 }
