@@ -78,18 +78,21 @@ pub(super) fn style() -> Style {
 /// has. A file has no end, but its reader's window does.
 pub(super) fn width() -> usize {
     let said = std::env::var("COLUMNS").ok();
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    fit(said.as_deref(), terminal.map(|size| size.ws_col))
+}
+
+fn fit(said: Option<&str>, terminal: Option<u16>) -> usize {
     let said = said.and_then(|columns| columns.trim().parse::<usize>().ok());
-    let terminal = || {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-        Some(usize::from(size.ws_col))
-    };
     said.filter(|columns| *columns > 0)
-        .or_else(|| terminal().filter(|columns| *columns > 0))
-        .map_or(WIDTH, |columns| columns.max(NARROWEST))
+        .or_else(|| terminal.map(usize::from).filter(|columns| *columns > 0))
+        .map_or(WIDTH, |columns| columns.clamp(NARROWEST, WIDEST))
 }
 
 /// Columns below which no table can be told.
 const NARROWEST: usize = 30;
+/// Columns that no window has.
+const WIDEST: usize = 10_000;
 
 /// Shows an error with its causes, its place and its help.
 pub(super) fn complain(error: &Error) {
@@ -236,5 +239,20 @@ pub(super) fn remark(remark: Remark<'_>) {
                 printable(&text)
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_is_one_that_tables_can_have() {
+        assert_eq!(fit(None, None), WIDTH);
+        assert_eq!(fit(Some("100"), Some(80)), 100);
+        assert_eq!(fit(Some("0"), Some(80)), 80);
+        assert_eq!(fit(Some("x"), Some(0)), WIDTH);
+        assert_eq!(fit(Some("1"), None), NARROWEST);
+        assert_eq!(fit(Some("18446744073709551615"), None), WIDEST);
     }
 }
