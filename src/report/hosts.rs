@@ -316,6 +316,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("fixed: 1 trials are not compared"), "{text}");
+        // They ran.
+        for text in [
+            super::super::human(&report, super::super::Style::Plain),
+            super::super::ktap(&report),
+            super::super::junit(&report),
+            super::super::markdown(&report),
+        ] {
+            // The verdict's own words are its own.
+            let (verdict, rest): (Vec<&str>, Vec<&str>) = text
+                .lines()
+                .partition(|line| line.contains("is not through"));
+            drop(verdict);
+            let rest = rest.join("\n");
+            assert!(!rest.contains("not run"), "{rest}");
+        }
         assert!(text.contains("kind of n2: b"), "{text}");
     }
 

@@ -9,7 +9,7 @@ use super::grid::{Cell, Grid};
 use super::known;
 use super::model::{ArmReport, Report};
 use super::moved::{Missed, told};
-use super::table::{ALIKE, excused, in_several, percent};
+use super::table::{ALIKE, excused, in_several, missing, percent};
 use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::printable;
 use crate::verdict::{Other, interval};
@@ -384,11 +384,13 @@ fn arm_line(report: &Report, arm: &ArmReport, style: Style, fold: Option<&str>) 
         part.push_str(&range(count, length(result.trials.len())));
         parts.push(part);
     }
-    if parts.is_empty() {
+    let missing = missing(report, arm);
+    if arm.trials.is_empty() {
         parts.push(style.paint("33", "no trial ran"));
-    } else if result.missing() > 0 && report.verdict.rules.until.is_none() {
-        let missing = format!("{} not run", result.missing());
-        parts.push(style.paint("33", &missing));
+    } else if parts.is_empty() {
+        parts.push(style.paint("33", "no trial is compared"));
+    } else if missing > 0 {
+        parts.push(style.paint("33", &format!("{missing} not run")));
     }
     let (next, last) = match fold {
         None => (", ".to_owned(), "  ".to_owned()),

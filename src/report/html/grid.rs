@@ -148,9 +148,10 @@ fn lacking(report: &Report, arm: &ArmReport) -> Option<String> {
     if let Some(broken) = &arm.broken {
         return Some(broken.message.clone());
     }
-    let missing = missing(report, arm);
-    let none = arm.trials.is_empty();
-    (none || missing > 0).then(|| format!("{missing} of {} trials did not run", arm.planned))
+    match missing(report, arm) {
+        0 => arm.trials.is_empty().then(|| "no trial ran".to_owned()),
+        missing => Some(format!("{missing} of {} trials did not run", arm.planned)),
+    }
 }
 
 fn arm_name(page: &mut Markup, arm: &ArmReport) {

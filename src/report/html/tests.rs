@@ -194,3 +194,19 @@ fn changed_lines_that_no_trial_ran_stand_out() {
         assert!(text.contains(wanted), "{wanted}");
     }
 }
+
+#[test]
+fn of_trials_without_a_number_none_did_not_run() {
+    let mut report = fixture::report();
+    report.arms[1].trials.clear();
+    let lacking = |report: &Report| {
+        let text = page(report, "text");
+        let at = text.find("did not run").or(text.find("no trial ran"))?;
+        let (before, after) = text.split_at(at);
+        let (before, after) = (before.rsplit('>').next()?, after.split('<').next()?);
+        Some(format!("{before}{after}"))
+    };
+    assert_eq!(lacking(&report).unwrap(), "3 of 3 trials did not run");
+    report.verdict.rules.until = Some(95);
+    assert_eq!(lacking(&report).unwrap(), "no trial ran");
+}

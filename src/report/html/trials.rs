@@ -2,6 +2,7 @@
 
 use super::markup::Markup;
 use super::{LIMIT, Placed, Stories, class, console, duration, id, sign, timeline};
+use crate::outcome::Outcome;
 use crate::report::model::{ArmReport, Report};
 use crate::report::safe::cut;
 use crate::report::shown::same;
@@ -33,10 +34,13 @@ pub(super) fn trials(page: &mut Markup, report: &Report, placed: &[Placed<'_>], 
 
 /// `44 target, 13 clean of 57 trials`.
 fn came_to(arm: &ArmReport) -> String {
-    let result = arm.result();
+    let count = |outcome: &Outcome| {
+        let trials = arm.trials.iter();
+        trials.filter(|t| t.judged.outcome == *outcome).count()
+    };
     let counts: Vec<String> = OUTCOMES
         .iter()
-        .map(|outcome| (outcome, result.count(*outcome)))
+        .map(|outcome| (outcome, count(outcome)))
         .filter(|(_, count)| *count > 0)
         .map(|(outcome, count)| format!("{count} {}", outcome.name()))
         .collect();
