@@ -170,6 +170,7 @@ fn others(report: &Report) -> String {
     }
     for other in few.into_iter().flatten() {
         let Other { fix, finding, .. } = other;
+        let fix = printable(fix);
         let _ = write!(
             text,
             "  {fix} also shows: {} in {}/{} trials of {}{}, ",
@@ -182,7 +183,8 @@ fn others(report: &Report) -> String {
         let _ = match &other.control {
             Some(control) => writeln!(
                 text,
-                "{control} in {}/{}{}: no regression at {confidence}",
+                "{} in {}/{}{}: no regression at {confidence}",
+                printable(control),
                 other.control_hits,
                 other.control_trials,
                 range(other.control_hits, other.control_trials)
@@ -537,6 +539,9 @@ mod tests {
     fn what_is_no_regression_is_shown_with_its_rates() {
         let mut report = report();
         let mut results: Vec<ArmResult> = report.arms.iter().map(ArmReport::result).collect();
+        // Of a record from elsewhere.
+        results[0].name.push('\x1b');
+        results[1].name.push('\x1b');
         results[1].trials[1].outcome = Outcome::Other;
         let warning = Seen {
             title: "WARNING in \x1bf".to_owned(),
@@ -546,8 +551,8 @@ mod tests {
         results[1].trials[1].findings = vec![warning];
         report.verdict = judge(&results, &Rules::default());
         let text = human(&report, Style::Plain);
-        let expected = "  fixed also shows: WARNING in \u{fffd}f in 1/2 trials of two [9-91 %], \
-                        stock in 1/2 [9-91 %]: no regression at 95 %\n";
+        let expected = "  fixed\u{fffd} also shows: WARNING in \u{fffd}f in 1/2 trials of two \
+                        [9-91 %], stock\u{fffd} in 1/2 [9-91 %]: no regression at 95 %\n";
         assert!(text.contains(expected), "{text}");
     }
 
