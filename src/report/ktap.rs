@@ -107,14 +107,15 @@ fn name(text: &str) -> String {
 
 /// The text of a directive or a diagnostic. The kernel's own parser takes a `#`
 /// for another directive, `Subtest:` for the beginning of one, and some words of
-/// a dying kernel, wherever they stand, for the end of the document.
+/// a dying kernel, wherever they stand, for the end of the document. Nothing is
+/// only left out: what stood around it could make the same word.
 fn text(text: &str) -> String {
     let text = plain(text)
         .replace('#', ".")
-        .replace("Subtest:", "Subtest")
+        .replace("Subtest:", "Subtest.")
         .replace("Kernel panic - not syncing: VFS:", "Kernel panic: VFS:")
-        .replace("reboot: System halted", "System halted")
-        .replace("List of all partitions:", "List of all partitions");
+        .replace("reboot: System halted", "reboot. System halted")
+        .replace("List of all partitions:", "List of all partitions.");
     cut(&text, TEXT)
 }
 
@@ -151,5 +152,23 @@ mod tests {
         assert!(text.contains("  ok 2 not-run # SKIP 3 of 4 trials did not run\nnot ok 3 short\n"));
         assert!(text.contains("\nok 5 idle # SKIP no trial ran\n"), "{text}");
         assert_eq!(text.matches("# Subtest: ").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn what_is_left_when_a_word_is_taken_out_is_no_such_word() {
+        let mut report = fixture::report();
+        let words = "reboot: reboot: System halted, Subtest::, List of all partitions::, \
+            Kernel panic - not syncing: Kernel panic - not syncing: VFS: VFS:";
+        report.verdict.reasons = vec![words.to_owned()];
+        let text = ktap(&report);
+        for word in [
+            "reboot: System halted",
+            "Subtest: ,",
+            "Subtest:,",
+            "List of all partitions:",
+            "Kernel panic - not syncing: VFS:",
+        ] {
+            assert!(!text.contains(word), "{word} is in\n{text}");
+        }
     }
 }
