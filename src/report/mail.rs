@@ -342,28 +342,74 @@ fn reproduction(out: &mut String, report: &Report) {
     );
 }
 
-/// A line for a shell, broken where it may be.
+/// A line for a shell, broken where the shell does not mind: at blanks between words
+/// if there are any, or else in the middle of one, whose quotes are closed and opened
+/// again. What it remarks goes below if there is no room beside it.
 fn command(out: &mut String, line: &str) {
     if let Some(comment) = line.strip_prefix("# ") {
         paragraph(out, "    # ", comment);
         return;
     }
-    let mut rest = plain(line);
-    let mut indent = "    ";
-    while indent.len() + rest.chars().count() > WIDTH {
-        let most = WIDTH - indent.len() - 2;
-        let end = rest
-            .char_indices()
-            .nth(most)
-            .map_or(rest.len(), |(at, _)| at);
-        let Some(at) = rest[..end].rfind(' ').filter(|at| *at > 0) else {
+    let line = plain(line);
+    let mut rest = line.as_str();
+    let mut shown = String::from("    ");
+    // How the text at hand is quoted, and the last blank of this line between words.
+    let mut quote: Option<&str> = None;
+    let mut blank = None;
+    while !rest.is_empty() {
+        if quote.is_none() && rest.starts_with('#') && shown.ends_with("  ") {
             break;
-        };
-        let _ = writeln!(out, "{indent}{} \\", &rest[..at]);
-        rest = rest[at + 1..].to_owned();
-        indent = "        ";
+        }
+        let (unit, after) = rest.split_at(unit(rest, quote));
+        // With what ends a line that goes on.
+        while shown.chars().count() + unit.chars().count() + 2 > WIDTH {
+            let next = match (blank.take(), quote) {
+                (Some(at), _) => {
+                    let next = shown.split_off(at + 1);
+                    shown.pop();
+                    shown.push_str(" \\");
+                    format!("        {next}")
+                }
+                (None, Some("$'" | "'")) => {
+                    shown.push_str("'\\");
+                    quote.unwrap_or_default().to_owned()
+                }
+                (None, _) => {
+                    shown.push('\\');
+                    String::new()
+                }
+            };
+            let _ = writeln!(out, "{shown}");
+            shown = next;
+        }
+        match (quote, unit) {
+            (None, "'" | "$'" | "\"") => quote = Some(unit),
+            (Some("\""), "\"") | (Some("'" | "$'"), "'") => quote = None,
+            (None, " ") if !shown.trim().is_empty() => blank = Some(shown.len()),
+            _ => {}
+        }
+        shown.push_str(unit);
+        rest = after;
     }
-    let _ = writeln!(out, "{indent}{}", cut(&rest, WIDTH - indent.len()));
+    if shown.chars().count() + rest.chars().count() <= WIDTH {
+        let _ = writeln!(out, "{shown}{rest}");
+    } else {
+        let _ = writeln!(out, "{}", shown.trim_end());
+        paragraph(out, "    # ", rest.trim_start_matches(['#', ' ']));
+    }
+}
+
+/// Bytes of what a shell reads as one at the beginning of a text.
+fn unit(text: &str, quote: Option<&str>) -> usize {
+    let mut letters = text.chars();
+    let first = letters.next().map_or(0, char::len_utf8);
+    let escapes = text.starts_with('\\') && quote != Some("'");
+    let opens = text.starts_with('$') && quote.is_none();
+    if escapes || opens {
+        first + letters.next().map_or(0, char::len_utf8)
+    } else {
+        first
+    }
 }
 
 /// Text, with its lines joined, in lines that fit; a word that does not is cut
@@ -540,5 +586,38 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
         }
+    }
+
+    /// bash takes what stands in the mail for what the line says.
+    #[test]
+    fn a_long_line_is_broken_where_a_shell_does_not_mind() {
+        let words: String = (0..60).map(|n| format!("word {n}  \\# it's; ")).collect();
+        let long = words.replace('\\', "\\\\").replace('\'', "\\'");
+        let plain = words.replace('\'', "'\\''");
+        let (letters, count) = ("x".repeat(300), words.len());
+        for line in [
+            format!("printf %s $'{long}'"),
+            format!("printf %s '{plain}'"),
+            format!("test -n \"$(printf %s '{letters}')\" && printf %s '{plain}'"),
+        ] {
+            let mut text = String::new();
+            command(&mut text, &line);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest.unwrap() < 100 && text.lines().count() > 1, "{text}");
+            let mut bash = std::process::Command::new("bash");
+            let said = bash.arg("-c").arg(&text).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&said.stdout), words, "{text}");
+            assert_eq!(said.stdout.len(), count);
+        }
+        let mut text = String::new();
+        let place = "p/".repeat(40);
+        command(
+            &mut text,
+            &format!("kill -STOP PID  # of {place} and others"),
+        );
+        assert_eq!(
+            text,
+            format!("    kill -STOP PID\n    # of {place} and\n    # others\n")
+        );
     }
 }
