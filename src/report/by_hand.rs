@@ -226,7 +226,10 @@ fn of_host(step: &HostStep) -> Option<String> {
             "ceph tell mds.0 client evict id=ID  # that of the client of {}, see client ls",
             quoted(mount)
         ),
-        HostStep::MdsCacheDrop { .. } => "ceph tell mds.0 cache drop".to_owned(),
+        HostStep::MdsCacheDrop { timeout } => format!(
+            "ceph tell mds.0 cache drop {}  # and so with each other rank that is active",
+            timeout.as_secs()
+        ),
         HostStep::MdsFail { rank } => format!("ceph mds fail {rank}"),
         HostStep::StopDaemon { daemon } => format!("kill -STOP PID  # of {}", quoted(daemon)),
         HostStep::ContinueDaemon { daemon } => format!("kill -CONT PID  # of {}", quoted(daemon)),
@@ -332,6 +335,7 @@ mod tests {
             guest: { chmod: { path: a/f, mode: 0o640 } }, \
             guest: { truncate: { path: \"a/it's\", length: 0 } }, \
             host: { evict_client: { mount: a } }, \
+            host: { mds_cache_drop: { timeout: 45s } }, \
             guest: { drop_caches: { what: inodes, times: 3 } }, \
             guest: { sysctl: { vm.dirty_ratio: 5 } }, \
             { name: write-all, guest: sync, background: true }, \
@@ -350,6 +354,7 @@ mod tests {
                 "chmod 640 a/f",
                 "truncate -s 0 'a/it'\\''s'",
                 "ceph tell mds.0 client evict id=ID  # that of the client of a, see client ls",
+                "ceph tell mds.0 cache drop 45  # and so with each other rank that is active",
                 "for n in $(seq 3); do echo 2 > /proc/sys/vm/drop_caches; done",
                 "sysctl -w vm.dirty_ratio=5",
                 "(sync) & write_all=$!",
