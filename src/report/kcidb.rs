@@ -33,14 +33,31 @@ pub fn kcidb(report: &Report) -> Value {
         tests.extend(trials.map(|trial| test(report, arm, trial, &run)));
     }
     let shown = shown(report);
-    json!({
+    let submission = json!({
         "version": { "major": 5, "minor": 3 },
         "checkouts": checkouts,
         "builds": builds,
         "tests": tests,
         "issues": shown.iter().map(|shown| issue(report, shown)).collect::<Vec<_>>(),
         "incidents": incidents(report, &shown, &run),
-    })
+    });
+    without_nul(submission)
+}
+
+/// The same with U+FFFD for each NUL: databases of text take all characters but that
+/// one, and would refuse the whole.
+fn without_nul(value: Value) -> Value {
+    let text = |text: &str| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(of) => Value::String(text(&of)),
+        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::Object(entries) => {
+            let entries = entries.into_iter();
+            let safe = entries.map(|(key, value)| (text(&key), without_nul(value)));
+            Value::Object(safe.collect())
+        }
+        other => other,
+    }
 }
 
 /// What tells this run from all others.
@@ -311,5 +328,17 @@ mod tests {
         assert!(excerpt.chars().count() <= 16_384);
         let no_patch = patchset_hash(&[]);
         assert_eq!(no_patch, "");
+    }
+
+    /// Databases of text take every character but this one.
+    #[test]
+    fn there_is_no_nul_anywhere() {
+        let mut report = fixture::hostile();
+        report.arms[1].trials[0]
+            .counters
+            .insert("a\0b".to_owned(), 1);
+        report.arms[0].kernel.as_mut().unwrap().patches = vec![("a\0".to_owned(), "b".to_owned())];
+        let text = kcidb(&report).to_string();
+        assert!(!text.contains("\\u0000"), "{text}");
     }
 }
