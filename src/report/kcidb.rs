@@ -3,13 +3,15 @@
 //! trial that showed it is an incident of it. There a test is of its kernel
 //! alone: a control that shows the bug has failed.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::known;
 use super::model::{ArmReport, Report, TrialReport};
 use super::safe::{cut, identifier, plain};
-use super::shown::{Shown, deciding, heading, same, shown, stack};
+use super::shown::{Shown, deciding, heading, name, shown, stack};
 use super::standing::why;
 use crate::outcome::Outcome;
 
@@ -221,9 +223,9 @@ fn incidents(report: &Report, shown: &[Shown<'_>], run: &str) -> Vec<Value> {
     let mut all = Vec::new();
     for arm in &report.arms {
         for trial in &arm.trials {
+            let findings: HashSet<_> = trial.findings.iter().map(name).collect();
             for shown in shown {
-                let mut findings = trial.findings.iter();
-                if findings.any(|finding| same(finding, shown.finding)) {
+                if findings.contains(&name(shown.finding)) {
                     let test = of_trial(run, arm, trial);
                     let issue = of_issue(shown);
                     all.push(json!({

@@ -1,5 +1,6 @@
 //! What kernels said in a run, each finding once, with who said it how often.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::model::{ArmReport, Report, TrialReport};
@@ -48,13 +49,14 @@ impl Role {
 /// Every finding of the run, what matters most first.
 pub(super) fn shown(report: &Report) -> Vec<Shown<'_>> {
     let mut all: Vec<Shown<'_>> = Vec::new();
+    // A guest can make each of its thousand findings another one.
+    let mut places = HashMap::new();
     for arm in &report.arms {
         for trial in &arm.trials {
-            let mut seen: Vec<usize> = Vec::new();
+            let mut seen = HashSet::new();
             for finding in &trial.findings {
                 let role = role(trial, finding);
-                let same = |shown: &Shown<'_>| same(shown.finding, finding);
-                let at = all.iter().position(same).unwrap_or(all.len());
+                let at = *places.entry(name(finding)).or_insert(all.len());
                 if at == all.len() {
                     all.push(Shown {
                         finding,
@@ -66,8 +68,7 @@ pub(super) fn shown(report: &Report) -> Vec<Shown<'_>> {
                 }
                 let shown = &mut all[at];
                 shown.role = shown.role.min(role);
-                if !seen.contains(&at) {
-                    seen.push(at);
+                if seen.insert(at) {
                     match shown.arms.last_mut() {
                         Some((name, trials)) if *name == arm.name => *trials += 1,
                         _ => shown.arms.push((&arm.name, 1)),
@@ -83,7 +84,12 @@ pub(super) fn shown(report: &Report) -> Vec<Shown<'_>> {
 
 /// Whether two findings are one and the same to a reader.
 pub(super) fn same(one: &Finding, other: &Finding) -> bool {
-    one.signature == other.signature && one.title == other.title
+    name(one) == name(other)
+}
+
+/// By what a reader tells findings apart.
+pub(super) fn name(finding: &Finding) -> (&str, &str) {
+    (&finding.signature, &finding.title)
 }
 
 fn role(trial: &TrialReport, finding: &Finding) -> Role {
