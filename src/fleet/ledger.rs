@@ -266,6 +266,18 @@ impl Ledger {
         given_up
     }
 
+    /// A task was none: nobody began it, so that its items wait as if they had never
+    /// gone out.
+    pub(super) fn take_back(&mut self, task: Task) {
+        for key in self.tasks.get(&task).into_iter().flatten() {
+            if let Some(entry) = self.items.get_mut(key) {
+                entry.times = entry.times.saturating_sub(1);
+            }
+        }
+        let given_up = self.over(task, None);
+        debug_assert!(given_up.is_empty(), "what went out is below the limit");
+    }
+
     /// What a task still has.
     pub(super) fn of_task(&self, task: Task) -> usize {
         self.tasks.get(&task).map_or(0, BTreeSet::len)
@@ -521,6 +533,24 @@ mod tests {
         ledger.add(key("stock", 2), None, avoid.clone());
         assert!(ledger.take(1, "n1", 1).is_empty());
         assert_eq!(ledger.cut(2, 1).unwrap().not_on, ["n1"]);
+    }
+
+    #[test]
+    fn what_nobody_began_is_no_journey() {
+        let mut ledger = Ledger::default();
+        ledger.add(key("stock", 1), None, BTreeSet::new());
+        for task in 1..=u64::from(MOST_TIMES) + 1 {
+            assert_eq!(ledger.cut(task, 1).unwrap().keys, [key("stock", 1)]);
+            ledger.take_back(task);
+            assert_eq!(ledger.waiting(), 1);
+        }
+        // From here on it is counted, from the first.
+        for time in 1..=MOST_TIMES {
+            let task = 100 + u64::from(time);
+            ledger.cut(task, 1).unwrap();
+            let given_up = ledger.over(task, Some("n1"));
+            assert_eq!(given_up.len(), usize::from(time == MOST_TIMES));
+        }
     }
 
     #[test]

@@ -381,6 +381,25 @@ impl Fleet {
         self.changed.send_modify(|count| *count += 1);
     }
 
+    /// A task was not begun by anybody: what it has waits again.
+    fn take_back(&self, task: ledger::Task) {
+        self.state.borrow_mut().ledger.take_back(task);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Items for a host, at most `room`. If there are none for it, those that no host
+    /// can do any more are given up: more may have come since the last one was lost.
+    fn give_out(&self, task: ledger::Task, host: &str, room: usize) -> Vec<Item> {
+        let mut state = self.state.borrow_mut();
+        let keys = state.ledger.take(task, host, room);
+        let items: Vec<Item> = keys.iter().map(|key| state.items[key].clone()).collect();
+        drop(state);
+        if items.is_empty() && room > 0 {
+            self.strand();
+        }
+        items
+    }
+
     /// Items that need a kind of which no host is left are given up: on another
     /// kind they would not tell what they are compared for.
     fn strand(&self) {

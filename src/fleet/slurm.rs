@@ -379,7 +379,12 @@ impl<'a> Driver<'a> {
             HostEnd::Unfit(_) | HostEnd::ServiceLost(_) => host.as_deref(),
             HostEnd::Done | HostEnd::Stopped | HostEnd::OtherKind => None,
         };
-        self.fleet.over(task, blamed);
+        if end == HostEnd::OtherKind {
+            // Nothing of it was begun.
+            self.fleet.take_back(task);
+        } else {
+            self.fleet.over(task, blamed);
+        }
         Ok(())
     }
 
@@ -591,7 +596,7 @@ impl<'a> Driver<'a> {
         tokio::time::sleep(LOOK).await;
         for task in tasks {
             self.out.remove(task);
-            self.fleet.over(*task, None);
+            self.fleet.take_back(*task);
         }
         Ok(())
     }
