@@ -83,11 +83,34 @@ impl ItemKey {
             .fold(run.to_owned(), |path, part| path.join(part))
     }
 
+    /// What its result is of; `None` for a directory of the record to which no result
+    /// goes.
+    pub(super) fn of_what(&self) -> Option<Of> {
+        let number = |part: &str| part.parse::<u32>().ok();
+        match *self.0.split('@').collect::<Vec<_>>() {
+            ["arms", _, "self-test"] => Some(Of::SelfTest),
+            ["arms", _, "trials", _, trial, attempt] => Some(Of::Attempt {
+                trial: number(trial)?,
+                attempt: number(attempt)?,
+            }),
+            _ => None,
+        }
+    }
+
     /// As a file's name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a result is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// An attempt at the trial of this number.
+    Attempt { trial: u32, attempt: u32 },
+    /// A self-test.
+    SelfTest,
 }
 
 impl TryFrom<String> for ItemKey {
@@ -251,6 +274,29 @@ mod tests {
     fn a_key_never_leads_elsewhere() {
         for text in ["..", "arms@..@x", "/etc", "a@@b", "", "a/b", "a\nb", "."] {
             assert!(ItemKey::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_result_goes_to_an_attempt_or_a_self_test_and_nowhere_else() {
+        let of = |text: &str| ItemKey::try_from(text.to_owned()).unwrap().of_what();
+        let attempt = Of::Attempt {
+            trial: 3,
+            attempt: 1,
+        };
+        assert_eq!(of("arms@stock@trials@w@3@1"), Some(attempt));
+        assert_eq!(of("arms@stock@self-test"), Some(Of::SelfTest));
+        for other in [
+            "hosts",
+            "cluster",
+            "arms@stock",
+            "arms@stock@trials@w",
+            "arms@stock@trials@w@3",
+            "arms@stock@self-test@1",
+            "arms@stock@trials@w@3@1@x",
+            "arms@stock@trials@w@3@x",
+        ] {
+            assert_eq!(of(other), None, "{other}");
         }
     }
 

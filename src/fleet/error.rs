@@ -129,6 +129,14 @@ pub enum FleetError {
         /// What, its beginning.
         said: String,
     },
+    /// What came as a result is none.
+    #[error("what came of {key} is no result: {problem}")]
+    NoResult {
+        /// The item.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Writing to or reading from a host failed.
     #[error("lost the connection to {host}")]
     Link {

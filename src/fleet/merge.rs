@@ -3,13 +3,18 @@
 //! comes last.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::batch::ItemKey;
+use super::batch::{ItemKey, Of};
 use super::error::FleetError;
+use crate::record::{RecordError, read_self_test, read_trial};
 use crate::store::{StoreError, copy_whole, io_error, remove_tree};
 
 /// The files whose presence means that an attempt, or a self-test, ended.
 const LAST: [&str; 2] = ["trial.json", "result.json"];
+
+/// The most bytes of such a file.
+const LARGEST_END: u64 = 64 << 20;
 
 /// A plain file of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +70,21 @@ pub(super) fn is_there(run: &Path, key: &ItemKey) -> bool {
 }
 
 /// Moves a result into its place in the record, unless there is one. `false` if
-/// there was; the late one is removed.
+/// there was; the late one is removed. So is what is no result, which is an error:
+/// in the record it would be damage that nobody mends.
 pub(super) fn merge(run: &Path, key: &ItemKey, result: &Path) -> Result<bool, FleetError> {
     let directory = key.directory(run);
     let fresh = !is_there(run, key);
     if fresh {
-        for file in files(result)? {
+        let files = files(result)?;
+        if let Some(problem) = problem(key, result, &files)? {
+            remove_tree(result)?;
+            return Err(FleetError::NoResult {
+                key: key.to_string(),
+                problem,
+            });
+        }
+        for file in files {
             let to = directory.join(&file.name);
             if let Some(parent) = to.parent() {
                 std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
@@ -80,6 +94,37 @@ pub(super) fn merge(run: &Path, key: &ItemKey, result: &Path) -> Result<bool, Fl
     }
     remove_tree(result)?;
     Ok(fresh && is_there(run, key))
+}
+
+/// Why these files are no whole result of this item, if they are none: how it ended is
+/// said in a plain file, can be read, and is of this item. An error is this host's own.
+fn problem(
+    key: &ItemKey,
+    result: &Path,
+    files: &[ResultFile],
+) -> Result<Option<String>, RecordError> {
+    let Some(end) = files.last().filter(|file| is_last(&file.name)) else {
+        return Ok(Some("how it ended is not there".to_owned()));
+    };
+    if end.size > LARGEST_END {
+        return Ok(Some(format!("how it ended has {} bytes", end.size)));
+    }
+    let is_its_own = match key.of_what() {
+        Some(Of::SelfTest) => read_self_test(result).map(|said| said.is_some()),
+        Some(Of::Attempt { trial, attempt }) => read_trial(result).map(|said| {
+            said.is_some_and(|said| {
+                let is_time = Duration::try_from_secs_f64(said.seconds).is_ok();
+                is_time && said.id.number == trial && said.attempt == attempt
+            })
+        }),
+        None => Ok(false),
+    };
+    match is_its_own {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some("it is of something else".to_owned())),
+        Err(RecordError::Damaged { problem, .. }) => Ok(Some(problem)),
+        Err(error) => Err(error),
+    }
 }
 
 /// By rename, or, from another file system, by a copy that appears whole.
@@ -95,10 +140,19 @@ fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::*;
 
+    /// How attempt 1 at trial 1 ended, on a kernel of this release.
+    fn end(release: &str) -> String {
+        format!(
+            r#"{{ "arm": "a", "workload": "w", "number": 1, "attempt": 1, "release": "{release}",
+                "ending": {{ "kind": "finished" }}, "findings": [], "ready": null,
+                "console_length": 3, "said": 3, "seconds": 1.0 }}"#
+        )
+    }
+
     fn result(home: &Path, name: &str, says: &str) -> PathBuf {
         let result = home.join(name);
         std::fs::create_dir(&result).unwrap();
-        std::fs::write(result.join("trial.json"), says).unwrap();
+        std::fs::write(result.join("trial.json"), end(says)).unwrap();
         std::fs::write(result.join("console.log"), says).unwrap();
         result
     }
@@ -114,9 +168,9 @@ mod tests {
         assert!(merge(home.path(), &key, &first).unwrap());
         let late = result(home.path(), "late", "two");
         assert!(!merge(home.path(), &key, &late).unwrap());
-        for file in ["trial.json", "console.log"] {
-            assert_eq!(std::fs::read_to_string(place.join(file)).unwrap(), "one");
-        }
+        let kept = |file: &str| std::fs::read_to_string(place.join(file)).unwrap();
+        assert_eq!(kept("trial.json"), end("one"));
+        assert_eq!(kept("console.log"), "one");
         assert!(!first.exists() && !late.exists());
         assert!(place.join("started").exists());
     }
@@ -134,6 +188,38 @@ mod tests {
         assert!(!is_there(home.path(), &key));
         assert!(merge(home.path(), &key, &half).unwrap());
         assert!(place.join("console.log").exists());
+    }
+
+    #[test]
+    fn what_is_no_result_is_no_part_of_the_record() {
+        let home = tempfile::tempdir().unwrap();
+        let key = ItemKey::try_from("arms@a@trials@w@1@1".to_owned()).unwrap();
+        let place = key.directory(home.path());
+        std::fs::create_dir_all(&place).unwrap();
+        let whole = end("one");
+        let wrong = [
+            String::new(),
+            whole[..whole.len() / 2].to_owned(),
+            "{}".to_owned(),
+            whole.replace("\"number\": 1", "\"number\": 2"),
+            whole.replace("\"attempt\": 1", "\"attempt\": 2"),
+            whole.replace("\"seconds\": 1.0", "\"seconds\": 1e300"),
+        ];
+        for text in wrong {
+            let result = result(home.path(), "result", "x");
+            std::fs::write(result.join("trial.json"), &text).unwrap();
+            let merged = merge(home.path(), &key, &result);
+            assert!(
+                matches!(merged, Err(FleetError::NoResult { .. })),
+                "{text}: {merged:?}"
+            );
+            assert!(!result.exists());
+            assert_eq!(place.read_dir().unwrap().count(), 0, "{text}");
+        }
+        let result = result(home.path(), "result", "x");
+        std::fs::remove_file(result.join("trial.json")).unwrap();
+        std::os::unix::fs::symlink("console.log", result.join("trial.json")).unwrap();
+        merge(home.path(), &key, &result).unwrap_err();
     }
 
     #[test]

@@ -326,7 +326,7 @@ impl Fleet {
     fn merge(&self, key: &ItemKey, result: &Path) -> Result<(), FleetError> {
         let run = self.record.path();
         let directory = key.directory(run);
-        if !directory.is_dir() {
+        if key.of_what().is_none() || !directory.is_dir() {
             // Nothing of this run's.
             crate::store::remove_tree(result)?;
             return Ok(());

@@ -208,7 +208,14 @@ impl<'a> Driver<'a> {
     /// Moves what has arrived into the record.
     fn collect(&mut self) -> Result<(), FleetError> {
         for key in self.spool.arrived()? {
-            self.fleet.merge(&key, &self.spool.result(&key))?;
+            match self.fleet.merge(&key, &self.spool.result(&key)) {
+                // Its task counts as one that did not do it.
+                Err(error @ FleetError::NoResult { .. }) => {
+                    let text = crate::Error::from(error).one_line();
+                    self.fleet.context.emit(Event::Warning(text));
+                }
+                merged => merged?,
+            }
             self.progress = Instant::now();
         }
         Ok(())
