@@ -16,7 +16,7 @@ use super::batch::{Digest, HostEnd};
 use super::error::FleetError;
 use super::on::On;
 use super::reach::{Connection, Reach, Refusal, listen_to};
-use super::wire::{FromHost, ToHost, hear, receive_result, say, send_file};
+use super::wire::{BEAT, FromHost, ToHost, beating, hear, receive_result, say, send_file};
 use super::{FleetOptions, srun, ssh};
 use crate::context::Context;
 use crate::error::Error;
@@ -25,9 +25,6 @@ use crate::kernel::elsewhere::{self, Order};
 use crate::kernel::{KernelImage, Recipe, Tree, make_from};
 use crate::process::{GRACE, ProcessError};
 use crate::store::{Key, Scratch, Store, StoreError, state_directory, write_json};
-
-/// How often a driver shows that it lives.
-const BEAT: Duration = Duration::from_secs(10);
 
 /// How long sending a tree may take.
 const SENDING: Duration = Duration::from_secs(1800);
@@ -364,7 +361,7 @@ impl Talk<'_> {
                     let directory = self.scratch.join("kernel");
                     std::fs::create_dir(&directory)
                         .map_err(crate::store::io_error("create", &directory))?;
-                    receive_result(output, &files, &directory, name).await?;
+                    receive_result(output, &files, &directory, name, || {}).await?;
                     return Ok(self.accept(&directory).await);
                 }
                 Some(FromHost::NotBuilt { message, help }) => {
@@ -402,7 +399,9 @@ impl Talk<'_> {
     ) -> Result<(), FleetError> {
         let place = self.scratch.join("pack");
         std::fs::create_dir(&place).map_err(crate::store::io_error("create", &place))?;
-        let pack = elsewhere::pack(self.context, self.tree, known, &place).await;
+        // Of a whole tree this takes its time, and the host waits for it.
+        let pack = elsewhere::pack(self.context, self.tree, known, &place);
+        let pack = beating(input, pack).await;
         let pack = pack.map_err(|error| FleetError::Unpacked(error.one_line()))?;
         let size = std::fs::metadata(&pack)
             .map_err(crate::store::io_error("look at", &pack))?

@@ -19,7 +19,7 @@ use super::batch::{Digest, HostCard, HostEnd, Item, ItemKey};
 use super::error::FleetError;
 use super::ledger::Task;
 use super::reach::{Connection, Reach, Refusal, listen_to};
-use super::wire::{FromHost, ToHost, hear, receive_result, say, send_file};
+use super::wire::{BEAT, FromHost, ToHost, beating, hear, receive_result, say, send_file};
 use crate::Error;
 use crate::process::GRACE;
 use crate::store::{io_error, remove_tree};
@@ -33,9 +33,6 @@ const RECEIVING: Duration = Duration::from_secs(600);
 
 /// How long a host may take to end what it does.
 const ENDING: Duration = Duration::from_secs(20);
-
-/// How often a driver shows that it lives.
-const BEAT: Duration = Duration::from_secs(10);
 
 /// Sessions in a row that ended without a result, and the host is left out.
 const MOST_IN_VAIN: u32 = 2;
@@ -256,7 +253,8 @@ impl Host<'_> {
                     let directory = incoming.join(format!("{}-{}", self.index, key.as_str()));
                     remove_tree(&directory)?;
                     std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-                    receive_result(&mut output, &files, &directory, name).await?;
+                    let arriving = || drop(tell.send(Heard::Arriving));
+                    receive_result(&mut output, &files, &directory, name, arriving).await?;
                     Heard::Result(key, directory)
                 }
             };

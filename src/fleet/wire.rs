@@ -2,7 +2,11 @@
 //! object a line, and the bytes of a result's files after the line that lists
 //! them. The pipe's end is the end of whoever held it.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,6 +18,9 @@ use super::merge;
 use crate::kernel::elsewhere::Order;
 use crate::store::io_error;
 
+/// How often a driver shows that it lives.
+pub(super) const BEAT: Duration = Duration::from_secs(10);
+
 /// The longest line.
 const LONGEST: u64 = 16 << 20;
 
@@ -23,6 +30,15 @@ const LARGEST: u64 = 4 << 30;
 /// The most bytes of one of its files. A larger one, such as the image of a large
 /// damaged disk, stays behind: it would hold up everything else.
 const LARGEST_FILE: u64 = 2 << 30;
+
+/// So many bytes of a file are received at a time.
+const PIECE: u64 = 1 << 20;
+
+/// How long these may take, over whatever leads there.
+const STALLED: Duration = Duration::from_secs(300);
+
+/// The most bytes of a file's name.
+const LONGEST_NAME: usize = 255;
 
 /// What the driver says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +117,31 @@ pub(super) async fn say(
     line.push(b'\n');
     to.write_all(&line).await?;
     to.flush().await
+}
+
+/// Does something for a host that listens meanwhile, and shows it that the driver
+/// lives.
+pub(super) async fn beating<T>(
+    to: &mut (impl AsyncWrite + Unpin),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    let beats = async {
+        let mut beats = tokio::time::interval(BEAT);
+        loop {
+            beats.tick().await;
+            // So short a line is written whole or not at all.
+            if say(to, &ToHost::Beat).await.is_err() {
+                // Who reads what it says says why.
+                return std::future::pending().await;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        never = beats => never,
+    }
 }
 
 /// Reads a line; `None` at the end.
@@ -187,20 +228,37 @@ pub(super) async fn receive_file(
     size: u64,
     host: &str,
 ) -> Result<(), FleetError> {
+    receive(from, path, size, host, &mut || {}).await
+}
+
+/// The same; `arriving` is told now and then that more has come. Who sends nothing for
+/// long is not waited for.
+async fn receive(
+    from: &mut (impl AsyncBufRead + Unpin),
+    path: &Path,
+    size: u64,
+    host: &str,
+    arriving: &mut impl FnMut(),
+) -> Result<(), FleetError> {
     let created = tokio::fs::File::create_new(path).await;
     let mut file = created.map_err(io_error("create", path))?;
-    let mut content = from.take(size);
-    let received = tokio::io::copy(&mut content, &mut file)
-        .await
-        .map_err(io_error("write", path))?;
-    file.flush().await.map_err(io_error("write", path))?;
-    if received == size {
-        return Ok(());
-    }
-    Err(FleetError::Link {
+    let lost = |source| FleetError::Link {
         host: host.to_owned(),
-        source: std::io::ErrorKind::UnexpectedEof.into(),
-    })
+        source,
+    };
+    let mut left = size;
+    while left > 0 {
+        let mut piece = (&mut *from).take(left.min(PIECE));
+        let copied = tokio::time::timeout(STALLED, tokio::io::copy(&mut piece, &mut file)).await;
+        let copied = copied.map_err(|_| lost(ErrorKind::TimedOut.into()))?;
+        let copied = copied.map_err(io_error("write", path))?;
+        if copied == 0 {
+            return Err(lost(ErrorKind::UnexpectedEof.into()));
+        }
+        left -= copied;
+        arriving();
+    }
+    Ok(file.flush().await.map_err(io_error("write", path))?)
 }
 
 /// Sends the files of an item's result behind the line that lists them.
@@ -235,12 +293,14 @@ pub(super) async fn send_files(
     end_bytes(to).await.map_err(lost)
 }
 
-/// Receives the files of a result into a directory.
+/// Receives the files of a result into a directory; `arriving` is told now and then
+/// that more has come.
 pub(super) async fn receive_result(
     from: &mut (impl AsyncBufRead + Unpin),
     files: &[(PathBuf, u64)],
     directory: &Path,
     host: &str,
+    mut arriving: impl FnMut(),
 ) -> Result<(), FleetError> {
     let nonsense = |said: String| FleetError::Nonsense {
         host: host.to_owned(),
@@ -263,7 +323,7 @@ pub(super) async fn receive_result(
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
         }
-        receive_file(from, &path, *size, host).await?;
+        receive(from, &path, *size, host, &mut arriving).await?;
     }
     Ok(())
 }
@@ -301,7 +361,9 @@ mod tests {
         let Some(FromHost::Result { files, .. }) = said else {
             panic!("{said:?}");
         };
-        receive_result(&mut pipe, &files, &to, "h").await.unwrap();
+        receive_result(&mut pipe, &files, &to, "h", || {})
+            .await
+            .unwrap();
         assert_eq!(std::fs::read(to.join("1/console.log")).unwrap(), console);
         assert!(to.join("result.json").exists());
         assert!(matches!(
@@ -316,12 +378,12 @@ mod tests {
         for name in ["../x", "/x", "a/b/c", "", ".", "a/../../x"] {
             let files = [(PathBuf::from(name), 0)];
             let mut nothing: &[u8] = b"";
-            let got = receive_result(&mut nothing, &files, home.path(), "h").await;
+            let got = receive_result(&mut nothing, &files, home.path(), "h", || {}).await;
             assert!(matches!(got, Err(FleetError::Nonsense { .. })), "{name}");
         }
         let files = [(PathBuf::from("a"), u64::MAX), (PathBuf::from("b"), 2)];
         let mut nothing: &[u8] = b"";
-        let got = receive_result(&mut nothing, &files, home.path(), "h").await;
+        let got = receive_result(&mut nothing, &files, home.path(), "h", || {}).await;
         assert!(matches!(got, Err(FleetError::Nonsense { .. })));
     }
 
@@ -330,8 +392,33 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = [(PathBuf::from("trial.json"), 10)];
         let mut half: &[u8] = b"half";
-        let got = receive_result(&mut half, &files, home.path(), "h").await;
+        let got = receive_result(&mut half, &files, home.path(), "h", || {}).await;
         assert!(matches!(got, Err(FleetError::Link { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_stops_in_the_middle_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut host, driver) = tokio::io::duplex(4096);
+        host.write_all(b"the beginning").await.unwrap();
+        let mut from = BufReader::new(driver);
+        let files = [(PathBuf::from("bzImage"), 1 << 20)];
+        let got = receive_result(&mut from, &files, home.path(), "h", || {});
+        let got = tokio::time::timeout(2 * STALLED, got).await.unwrap();
+        assert!(matches!(got, Err(FleetError::Link { .. })), "{got:?}");
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_heard_of_while_it_comes() {
+        let home = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 3 * usize::try_from(PIECE).unwrap() + 1];
+        let files = [(PathBuf::from("vmcore"), bytes.len() as u64)];
+        let mut times = 0;
+        receive_result(&mut &*bytes, &files, home.path(), "h", || times += 1)
+            .await
+            .unwrap();
+        assert_eq!(times, 4);
+        assert_eq!(std::fs::read(home.path().join("vmcore")).unwrap(), bytes);
     }
 
     #[tokio::test]
