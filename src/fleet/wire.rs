@@ -315,10 +315,20 @@ pub(super) async fn receive_result(
             files.len()
         )));
     }
-    for (name, size) in files {
-        if !is_plain(name) {
+    // All of them before the first is written: what cannot be written after this is
+    // this host's own trouble.
+    let mut places = BTreeSet::new();
+    for (name, _) in files {
+        if !is_plain(name) || !places.insert(name.as_path()) {
             return Err(nonsense(format!("a result's file {}", name.display())));
         }
+    }
+    let below = |name: &&Path| name.parent().is_some_and(|above| places.contains(above));
+    if let Some(name) = places.iter().copied().find(below) {
+        let name = name.display();
+        return Err(nonsense(format!("a result's file {name}, below a file")));
+    }
+    for (name, size) in files {
         let path = directory.join(name);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
@@ -328,10 +338,15 @@ pub(super) async fn receive_result(
     Ok(())
 }
 
-/// A path of one or two plain names.
+/// A path of one or two plain names, which any file system takes.
 fn is_plain(name: &Path) -> bool {
     let count = name.components().count();
-    let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
+    let normal = |part: Component<'_>| {
+        let Component::Normal(part) = part else {
+            return false;
+        };
+        part.len() <= LONGEST_NAME && !part.as_encoded_bytes().contains(&0)
+    };
     (1..=2).contains(&count) && name.components().all(normal)
 }
 
@@ -385,6 +400,50 @@ mod tests {
         let mut nothing: &[u8] = b"";
         let got = receive_result(&mut nothing, &files, home.path(), "h", || {}).await;
         assert!(matches!(got, Err(FleetError::Nonsense { .. })));
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_can_write_are_the_host_s_fault() {
+        let home = tempfile::tempdir().unwrap();
+        let long = "x".repeat(256);
+        for names in [
+            &["a", "a"][..],
+            &["a", "a/b"],
+            &["a/b", "a"],
+            &["a/b", "a/b"],
+            &[&long],
+            &["a\0b"],
+        ] {
+            let files: Vec<_> = names.iter().map(|name| (PathBuf::from(name), 0)).collect();
+            let mut nothing: &[u8] = b"";
+            let got = receive_result(&mut nothing, &files, home.path(), "h", || {}).await;
+            assert!(matches!(got, Err(FleetError::Nonsense { .. })), "{names:?}");
+        }
+        assert_eq!(home.path().read_dir().unwrap().count(), 0);
+    }
+
+    /// A host ends its session with a driver that says nothing for a minute.
+    #[tokio::test(start_paused = true)]
+    async fn a_driver_shows_that_it_lives_while_it_works() {
+        let (mut to, from) = tokio::io::duplex(4096);
+        let work = tokio::time::sleep(BEAT * 30);
+        let hearing = async {
+            let mut from = BufReader::new(from);
+            let mut beats = 0;
+            loop {
+                let heard = tokio::time::timeout(BEAT * 2, hear::<ToHost>(&mut from, "h"));
+                match heard.await.unwrap().unwrap() {
+                    Some(ToHost::Beat) => beats += 1,
+                    _ => return beats,
+                }
+            }
+        };
+        let working = async {
+            beating(&mut to, work).await;
+            drop(to);
+        };
+        let ((), beats) = tokio::join!(working, hearing);
+        assert!(beats >= 30, "{beats}");
     }
 
     #[tokio::test]
