@@ -57,7 +57,7 @@ use crate::event::Event;
 use crate::host::HostFacts;
 use crate::record::{Ending, HostRecord, Record, read_json, read_trial};
 use crate::service::ServiceSpec;
-use crate::store::{Lock, write_json};
+use crate::store::{Lock, StoreError, write_json};
 use crate::vm::Acceleration;
 
 /// How a run uses its hosts.
@@ -471,6 +471,14 @@ impl Fleet {
             self.context.emit(Event::Note(text));
         }
         Ok(())
+    }
+
+    /// What is left of the hosts' work could not be removed: that costs no result.
+    fn tidied(&self, removed: Result<(), StoreError>) {
+        if let Err(error) = removed {
+            let text = Error::from(error).one_line();
+            self.context.emit(Event::Warning(text));
+        }
     }
 
     /// Why hosts are left out, a line each.

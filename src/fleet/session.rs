@@ -57,8 +57,7 @@ pub(super) async fn drive(fleet: &Fleet, hosts: Vec<Reach>) -> Result<(), FleetE
         async move { host.serve().await }
     });
     let served = try_join_all(each).await;
-    let incoming = fleet.spool.join("incoming");
-    remove_tree(&incoming)?;
+    fleet.tidied(remove_tree(&fleet.spool.join("incoming")));
     // Only kvet's own directory: one that the user named may hold other things.
     let _ = std::fs::remove_dir(&fleet.spool);
     served?;

@@ -687,7 +687,8 @@ impl<'a> Driver<'a> {
             tokio::time::sleep(LOOK).await;
         }
         self.collect()?;
-        self.spool.remove()
+        self.fleet.tidied(self.spool.remove());
+        Ok(())
     }
 
     /// Whether the run goes on without a task that Slurm still has.

@@ -24,7 +24,7 @@ use super::batch::{Batch, HostCard, HostEnd, ItemKey, own_name};
 use super::error::FleetError;
 use super::inputs;
 use crate::record::read_json;
-use crate::store::{io_error, remove_tree, write_atomic, write_json};
+use crate::store::{StoreError, copy_whole, io_error, remove_tree, write_atomic, write_json};
 
 /// The spool, from either side.
 #[derive(Debug, Clone)]
@@ -59,8 +59,8 @@ impl Spool {
     }
 
     /// Removes it.
-    pub(super) fn remove(&self) -> Result<(), FleetError> {
-        Ok(remove_tree(&self.root)?)
+    pub(super) fn remove(&self) -> Result<(), StoreError> {
+        remove_tree(&self.root)
     }
 
     pub(super) fn inputs(&self) -> PathBuf {
