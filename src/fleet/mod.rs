@@ -307,7 +307,8 @@ impl Fleet {
         }
         let state = self.state.borrow();
         let each = self.opening.at_a_time.unwrap_or(1);
-        let known: usize = state.cards.values().map(|card| card.at_a_time).sum();
+        let known = state.cards.values().map(|card| card.at_a_time);
+        let known = known.fold(0, usize::saturating_add);
         known.max(state.ledger.usable() * each).max(FEWEST_ITEMS)
     }
 
@@ -575,4 +576,153 @@ fn digest_of_path(path: &Path) -> String {
         now.as_bytes(),
     ];
     crate::store::Key::of(parts).as_str()[..12].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventSink;
+    use crate::job::{Choice, Plan};
+    use crate::trial::SelfTestRequest;
+    use crate::vm::Hardware;
+
+    const JOB: &str = "\
+name: j
+kernel: { source: { dir: /linux }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms:
+  stock: { control: true }
+";
+
+    /// Hosts of a run in this directory, and what is told of it.
+    pub(super) fn fleet(home: &Path) -> (Fleet, impl FnMut() -> Vec<String> + use<>) {
+        std::fs::create_dir(home.join("kconfigs")).unwrap();
+        std::fs::write(home.join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(home.join("job.yaml"), JOB).unwrap();
+        let plan = Plan::load(&home.join("job.yaml"), &Choice::default()).unwrap();
+        let began = jiff::Timestamp::UNIX_EPOCH;
+        let run = home.join("run");
+        let record = Record::create(&run, &plan, &HostFacts::default(), began).unwrap();
+        let options = FleetOptions {
+            on: On::Ssh(vec!["one".to_owned(), "two".to_owned()]),
+            at_a_time: None,
+            spool: None,
+            apart: false,
+            silence: SILENCE,
+            program: Some(home.join("job.yaml")),
+        };
+        let file = home.join("job.yaml");
+        let common = Common {
+            service: &ServiceSpec::None,
+            image: &file,
+            acceleration: Acceleration::default(),
+            kernel: &file,
+            cpus: 1,
+            alone: false,
+        };
+        let (events, mut told) = EventSink::channel();
+        let context = Context {
+            events,
+            ..Context::default()
+        };
+        let warnings = move || {
+            let mut all = Vec::new();
+            while let Ok(stamped) = told.try_recv() {
+                if let Event::Warning(text) = stamped.event {
+                    all.push(text);
+                }
+            }
+            all
+        };
+        let fleet = Fleet::open(&context, &record, &options, &common).unwrap();
+        (fleet, warnings)
+    }
+
+    /// A self-test of this arm as an item, and who waits for it.
+    pub(super) fn item(
+        fleet: &Fleet,
+        arm: &str,
+        block: Option<ledger::Block>,
+    ) -> (ItemKey, oneshot::Receiver<Result<(), GivenUp>>) {
+        let key = ItemKey::try_from(format!("arms@{arm}@self-test")).unwrap();
+        std::fs::create_dir_all(key.directory(fleet.record.path())).unwrap();
+        let (done, over) = oneshot::channel();
+        let mut state = fleet.state.borrow_mut();
+        let item = Item {
+            key: key.clone(),
+            work: Work::SelfTest(SelfTestRequest {
+                arm: arm.to_owned(),
+                kernel: PathBuf::new(),
+                hardware: Hardware::default(),
+                words: String::new(),
+            }),
+            kernel: fleet.program.1.clone(),
+        };
+        state.items.insert(key.clone(), item);
+        state.waiting.insert(key.clone(), done);
+        state.ledger.add(key.clone(), block, BTreeSet::new());
+        (key, over)
+    }
+
+    /// A result of that item, below this directory.
+    pub(super) fn result(home: &Path) -> PathBuf {
+        let result = home.join("result");
+        std::fs::create_dir(&result).unwrap();
+        let text = r#"{ "boots": 0, "unseen": [], "seconds": 1 }"#;
+        std::fs::write(result.join("result.json"), text).unwrap();
+        result
+    }
+
+    #[test]
+    fn what_comes_after_its_last_host_was_lost_is_given_up_too() {
+        let home = tempfile::tempdir().unwrap();
+        let (fleet, _) = fleet(home.path());
+        let block = || Some(("w".to_owned(), 1));
+        {
+            let ledger = &mut fleet.state.borrow_mut().ledger;
+            ledger.began(None, "one", "old");
+            ledger.began(None, "two", "new");
+            ledger.settle(("w".to_owned(), 1), "old".to_owned());
+            ledger.leave_out("one", "it burnt down");
+        }
+        fleet.strand();
+        // A second attempt, or the trial of a kernel that was made later.
+        let (_, mut over) = item(&fleet, "fixed", block());
+        assert!(fleet.give_out(1, "two", 2).is_empty());
+        let GivenUp(why) = over.try_recv().unwrap().unwrap_err();
+        assert!(why.starts_with("no host is left of the kind"), "{why}");
+        // What it can do goes on.
+        let (key, _) = item(&fleet, "stock", None);
+        assert_eq!(fleet.give_out(1, "two", 2)[0].key, key);
+    }
+
+    #[test]
+    fn a_result_changes_nothing_but_the_directory_it_is_for() {
+        let home = tempfile::tempdir().unwrap();
+        let (fleet, _) = fleet(home.path());
+        let run = fleet.record.path();
+        std::fs::create_dir_all(run.join("arms/stock")).unwrap();
+        std::fs::write(run.join("arms/stock/kernel.json"), "its own").unwrap();
+        let key = ItemKey::try_from("arms@stock".to_owned()).unwrap();
+        let result = result(home.path());
+        std::fs::write(result.join("kernel.json"), "another").unwrap();
+        fleet.merge(&key, &result).unwrap();
+        let kept = std::fs::read_to_string(run.join("arms/stock/kernel.json"));
+        assert_eq!(kept.unwrap(), "its own");
+        assert!(!run.join("arms/stock/result.json").exists() && !result.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_costs_no_result() {
+        let home = tempfile::tempdir().unwrap();
+        let (fleet, mut warnings) = fleet(home.path());
+        let busy = std::io::ErrorKind::DirectoryNotEmpty.into();
+        fleet.tidied(Err(crate::store::io_error("remove", "/spool")(busy)));
+        fleet.tidied(Ok(()));
+        let told = warnings();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("cannot remove /spool"), "{told:?}");
+    }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Fleet;
-use super::batch::{Digest, HostCard, HostEnd, Item, ItemKey};
+use super::batch::{Digest, HostCard, HostEnd, ItemKey};
 use super::error::FleetError;
 use super::ledger::Task;
 use super::reach::{Connection, Reach, Refusal, listen_to};
@@ -415,15 +415,14 @@ impl Talk<'_> {
             return Ok(None);
         };
         let (fleet, name) = (self.host.fleet, self.host.reach.name());
-        let items: Vec<Item> = {
-            let mut state = fleet.state.borrow_mut();
-            // One more than it works at: the next one is there when one ends.
-            let room = (2 * card.at_a_time).saturating_sub(state.ledger.of_task(self.task));
-            let keys = state.ledger.take(self.task, name, room);
-            keys.iter().map(|key| state.items[key].clone()).collect()
-        };
-        for item in items {
-            if let Err(refusal) = self.host.provide(&[&item.kernel]).await {
+        let has = fleet.state.borrow().ledger.of_task(self.task);
+        // One more than it works at: the next one is there when one ends.
+        let room = card.at_a_time.saturating_mul(2).saturating_sub(has);
+        for item in fleet.give_out(self.task, name, room) {
+            // It listens meanwhile, and does what it has.
+            let kernel = [&item.kernel];
+            let provided = beating(self.input, self.host.provide(&kernel)).await;
+            if let Err(refusal) = provided {
                 return Ok(Some(refusal.into()));
             }
             let item = ToHost::Item(Box::new(item));
