@@ -9,8 +9,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use tokio::io::BufReader;
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::io::{AsyncWrite, BufReader};
+use tokio::process::ChildStdout;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -68,6 +68,7 @@ pub(super) async fn drive(fleet: &Fleet, hosts: Vec<Reach>) -> Result<(), FleetE
 }
 
 /// What a session came to.
+#[derive(Debug)]
 enum Session {
     /// The run is over.
     Over,
@@ -200,24 +201,22 @@ impl Host<'_> {
             results: 0,
             until: Instant::now() + READY,
         };
-        let session = tokio::select! {
+        let ended = tokio::select! {
             // What has arrived is heard before anything is called silent.
             biased;
             read = &mut reading => match read {
-                // What was said before its end counts.
-                Ok(()) => conversation.rest(&mut told)?.unwrap_or_else(|| {
+                Ok(()) => {
                     let said = complaints.borrow();
-                    let said = said.trim().lines().last().unwrap_or("it was cut").to_owned();
-                    Session::Failed(format!("the session ended: {said}"), conversation.results > 0)
-                }),
+                    let said = said.trim().lines().last().unwrap_or("it was cut");
+                    Session::Failed(format!("the session ended: {said}"), false)
+                }
                 // The driver's own disk.
                 Err(FleetError::Store(error)) => return Err(error.into()),
-                Err(error) => {
-                    Session::Failed(Error::from(error).one_line(), conversation.results > 0)
-                }
+                Err(error) => Session::Failed(Error::from(error).one_line(), false),
             },
             session = conversation.hold(&mut told, &mut changed) => session?,
         };
+        let session = conversation.conclude(ended, &mut told)?;
         drop(input);
         if matches!(session, Session::Over | Session::Again) {
             // The host ends what it does when its standard input ends.
@@ -276,10 +275,10 @@ enum Heard {
 }
 
 /// A session's conversation.
-struct Talk<'a> {
+struct Talk<'a, W> {
     host: &'a Host<'a>,
     task: Task,
-    input: &'a mut ChildStdin,
+    input: &'a mut W,
     card: Option<HostCard>,
     finishing: bool,
     results: u32,
@@ -287,7 +286,7 @@ struct Talk<'a> {
     until: Instant,
 }
 
-impl Talk<'_> {
+impl<W: AsyncWrite + Unpin> Talk<'_, W> {
     /// Gives the host items and takes what it says until one of them ends it.
     async fn hold(
         &mut self,
@@ -335,6 +334,20 @@ impl Talk<'_> {
                 }
             }
         }
+    }
+
+    /// What the session came to that ended so: what had been said by then counts,
+    /// whatever ended it.
+    fn conclude(
+        &mut self,
+        ended: Session,
+        told: &mut UnboundedReceiver<Heard>,
+    ) -> Result<Session, FleetError> {
+        let said = self.rest(told)?;
+        Ok(match ended {
+            Session::Failed(why, _) => said.unwrap_or(Session::Failed(why, self.results > 0)),
+            ended => ended,
+        })
     }
 
     /// What was said before the reader's end.
@@ -433,5 +446,50 @@ impl Talk<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{fleet, item, result};
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    /// What had arrived when a session ends counts, however it ends.
+    #[test]
+    fn a_result_that_arrived_before_the_end_counts() {
+        for ended in [
+            Session::Over,
+            Session::Failed("it takes no more items".to_owned(), false),
+            Session::Unfit("it has said nothing for 1m".to_owned()),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let (fleet, _) = fleet(home.path());
+            let (key, mut over) = item(&fleet, "stock", None);
+            let host = Host {
+                fleet: &fleet,
+                reach: Reach::Ssh(super::super::ssh::Remote {
+                    name: "one".to_owned(),
+                    token: CancellationToken::new(),
+                }),
+                sent: RefCell::default(),
+                index: 0,
+                count: 1,
+            };
+            let mut talk = Talk {
+                host: &host,
+                task: 0,
+                input: &mut Vec::new(),
+                card: None,
+                finishing: false,
+                results: 0,
+                until: Instant::now(),
+            };
+            let (tell, mut told) = unbounded_channel();
+            tell.send(Heard::Result(key, result(home.path()))).unwrap();
+            let session = talk.conclude(ended, &mut told).unwrap();
+            over.try_recv().unwrap().unwrap();
+            assert!(!matches!(session, Session::Failed(_, false)));
+        }
     }
 }
