@@ -34,6 +34,7 @@ mod worker;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -566,14 +567,18 @@ fn keep(run: &Path, options: &FleetOptions) -> Result<Kept, FleetError> {
     Ok(kept)
 }
 
-/// Twelve digits that belong to a directory of this host and this moment.
+/// Twelve digits that belong to a path of this host and this moment, and to nobody
+/// who asks at the same one.
 fn digest_of_path(path: &Path) -> String {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
     let now = jiff::Timestamp::now().to_string();
     let host = rustix::system::uname();
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed).to_le_bytes();
     let parts = [
         path.as_os_str().as_encoded_bytes(),
         host.nodename().to_bytes(),
         now.as_bytes(),
+        &asked,
     ];
     crate::store::Key::of(parts).as_str()[..12].to_owned()
 }

@@ -97,8 +97,7 @@ impl Remote {
         place: &str,
         has_rsync: bool,
     ) -> Result<(), Refusal> {
-        let own = std::process::id();
-        let partial = format!("{place}/.kvet-{}-{own}-{}", self.name, digest.as_str());
+        let partial = partial(place, path, digest);
         let receiving = |reader| receiving(&partial, place, digest, reader);
         let command = if has_rsync && find_program("rsync").is_some() {
             let words = [ssh_words(), OPTIONS.map(str::to_owned).to_vec()].concat();
@@ -163,6 +162,13 @@ fn asking(digests: &[&Digest]) -> String {
     )
 }
 
+/// Where an input is until it is whole. The same one may be on its way there once
+/// more: from another driver, or from this one, for a kernel that is to be made.
+fn partial(place: &str, path: &Path, digest: &Digest) -> String {
+    let own = super::digest_of_path(path);
+    format!("{place}/.kvet-{own}-{}", digest.as_str())
+}
+
 /// What a host does with an input: `reader` makes the file, which gets its place if
 /// it is what it should be. A sender that is gone is the end of the reader's input.
 /// In one line, as the user's shell there may be any; all paths are plain.
@@ -182,4 +188,23 @@ fn receiving(partial: &str, place: &str, digest: &Digest, reader: &str) -> Strin
         ),
     ];
     format!("sh -c '{}' sh", script.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_is_sent_twice_at_once_has_two_places() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("kvet");
+        std::fs::write(&file, "x").unwrap();
+        let digest = Digest::of(&file).unwrap();
+        let [one, other] = [(); 2].map(|()| partial("/inputs", &file, &digest));
+        assert_ne!(one, other);
+        for partial in [one, other] {
+            assert!(partial.starts_with("/inputs/.kvet-"), "{partial}");
+            assert!(partial.chars().all(is_plain), "{partial}");
+        }
+    }
 }
