@@ -2,12 +2,14 @@
 //! kvet that runs them, kernels, the initramfs. Sent once to a host, checked
 //! there, kept until nobody has used it for a while.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::batch::Digest;
 use super::error::FleetError;
-use crate::store::{InUse, Lock, Store, StoreError, io_error, remove_tree};
+use crate::store::{InUse, Store, StoreError, io_error, remove_tree};
 
 /// The kind of the store's entries, and the directory in a spool.
 pub(super) const KIND: &str = "inputs";
@@ -108,27 +110,49 @@ fn touch(path: &Path) {
 
 /// Removes the inputs that nobody used for a while.
 pub(super) fn forget_old(store: &Store) -> Result<(), StoreError> {
-    let directory = store.kind(KIND)?;
-    let entries = std::fs::read_dir(&directory).map_err(io_error("read", &directory))?;
-    for entry in entries.flatten() {
-        let is_ours = Digest::try_from(entry.file_name().to_string_lossy().into_owned()).is_ok();
-        let age = entry
-            .metadata()
-            .and_then(|data| data.modified())
-            .ok()
-            .and_then(|time| SystemTime::now().duration_since(time).ok());
-        if is_ours
-            && age.is_some_and(|age| age > KEPT)
-            && let Some(_unused) = Lock::of_unused(&entry.path())?
-        {
-            remove_tree(&entry.path())?;
+    store.keep_for(KIND, KEPT)
+}
+
+/// A host's inputs, each looked at once.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) store: &'a Store,
+    /// Those that are what their names say.
+    sound: RefCell<BTreeSet<Digest>>,
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn of(store: &'a Store) -> Self {
+        Self {
+            store,
+            sound: RefCell::default(),
         }
     }
-    Ok(())
+
+    /// Whether this host has an input. One that is not what its name says, as after a
+    /// loss of power, is removed: it would be taken for the input for ever.
+    pub(super) async fn has(&self, digest: &Digest) -> Result<bool, FleetError> {
+        let name = digest.as_str();
+        if self.sound.borrow().contains(digest) {
+            return Ok(self.store.get(KIND, name).is_some());
+        }
+        let Some(entry) = self.store.find(KIND, name).await? else {
+            return Ok(false);
+        };
+        if check(&entry.path.join(CONTENT), digest).is_ok() {
+            self.sound.borrow_mut().insert(digest.clone());
+            return Ok(true);
+        }
+        drop(entry);
+        self.store.discard(KIND, name).await?;
+        Ok(false)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[tokio::test]
@@ -151,6 +175,30 @@ mod tests {
         let error = get(&other, &digest, Some(&shared)).await.unwrap_err();
         assert!(matches!(error, FleetError::Damaged { .. }), "{error}");
         assert!(other.get(KIND, digest.as_str()).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_loss_of_power_left_of_an_input_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("bzImage");
+        std::fs::write(&file, "a kernel").unwrap();
+        let digest = Digest::of(&file).unwrap();
+        let shared = home.path().join("shared");
+        put(&shared, &file, &digest).unwrap();
+        let store = Store::at(home.path().join("store")).unwrap();
+        let has = async || Inputs::of(&store).has(&digest).await;
+        assert!(!has().await.unwrap());
+        let got = get(&store, &digest, Some(&shared)).await.unwrap();
+        assert!(has().await.unwrap());
+        for damage in [Some(""), None] {
+            match damage {
+                Some(text) => std::fs::write(&got.path, text).unwrap(),
+                None => std::fs::remove_file(&got.path).unwrap(),
+            }
+            assert!(!has().await.unwrap());
+            let again = get(&store, &digest, Some(&shared)).await.unwrap();
+            assert_eq!(std::fs::read_to_string(&again.path).unwrap(), "a kernel");
+        }
     }
 
     #[test]

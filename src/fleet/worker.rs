@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 use super::batch::{Digest, HostCard, HostEnd, Item, Opening, Work, kind, own_name};
 use super::builder;
 use super::error::FleetError;
-use super::inputs::{self, Input};
+use super::inputs::{self, Input, Inputs};
 use super::spool::{Spool, SpoolTask};
 use super::wire::{FromHost, ToHost, hear, receive_file, say, send_result};
 use crate::context::Context;
@@ -246,14 +246,16 @@ impl Outlet {
 
     /// An input: from the host's own store, or from where the driver has put it, who
     /// is asked for it if need be.
-    async fn input(&self, store: &Store, digest: &Digest) -> Result<Input, FleetError> {
+    async fn input(&self, inputs: &Inputs<'_>, digest: &Digest) -> Result<Input, FleetError> {
+        let store = inputs.store;
+        let is_here = inputs.has(digest).await?;
         let pipe = match self {
             Self::Spool(task) => {
                 return inputs::get(store, digest, Some(&task.spool().inputs())).await;
             }
             Self::Pipe(pipe) => pipe,
         };
-        if store.get(inputs::KIND, digest.as_str()).is_none() {
+        if !is_here {
             // Several items may wait for it.
             if pipe.asked.borrow_mut().insert(digest.clone()) {
                 self.say(FromHost::Wants(digest.clone())).await?;
@@ -322,8 +324,9 @@ async fn all_items<B: Bed>(
         return Ok(HostEnd::Unfit(lack));
     }
     inputs::forget_old(store)?;
-    let image = outlet.input(store, &opening.image).await?;
-    let kernel = outlet.input(store, &opening.kernel).await?;
+    let inputs = Inputs::of(store);
+    let image = outlet.input(&inputs, &opening.image).await?;
+    let kernel = outlet.input(&inputs, &opening.kernel).await?;
     let scratch = Scratch::new()?;
     let setup = Setup {
         service: &opening.service,
@@ -343,7 +346,7 @@ async fn all_items<B: Bed>(
     let result = if fits {
         let place = Place {
             context,
-            store,
+            inputs: &inputs,
             bed: &bed,
             outlet,
             scratch: &scratch,
@@ -376,7 +379,7 @@ async fn card(context: &Context, opening: &Opening, accelerator: String) -> Host
 /// What a host's items share.
 struct Place<'a, B> {
     context: &'a Context,
-    store: &'a Store,
+    inputs: &'a Inputs<'a>,
     bed: &'a B,
     outlet: &'a Outlet,
     scratch: &'a Scratch,
@@ -415,7 +418,7 @@ impl<B: Bed> Place<'_, B> {
         if self.outlet.has(&item) {
             return Ok(None);
         }
-        let kernel = self.outlet.input(self.store, &item.kernel).await?;
+        let kernel = self.outlet.input(self.inputs, &item.kernel).await?;
         let directory = self.scratch.join(item.key.as_str());
         std::fs::create_dir(&directory).map_err(io_error("create", &directory))?;
         let work = here(&item.work, &kernel.path, self.image, self.host);

@@ -128,6 +128,26 @@ impl Store {
     /// Removes entries of a kind that nobody uses until no more than `count` are
     /// left: those first that were used longest ago.
     pub(crate) fn keep_newest(&self, kind: &str, count: usize) -> Result<(), StoreError> {
+        let mut held = self.entries(kind)?;
+        held.sort_by_key(|one| std::cmp::Reverse(one.used));
+        for one in held.iter().skip(count) {
+            self.evict(one, false)?;
+        }
+        Ok(())
+    }
+
+    /// Removes entries of a kind that nobody uses and nobody used for this long.
+    pub(crate) fn keep_for(&self, kind: &str, time: Duration) -> Result<(), StoreError> {
+        for one in self.entries(kind)? {
+            if one.used.elapsed().is_ok_and(|age| age > time) {
+                self.evict(&one, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole entries of a kind; what they weigh is not looked at.
+    fn entries(&self, kind: &str) -> Result<Vec<Held>, StoreError> {
         let record = kinds::kind(kind).and_then(|kind| kind.record);
         let mut held = Vec::new();
         for path in children(&self.kind(kind)?)? {
@@ -145,11 +165,7 @@ impl Store {
                 });
             }
         }
-        held.sort_by_key(|one| std::cmp::Reverse(one.used));
-        for one in held.iter().skip(count) {
-            self.evict(one, false)?;
-        }
-        Ok(())
+        Ok(held)
     }
 
     /// Removes an entry, unless someone makes or uses it; whether it is gone.
@@ -341,6 +357,35 @@ mod tests {
         let there = names.map(|name| home.path().join(name).exists());
         assert_eq!(there, [true, true, false, true]);
         drop(used);
+    }
+
+    #[test]
+    fn what_another_prune_removed_is_gone() {
+        let (home, store) = store_with(&["builds/one"]);
+        std::fs::write(home.path().join("builds/file"), "x").unwrap();
+        for held in store.contents().unwrap() {
+            super::remove_any(&held.path).unwrap();
+            assert!(store.evict(&held, false).unwrap(), "{}", held.name);
+        }
+    }
+
+    #[test]
+    fn what_was_used_long_ago_goes_whole_and_under_its_lock() {
+        let (home, store) = store_with(&["inputs/old", "inputs/busy", "inputs/used", "inputs/new"]);
+        let path = |name: &str| home.path().join("inputs").join(name);
+        let long_ago = SystemTime::now() - Duration::from_secs(7200);
+        for name in ["old", "busy", "used"] {
+            File::open(path(name))
+                .unwrap()
+                .set_modified(long_ago)
+                .unwrap();
+        }
+        let lock = Lock::try_acquire(&path(".busy.lock")).unwrap().unwrap();
+        let used = InUse::of(&path("used")).unwrap();
+        store.keep_for("inputs", Duration::from_secs(3600)).unwrap();
+        let there = ["old", "busy", "used", "new"].map(|name| path(name).exists());
+        assert_eq!(there, [false, true, true, true]);
+        drop((lock, used));
     }
 
     #[test]
