@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -172,7 +173,8 @@ impl Store {
     /// With `dry_run`, whether it would be.
     pub fn evict(&self, held: &Held, dry_run: bool) -> Result<bool, StoreError> {
         let Some(_locks) = self.locks(held)? else {
-            return Ok(false);
+            // Somebody else may have removed it since it was listed.
+            return Ok(held.path.symlink_metadata().is_err());
         };
         if dry_run {
             return Ok(true);
@@ -229,9 +231,13 @@ impl Store {
             }
         }
         // A run holds on to its kernels and its initramfs.
-        match Lock::of_unused(&held.path)? {
-            Some(lock) => locks.push(lock),
-            None => return Ok(None),
+        match Lock::of_unused(&held.path) {
+            Ok(Some(lock)) => locks.push(lock),
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
         }
         Ok(Some(locks))
     }
