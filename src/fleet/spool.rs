@@ -248,7 +248,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), FleetError> {
         if let Some(parent) = target.parent() {
             std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
         }
-        std::fs::copy(from.join(&file.name), &target).map_err(io_error("write", &target))?;
+        // On disk before it can be seen: a host may go down right after it was.
+        copy_whole(&from.join(&file.name), &target)?;
     }
     Ok(())
 }

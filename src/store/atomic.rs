@@ -73,7 +73,8 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Copies a file; the copy appears whole, in the place of what had its name.
+/// Copies a file, and flushes it to disk; the copy appears whole, in the place of what
+/// had its name.
 pub fn copy_whole(from: &Path, to: &Path) -> Result<(), StoreError> {
     let directory = to.parent().unwrap_or(Path::new("."));
     let partial = tempfile::Builder::new()
@@ -81,6 +82,9 @@ pub fn copy_whole(from: &Path, to: &Path) -> Result<(), StoreError> {
         .tempfile_in(directory)
         .map_err(io_error("create a file in", directory))?;
     std::fs::copy(from, partial.path()).map_err(io_error("write", to))?;
+    // Without this it could have its name and be empty after a loss of power.
+    let synced = partial.as_file().sync_all();
+    synced.map_err(io_error("write", to))?;
     partial
         .persist(to)
         .map_err(|error| io_error("write", to)(error.error))?;
