@@ -560,6 +560,16 @@ pub fn end_self_test(directory: &Path, result: &SelfTest) -> Result<(), RecordEr
     Ok(write_json(&directory.join(SELF_TEST), result)?)
 }
 
+/// Forgets how a self-test ended that came to nothing, before it is done again. What
+/// one that came to its end showed stays.
+pub fn forget_self_test(directory: &Path) -> Result<(), RecordError> {
+    if read_self_test(directory)?.is_some_and(|result| result.not_done.is_some()) {
+        let path = directory.join(SELF_TEST);
+        std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// How a self-test ended, from its directory; `None` if it did not.
 pub fn read_self_test(directory: &Path) -> Result<Option<SelfTest>, RecordError> {
     read_json_if_there(&directory.join(SELF_TEST))
@@ -716,6 +726,24 @@ mod tests {
         let earlier = r#"{ "boots": 2, "unseen": [], "seconds": 1 }"#;
         std::fs::write(directory.join(SELF_TEST), earlier).unwrap();
         assert_eq!(consoles(), ["cut", "short"]);
+    }
+
+    #[test]
+    fn only_a_self_test_that_came_to_nothing_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let result = |not_done: Option<&str>| SelfTest {
+            boots: 0,
+            first: 1,
+            unseen: Vec::new(),
+            not_done: not_done.map(str::to_owned),
+            seconds: 0,
+        };
+        forget_self_test(home.path()).unwrap();
+        for (not_done, stays) in [(Some("no host is left"), false), (None, true)] {
+            end_self_test(home.path(), &result(not_done)).unwrap();
+            forget_self_test(home.path()).unwrap();
+            assert_eq!(read_self_test(home.path()).unwrap().is_some(), stays);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::fleet::{Fleet, GivenUp, Work};
 use crate::process::Command;
 use crate::record::{
-    Ending, Part, Record, RecordError, SelfTest, Trial, end_self_test, keep_trial, read_json,
-    read_self_test, read_trial,
+    Ending, Part, Record, RecordError, SelfTest, Trial, end_self_test, forget_self_test,
+    keep_trial, read_json, read_self_test, read_trial,
 };
 use crate::store::Store;
 use crate::testbed::{Setup, Testbed};
@@ -135,6 +135,8 @@ impl Place {
             Self::Fleet(fleet) => fleet,
         };
         std::fs::create_dir_all(directory).map_err(crate::store::io_error("create", directory))?;
+        // One that no host could do, before the run was resumed, is not its result.
+        forget_self_test(directory)?;
         let work = Work::SelfTest(request.clone());
         let none = BTreeSet::new();
         let kernel = &request.kernel;
