@@ -8,6 +8,7 @@
 //! RUN/history.json                     what the runs before had shown
 //! RUN/events.jsonl, kvet.log           what was told, and what kvet did, when
 //! RUN/report.json, junit.xml           the verdict, at the end
+//! RUN/.lock                            locked by the kvet that works on it
 //! RUN/cluster/                         the service's logs
 //! RUN/hosts/NAME.json                  a host that trials ran on, if not this one
 //! RUN/arms/ARM/kernel.json             what its kernel was made from

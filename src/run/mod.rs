@@ -19,6 +19,7 @@ mod self_test;
 mod shell;
 mod width;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Instant;
@@ -48,16 +49,19 @@ use schedule::all_trials;
 use crate::context::Context;
 use crate::error::{Error, Exit};
 use crate::event::Event;
-use crate::fleet::{Common, Fleet};
+use crate::fleet::{Common, Fleet, FleetError};
 use crate::host;
 use crate::job::Plan;
 use crate::process::ProcessError;
 use crate::record::{Record, keep_events};
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, io_error, lock_file};
 use crate::testbed::{Setup, Testbed};
 use crate::trace;
+
+/// The file in a run directory that whoever works on the run has locked.
+const LOCK: &str = ".lock";
 
 /// Carries out a plan and returns its report, which is in the run directory,
 /// too. When interrupted, what was obtained is judged and kept first.
@@ -78,6 +82,7 @@ pub async fn run(
         }
         record
     };
+    let _alone = alone(&record)?;
     // What a prune would take for old is used as long as this lives.
     let files = plan.arms.iter().flat_map(|arm| {
         let files = arm.recipe.series.iter().chain(&arm.recipe.fragments);
@@ -98,6 +103,22 @@ pub async fn run(
         keep_events(&file, told),
     );
     concluded(context, result, kept)
+}
+
+/// Keeps other kvets from going on with this run meanwhile: the attempts of two would
+/// take each other's place.
+fn alone(record: &Record) -> Result<File, Error> {
+    let path = record.path().join(LOCK);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io_error("open", &path))?;
+    if lock_file(&file).map_err(io_error("lock", &path))? {
+        return Ok(file);
+    }
+    Err(FleetError::Busy(record.path().to_owned()).into())
 }
 
 /// What a run comes to. That what was told could not be kept costs no verdict.
@@ -285,7 +306,36 @@ async fn with_hosts(
 mod tests {
     use super::*;
     use crate::event::EventSink;
-    use crate::store::io_error;
+    use crate::host::HostFacts;
+    use crate::job::Choice;
+
+    #[test]
+    fn a_run_is_gone_on_with_by_one_kvet_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let job = home.path().join("job.yaml");
+        let text = "\
+name: j
+kernel: { source: { dir: /linux }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms: { stock: { control: true } }
+";
+        std::fs::create_dir(home.path().join("kconfigs")).unwrap();
+        std::fs::write(home.path().join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(&job, text).unwrap();
+        let plan = Plan::load(&job, &Choice::default()).unwrap();
+        let started = jiff::Timestamp::UNIX_EPOCH;
+        let run = home.path().join("run");
+        let record = Record::create(&run, &plan, &HostFacts::default(), started).unwrap();
+        let first = alone(&record).unwrap();
+        let error = alone(&record).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        let said = error.one_line();
+        assert!(said.contains("another kvet works on"), "{said}");
+        drop(first);
+        alone(&record).unwrap();
+    }
 
     #[test]
     fn a_verdict_stands_though_what_was_told_could_not_be_kept() {
