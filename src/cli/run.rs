@@ -280,6 +280,7 @@ async fn resume(
     directory: PathBuf,
     options: &RunOptions,
 ) -> Result<(Report, PathBuf), Error> {
+    refuse_bisection(&directory)?;
     let beginning = Record::open(&directory)?.1;
     let fleet = match options.hosts.options(options.jobs) {
         None => fleet::resumed(&directory)?,
@@ -292,6 +293,18 @@ async fn resume(
         resume: true,
     };
     carry_out(context, &beginning.plan, options, run).await
+}
+
+/// A bisection has a record, too: a run's trials among its candidates' would make
+/// neither.
+fn refuse_bisection(directory: &Path) -> Result<(), JobError> {
+    if !is_bisection(directory) {
+        return Ok(());
+    }
+    let directory = directory.display();
+    let message = format!("{directory} is a bisection, which is not gone on with as a run");
+    let help = format!("`kvet bisect resume --in {directory}` goes on with it");
+    Err(JobError::Choice(message, Some(help)))
 }
 
 /// Runs a plan, whose record goes to `out`, or where history keeps its runs.
@@ -623,9 +636,10 @@ async fn prepare_host(
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
     use super::super::Arguments as Whole;
+    use super::*;
 
     #[test]
     fn what_a_run_is_of_was_settled_when_it_began() {
@@ -646,5 +660,15 @@ mod tests {
         ] {
             assert!(resumed(more).is_err(), "{more:?}");
         }
+    }
+
+    #[test]
+    fn a_bisection_is_not_gone_on_with_as_a_run() {
+        let home = tempfile::tempdir().unwrap();
+        refuse_bisection(home.path()).unwrap();
+        std::fs::write(home.path().join("log.jsonl"), "").unwrap();
+        let error = Error::from(refuse_bisection(home.path()).unwrap_err());
+        assert!(error.help().unwrap().contains("kvet bisect resume --in"));
+        assert_eq!(error.exit(), Exit::Usage);
     }
 }
