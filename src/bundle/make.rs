@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
 use crate::job::{Arm, Plan};
-use crate::kernel::{Fragment, KernelImage, KernelVersion, built};
+use crate::kernel::{Fragment, KernelImage, KernelVersion, SourceSpec, built};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, KernelFacts, MEMORY, Record, Recorded};
 use crate::report::{ArmReport, Report, TrialReport};
@@ -106,7 +106,8 @@ pub async fn make(
         return Err(no_request().into());
     };
     let image = kernel(store, &facts, arm, beginning).await?;
-    for file in &beginning.plan.rootfs.files {
+    let rootfs = &beginning.plan.rootfs;
+    for file in rootfs.files.iter().chain(&rootfs.trees) {
         let text = format!("{} goes into the guest and the bundle", file.from.display());
         context.emit(Event::Warning(text));
     }
@@ -138,7 +139,7 @@ pub async fn make(
             image: IMAGE.into(),
             ..request
         },
-        kernel: facts,
+        kernel: without_places(facts, &planned.recipe.source),
         files: BTreeMap::new(),
     };
     packed.write("repro.sh", script().as_bytes(), 0o755)?;
@@ -241,23 +242,92 @@ fn same_image(request: &Request, image: &Path) -> bool {
 /// The plan of this trial alone, without what the paths of its maker's machine
 /// would tell.
 fn plan_of(plan: &Plan, arm: &Arm, trial: &TrialReport) -> Plan {
-    let bare = |path: &PathBuf| PathBuf::from(path.file_name().unwrap_or_default());
     let mut arm = arm.clone();
-    arm.recipe.series = arm.recipe.series.iter().map(bare).collect();
-    arm.recipe.fragments = arm.recipe.fragments.iter().map(bare).collect();
+    let recipe = &mut arm.recipe;
+    recipe.source = public_source(&recipe.source);
+    let paths = recipe.series.iter_mut().chain(&mut recipe.fragments);
+    paths
+        .chain(&mut recipe.whole_config)
+        .for_each(|path| *path = bare(path));
     arm.workloads.retain(|name| *name == trial.workload);
     arm.trials = 1;
     // Alone, it is what must show the bug.
     arm.control = true;
     let mut plan = plan.clone();
     plan.job = bare(&plan.job);
+    let rootfs = &mut plan.rootfs;
+    for file in rootfs.files.iter_mut().chain(&mut rootfs.trees) {
+        file.from = bare(&file.from);
+    }
+    let places = rootfs.programs.iter_mut().chain(&mut plan.known_at);
+    places.for_each(|place| *place = last_part(place).to_owned());
     plan.workloads
         .retain(|one| one.workload.name == trial.workload);
     plan.found.clear();
     plan.snapshots.clear();
+    plan.stream.clear();
+    plan.question = None;
+    plan.notify = None;
+    // The whole run has it all once more.
+    plan.part_of = None;
     plan.self_test = false;
     plan.arms = vec![arm];
     plan
+}
+
+/// What a kernel was made from, without where that was.
+fn without_places(facts: KernelFacts, source: &SourceSpec) -> KernelFacts {
+    let origin = match (source, public_source(source)) {
+        (SourceSpec::Directory { .. }, _) => last_part(&facts.origin).to_owned(),
+        (
+            SourceSpec::Git { repo, .. } | SourceSpec::Watched { repo, .. },
+            SourceSpec::Git { repo: public, .. } | SourceSpec::Watched { repo: public, .. },
+        ) => facts.origin.replace(repo, &public),
+        (SourceSpec::Archive { url, .. }, SourceSpec::Archive { url: public, .. }) => {
+            facts.origin.replace(url, &public)
+        }
+        _ => facts.origin,
+    };
+    KernelFacts { origin, ..facts }
+}
+
+/// A source without a place on its maker's machine, or what lets its maker in.
+fn public_source(source: &SourceSpec) -> SourceSpec {
+    let mut source = source.clone();
+    match &mut source {
+        SourceSpec::Directory { path } => *path = bare(path),
+        SourceSpec::Git { repo, .. } | SourceSpec::Watched { repo, .. } => *repo = public(repo),
+        SourceSpec::Archive { url, .. } => *url = public(url),
+        SourceSpec::Debian { .. } | SourceSpec::Release { .. } | SourceSpec::Newest { .. } => {}
+    }
+    source
+}
+
+/// An address without a user and a password; of a path its name.
+fn public(address: &str) -> String {
+    match address.split_once("://") {
+        Some(("file", path)) => last_part(path).to_owned(),
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            format!("{scheme}://{host}{path}")
+        }
+        None if Path::new(address).is_absolute() || address.starts_with('.') => {
+            last_part(address).to_owned()
+        }
+        // `HOST:PATH`, as ssh has it.
+        None => address.to_owned(),
+    }
+}
+
+fn bare(path: &Path) -> PathBuf {
+    PathBuf::from(path.file_name().unwrap_or_default())
+}
+
+/// What follows the last slash.
+fn last_part(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Packs the patches in the order they were applied, and the fragments. Returns
@@ -433,6 +503,8 @@ struct Packed {
     target: PathBuf,
     archive: bool,
     top: String,
+    /// It has what is not for everybody on this machine.
+    is_private: bool,
     files: BTreeMap<String, String>,
 }
 
@@ -452,6 +524,7 @@ impl Packed {
             target: target.path.clone(),
             archive: target.archive,
             top: target.top.clone(),
+            is_private: false,
             files: BTreeMap::new(),
         })
     }
@@ -488,7 +561,8 @@ impl Packed {
         self.keep(name, &to)
     }
 
-    fn private(&self, name: &str) -> Result<(), BundleError> {
+    fn private(&mut self, name: &str) -> Result<(), BundleError> {
+        self.is_private = true;
         set_mode(&self.place(name)?, 0o600)
     }
 
@@ -522,7 +596,9 @@ impl Packed {
             return fs::rename(&made, to).map_err(failed("write", to));
         }
         let archive = self.home.path().join("archive");
-        pack(&made, &self.top, &archive).map_err(failed("write", to))?;
+        // With a memory in it the archive is as private as that.
+        let readers = if self.is_private { 0o600 } else { 0o644 };
+        pack(&made, &self.top, &archive, readers).map_err(failed("write", to))?;
         fs::rename(&archive, to).map_err(failed("write", to))
     }
 }
@@ -533,8 +609,13 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), BundleError> {
 }
 
 /// Writes a directory as an archive in which nothing tells who made it.
-fn pack(directory: &Path, top: &str, archive: &Path) -> io::Result<()> {
-    let file = BufWriter::new(File::create(archive)?);
+fn pack(directory: &Path, top: &str, archive: &Path, mode: u32) -> io::Result<()> {
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(archive);
+    let file = BufWriter::new(file?);
     let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
     tar.mode(tar::HeaderMode::Deterministic);
     tar.follow_symlinks(false);
@@ -545,6 +626,96 @@ fn pack(directory: &Path, top: &str, archive: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const JOB: &str = "\
+name: j
+kernel: { source: { dir: /home/maker/linux }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms:
+  stock: { control: true }
+";
+
+    #[test]
+    fn a_plan_has_no_path_of_its_maker_s_machine() {
+        let home = tempfile::tempdir().unwrap();
+        let job = home.path().join("job.yaml");
+        std::fs::create_dir(home.path().join("kconfigs")).unwrap();
+        std::fs::write(home.path().join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(&job, JOB).unwrap();
+        let mut plan = Plan::load(&job, &crate::job::Choice::default()).unwrap();
+        let file = || crate::rootfs::ExtraFile {
+            from: "/home/maker/file".into(),
+            to: "/file".to_owned(),
+        };
+        plan.rootfs.files.push(file());
+        plan.rootfs.trees.push(file());
+        plan.rootfs.programs.push("/home/maker/program".to_owned());
+        plan.known_at = vec!["/home/maker/known.yaml:3".to_owned()];
+        plan.stream = "/home/maker/linux".to_owned();
+        plan.snapshots
+            .insert("/home/maker/linux".into(), "1".to_owned());
+        let recipe = &mut plan.arms[0].recipe;
+        recipe.series.push("/home/maker/fix.patch".into());
+        recipe.whole_config = Some("/home/maker/config".into());
+        let mut whole = plan.parts(1);
+        plan.part_of = whole.remove(0).part_of;
+        assert!(plan.part_of.is_some());
+        let trial = crate::report::fixture::trial(1, Outcome::Clean, "");
+        let packed = plan_of(&plan, &plan.arms[0], &trial);
+        let text = serde_json::to_string(&packed).unwrap();
+        assert!(!text.contains("/home/"), "{text}");
+        assert!(!text.contains(home.path().to_str().unwrap()), "{text}");
+        for name in ["fix.patch", "known.yaml:3", "\"config\""] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_told_without_what_lets_its_maker_in() {
+        for (address, told) in [
+            (
+                "https://me:secret@git.example/linux.git",
+                "https://git.example/linux.git",
+            ),
+            ("ssh://git@git.example:22/a@b", "ssh://git.example:22/a@b"),
+            ("https://git.example", "https://git.example"),
+            ("git@git.example:linux.git", "git@git.example:linux.git"),
+            ("/home/maker/linux/", "linux"),
+            ("../linux", "linux"),
+            ("file:///home/maker/linux.tar.xz", "linux.tar.xz"),
+        ] {
+            assert_eq!(public(address), told);
+            let source = SourceSpec::Git {
+                repo: address.to_owned(),
+                reference: "v7.3".to_owned(),
+            };
+            let facts = KernelFacts {
+                release: "7.3.0".to_owned(),
+                origin: format!("commit 1 (v7.3 of {address})"),
+                key: String::new(),
+                cached: true,
+                patches: Vec::new(),
+                left_out: Vec::new(),
+            };
+            let facts = without_places(facts, &source);
+            assert_eq!(facts.origin, format!("commit 1 (v7.3 of {told})"));
+        }
+    }
+
+    #[test]
+    fn an_archive_with_a_memory_in_it_is_its_maker_s_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let made = home.path().join("made");
+        std::fs::create_dir(&made).unwrap();
+        for (name, mode) in [("public", 0o644), ("private", 0o600)] {
+            let archive = home.path().join(name);
+            pack(&made, "top", &archive, mode).unwrap();
+            let is = archive.metadata().unwrap().permissions().mode();
+            assert_eq!(is & 0o077 & !mode, 0, "{name}");
+        }
+    }
 
     #[test]
     fn daemons_are_found_in_the_run_s_log() {
