@@ -24,7 +24,7 @@ mod make;
 mod readme;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -219,18 +219,14 @@ impl Bundle {
         })
     }
 
-    /// Compares the kernel and the initramfs with what they were: a download
-    /// may have been cut off.
-    pub fn check(&self) -> Result<(), BundleError> {
-        for name in [KERNEL, IMAGE] {
-            let path = self.path.join(name);
-            let now = digest(&path).map_err(failed("read", &path))?;
-            if self.manifest.files.get(name) != Some(&now) {
-                return Err(BundleError::Damaged {
-                    path: self.path.clone(),
-                    problem: format!("{name} is not what was packed"),
-                });
-            }
+    /// Compares the initramfs, and the kernel and its .config if that is tried, with
+    /// what they were: a download may have been cut off. Nothing is read that lies
+    /// elsewhere, or is no file.
+    pub fn check(&self, with_kernel: bool) -> Result<(), BundleError> {
+        let kernel = [KERNEL, CONFIG];
+        let names = kernel.iter().filter(|_| with_kernel).chain([&IMAGE]);
+        for name in names {
+            is_as_packed(&self.path, name, &self.manifest.files)?;
         }
         Ok(())
     }
@@ -254,6 +250,31 @@ impl Bundle {
     }
 }
 
+/// Refuses a file of a bundle that is not what was packed, or leads out of it.
+fn is_as_packed(
+    bundle: &Path,
+    name: &str,
+    files: &BTreeMap<String, String>,
+) -> Result<(), BundleError> {
+    let path = bundle.join(name);
+    let own = |path: &Path| {
+        let (inside, path) = (fs::canonicalize(bundle)?, fs::canonicalize(path)?);
+        let is_own = path.starts_with(inside) && path.symlink_metadata()?.is_file();
+        Ok(is_own.then_some(path))
+    };
+    let now = match own(&path).map_err(failed("read", &path))? {
+        Some(own) => Some(digest(&own).map_err(failed("read", &path))?),
+        None => None,
+    };
+    if now.is_some() && files.get(name) == now.as_ref() {
+        return Ok(());
+    }
+    Err(BundleError::Damaged {
+        path: bundle.to_owned(),
+        problem: format!("{name} is not what was packed"),
+    })
+}
+
 /// The SHA-256 of a file, in hexadecimal.
 fn digest(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
@@ -265,5 +286,46 @@ fn digest(path: &Path) -> io::Result<String> {
             return Ok(hex::encode(hash.finalize()));
         }
         hash.update(&block[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_packed_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let bundle = home.path().join("bundle");
+        let path = bundle.join(CONFIG);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "as packed").unwrap();
+        let packed = BTreeMap::from([(CONFIG.to_owned(), digest(&path).unwrap())]);
+        is_as_packed(&bundle, CONFIG, &packed).unwrap();
+        let refused = |files: &BTreeMap<String, String>| {
+            let error = is_as_packed(&bundle, CONFIG, files)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("kernel/config is not what was packed"),
+                "{error}"
+            );
+        };
+        refused(&BTreeMap::new());
+        // Edited.
+        fs::write(&path, "edited").unwrap();
+        refused(&packed);
+        // Somebody's own file, even if its content were known.
+        let own = home.path().join("own");
+        fs::write(&own, "as packed").unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&own, &path).unwrap();
+        refused(&packed);
+        // What is waited for without end.
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RWXU;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        refused(&packed);
     }
 }
