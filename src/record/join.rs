@@ -134,13 +134,10 @@ pub fn join(parts: &[PathBuf], out: &Path) -> Result<Joined, JoinError> {
     let started = pieces.values().map(|piece| piece.beginning.started).min();
     let started = started.unwrap_or(first.beginning.started);
     let record = Record::create(out, whole, &first.beginning.host, started)?;
-    for (number, piece) in &pieces {
-        if let Err(error) = copy_piece(*number, piece, out) {
-            // Half of it is not a record.
-            drop(std::fs::remove_file(out.join("run.json")));
-            return Err(error);
-        }
-    }
+    at_last(out, || {
+        let mut pieces = pieces.iter();
+        pieces.try_for_each(|(number, piece)| copy_piece(*number, piece, out))
+    })?;
     let (record, beginning) = Record::open(record.path())?;
     Ok(Joined {
         missing: (1..=of)
@@ -150,6 +147,18 @@ pub fn join(parts: &[PathBuf], out: &Path) -> Result<Joined, JoinError> {
         record,
         beginning,
     })
+}
+
+/// Has `fill` make the rest of a record whose beginning is at `out`, which has none
+/// meanwhile: half of it is not a record, whoever is killed in between.
+fn at_last(out: &Path, fill: impl FnOnce() -> Result<(), JoinError>) -> Result<(), JoinError> {
+    let (beginning, aside) = (out.join("run.json"), out.join(".run.json"));
+    std::fs::rename(&beginning, &aside).map_err(io_error("rename", &beginning))?;
+    if let Err(error) = fill() {
+        drop(std::fs::remove_file(aside));
+        return Err(error);
+    }
+    Ok(std::fs::rename(&aside, &beginning).map_err(io_error("rename", &aside))?)
 }
 
 /// The arms and workloads of a plan.
@@ -346,4 +355,28 @@ fn copy(from: &Path, to: &Path, depth: u32) -> Result<(), StoreError> {
         std::fs::copy(from, to).map_err(io_error("write", to))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_not_whole_has_no_beginning() {
+        let home = tempfile::tempdir().unwrap();
+        let beginning = home.path().join("run.json");
+        for whole in [true, false] {
+            std::fs::write(&beginning, "{}").unwrap();
+            let made = at_last(home.path(), || {
+                assert!(!beginning.exists());
+                if whole {
+                    Ok(())
+                } else {
+                    Err(JoinError::Nothing)
+                }
+            });
+            assert_eq!((made.is_ok(), beginning.exists()), (whole, whole));
+        }
+        assert_eq!(home.path().read_dir().unwrap().count(), 0);
+    }
 }
