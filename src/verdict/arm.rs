@@ -49,7 +49,8 @@ pub struct Tried {
     pub outcome: Outcome,
     /// Why, in a few words.
     pub reason: String,
-    /// What was seen besides the target and what is known, each once.
+    /// What was seen besides the target and what is known, each once; nothing, if
+    /// the trial says nothing about the kernel.
     pub findings: Vec<Seen>,
 }
 
@@ -58,6 +59,9 @@ impl Tried {
     #[must_use]
     pub fn of(workload: &str, number: u32, judged: &Judged) -> Self {
         let mut findings = judged.others.clone();
+        if !judged.outcome.tells() {
+            findings.clear();
+        }
         if findings.is_empty() && judged.outcome == Outcome::Other {
             // A kernel that does not come up, and does not say why.
             findings.push(Seen {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::job::Confidence;
-use crate::verdict::{Seen, Tried};
+use crate::verdict::{Judged, Seen, Tried};
 use Outcome::{Clean, Harness, Other as Else, Target, Unarmed};
 
 /// An arm whose trials had these outcomes; those with another finding have a
@@ -339,4 +339,22 @@ fn a_verdict_from_before_there_were_rules_is_still_read() {
     let old = r#"{"kind":"fixed","reasons":["x"],"chance":0.5}"#;
     let verdict: Verdict = serde_json::from_str(old).unwrap();
     assert_eq!(verdict.rules, Rules::default());
+}
+
+/// A guest that a busy host left waiting shows hangs that are nobody's.
+#[test]
+fn what_is_seen_in_trials_that_tell_nothing_is_no_finding() {
+    let stock = arm("stock", true, &[Target; 3]);
+    let mut fixed = arm("fixed", false, &[Harness; 3]);
+    let judged = Judged {
+        outcome: Harness,
+        reason: "the host was too busy".to_owned(),
+        known: Vec::new(),
+        boot: None,
+        others: vec![warning("f")],
+    };
+    fixed.trials = (1..=3).map(|n| Tried::of("w", n, &judged)).collect();
+    let verdict = verdict(&[stock, fixed]);
+    assert_eq!(verdict.kind, VerdictKind::Inconclusive, "{verdict:?}");
+    assert_eq!(verdict.others, []);
 }
