@@ -79,22 +79,28 @@ pub fn differing(arms: &[ArmReport]) -> Vec<Deviation> {
 }
 
 /// Marks trials of a fix on a kind of host on which no control with its target
-/// told anything: beside controls of another kind they would prove nothing.
-pub fn mark_alone(arms: &mut [ArmReport], hosts: &[HostRecord]) {
+/// told anything of their workload: beside controls of another kind they would
+/// prove nothing. One that shows the target proves that the bug is there. `here` is
+/// the driver's own kind.
+pub fn mark_alone(arms: &mut [ArmReport], hosts: &[HostRecord], here: &str) {
     let kinds: BTreeMap<&str, &str> = hosts
         .iter()
         .map(|host| (host.name.as_str(), host.kind.as_str()))
         .collect();
-    if kinds.values().collect::<BTreeSet<_>>().len() < 2 {
+    let kind = |trial: &TrialReport| match trial.host.as_deref() {
+        Some(host) => kinds.get(host).copied().unwrap_or_default(),
+        None => here,
+    };
+    let all = arms.iter().flat_map(|arm| &arm.trials);
+    if all.map(kind).collect::<BTreeSet<_>>().len() < 2 {
         return;
     }
-    let kind = |trial: &TrialReport| kinds.get(trial.host.as_deref()?).copied();
-    let controlled: BTreeSet<(String, &str)> = arms
+    let controlled: BTreeSet<(String, String, &str)> = arms
         .iter()
         .filter(|arm| arm.control)
         .flat_map(|arm| arm.trials.iter().map(move |trial| (arm, trial)))
         .filter(|(_, trial)| trial.judged.outcome.tells())
-        .filter_map(|(arm, trial)| Some((arm.target.clone(), kind(trial)?)))
+        .map(|(arm, trial)| (arm.target.clone(), trial.workload.clone(), kind(trial)))
         .collect();
     let has_control: BTreeSet<String> = arms
         .iter()
@@ -106,12 +112,9 @@ pub fn mark_alone(arms: &mut [ArmReport], hosts: &[HostRecord]) {
             continue;
         }
         for trial in &mut arm.trials {
-            let there = kind(trial).is_none_or(|kind| {
-                controlled
-                    .iter()
-                    .any(|(target, other)| *target == arm.target && *other == kind)
-            });
-            trial.alone = !there;
+            let proves = matches!(trial.judged.outcome, Outcome::Clean | Outcome::Other);
+            let place = (arm.target.clone(), trial.workload.clone(), kind(trial));
+            trial.alone = proves && !controlled.contains(&place);
         }
     }
 }
@@ -272,6 +275,7 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::host::HostFacts;
+    use crate::outcome::VerdictKind;
 
     fn record(name: &str, kind: &str) -> HostRecord {
         HostRecord {
@@ -301,10 +305,10 @@ mod tests {
             fixture::arm("fixed", false, vec![on("n1", clean(1)), on("n2", clean(2))]),
         ];
         let same = [record("n1", "a"), record("n2", "a")];
-        mark_alone(&mut arms, &same);
+        mark_alone(&mut arms, &same, "");
         assert!(!arms[1].trials[1].alone);
         let different = [record("n1", "a"), record("n2", "b")];
-        mark_alone(&mut arms, &different);
+        mark_alone(&mut arms, &different, "");
         let alone: Vec<bool> = arms[1].trials.iter().map(|trial| trial.alone).collect();
         assert_eq!(alone, [false, true]);
         assert_eq!(arms[1].result().trials.len(), 1);
@@ -332,6 +336,89 @@ mod tests {
             assert!(!rest.contains("not run"), "{rest}");
         }
         assert!(text.contains("kind of n2: b"), "{text}");
+    }
+
+    fn target(number: u32) -> TrialReport {
+        fixture::trial(number, Outcome::Target, "INFO: task hung in evict")
+    }
+
+    fn clean(number: u32) -> TrialReport {
+        fixture::trial(number, Outcome::Clean, "")
+    }
+
+    /// A control with three trials on n1, and a fix with three clean ones there and
+    /// this one on n2, which is of another kind.
+    fn with_one_apart(apart: TrialReport) -> Vec<ArmReport> {
+        let controls = (1..=3).map(|number| on("n1", target(number)));
+        let fixes = (1..=3).map(|number| on("n1", clean(number)));
+        let fixes = fixes.chain([on("n2", apart)]);
+        let mut arms = vec![
+            fixture::arm("stock", true, controls.collect()),
+            fixture::arm("fixed", false, fixes.collect()),
+        ];
+        mark_alone(&mut arms, &[record("n1", "a"), record("n2", "b")], "");
+        arms
+    }
+
+    #[test]
+    fn a_fix_that_shows_the_target_is_never_set_aside() {
+        let report = fixture::of(with_one_apart(target(4)));
+        assert_eq!(report.verdict.kind, VerdictKind::NotFixed);
+    }
+
+    #[test]
+    fn trials_that_are_not_compared_do_not_keep_a_job_from_fixed() {
+        let mut arms = with_one_apart(clean(4));
+        let said = |arms: &[ArmReport]| {
+            let verdict = fixture::of(arms.to_vec()).verdict;
+            (verdict.kind, verdict.reasons[0].clone())
+        };
+        assert_eq!(said(&arms).0, VerdictKind::Fixed);
+        // One that did not run at all does.
+        arms[1].planned += 1;
+        let (kind, reason) = said(&arms);
+        assert_eq!(kind, VerdictKind::Inconclusive);
+        assert!(
+            reason.ends_with(": 3 clean, 1 not compared, 1 not run"),
+            "{reason}"
+        );
+        for trial in &mut arms[1].trials {
+            trial.alone = true;
+        }
+        let (_, reason) = said(&arms);
+        assert!(reason.ends_with(": 4 not compared, 1 not run"), "{reason}");
+    }
+
+    /// A run that was begun on one host may be gone on with on others.
+    #[test]
+    fn the_driver_s_own_host_is_of_a_kind_too() {
+        let marked = |here: &str| {
+            let mut arms = vec![
+                fixture::arm("stock", true, vec![target(1)]),
+                fixture::arm("fixed", false, vec![on("n1", clean(1))]),
+            ];
+            mark_alone(&mut arms, &[record("n1", "a")], here);
+            arms[1].trials[0].alone
+        };
+        assert!(!marked("a"));
+        assert!(marked("b"));
+    }
+
+    #[test]
+    fn a_control_of_another_workload_is_none() {
+        let of = |workload: &str, mut trial: TrialReport| {
+            trial.workload = workload.to_owned();
+            trial
+        };
+        let stock = vec![on("n1", of("w1", target(1))), on("n2", of("w2", target(1)))];
+        let fixed = vec![on("n1", of("w1", clean(1))), on("n1", of("w2", clean(1)))];
+        let mut arms = vec![
+            fixture::arm("stock", true, stock),
+            fixture::arm("fixed", false, fixed),
+        ];
+        mark_alone(&mut arms, &[record("n1", "a"), record("n2", "b")], "");
+        let alone: Vec<bool> = arms[1].trials.iter().map(|trial| trial.alone).collect();
+        assert_eq!(alone, [false, true]);
     }
 
     #[test]

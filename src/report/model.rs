@@ -134,8 +134,8 @@ pub struct TrialReport {
     /// The hosts of attempts before the last one, which the harness failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_on: Vec<String>,
-    /// It ran on a kind of hosts on which no control of its arm told anything: it
-    /// is not compared.
+    /// It ran on a kind of hosts on which no control told anything of its workload:
+    /// it is not compared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
     /// Bytes of the dump of its guest's memory, `vmcore` in that directory.
@@ -148,6 +148,7 @@ impl ArmReport {
     #[must_use]
     pub fn result(&self) -> ArmResult {
         let compared = self.trials.iter().filter(|trial| !trial.alone);
+        let alone = self.trials.iter().filter(|trial| trial.alone).count();
         ArmResult {
             name: self.name.clone(),
             control: self.control,
@@ -156,6 +157,7 @@ impl ArmReport {
             workloads: self.workloads.clone(),
             broken: self.broken.as_ref().map(|broken| broken.message.clone()),
             trials: compared.map(TrialReport::tried).collect(),
+            alone: u32::try_from(alone).unwrap_or(u32::MAX),
             under_way: Vec::new(),
         }
     }

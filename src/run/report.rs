@@ -12,6 +12,7 @@ use crate::coverage::executed::Counted;
 use crate::coverage::{Counts, Executed, executed};
 use crate::detect::{Class, ExtraRule, Finding, Scanner, Sighting, Target, complete};
 use crate::error::Exit;
+use crate::fleet::kind;
 use crate::job::{Arm, Plan, PlannedWorkload};
 use crate::outcome::{Outcome, VerdictKind};
 use crate::record::{
@@ -62,7 +63,7 @@ pub(super) fn derive(
     }
     blame(&mut arms, &boots);
     let hosts = record.hosts()?;
-    mark_alone(&mut arms, &hosts);
+    mark_alone(&mut arms, &hosts, &kind(&beginning.host, &plan.service));
     let results: Vec<ArmResult> = arms.iter().map(ArmReport::result).collect();
     let past = record.kept_past()?;
     let day = beginning.started.to_zoned(TimeZone::UTC).date();

@@ -96,8 +96,11 @@ pub struct ArmResult {
     pub workloads: Vec<String>,
     /// Why there is no kernel to try, if it could not be made.
     pub broken: Option<String>,
-    /// Its trials that ended.
+    /// Its trials that ended and are compared.
     pub trials: Vec<Tried>,
+    /// How many ended that are not compared: on a kind of hosts on which no control
+    /// told anything.
+    pub alone: u32,
     /// The workloads of trials that are under way: they count for which trial
     /// is next, and for nothing else.
     pub under_way: Vec<String>,
@@ -120,7 +123,8 @@ impl ArmResult {
     /// How many planned trials have no outcome: the run ended before they did.
     #[must_use]
     pub fn missing(&self) -> u32 {
-        self.planned.saturating_sub(number(self.trials.len()))
+        let ended = number(self.trials.len()).saturating_add(self.alone);
+        self.planned.saturating_sub(ended)
     }
 
     /// The most frequent reason among the trials with this outcome.

@@ -308,7 +308,7 @@ fn summary(arm: &ArmResult) -> String {
     for trial in &arm.trials {
         *counts.entry(trial.outcome).or_default() += 1;
     }
-    if counts.is_empty() {
+    if counts.is_empty() && arm.alone == 0 {
         return "no trial ran".to_owned();
     }
     let mut parts: Vec<String> = counts
@@ -320,6 +320,9 @@ fn summary(arm: &ArmResult) -> String {
             _ => format!("{count} {}", outcome.name()),
         })
         .collect();
+    if arm.alone > 0 {
+        parts.push(format!("{} not compared", arm.alone));
+    }
     if arm.missing() > 0 {
         parts.push(format!("{} not run", arm.missing()));
     }
