@@ -159,11 +159,12 @@ pub(super) fn common_workloads<'a>(fix: &'a ArmResult, control: &'a ArmResult) -
     shared.map(String::as_str).collect()
 }
 
-/// Trials of the fix that ended without a word or whose workload failed may
-/// have met the target unseen. They must be rare, and taking them for hits must
-/// leave the difference.
+/// Trials of the fix that ended without a word, whose workload failed or whose
+/// detectors were not armed may have met the target unseen. They must be rare, and
+/// taking them for hits must leave the difference.
 fn unexplained_are_few(fix: &ArmResult, fixes: Counts, controls: Counts, alpha: f64) -> bool {
-    let unexplained = fix.count(Outcome::Timeout) + fix.count(Outcome::Workload);
+    let unseen = [Outcome::Timeout, Outcome::Workload, Outcome::Unarmed];
+    let unexplained: u32 = unseen.map(|outcome| fix.count(outcome)).iter().sum();
     let all = fixes.trials + unexplained;
     unexplained == 0
         || unexplained.saturating_mul(RARE) <= all

@@ -358,3 +358,21 @@ fn what_is_seen_in_trials_that_tell_nothing_is_no_finding() {
     assert_eq!(verdict.kind, VerdictKind::Inconclusive, "{verdict:?}");
     assert_eq!(verdict.others, []);
 }
+
+/// A console that went silent may have done so with the target.
+#[test]
+fn trials_whose_detectors_were_not_armed_count_against_a_fix() {
+    let with = |unarmed: usize| {
+        let mut outcomes = vec![Clean; 6];
+        outcomes.resize(6 + unarmed, Unarmed);
+        let stock = arm("stock", true, &[Target; 6]);
+        verdict(&[stock, arm("fixed", false, &outcomes)])
+    };
+    assert_eq!(with(0).kind, VerdictKind::Fixed);
+    let many = with(6);
+    assert_eq!(many.kind, VerdictKind::Inconclusive);
+    assert!(
+        many.reasons[0].contains("may have met the target: 6 clean (clean), 6 unarmed (unarmed)"),
+        "{many:?}"
+    );
+}
