@@ -103,7 +103,8 @@ pub(super) fn compare(fix: &ArmResult, control: &ArmResult, rules: &Rules) -> Ev
         );
         (Some(by_chance), by_chance <= alpha + ROUNDING)
     };
-    let in_full = rules.until.is_some() || fix.missing() == 0 && control.missing() == 0;
+    let in_full = rules.until.is_some()
+        || fix.missing() == 0 && control.missing() == 0 && untold(fix, control).is_none();
     let settled = clean && gone && in_full && unexplained_are_few(fix, fixes, controls, alpha);
     let more = if !clean || settled || per_trial <= 0.0 || controls.hits == 0 {
         None
@@ -157,6 +158,16 @@ pub(super) fn common_workloads<'a>(fix: &'a ArmResult, control: &'a ArmResult) -
     let of_fix = fix.workloads.iter();
     let shared = of_fix.filter(|workload| control.workloads.contains(workload));
     shared.map(String::as_str).collect()
+}
+
+/// A workload with which the control showed the target and no trial of the fix told
+/// anything of it: what is known of others says nothing there.
+pub(super) fn untold<'a>(fix: &'a ArmResult, control: &'a ArmResult) -> Option<&'a str> {
+    let mut workloads = common_workloads(fix, control).into_iter();
+    workloads.find(|workload| {
+        let of_fix = Counts::of(fix, workload);
+        Counts::of(control, workload).hits > 0 && of_fix.trials == 0
+    })
 }
 
 /// Trials of the fix that ended without a word, whose workload failed or whose

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::arm::ArmResult;
-use super::evidence::{Evidence, compare};
+use super::evidence::{Evidence, compare, untold};
 use super::regression::{Other, others};
 use super::statistics::{ROUNDING, at_least_rate, chance, holm, unseen_rate};
 use crate::job::Rules;
@@ -203,6 +203,15 @@ impl<'a> Case<'a> {
         if one.control_trials == 0 || one.trials == 0 {
             return Some(format!(
                 "{text}: there is no workload that both were tried with"
+            ));
+        }
+        if self.rules.until.is_none()
+            && let Some(workload) = untold(fix, arm)
+        {
+            return Some(format!(
+                "{text}; no trial of {} with {workload} told anything of the target: {}",
+                fix.name,
+                summary(fix)
             ));
         }
         let alpha = self.rules.confidence.alpha();

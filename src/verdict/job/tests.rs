@@ -376,3 +376,29 @@ fn trials_whose_detectors_were_not_armed_count_against_a_fix() {
         "{many:?}"
     );
 }
+
+#[test]
+fn a_workload_of_which_the_fix_told_nothing_leaves_it_open() {
+    let mut stock = arm("stock", true, &[Target; 6]);
+    let mut outcomes = [Clean; 6];
+    outcomes[3..].fill(Harness);
+    let mut fixed = arm("fixed", false, &outcomes);
+    for arm in [&mut stock, &mut fixed] {
+        arm.workloads.push("other".to_owned());
+        for (trial, number) in arm.trials[3..].iter_mut().zip(1..) {
+            trial.workload = "other".to_owned();
+            trial.number = number;
+        }
+    }
+    let open = verdict(&[stock.clone(), fixed.clone()]);
+    assert_eq!(open.kind, VerdictKind::Inconclusive);
+    assert!(
+        open.reasons[0].contains("no trial of fixed with other told anything of the target"),
+        "{open:?}"
+    );
+    // Where the control never showed the target nothing is lost.
+    for trial in &mut stock.trials[3..] {
+        trial.outcome = Clean;
+    }
+    assert_eq!(kind(&[stock, fixed]), VerdictKind::Fixed);
+}
