@@ -198,18 +198,20 @@ fn workloads(arm: &ArmResult) -> Vec<&str> {
 /// The findings that any of these arms showed with this workload, by the first
 /// trial that did: the fix's first where that is the same.
 fn in_order_of_appearance(fix: &ArmResult, controls: &[&ArmResult], workload: &str) -> Vec<Seen> {
-    let mut first: Vec<(usize, &Seen)> = Vec::new();
+    let mut first: Vec<(u32, &Seen)> = Vec::new();
     for arm in std::iter::once(fix).chain(controls.iter().copied()) {
-        for (index, trial) in arm.of(workload).enumerate() {
+        let mut trials: Vec<&Tried> = arm.of(workload).collect();
+        trials.sort_by_key(|trial| trial.number);
+        for trial in trials {
             for finding in &trial.findings {
                 match first.iter_mut().find(|(_, known)| known.same(finding)) {
-                    Some((earliest, _)) => *earliest = index.min(*earliest),
-                    None => first.push((index, finding)),
+                    Some((earliest, _)) => *earliest = trial.number.min(*earliest),
+                    None => first.push((trial.number, finding)),
                 }
             }
         }
     }
-    first.sort_by_key(|(index, _)| *index);
+    first.sort_by_key(|(number, _)| *number);
     first
         .into_iter()
         .map(|(_, finding)| finding.clone())

@@ -402,3 +402,21 @@ fn a_workload_of_which_the_fix_told_nothing_leaves_it_open() {
     }
     assert_eq!(kind(&[stock, fixed]), VerdictKind::Fixed);
 }
+
+/// The same while trials end in whatever order, and when they are read back.
+#[test]
+fn signatures_appear_in_the_order_in_which_trials_were_begun() {
+    let rules = Rules::until(Confidence::default(), None);
+    let stock = of("stock", true, Target, 3, 3);
+    let mut fixed = of("fixed", false, Else, 5, 5);
+    fixed.trials[0].findings = vec![warning("rare")];
+    let titles = |fixed: &ArmResult| -> Vec<String> {
+        let verdict = judge(&[stock.clone(), fixed.clone()], &rules);
+        let others = verdict.others.into_iter();
+        others.map(|other| other.finding.title).collect()
+    };
+    let in_order = titles(&fixed);
+    assert_eq!(in_order, ["WARNING in rare", "WARNING in f"]);
+    fixed.trials.reverse();
+    assert_eq!(titles(&fixed), in_order);
+}
