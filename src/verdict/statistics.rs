@@ -80,14 +80,18 @@ pub(super) fn chance_of_regression(
     if hits == 0 || control_trials == 0 {
         return 1.0;
     }
-    let seen = chance(control_hits, control_trials, hits, trials) + ROUNDING;
+    let ways = Ways::up_to(trials + control_trials);
+    let one_sided = |of_control, of_fix| ways.chance(of_control, control_trials, of_fix, trials);
+    let seen = one_sided(control_hits, hits) + ROUNDING;
     // For each number of hits in the control, the fewest in the fix that are as
-    // one-sided as what was seen.
+    // one-sided as what was seen: no fewer than with less hits in the control.
+    let mut least = 1;
     let fewest: Vec<Option<u32>> = (0..=control_trials)
         .map(|of_control| {
-            let as_extreme =
-                |of_fix: &u32| chance(of_control, control_trials, *of_fix, trials) <= seen;
-            (1..=trials).find(as_extreme)
+            while least <= trials && one_sided(of_control, least) > seen {
+                least += 1;
+            }
+            (least <= trials).then_some(least)
         })
         .collect();
     let at = |rate: f64| {
@@ -95,9 +99,10 @@ pub(super) fn chance_of_regression(
             Binomial::of(control_trials, rate),
             Binomial::of(trials, rate),
         );
+        let at_least = of_fix.tails();
         let pairs = of_control.probabilities.iter().zip(&fewest);
         let region: f64 = pairs
-            .filter_map(|(probability, fewest)| Some(probability * of_fix.at_least((*fewest)?)))
+            .filter_map(|(probability, fewest)| Some(probability * at_least[(*fewest)? as usize]))
             .sum();
         let all = f64::from(trials + control_trials);
         region / -(all * (-rate).ln_1p()).exp_m1()
@@ -111,17 +116,7 @@ pub(super) fn chance_of_regression(
 /// Small means the patch made the difference. Between 0 and 1.
 #[must_use]
 pub(super) fn chance(hits: u32, trials: u32, control_hits: u32, control_trials: u32) -> f64 {
-    let all_hits = hits + control_hits;
-    let all = trials + control_trials;
-    if all == 0 {
-        return 1.0;
-    }
-    let total = ln_ways(all, all_hits);
-    let least = all_hits.saturating_sub(control_trials);
-    (least..=hits.min(all_hits))
-        .map(|k| (ln_ways(trials, k) + ln_ways(control_trials, all_hits - k) - total).exp())
-        .sum::<f64>()
-        .min(1.0)
+    Ways::up_to(trials + control_trials).chance(hits, trials, control_hits, control_trials)
 }
 
 /// The 95 % interval of a rate after Wilson: the rates, from 0 to 1, that
@@ -243,6 +238,64 @@ impl Binomial {
         let from = usize::try_from(hits).unwrap_or(usize::MAX);
         self.probabilities.iter().skip(from).sum()
     }
+
+    /// The same for every number of hits.
+    fn tails(&self) -> Vec<f64> {
+        let mut tails = self.probabilities.clone();
+        for at in (1..tails.len()).rev() {
+            tails[at - 1] += tails[at];
+        }
+        tails
+    }
+}
+
+/// The logarithms of the first factorials: what many tables are made from.
+struct Ways {
+    factorials: Vec<f64>,
+}
+
+impl Ways {
+    fn up_to(most: u32) -> Self {
+        let mut factorials = vec![0.0];
+        let mut sum = 0.0;
+        for n in 1..=most {
+            sum += f64::from(n).ln();
+            factorials.push(sum);
+        }
+        Self { factorials }
+    }
+
+    /// The logarithm of the number of ways to choose `k` of `n`.
+    fn ln(&self, n: u32, k: u32) -> f64 {
+        if k > n {
+            return f64::NEG_INFINITY;
+        }
+        let of = |n: u32| self.factorials[n as usize];
+        of(n) - of(k) - of(n - k)
+    }
+
+    /// See [`chance`].
+    fn chance(&self, hits: u32, trials: u32, control_hits: u32, control_trials: u32) -> f64 {
+        let all_hits = hits + control_hits;
+        let all = trials + control_trials;
+        if all == 0 {
+            return 1.0;
+        }
+        let total = self.ln(all, all_hits);
+        let least = all_hits.saturating_sub(control_trials);
+        let (mut sum, mut before) = (0.0, 0.0);
+        for k in (least..=hits.min(all_hits)).rev() {
+            let ways = self.ln(trials, k) + self.ln(control_trials, all_hits - k);
+            let table = (ways - total).exp();
+            sum += table;
+            if table < before && table < sum * f64::EPSILON / 16.0 {
+                // The further ones are smaller yet.
+                break;
+            }
+            before = table;
+        }
+        sum.min(1.0)
+    }
 }
 
 /// The logarithm of the number of ways to choose `k` of `n`.
@@ -352,6 +405,34 @@ mod tests {
             );
         }
     }
+
+    /// A job may have ten thousand trials.
+    #[test]
+    fn so_many_trials_as_a_job_may_have_are_judged() {
+        let fisher = chance(4900, 10_000, 5000, 10_000);
+        assert!((0.078..0.083).contains(&fisher), "{fisher}");
+        let boschloo = chance_of_regression(5000, 10_000, 4900, 10_000);
+        assert!((0.077..0.083).contains(&boschloo), "{boschloo}");
+    }
+
+    /// As each table by itself gave them.
+    #[test]
+    fn what_tables_have_in_common_is_computed_once() {
+        for (hits, trials, of_control, controls, expected) in REGRESSIONS {
+            let chance = chance_of_regression(hits, trials, of_control, controls);
+            assert!(
+                (chance - expected).abs() < 1e-8,
+                "{hits}/{trials}: {chance:.9}"
+            );
+        }
+    }
+
+    const REGRESSIONS: [(u32, u32, u32, u32, f64); 4] = [
+        (3, 3, 0, 3, 0.015_886_101),
+        (12, 30, 2, 17, 0.021_062_081),
+        (5, 40, 0, 40, 0.016_509_821),
+        (1, 20, 0, 3, 0.869_565_217),
+    ];
 
     #[test]
     fn intervals_have_the_values_that_tables_have() {
