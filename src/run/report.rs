@@ -368,6 +368,11 @@ fn untested(record: &Record, arm: &str, findings: Findings) -> Result<Vec<String
     if findings == Findings::AsFound || result.not_done.is_some() {
         return Ok(not_shown(&result, &result.unseen));
     }
+    let boots = usize::try_from(result.boots).unwrap_or(usize::MAX);
+    if consoles.len() < boots || !consoles.iter().all(|console| console.exists()) {
+        // Of what is gone nothing can be found again.
+        return Ok(not_shown(&result, &result.unseen));
+    }
     let mut all = Vec::new();
     for console in consoles {
         all.extend(read_findings(&console, u64::MAX, &[], None)?);
@@ -394,12 +399,33 @@ fn look_again(
 ) -> Result<(), RecordError> {
     let console = recorded.console();
     let trial = &mut recorded.trial;
-    trial.findings = read_findings(&console, trial.console_length, patterns, target)?;
+    look_again_at(trial, &console, patterns, target)?;
     *trial = with_other_findings(trial.clone(), target);
     for (trial, directory) in &mut recorded.earlier {
-        let console = directory.join("console.log");
-        trial.findings = read_findings(&console, trial.console_length, patterns, target)?;
+        look_again_at(trial, &directory.join("console.log"), patterns, target)?;
     }
+    Ok(())
+}
+
+/// Finds again what a console says; where that is gone, what was found at the time
+/// stands.
+fn look_again_at(
+    trial: &mut Trial,
+    console: &Path,
+    patterns: &[ExtraRule],
+    target: Option<&Target>,
+) -> Result<(), RecordError> {
+    let Ok(metadata) = console.metadata() else {
+        return Ok(());
+    };
+    let (length, expected) = (metadata.len(), trial.console_length);
+    if metadata.is_file() && length < expected {
+        return Err(RecordError::Damaged {
+            path: console.to_owned(),
+            problem: format!("it has {length} of {expected} bytes"),
+        });
+    }
+    trial.findings = read_findings(console, expected, patterns, target)?;
     Ok(())
 }
 
@@ -410,9 +436,6 @@ fn read_findings(
     patterns: &[ExtraRule],
     target: Option<&Target>,
 ) -> Result<Vec<Finding>, RecordError> {
-    if !console.exists() {
-        return Ok(Vec::new());
-    }
     if !console.is_file() {
         // What stands in its place says nothing, or never ends.
         return Err(RecordError::Damaged {
@@ -455,6 +478,10 @@ fn read_findings(
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -493,5 +520,117 @@ mod tests {
         let found = read(Some(&target));
         assert_eq!(found.len(), FINDINGS + 1);
         assert!(target.matches(&found[FINDINGS]));
+    }
+
+    /// A copy of the run that the golden tests judge: three trials of a control
+    /// that show the target, and three of a fix that are clean.
+    struct Run(tempfile::TempDir);
+
+    impl Run {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in/run");
+            copy(&recorded, home.path());
+            Self(home)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
+            let path = self.path(name);
+            let mut value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            change(&mut value);
+            std::fs::write(path, value.to_string()).unwrap();
+        }
+
+        /// Changes the facts of each of the fix's trials.
+        fn change_fixes(&self, change: impl Fn(&mut Value)) {
+            for trial in ["1/1", "2/2", "3/1"] {
+                let name = format!("arms/fixed/trials/example/{trial}/trial.json");
+                self.change(&name, &change);
+            }
+        }
+
+        /// Keeps what the fix's kernel was made from, with this key.
+        fn kernel(&self, key: &str) {
+            let facts = json!({
+                "release": "7.3.4", "origin": "x", "key": key, "cached": true, "patches": [],
+            });
+            std::fs::write(self.path("arms/fixed/kernel.json"), facts.to_string()).unwrap();
+        }
+
+        fn judged(&self, findings: Findings) -> Result<Report, RecordError> {
+            let (record, beginning) = Record::open(self.0.path()).unwrap();
+            derive(&record, &beginning, 0.0, findings)
+        }
+
+        fn again(&self) -> Report {
+            self.judged(Findings::Again).unwrap()
+        }
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    /// Outcomes and reasons of an arm's trials.
+    fn came_to(report: &Report, arm: &str) -> Vec<(Outcome, String)> {
+        let arm = report.arms.iter().find(|one| one.name == arm).unwrap();
+        let judged = arm.trials.iter().map(|trial| &trial.judged);
+        judged
+            .map(|judged| (judged.outcome, judged.reason.clone()))
+            .collect()
+    }
+
+    fn unarmed_for(what: &str) -> Vec<(Outcome, String)> {
+        vec![(Outcome::Unarmed, format!("not armed: {what}")); 3]
+    }
+
+    #[test]
+    fn a_console_that_is_gone_leaves_what_was_found_then() {
+        let run = Run::new();
+        for number in 1..=3 {
+            let trial = format!("arms/stock/trials/example/{number}/1");
+            let console = run.path(&format!("{trial}/console.log"));
+            let found = json!(read_findings(&console, u64::MAX, &[], None).unwrap());
+            run.change(&format!("{trial}/trial.json"), |trial| {
+                trial["findings"] = found;
+            });
+            std::fs::remove_file(&console).unwrap();
+        }
+        let stock = came_to(&run.again(), "stock");
+        assert!(
+            stock.iter().all(|one| one.0 == Outcome::Target),
+            "{stock:?}"
+        );
+    }
+
+    #[test]
+    fn a_console_that_was_cut_short_is_damaged() {
+        let run = Run::new();
+        let console = run.path("arms/fixed/trials/example/2/2/console.log");
+        let said = std::fs::read(&console).unwrap();
+        std::fs::write(&console, &said[..100]).unwrap();
+        let Err(error) = run.judged(Findings::Again) else {
+            panic!("it is judged");
+        };
+        let error = error.to_string();
+        assert!(
+            error.ends_with("console.log is damaged: it has 100 of 168 bytes"),
+            "{error}"
+        );
+        // As found it needs no console.
+        run.judged(Findings::AsFound).unwrap();
     }
 }
