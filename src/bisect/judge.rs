@@ -42,7 +42,7 @@ impl Judge<'_> {
         let workload = &self.planned.workload;
         let varied = variation.map(|variation| variation.workload(workload));
         let mut missing = unarmed(
-            config,
+            Some(config),
             varied.as_ref().unwrap_or(workload),
             !self.plan.profile.is_empty(),
             target.and_then(|target| target.class),

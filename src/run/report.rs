@@ -194,10 +194,37 @@ pub(super) fn judge_one(
     arm: &Arm,
     trial: &Trial,
 ) -> Result<Judged, RecordError> {
-    let config = record.config(&arm.name)?;
-    let untested = untested(record, &arm.name, Findings::AsFound)?;
-    let missing = missing(&beginning.plan, arm, trial, config.as_deref(), &untested);
+    let known = Known::of(record, beginning, arm, Findings::AsFound)?;
+    let missing = missing(&beginning.plan, arm, trial, &known);
     Ok(decide(trial, &question(beginning, arm), &missing))
+}
+
+/// What is known of an arm's detectors besides what its trials showed.
+struct Known {
+    /// The text of its final .config.
+    config: Option<String>,
+    /// What is missing for each of its trials.
+    missing: Vec<String>,
+}
+
+impl Known {
+    fn of(
+        record: &Record,
+        beginning: &Beginning,
+        arm: &Arm,
+        findings: Findings,
+    ) -> Result<Self, RecordError> {
+        let config = record.config(&arm.name)?;
+        let mut missing = untested(record, &arm.name, findings)?;
+        let kernel = record.kernel_facts(&arm.name)?;
+        // A kernel that kvet did not build may come without; an earlier record has
+        // what was missing then.
+        let is_another_s = kernel.is_some_and(|kernel| kernel.key.is_empty());
+        if config.is_none() && !is_another_s && beginning.version > 1 {
+            missing.push("its .config (it is not in the record)".to_owned());
+        }
+        Ok(Self { config, missing })
+    }
 }
 
 /// What decides the outcomes of an arm's trials.
@@ -224,11 +251,10 @@ fn judge_arm(
     let kernel = record.kernel_facts(&arm.name)?;
     let left_out = kernel.iter().flat_map(|kernel| kernel.left_out.clone());
     let arm = arm.without(&left_out.collect::<Vec<_>>());
-    let config = record.config(&arm.name)?;
-    let untested = untested(record, &arm.name, findings)?;
+    let known = Known::of(record, beginning, &arm, findings)?;
     let armed = match (&kernel, record.self_test(&arm.name)?) {
         (_, Some((result, _))) if result.not_done.is_none() => Armed::SelfTest,
-        (Some(_), _) if config.is_some() => Armed::Config,
+        (Some(_), _) if known.config.is_some() => Armed::Config,
         _ => Armed::Unknown,
     };
     let question = question(beginning, &arm);
@@ -246,7 +272,7 @@ fn judge_arm(
             for trial in earlier.chain([&recorded.trial]) {
                 boots.extend(boot(trial, &question));
             }
-            let missing = missing(plan, &arm, &recorded.trial, config.as_deref(), &untested);
+            let missing = missing(plan, &arm, &recorded.trial, &known);
             let judged = decide(&recorded.trial, &question, &missing);
             if changed.is_some() {
                 counted.push(Counted {
@@ -279,7 +305,7 @@ fn judge_arm(
             });
         }
     }
-    let config = record.config(&arm.name)?;
+    let config = known.config.as_deref();
     Ok(JudgedArm {
         report: ArmReport {
             target: target_key(arm.target.as_ref()),
@@ -287,8 +313,8 @@ fn judge_arm(
             armed,
             broken: record.why_broken(&arm.name)?,
             configuration: configuration(&arm),
-            compiler: config.as_deref().and_then(compiler),
-            detectors: config.as_deref().map(detectors).unwrap_or_default(),
+            compiler: config.and_then(compiler),
+            detectors: config.map(detectors).unwrap_or_default(),
             workloads: arm.workloads,
             executed: changed.map(|changed| executed(&arm.name, &changed, &counted)),
             name: arm.name,
@@ -323,30 +349,28 @@ fn blame(arms: &mut [ArmReport], boots: &[Vec<Boot>]) {
 }
 
 /// The detectors that a trial needed and did not have.
-fn missing(
-    plan: &Plan,
-    arm: &Arm,
-    trial: &Trial,
-    config: Option<&str>,
-    untested: &[String],
-) -> Vec<String> {
+fn missing(plan: &Plan, arm: &Arm, trial: &Trial, known: &Known) -> Vec<String> {
     let planned = plan.workload(&trial.id.workload);
     let class = arm.target.as_ref().and_then(|target| target.class);
     let armed_for = planned.map(|planned| with_symbols(plan, &planned.workload));
-    let mut missing = match (&armed_for, config) {
-        (Some(workload), Some(config)) => unarmed(
-            config,
+    let mut missing = match &armed_for {
+        Some(workload) => unarmed(
+            known.config.as_deref(),
             workload,
             !plan.profile.is_empty(),
             class,
             trial.ready.as_ref(),
             is_mute(trial),
         ),
-        // A record that has lost its .config says what was judged then.
-        _ => trial.unarmed_then.clone(),
+        None => Vec::new(),
     };
+    if known.config.is_none() || trial.ready.is_none() {
+        // An earlier record that has lost its .config, or what the agent said, has
+        // what was missing then.
+        missing.extend(trial.unarmed_then.iter().cloned());
+    }
     missing.extend(unheard(trial));
-    missing.extend_from_slice(untested);
+    missing.extend_from_slice(&known.missing);
     missing
 }
 
@@ -632,5 +656,33 @@ mod tests {
         );
         // As found it needs no console.
         run.judged(Findings::AsFound).unwrap();
+    }
+
+    #[test]
+    fn without_its_config_nobody_knows_what_was_armed() {
+        let run = Run::new();
+        run.kernel("k");
+        std::fs::remove_file(run.path("arms/fixed/config")).unwrap();
+        for findings in [Findings::Again, Findings::AsFound] {
+            let report = run.judged(findings).unwrap();
+            let expected = unarmed_for("its .config (it is not in the record)");
+            assert_eq!(came_to(&report, "fixed"), expected);
+        }
+    }
+
+    /// A kernel that kvet did not build may come without its .config; what its guest
+    /// said, or did not say, is known all the same.
+    #[test]
+    fn a_kernel_of_unknown_config_that_is_not_heard_is_not_clean() {
+        let run = Run::new();
+        run.kernel("");
+        std::fs::remove_file(run.path("arms/fixed/config")).unwrap();
+        assert_eq!(run.again().verdict.kind, VerdictKind::Fixed);
+        run.change_fixes(|trial| trial["ready"]["sysctls"] = json!({}));
+        let expected = "kernel.hung_task_timeout_secs, kernel.hung_task_warnings";
+        assert_eq!(came_to(&run.again(), "fixed"), unarmed_for(expected));
+        run.change_fixes(|trial| trial["said"] = 0.into());
+        let expected = format!("{expected}, the console (ttyS0 said nothing)");
+        assert_eq!(came_to(&run.again(), "fixed"), unarmed_for(&expected));
     }
 }

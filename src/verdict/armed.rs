@@ -11,32 +11,32 @@ use crate::record::{Ending, Trial};
 use crate::workload::Workload;
 
 /// What is needed and not armed; empty is good. `config` is the text of the
-/// final .config, `class` what the target is one of, `ready` the agent's first
+/// final .config, if that is known, `class` what the target is one of, `ready` the agent's first
 /// message, `profiled` whether functions are to be profiled, and `mute` whether
 /// a guest that ran said nothing on its console.
 #[must_use]
 pub fn unarmed(
-    config: &str,
+    config: Option<&str>,
     workload: &Workload,
     profiled: bool,
     class: Option<Class>,
     ready: Option<&Ready>,
     mute: bool,
 ) -> Vec<String> {
-    let set: BTreeSet<&str> = config
-        .lines()
-        .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")))
-        .filter_map(|line| line.strip_prefix("CONFIG_"))
-        .collect();
-    let mut missing: Vec<String> = workload
-        .kconfig
-        .iter()
-        .map(String::as_str)
-        .chain(class.and_then(Class::symbol))
-        .chain(profiled.then_some("FUNCTION_PROFILER"))
-        .filter(|symbol| !set.contains(symbol))
-        .map(|symbol| format!("CONFIG_{symbol}"))
-        .collect();
+    let mut missing: Vec<String> = Vec::new();
+    if let Some(config) = config {
+        let set: BTreeSet<&str> = config
+            .lines()
+            .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")))
+            .filter_map(|line| line.strip_prefix("CONFIG_"))
+            .collect();
+        let symbols = workload.kconfig.iter().map(String::as_str);
+        let symbols = symbols
+            .chain(class.and_then(Class::symbol))
+            .chain(profiled.then_some("FUNCTION_PROFILER"));
+        let unset = symbols.filter(|symbol| !set.contains(symbol));
+        missing.extend(unset.map(|symbol| format!("CONFIG_{symbol}")));
+    }
     if mute {
         missing.push("the console (ttyS0 said nothing)".to_owned());
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn missing(config: &str, class: Option<Class>, mute: bool) -> Vec<String> {
-        unarmed(config, &workload(), false, class, None, mute)
+        unarmed(Some(config), &workload(), false, class, None, mute)
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let missing = |workload: &Workload, parameters: &[(&str, &str)]| {
             let ready = ready(parameters);
             let class = Some(Class::HungTask);
-            unarmed(CONFIG, workload, false, class, Some(&ready), false)
+            unarmed(Some(CONFIG), workload, false, class, Some(&ready), false)
         };
         let (timeout, warnings) = ("kernel.hung_task_timeout_secs", "kernel.hung_task_warnings");
         let mut workload = workload();
