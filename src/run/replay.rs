@@ -82,6 +82,8 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
         acceleration: replay
             .acceleration
             .unwrap_or(bundle.manifest.plan.acceleration),
+        // Only the trial is made again.
+        self_test: false,
         ..with_trials(&bundle.manifest.plan, replay.trials)
     };
     let began = Instant::now();

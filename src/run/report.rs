@@ -215,7 +215,7 @@ impl Known {
         findings: Findings,
     ) -> Result<Self, RecordError> {
         let config = record.config(&arm.name)?;
-        let mut missing = untested(record, &arm.name, findings)?;
+        let mut missing = untested(record, &beginning.plan, &arm.name, findings)?;
         let kernel = record.kernel_facts(&arm.name)?;
         // A kernel that kvet did not build may come without; an earlier record has
         // what was missing then.
@@ -385,9 +385,15 @@ fn with_symbols(plan: &Plan, workload: &Workload) -> Workload {
 }
 
 /// What an arm's self-test did not show.
-fn untested(record: &Record, arm: &str, findings: Findings) -> Result<Vec<String>, RecordError> {
+fn untested(
+    record: &Record,
+    plan: &Plan,
+    arm: &str,
+    findings: Findings,
+) -> Result<Vec<String>, RecordError> {
     let Some((result, consoles)) = record.self_test(arm)? else {
-        return Ok(Vec::new());
+        let nothing = "its self-test (nothing of it is recorded)".to_owned();
+        return Ok(plan.self_test.then_some(nothing).into_iter().collect());
     };
     if findings == Findings::AsFound || result.not_done.is_some() {
         return Ok(not_shown(&result, &result.unseen));
@@ -684,5 +690,17 @@ mod tests {
         run.change_fixes(|trial| trial["said"] = 0.into());
         let expected = format!("{expected}, the console (ttyS0 said nothing)");
         assert_eq!(came_to(&run.again(), "fixed"), unarmed_for(&expected));
+    }
+
+    #[test]
+    fn a_self_test_that_left_nothing_shows_nothing() {
+        let run = Run::new();
+        run.change("run.json", |beginning| {
+            beginning["plan"]["self_test"] = true.into();
+        });
+        let report = run.again();
+        let expected = unarmed_for("its self-test (nothing of it is recorded)");
+        assert_eq!(came_to(&report, "fixed"), expected);
+        assert_eq!(report.verdict.kind, VerdictKind::Inconclusive);
     }
 }
