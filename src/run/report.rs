@@ -252,9 +252,14 @@ fn judge_arm(
     let left_out = kernel.iter().flat_map(|kernel| kernel.left_out.clone());
     let arm = arm.without(&left_out.collect::<Vec<_>>());
     let known = Known::of(record, beginning, &arm, findings)?;
-    let armed = match (&kernel, record.self_test(&arm.name)?) {
-        (_, Some((result, _))) if result.not_done.is_none() => Armed::SelfTest,
-        (Some(_), _) if known.config.is_some() => Armed::Config,
+    let armed = match &known.config {
+        Some(config) if kernel.is_some() && is_armed(plan, &arm, config) => {
+            if known.missing.is_empty() && record.self_test(&arm.name)?.is_some() {
+                Armed::SelfTest
+            } else {
+                Armed::Config
+            }
+        }
         _ => Armed::Unknown,
     };
     let question = question(beginning, &arm);
@@ -346,6 +351,15 @@ fn blame(arms: &mut [ArmReport], boots: &[Vec<Boot>]) {
             }
         }
     }
+}
+
+/// Whether a .config has what all of an arm's workloads and its target need.
+fn is_armed(plan: &Plan, arm: &Arm, config: &str) -> bool {
+    let class = arm.target.as_ref().and_then(|target| target.class);
+    let planned = arm.workloads.iter().filter_map(|name| plan.workload(name));
+    let mut needed = planned.map(|planned| with_symbols(plan, &planned.workload));
+    let profiled = !plan.profile.is_empty();
+    needed.all(|workload| unarmed(Some(config), &workload, profiled, class, None, false).is_empty())
 }
 
 /// The detectors that a trial needed and did not have.
@@ -702,5 +716,24 @@ mod tests {
         let expected = unarmed_for("its self-test (nothing of it is recorded)");
         assert_eq!(came_to(&report, "fixed"), expected);
         assert_eq!(report.verdict.kind, VerdictKind::Inconclusive);
+    }
+
+    #[test]
+    fn what_an_arm_is_armed_by_is_what_it_showed() {
+        let run = Run::new();
+        run.kernel("k");
+        let armed = || run.judged(Findings::AsFound).unwrap().arms[1].armed;
+        assert_eq!(armed(), Armed::Config);
+        std::fs::create_dir(run.path("arms/fixed/self-test")).unwrap();
+        let self_test = |unseen: &[&str]| {
+            let result = json!({ "boots": 1, "unseen": unseen, "seconds": 1 }).to_string();
+            std::fs::write(run.path("arms/fixed/self-test/result.json"), result).unwrap();
+        };
+        self_test(&[]);
+        assert_eq!(armed(), Armed::SelfTest);
+        self_test(&["hung_task"]);
+        assert_eq!(armed(), Armed::Config);
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_CEPH_FS=y\n").unwrap();
+        assert_eq!(armed(), Armed::Unknown);
     }
 }
