@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::job::{Arm, Plan, PlannedWorkload, Variation};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, Trial, read_trial};
-use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed, unheard};
+use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed, unchecked, unheard};
 
 /// What decides about trials.
 pub(super) struct Judge<'a> {
@@ -50,6 +50,7 @@ impl Judge<'_> {
             is_mute(trial),
         );
         missing.extend(unheard(trial));
+        missing.extend(unchecked(trial, target));
         let question = Question {
             target,
             known: &self.plan.known,

@@ -28,7 +28,7 @@ use crate::testbed::DUMP_LIMIT;
 use crate::trial::{FINDINGS, keep_finding};
 use crate::verdict::{
     ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, target_key,
-    to_blame, unarmed, unheard,
+    to_blame, unarmed, unchecked, unheard,
 };
 use crate::workload::{Step, Workload};
 
@@ -384,6 +384,7 @@ fn missing(plan: &Plan, arm: &Arm, trial: &Trial, known: &Known) -> Vec<String> 
         missing.extend(trial.unarmed_then.iter().cloned());
     }
     missing.extend(unheard(trial));
+    missing.extend(unchecked(trial, arm.target.as_ref()));
     missing.extend_from_slice(&known.missing);
     missing
 }
@@ -735,5 +736,24 @@ mod tests {
         assert_eq!(armed(), Armed::Config);
         std::fs::write(run.path("arms/fixed/config"), "CONFIG_CEPH_FS=y\n").unwrap();
         assert_eq!(armed(), Armed::Unknown);
+    }
+
+    #[test]
+    fn a_disk_that_nobody_could_check_is_not_clean_where_it_is_asked_about() {
+        let run = Run::new();
+        let disk = json!({
+            "command": "e2fsck -f -n /disk", "state": { "unknown": { "why": "killed" } },
+            "said": "", "line": 9,
+        });
+        run.change_fixes(|trial| trial["disk"] = disk.clone());
+        assert_eq!(run.again().verdict.kind, VerdictKind::Fixed);
+        run.change("run.json", |beginning| {
+            let target = json!({ "class": "file_system", "title": "e2fsck found *" });
+            for arm in 0..2 {
+                beginning["plan"]["arms"][arm]["target"] = target.clone();
+            }
+        });
+        let expected = unarmed_for("the check of its disk (killed)");
+        assert_eq!(came_to(&run.again(), "fixed"), expected);
     }
 }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::detect::Class;
+use crate::detect::{Class, Target};
 use crate::guest::protocol::Ready;
-use crate::record::{Ending, Trial};
+use crate::record::{Ending, Trial, with_other_findings};
+use crate::service::{DiskCheck, DiskState};
 use crate::workload::Workload;
 
 /// What is needed and not armed; empty is good. `config` is the text of the
@@ -74,6 +75,28 @@ pub fn is_mute(trial: &Trial) -> bool {
 pub fn unheard(trial: &Trial) -> Option<String> {
     let place = trial.silenced.as_ref()?;
     Some(format!("the console (not heard from {place} on)"))
+}
+
+/// That nobody knows whether a trial's disk is damaged, if the target is what its
+/// checker would have found.
+#[must_use]
+pub fn unchecked(trial: &Trial, target: Option<&Target>) -> Option<String> {
+    let disk = trial.disk.as_ref()?;
+    let DiskState::Unknown { why } = &disk.state else {
+        return None;
+    };
+    let damaged = Trial {
+        findings: Vec::new(),
+        disk: Some(DiskCheck {
+            state: DiskState::Damaged,
+            ..disk.clone()
+        }),
+        ..trial.clone()
+    };
+    let damaged = with_other_findings(damaged, None);
+    let target = target?;
+    let asked = damaged.findings.iter().any(|found| target.matches(found));
+    asked.then(|| format!("the check of its disk ({why})"))
 }
 
 #[cfg(test)]
