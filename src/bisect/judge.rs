@@ -15,7 +15,9 @@ use crate::error::Error;
 use crate::job::{Arm, Plan, PlannedWorkload, Variation};
 use crate::outcome::Outcome;
 use crate::record::{Beginning, Record, Trial, read_trial};
-use crate::verdict::{Judged, Question, decide, is_mute, is_of_time, unarmed, unchecked, unheard};
+use crate::verdict::{
+    Judged, Question, decide, is_mute, is_of_time, spent, unarmed, unchecked, unheard,
+};
 
 /// What decides about trials.
 pub(super) struct Judge<'a> {
@@ -56,6 +58,7 @@ impl Judge<'_> {
             known: &self.plan.known,
             day: self.day,
         };
+        missing.extend(spent(trial, &question, &self.arm.command_line));
         let judged = decide(trial, &question, &missing);
         let hit = match judged.outcome {
             Outcome::Target => Some(true),

@@ -27,7 +27,7 @@ use crate::store::io_error;
 use crate::testbed::DUMP_LIMIT;
 use crate::trial::{FINDINGS, keep_finding};
 use crate::verdict::{
-    ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, target_key,
+    ArmResult, Armed, Boot, Judged, Question, Verdict, decide, is_mute, judge, spent, target_key,
     to_blame, unarmed, unchecked, unheard,
 };
 use crate::workload::{Step, Workload};
@@ -195,8 +195,9 @@ pub(super) fn judge_one(
     trial: &Trial,
 ) -> Result<Judged, RecordError> {
     let known = Known::of(record, beginning, arm, Findings::AsFound)?;
-    let missing = missing(&beginning.plan, arm, trial, &known);
-    Ok(decide(trial, &question(beginning, arm), &missing))
+    let question = question(beginning, arm);
+    let missing = missing(&beginning.plan, arm, trial, &question, &known);
+    Ok(decide(trial, &question, &missing))
 }
 
 /// What is known of an arm's detectors besides what its trials showed.
@@ -277,7 +278,7 @@ fn judge_arm(
             for trial in earlier.chain([&recorded.trial]) {
                 boots.extend(boot(trial, &question));
             }
-            let missing = missing(plan, &arm, &recorded.trial, &known);
+            let missing = missing(plan, &arm, &recorded.trial, &question, &known);
             let judged = decide(&recorded.trial, &question, &missing);
             if changed.is_some() {
                 counted.push(Counted {
@@ -363,7 +364,13 @@ fn is_armed(plan: &Plan, arm: &Arm, config: &str) -> bool {
 }
 
 /// The detectors that a trial needed and did not have.
-fn missing(plan: &Plan, arm: &Arm, trial: &Trial, known: &Known) -> Vec<String> {
+fn missing(
+    plan: &Plan,
+    arm: &Arm,
+    trial: &Trial,
+    question: &Question<'_>,
+    known: &Known,
+) -> Vec<String> {
     let planned = plan.workload(&trial.id.workload);
     let class = arm.target.as_ref().and_then(|target| target.class);
     let armed_for = planned.map(|planned| with_symbols(plan, &planned.workload));
@@ -384,7 +391,8 @@ fn missing(plan: &Plan, arm: &Arm, trial: &Trial, known: &Known) -> Vec<String> 
         missing.extend(trial.unarmed_then.iter().cloned());
     }
     missing.extend(unheard(trial));
-    missing.extend(unchecked(trial, arm.target.as_ref()));
+    missing.extend(unchecked(trial, question.target));
+    missing.extend(spent(trial, question, &arm.command_line));
     missing.extend_from_slice(&known.missing);
     missing
 }
@@ -755,5 +763,40 @@ mod tests {
         });
         let expected = unarmed_for("the check of its disk (killed)");
         assert_eq!(came_to(&run.again(), "fixed"), expected);
+    }
+
+    #[test]
+    fn a_detector_that_speaks_once_is_spent_by_a_known_finding() {
+        let run = Run::new();
+        let ask = |class: &str| {
+            run.change("run.json", |beginning| {
+                beginning["plan"]["known"] = json!([{ "title": "*f", "reason": "old" }]);
+                let target = json!({ "class": class, "frames": ["ceph_iput"] });
+                for arm in 0..2 {
+                    beginning["plan"]["arms"][arm]["target"] = target.clone();
+                }
+            });
+        };
+        let found = |title: &str, class: Class| {
+            let mut finding = crate::report::fixture::finding(title);
+            finding.class = class;
+            run.change_fixes(|trial| trial["findings"] = json!([finding]));
+        };
+        let came_to = || came_to(&run.judged(Findings::AsFound).unwrap(), "fixed");
+        ask("lockdep");
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_PROVE_LOCKING=y\n").unwrap();
+        found("possible deadlock in f", Class::Lockdep);
+        let expected = "lockdep (its one report of a boot was possible deadlock in f)";
+        assert_eq!(came_to(), unarmed_for(expected));
+        found("WARNING: suspicious RCU usage in f", Class::Lockdep);
+        assert_eq!(came_to()[0].0, Outcome::Clean);
+        ask("kasan");
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_KASAN=y\n").unwrap();
+        found("KASAN: slab-use-after-free Read in f", Class::Kasan);
+        assert_eq!(came_to()[0].0, Outcome::Unarmed);
+        run.change("run.json", |beginning| {
+            beginning["plan"]["arms"][1]["command_line"] = "kasan_multi_shot".into();
+        });
+        assert_eq!(came_to()[0].0, Outcome::Clean);
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::detect::{Class, Target};
+use super::outcome::Question;
+use crate::detect::{Class, Finding, Target, known_as};
 use crate::guest::protocol::Ready;
 use crate::record::{Ending, Trial, with_other_findings};
 use crate::service::{DiskCheck, DiskState};
@@ -97,6 +98,32 @@ pub fn unchecked(trial: &Trial, target: Option<&Target>) -> Option<String> {
     let target = target?;
     let asked = damaged.findings.iter().any(|found| target.matches(found));
     asked.then(|| format!("the check of its disk ({why})"))
+}
+
+/// The target's detector, if it reports once in a boot and a known finding was that
+/// once; `words` is what the kernel's command line has besides.
+#[must_use]
+pub fn spent(trial: &Trial, question: &Question<'_>, words: &str) -> Option<String> {
+    let class = question.target?.class?;
+    let speaks_once = match class {
+        Class::Lockdep => true,
+        Class::Kasan => !words
+            .split_whitespace()
+            .any(|word| word == "kasan_multi_shot"),
+        _ => false,
+    };
+    let is_known = |finding: &&Finding| {
+        let Question { target, known, day } = *question;
+        known_as(finding, known, target, &trial.release, day).is_some()
+    };
+    // RCU's own check goes on.
+    let counts = |finding: &&Finding| {
+        finding.class == class && !finding.title.contains("suspicious RCU usage")
+    };
+    let mut findings = trial.findings.iter().filter(counts);
+    let first = findings.find(is_known).filter(|_| speaks_once)?;
+    let title = &first.title;
+    Some(format!("{class} (its one report of a boot was {title})"))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod sequential;
 mod statistics;
 
 pub use arm::{ArmResult, Armed, Tried, target_key};
-pub use armed::{is_mute, unarmed, unchecked, unheard};
+pub use armed::{is_mute, spent, unarmed, unchecked, unheard};
 pub use boots::{Boot, to_blame};
 pub use evidence::Evidence;
 pub use hosts::{Deviation, HostTrial, Rate, deviations};
