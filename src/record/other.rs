@@ -12,18 +12,19 @@ use crate::service::{DiskCheck, DiskState};
 /// says so: it mostly does for reasons that are not the kernel's.
 #[must_use]
 pub fn with_other_findings(mut trial: Trial, target: Option<&Target>) -> Trial {
-    let is_other = |finding: &Finding| {
-        let signature = &finding.signature;
-        [DAMAGE, TEST, STEP]
-            .iter()
-            .any(|own| signature.starts_with(own))
-    };
-    trial.findings.retain(|finding| !is_other(finding));
     let damaged = trial.disk.iter().filter_map(damage);
     let failed = trial.failed_tests.iter().map(failure);
+    let mut others: Vec<Finding> = damaged.chain(failed).collect();
+    let step = failed_step(&trial);
     let asked = target.is_some_and(|target| target.class == Some(Class::StepFailure));
-    let step = asked.then(|| failed_step(&trial)).flatten();
-    let others: Vec<Finding> = damaged.chain(failed).chain(step).collect();
+    // A job's own rule may find others of these classes on the console.
+    let is_other = |finding: &Finding| {
+        let same =
+            |own: &Finding| (&own.signature, &own.title) == (&finding.signature, &finding.title);
+        others.iter().chain(&step).any(same)
+    };
+    trial.findings.retain(|finding| !is_other(finding));
+    others.extend(step.filter(|_| asked));
     trial.findings.extend(others);
     trial
 }
@@ -109,6 +110,7 @@ fn finding(class: Class, title: String, signature: String, line: u64) -> Finding
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::{Scanner, Sighting};
     use crate::guest::protocol::FailedTest;
     use crate::record::Ending;
     use crate::trial_id::TrialId;
@@ -168,6 +170,23 @@ mod tests {
         let target: crate::detect::Target =
             serde_yaml::from_str("{ class: test_failure, title: generic/001 failed }").unwrap();
         assert!(target.matches(&once.findings[1]));
+    }
+
+    /// A test's words on the console are what a job's own rule may find.
+    #[test]
+    fn what_a_job_s_own_rule_found_stays() {
+        let rules = "[{ message: '*not ok*', class: test_failure }]";
+        let mut scanner = Scanner::with_rules(serde_yaml::from_str(rules).unwrap());
+        let mut found = scanner.push(b"[    1.000001] not ok 1 inode_evict\n");
+        let Some(Sighting::Complete(found)) = found.pop() else {
+            panic!("{found:?}");
+        };
+        let mut trial = trial(DiskState::Clean, &["generic/001"]);
+        trial.findings = vec![(*found).clone()];
+        let once = with_other_findings(trial, None);
+        let twice = with_other_findings(once.clone(), None);
+        assert_eq!(once.findings, twice.findings);
+        assert_eq!((once.findings.len(), &once.findings[0]), (2, &*found));
     }
 
     #[test]
