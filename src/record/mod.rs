@@ -328,7 +328,7 @@ impl Record {
     /// The text of an arm's final .config; `None` if there is none.
     pub fn config(&self, arm: &str) -> Result<Option<String>, RecordError> {
         let path = self.arm(arm).join("config");
-        if !path.exists() {
+        if !is_there(&path)? {
             return Ok(None);
         }
         let text = bounded::read_own(&path, LARGEST).map_err(io_error("read", &path))?;
@@ -593,17 +593,16 @@ pub fn read_trial(directory: &Path) -> Result<Option<Trial>, RecordError> {
 
 /// The entries of a directory that are called by a number, in order.
 fn numbered(directory: &Path) -> Result<Vec<(u32, PathBuf)>, RecordError> {
-    if !directory.exists() {
+    if !is_there(directory)? {
         return Ok(Vec::new());
     }
-    let entries = std::fs::read_dir(directory).map_err(io_error("read", directory))?;
-    let mut found: Vec<(u32, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let number = entry.file_name().to_str()?.parse().ok()?;
-            Some((number, entry.path()))
-        })
-        .collect();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(io_error("read", directory))? {
+        let entry = entry.map_err(io_error("read", directory))?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        found.extend(number.map(|number| (number, entry.path())));
+    }
     found.sort();
     Ok(found)
 }
@@ -646,7 +645,12 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
 }
 
 fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
-    path.exists().then(|| read_json(path)).transpose()
+    is_there(path)?.then(|| read_json(path)).transpose()
+}
+
+/// Whether something is there; an error, if nobody can tell.
+fn is_there(path: &Path) -> Result<bool, RecordError> {
+    Ok(path.try_exists().map_err(io_error("look for", path))?)
 }
 
 fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> RecordError {
@@ -673,6 +677,23 @@ mod tests {
         assert_eq!(file_name("../../etc"), ".._.._etc");
         assert_eq!(file_name(".."), "_..");
         assert_eq!(file_name("fixed-debug"), "fixed-debug");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_is_not_one_that_is_not_there() {
+        let home = tempfile::tempdir().unwrap();
+        let record = record(&home);
+        let arm = record.made_arm("stock").unwrap();
+        let to_itself = |path: &Path| std::os::unix::fs::symlink(path, path).unwrap();
+        assert_eq!(record.config("stock").unwrap(), None);
+        assert!(record.trials("stock", "w").unwrap().is_empty());
+        to_itself(&arm.join("config"));
+        to_itself(&arm.join("kernel.json"));
+        std::fs::create_dir(arm.join("trials")).unwrap();
+        to_itself(&arm.join("trials/w"));
+        assert!(record.config("stock").is_err());
+        assert!(record.kernel_facts("stock").is_err());
+        assert!(record.trials("stock", "w").is_err());
     }
 
     #[test]
