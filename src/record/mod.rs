@@ -124,6 +124,20 @@ pub enum RecordError {
     #[error("the run in {} did not come to its end, so it has no report", .0.display())]
     #[diagnostic(help("`kvet judge` gives the verdict on what it recorded"))]
     Unfinished(PathBuf),
+    /// A run would go on with another accelerator than its trials had.
+    #[error(
+        "the trials in {} ran with {then}, and this host runs guests with {now} now",
+        path.display()
+    )]
+    #[diagnostic(help("have guests run with {then} again (`kvet doctor`), or begin another run"))]
+    AnotherAccelerator {
+        /// The run's directory.
+        path: PathBuf,
+        /// What its trials ran with.
+        then: String,
+        /// What further ones would run with.
+        now: String,
+    },
     /// A file of the record is not what was written.
     #[error("{} is damaged: {problem}", path.display())]
     #[diagnostic(help(
@@ -230,12 +244,34 @@ impl Record {
         self.path.join("run.json")
     }
 
-    /// Keeps which accelerator runs the guests, which is known only later.
+    /// Keeps which accelerator runs the guests, which is known only later. Trials that
+    /// the run has already must have had the same: they are compared.
     pub fn accelerator(&self, name: &str) -> Result<(), RecordError> {
         let (_, mut beginning) = Self::open(&self.path)?;
+        let then = &beginning.host.accelerator;
+        if !then.is_empty() && then != name && self.has_trials(&beginning.plan)? {
+            return Err(RecordError::AnotherAccelerator {
+                path: self.path.clone(),
+                then: then.clone(),
+                now: name.to_owned(),
+            });
+        }
         name.clone_into(&mut beginning.host.accelerator);
         write_json(&self.beginning_file(), &beginning)?;
         Ok(())
+    }
+
+    /// Whether the guest of any trial that ended came up.
+    fn has_trials(&self, plan: &Plan) -> Result<bool, RecordError> {
+        for arm in &plan.arms {
+            for workload in &arm.workloads {
+                let trials = self.trials(&arm.name, workload)?;
+                if trials.iter().any(|one| one.trial.ready.is_some()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps what the runs before had shown.
@@ -677,6 +713,34 @@ mod tests {
         assert_eq!(file_name("../../etc"), ".._.._etc");
         assert_eq!(file_name(".."), "_..");
         assert_eq!(file_name("fixed-debug"), "fixed-debug");
+    }
+
+    #[test]
+    fn a_run_goes_on_with_the_accelerator_that_its_trials_had() {
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in/run");
+        let home = tempfile::tempdir().unwrap();
+        let text = std::fs::read(recorded.join("run.json")).unwrap();
+        std::fs::write(home.path().join("run.json"), text).unwrap();
+        let (record, _) = Record::open(home.path()).unwrap();
+        let now = || Record::open(home.path()).unwrap().1.host.accelerator;
+        // Nothing was tried yet.
+        record.accelerator("kvm").unwrap();
+        assert_eq!(now(), "kvm");
+        let id = TrialId {
+            arm: "stock".to_owned(),
+            workload: "example".to_owned(),
+            number: 1,
+        };
+        let (_, attempt) = record.begin_attempt(&id).unwrap();
+        let trial = recorded.join("arms/stock/trials/example/1/1").join(TRIAL);
+        std::fs::copy(trial, attempt.join(TRIAL)).unwrap();
+        record.accelerator("kvm").unwrap();
+        let error = record.accelerator("tcg").unwrap_err().to_string();
+        assert!(
+            error.contains("ran with kvm, and this host runs guests with tcg"),
+            "{error}"
+        );
+        assert_eq!(now(), "kvm");
     }
 
     #[test]
