@@ -9,7 +9,7 @@ use miette::Diagnostic;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Beginning, PAST, Record, RecordError, file_name};
+use super::{Beginning, PAST, Record, RecordError, file_name, read_self_test};
 use crate::error::{Exit, Fault};
 use crate::job::Plan;
 use crate::store::{StoreError, io_error};
@@ -29,8 +29,10 @@ const OF_ARM: &[&str] = &[
     "decoded.json",
     "vmlinux",
     "broken.json",
-    "self-test",
 ];
+
+/// The directory of its self-test.
+const SELF_TEST: &str = "self-test";
 
 /// Parts do not make one run.
 #[derive(Debug, Error, Diagnostic)]
@@ -308,6 +310,7 @@ fn copy_piece(number: u32, piece: &Piece, out: &Path) -> Result<(), JoinError> {
         for name in OF_ARM {
             copy(&from.join(name), &to.join(name), DEEPEST)?;
         }
+        copy_self_test(&from.join(SELF_TEST), &to.join(SELF_TEST))?;
         for workload in &arm.workloads {
             let trials = Path::new("trials").join(file_name(workload));
             copy(&from.join(&trials), &to.join(&trials), DEEPEST)?;
@@ -321,6 +324,27 @@ fn copy_piece(number: u32, piece: &Piece, out: &Path) -> Result<(), JoinError> {
         copy(&piece.path.join(name), &apart.join(name), DEEPEST)?;
     }
     Ok(())
+}
+
+/// Copies an arm's self-test, whole, in the place of one of another part that says
+/// less: what the kernel did not show in one it did not show, and what it showed says
+/// more than a self-test that came to nothing.
+fn copy_self_test(from: &Path, to: &Path) -> Result<(), JoinError> {
+    let says = |directory: &Path| -> Result<Option<u32>, RecordError> {
+        let result = read_self_test(directory)?;
+        Ok(result.map(|result| match result.not_done {
+            Some(_) => 0,
+            None if result.unseen.is_empty() => 1,
+            None => 2,
+        }))
+    };
+    if to.exists() {
+        if says(from)? <= says(to)? {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(to).map_err(io_error("remove", to))?;
+    }
+    Ok(copy(from, to, DEEPEST)?)
 }
 
 /// The longest time that a part of the run in this directory took, in seconds.
@@ -359,7 +383,54 @@ fn copy(from: &Path, to: &Path, depth: u32) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{SelfTest, begin_self_test, end_self_test};
     use super::*;
+    use crate::detect::Class;
+
+    /// A self-test's directory whose boot says its name.
+    fn tested(home: &Path, name: &str, unseen: &[Class], not_done: Option<&str>) -> PathBuf {
+        let directory = home.join(name);
+        let (first, boot) = begin_self_test(&directory).unwrap();
+        std::fs::write(boot.join("console.log"), name).unwrap();
+        let result = SelfTest {
+            boots: 1,
+            first,
+            unseen: unseen.to_vec(),
+            not_done: not_done.map(str::to_owned),
+            seconds: 1,
+        };
+        end_self_test(&directory, &result).unwrap();
+        directory
+    }
+
+    #[test]
+    fn what_an_arm_did_not_show_in_one_part_it_did_not_show() {
+        let home = tempfile::tempdir().unwrap();
+        let good = tested(home.path(), "good", &[], None);
+        let deaf = tested(home.path(), "deaf", &[Class::HungTask], None);
+        let vain = tested(home.path(), "vain", &[Class::HungTask], Some("no QEMU"));
+        let cut = home.path().join("cut");
+        let (_, boot) = begin_self_test(&cut).unwrap();
+        std::fs::write(boot.join("console.log"), "cut").unwrap();
+        let none = home.path().join("none");
+        let orders: [(&[&Path], &str); 5] = [
+            (&[&good, &deaf, &vain], "deaf"),
+            (&[&deaf, &good], "deaf"),
+            // The same kernel showed it elsewhere.
+            (&[&vain, &good], "good"),
+            (&[&cut, &good, &none], "good"),
+            (&[&none, &cut, &vain], "vain"),
+        ];
+        for (number, (parts, expected)) in orders.into_iter().enumerate() {
+            let to = home.path().join(format!("to/{number}"));
+            for part in parts {
+                copy_self_test(part, &to).unwrap();
+            }
+            let console = std::fs::read_to_string(to.join("1/console.log")).unwrap();
+            assert_eq!(console, expected, "{parts:?}");
+            assert!(read_self_test(&to).unwrap().is_some());
+        }
+    }
 
     #[test]
     fn a_record_that_is_not_whole_has_no_beginning() {
