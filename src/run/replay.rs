@@ -23,7 +23,7 @@ use crate::testbed::{Setup, Testbed};
 use crate::trace;
 use crate::trial::{self, Request};
 use crate::trial_id::TrialId;
-use crate::verdict::Judged;
+use crate::verdict::{Judged, Seen};
 use crate::vm::{Acceleration, Startup};
 
 /// How a bundle is carried out.
@@ -127,9 +127,10 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
     )?;
     keep(&record, &report)?;
     let trials = result?;
+    let (outcome, finding) = (bundle.manifest.outcome, bundle.manifest.finding.as_ref());
     let showed = trials
         .iter()
-        .filter(|judged| shows(&bundle.manifest, judged));
+        .filter(|judged| shows(outcome, finding, judged));
     Ok(Replayed {
         showed: showed.count(),
         then: then(&bundle.manifest),
@@ -294,13 +295,12 @@ fn then(manifest: &Manifest) -> Judged {
     }
 }
 
-/// Whether a trial shows what the bundle's trial did.
-fn shows(manifest: &Manifest, judged: &Judged) -> bool {
-    let same =
-        |seen: &crate::verdict::Seen| manifest.finding.as_ref().is_some_and(|f| f.same(seen));
-    match manifest.outcome {
-        Outcome::Other => judged.others.iter().any(same),
-        Outcome::Timeout | Outcome::Workload => judged.outcome == manifest.outcome,
+/// Whether a trial shows what the bundle's trial did, which came to this.
+fn shows(then: Outcome, finding: Option<&Seen>, judged: &Judged) -> bool {
+    let same = |seen: &Seen| finding.is_some_and(|finding| finding.same(seen));
+    match then {
+        Outcome::Other => judged.outcome.tells() && judged.others.iter().any(same),
+        Outcome::Timeout | Outcome::Workload => judged.outcome == then,
         // Of a trial that showed nothing, the bug it was looking for.
         Outcome::Target | Outcome::Clean | Outcome::Unarmed | Outcome::Harness => {
             judged.outcome == Outcome::Target
@@ -338,5 +338,25 @@ mod tests {
         assert_eq!(replayed(&[Clean, Other], 0), Exit::Undecided);
         assert_eq!(replayed(&[Harness], 0), Exit::Undecided);
         assert_eq!(replayed(&[], 0), Exit::Undecided);
+    }
+
+    #[test]
+    fn a_trial_that_tells_nothing_did_not_show_it_again() {
+        let hang = Seen {
+            title: "INFO: task hung in f".to_owned(),
+            signature: "hung_task:f".to_owned(),
+        };
+        let showed = |outcome| {
+            let judged = Judged {
+                outcome,
+                reason: String::new(),
+                known: Vec::new(),
+                boot: None,
+                others: vec![hang.clone()],
+            };
+            shows(Outcome::Other, Some(&hang), &judged)
+        };
+        assert!(showed(Outcome::Other) && showed(Outcome::Target));
+        assert!(!showed(Outcome::Harness));
     }
 }
