@@ -22,9 +22,16 @@ pub struct Session {
     pub servers: Vec<String>,
 }
 
+/// The longest text of a session's that is kept, in characters: what a client says of
+/// itself may be of any length.
+const LONGEST: usize = 255;
+
 /// The sessions in one server's answer to `session ls`.
 pub(super) fn parse(server: &str, answer: &Value) -> Vec<Session> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        text.chars().take(LONGEST).collect::<String>()
+    };
     answer
         .as_array()
         .into_iter()
@@ -81,5 +88,18 @@ mod tests {
         assert_eq!(merged[0].caps, 7);
         assert_eq!(merged[0].servers, ["mds.a", "mds.b"]);
         assert_eq!(merged[0].hostname, "guest");
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_is_not_kept_without_end() {
+        let long = "x".repeat(1 << 20);
+        let answer = json!([{
+            "id": 4242, "state": "open", "num_caps": 1,
+            "client_metadata": {"hostname": long, "kernel_version": long, "root": long}
+        }]);
+        let session = parse("mds.a", &answer).remove(0);
+        for text in [session.hostname, session.kernel_version, session.root] {
+            assert_eq!(text.len(), LONGEST);
+        }
     }
 }
