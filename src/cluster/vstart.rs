@@ -302,8 +302,8 @@ async fn follow(
 
 /// Blots out everything that has the form of a cephx key.
 fn without_keys(text: &str) -> String {
-    // 28 bytes in base64, the first two of which are always the same.
-    match Regex::new(r"\bAQ[A-Za-z0-9+/]{36}==") {
+    // In base64, the type (1 or 2) in the first two bytes: 28 bytes, or more.
+    match Regex::new(r"\bA[Qg][A-Za-z0-9+/]{36,}={1,2}") {
         Ok(key) => key.replace_all(text, "(key)").into_owned(),
         // A line that can't be checked is not kept.
         Err(_) => String::from("(unreadable)\n"),
@@ -390,6 +390,12 @@ mod tests {
             without_keys(&line),
             "ceph-osd -i 0 --mkfs --key (key) --osd-uuid 1\n"
         );
+    }
+
+    #[test]
+    fn longer_keys_are_blotted_out_too() {
+        let key = format!("AgBx1iFqAAAAACAA{}=", "MDEy".repeat(10) + "MzQ");
+        assert_eq!(without_keys(&format!("key = {key}\n")), "key = (key)\n");
     }
 
     #[tokio::test]
