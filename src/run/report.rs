@@ -553,16 +553,18 @@ mod tests {
         assert_eq!(shown, ["its self-test (it came to nothing: no QEMU)"]);
     }
 
+    fn warning(function: &str) -> String {
+        format!(
+            "[    1.0] ------------[ cut here ]------------\n\
+             [    1.0] WARNING: CPU: 0 PID: 1 at fs/x.c:1 {function}+0x5/0x10\n\
+             [    1.0] ---[ end trace 0000000000000000 ]---\n"
+        )
+    }
+
     #[test]
     fn the_target_is_found_again_behind_any_number_of_other_findings() {
-        let warning = |number: usize| {
-            format!(
-                "[    1.0] ------------[ cut here ]------------\n\
-                 [    1.0] WARNING: CPU: 0 PID: 1 at fs/x.c:{number} f+0x5/0x10\n\
-                 [    1.0] ---[ end trace 0000000000000000 ]---\n"
-            )
-        };
-        let mut said: String = (0..FINDINGS + 9).map(warning).collect();
+        let function = |number| warning(&format!("f{number}_x"));
+        let mut said: String = (0..FINDINGS + 9).map(function).collect();
         said.push_str("[    2.0] kernel BUG at fs/y.c:1!\n");
         let home = tempfile::tempdir().unwrap();
         let console = home.path().join("console.log");
@@ -573,6 +575,17 @@ mod tests {
         let found = read(Some(&target));
         assert_eq!(found.len(), FINDINGS + 1);
         assert!(target.matches(&found[FINDINGS]));
+    }
+
+    #[test]
+    fn what_is_new_is_found_behind_any_number_of_what_is_not() {
+        let said = warning("f").repeat(FINDINGS + 9) + &warning("g");
+        let home = tempfile::tempdir().unwrap();
+        let console = home.path().join("console.log");
+        std::fs::write(&console, said).unwrap();
+        let found = read_findings(&console, u64::MAX, &[], None).unwrap();
+        let last = found.last().map(|finding| finding.title.as_str());
+        assert_eq!(last, Some("WARNING in g"));
     }
 
     /// A copy of the run that the golden tests judge: three trials of a control

@@ -806,9 +806,14 @@ fn ended(end: End, step: String) -> Ending {
 }
 
 /// Keeps a finding, if it is of the first [`FINDINGS`], or the target behind them:
-/// that is what the trial is about. False if it is passed over.
+/// that is what the trial is about. One that comes again and again takes half of that
+/// at most, so that the first of another kind has room. False if it is passed over.
 pub fn keep_finding(findings: &mut Vec<Finding>, finding: Finding, is_target: bool) -> bool {
-    let is_kept = findings.len() < FINDINGS + usize::from(is_target);
+    let is_new = findings
+        .iter()
+        .all(|one| one.signature != finding.signature);
+    let room = if is_new { FINDINGS } else { FINDINGS / 2 };
+    let is_kept = findings.len() < room + usize::from(is_target);
     if is_kept {
         findings.push(finding);
     }
