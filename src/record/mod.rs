@@ -499,6 +499,15 @@ impl Record {
         }
     }
 
+    /// How many attempts at a trial ended: one that was killed with its run did not.
+    pub fn ended_attempts(&self, id: &TrialId) -> Result<u32, RecordError> {
+        let mut ended = 0;
+        for (_, attempt) in numbered(&self.trial(id))? {
+            ended += u32::from(is_there(&attempt.join(TRIAL))?);
+        }
+        Ok(ended)
+    }
+
     /// Keeps what a host is.
     pub fn keep_host(&self, host: &HostRecord) -> Result<(), RecordError> {
         let directory = self.path.join("hosts");
@@ -861,11 +870,13 @@ mod tests {
         assert_eq!(std::fs::read_to_string(first).unwrap(), "attempt 1\n");
         // None ended.
         assert!(record.trials("stock", "w").unwrap().is_empty());
+        assert_eq!(record.ended_attempts(&id).unwrap(), 0);
         // A resumed driver goes on with the last, also if it ends at that moment.
         let (attempt, directory) = record.open_attempt(&id).unwrap();
         assert_eq!(attempt, 11);
         std::fs::write(directory.join(TRIAL), "{}").unwrap();
         assert_eq!(record.open_attempt(&id).unwrap().0, 11);
+        assert_eq!(record.ended_attempts(&id).unwrap(), 1);
         let other = TrialId { number: 2, ..id };
         assert_eq!(record.open_attempt(&other).unwrap().0, 1);
     }

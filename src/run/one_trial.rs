@@ -84,7 +84,8 @@ pub(super) async fn one_trial(
             let text = format!("{why}; no further trial is run there");
             context.emit(Event::Warning(text));
         }
-        if lost.is_none() && attempt <= RETRIES && is_worth_another(&trial, &question) {
+        let ended = bench.record.ended_attempts(&subject.id)?;
+        if lost.is_none() && ended <= RETRIES && is_worth_another(&trial, &question) {
             avoid.extend(trial.host);
             begun = bench.record.begin_attempt(&subject.id)?;
             continue;

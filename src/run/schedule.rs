@@ -162,9 +162,10 @@ impl<'a> Schedule<'a> {
         }
         let mut tried = Vec::new();
         for recorded in bench.record.trials(&ready.arm.name, workload)? {
+            let ended = bench.record.ended_attempts(&recorded.trial.id)?;
             let trial = recorded.trial;
             let question = question(&bench.beginning, &ready.arm);
-            if trial.attempt <= RETRIES && is_worth_another(&trial, &question) {
+            if ended <= RETRIES && is_worth_another(&trial, &question) {
                 continue;
             }
             let judged = judge_one(bench.record, &bench.beginning, &ready.arm, &trial)?;
