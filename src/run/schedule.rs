@@ -14,7 +14,7 @@ use super::bench::Bench;
 use super::build::Ready;
 use super::one_trial::{RETRIES, Subject, one_trial};
 use super::report::{is_worth_another, judge_one, question};
-use super::self_test::self_test;
+use super::self_test::{is_due, self_test};
 use super::width::Width;
 use crate::error::Error;
 use crate::job::PlannedWorkload;
@@ -58,9 +58,13 @@ pub(super) async fn all_trials(
                 schedule.ended(ended)?;
             }
             () = schedule.width.look_again(), if crowded => {}
-            else => return Ok(()),
+            else => break,
         }
     }
+    if bench.plan.self_test {
+        schedule.test_again().await?;
+    }
+    Ok(())
 }
 
 /// The numbers of an arm's trials of a workload that ended or were begun.
@@ -204,6 +208,18 @@ impl<'a> Schedule<'a> {
             self.push(arm, planned);
             self.width.begun();
         }
+    }
+
+    /// Tests the kernels of arms whose trials have all ended before the run was
+    /// resumed, and wait for that.
+    async fn test_again(&self) -> Result<(), Error> {
+        let bench = self.bench;
+        for ready in &self.arms {
+            if ready.tested.get().is_none() && is_due(bench.record, &ready.arm)? {
+                self_test(bench, &ready.arm, &ready.image).await?;
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, arm: usize, planned: &'a PlannedWorkload) {

@@ -6,8 +6,22 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::job::Arm;
 use crate::kernel::KernelImage;
-use crate::record::read_self_test;
+use crate::record::{Record, RecordError, read_self_test};
 use crate::trial::SelfTestRequest;
+
+/// Whether an arm has trials that wait for its self-test, which came to nothing.
+pub(super) fn is_due(record: &Record, arm: &Arm) -> Result<bool, RecordError> {
+    let kept = read_self_test(&record.self_test_directory(&arm.name))?;
+    if kept.is_none_or(|kept| kept.not_done.is_none()) {
+        return Ok(false);
+    }
+    for workload in &arm.workloads {
+        if !record.trials(&arm.name, workload)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Tests an arm's kernel, unless the run did before it was resumed.
 pub(super) async fn self_test(
@@ -44,4 +58,50 @@ pub(super) async fn self_test(
         ))
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::record::{SelfTest, end_self_test, keep_trial};
+    use crate::trial_id::TrialId;
+
+    #[test]
+    fn trials_that_ended_wait_for_a_self_test_that_came_to_nothing() {
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in/run");
+        let home = tempfile::tempdir().unwrap();
+        std::fs::copy(recorded.join("run.json"), home.path().join("run.json")).unwrap();
+        let (record, beginning) = Record::open(home.path()).unwrap();
+        let arm = &beginning.plan.arms[0];
+        let tested = |not_done: Option<&str>| {
+            let directory = record.self_test_directory(&arm.name);
+            std::fs::create_dir_all(&directory).unwrap();
+            let result = SelfTest {
+                boots: 1,
+                first: 1,
+                unseen: Vec::new(),
+                not_done: not_done.map(str::to_owned),
+                seconds: 1,
+            };
+            end_self_test(&directory, &result).unwrap();
+        };
+        let is_due = || is_due(&record, arm).unwrap();
+        assert!(!is_due());
+        tested(Some("no QEMU"));
+        // The next trial has it made.
+        assert!(!is_due());
+        let (earlier, _) = Record::open(&recorded).unwrap();
+        let trial = earlier.trials("stock", "example").unwrap().remove(0).trial;
+        let id = TrialId {
+            number: 1,
+            ..trial.id.clone()
+        };
+        let (_, directory) = record.begin_attempt(&id).unwrap();
+        keep_trial(&directory, &trial).unwrap();
+        assert!(is_due());
+        tested(None);
+        assert!(!is_due());
+    }
 }
