@@ -57,7 +57,7 @@ impl User {
         ] {
             fs::write(tree.join(name), text).unwrap();
         }
-        std::os::unix::fs::symlink("/etc", tree.join("fs/link")).unwrap();
+        std::os::unix::fs::symlink("..", tree.join("fs/link")).unwrap();
         user.git(&["init", "--quiet", "--initial-branch=main"]);
         user.git(&["add", "."]);
         user.git(&["commit", "--quiet", "-m", "base"]);
