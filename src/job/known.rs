@@ -49,7 +49,8 @@ pub(super) fn known(
 
 impl Known {
     fn add(&mut self, text: &Text, entries: &[Mute], below: &[&str]) -> Result<(), JobError> {
-        for (index, entry) in entries.iter().enumerate() {
+        let places = text.places(below, entries.len());
+        for (index, (entry, at)) in entries.iter().zip(places).enumerate() {
             let index = index.to_string();
             let place: Vec<&str> = below.iter().copied().chain([index.as_str()]).collect();
             if let Some((key, problem)) = entry.problem() {
@@ -58,7 +59,7 @@ impl Known {
                 return Err(text.error_at_first(&[&with_key, &place], message, None));
             }
             self.entries.push(entry.clone());
-            self.at.push(text.place(&place));
+            self.at.push(at);
         }
         Ok(())
     }
@@ -229,6 +230,10 @@ mod tests {
             ]
         );
         assert_eq!(known.entries.len(), 2);
+        write(&home.path().join(LIST), &ENTRY.repeat(MOST));
+        let known = super::known(&text, &own, &job, &Places::default()).unwrap();
+        let end = known.at.last().unwrap();
+        assert_eq!(*end, format!("{}:{MOST}", list.display()));
     }
 
     /// Whoever can write into `/tmp` could mute what a job there shows.

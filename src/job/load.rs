@@ -143,10 +143,14 @@ impl Text {
         lines.all(|line| line.is_empty() || line.starts_with('#'))
     }
 
-    /// `FILE:LINE` of the node that `path` leads to.
-    pub(super) fn place(&self, path: &[&str]) -> String {
-        let (line, _) = locate(&self.content, path).unwrap_or((1, 1));
-        format!("{}:{line}", self.path.display())
+    /// `FILE:LINE` of each of the first `count` entries of the list that `path` leads
+    /// to. The text is read once for all: there may be many.
+    pub(super) fn places(&self, path: &[&str], count: usize) -> Vec<String> {
+        let lines = lines_of(&self.content, path).unwrap_or_default();
+        let lines = lines.into_iter().chain(std::iter::repeat(1)).take(count);
+        lines
+            .map(|line| format!("{}:{line}", self.path.display()))
+            .collect()
     }
 
     pub(super) fn parse_as<T: DeserializeOwned>(&self) -> Result<T, JobError> {
@@ -242,7 +246,26 @@ fn message_of(text: &str) -> String {
 /// Line and column, from 1, of the node at `path`.
 fn locate(content: &str, path: &[&str]) -> Option<(usize, usize)> {
     let documents = MarkedYaml::load_from_str(content).ok()?;
-    let mut node = documents.first()?;
+    let node = follow(documents.first()?, path)?;
+    Some((node.span.start.line(), node.span.start.col() + 1))
+}
+
+/// The lines, from 1, of the entries of the list at `path`.
+fn lines_of(content: &str, path: &[&str]) -> Option<Vec<usize>> {
+    let documents = MarkedYaml::load_from_str(content).ok()?;
+    match &follow(documents.first()?, path)?.data {
+        YamlData::Sequence(items) => {
+            Some(items.iter().map(|item| item.span.start.line()).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The node to which `path` leads from this one.
+fn follow<'a, 'text>(
+    mut node: &'a MarkedYaml<'text>,
+    path: &[&str],
+) -> Option<&'a MarkedYaml<'text>> {
     for step in path {
         node = match &node.data {
             YamlData::Mapping(entries) => {
@@ -255,7 +278,7 @@ fn locate(content: &str, path: &[&str]) -> Option<(usize, usize)> {
             _ => return None,
         };
     }
-    Some((node.span.start.line(), node.span.start.col() + 1))
+    Some(node)
 }
 
 #[cfg(test)]
