@@ -6,6 +6,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
+
+/// No top Makefile is larger, in bytes; those of today have 80 KiB.
+const LARGEST: u64 = 4 << 20;
+
 /// VERSION, PATCHLEVEL, SUBLEVEL and EXTRAVERSION of a kernel tree.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -92,7 +97,8 @@ impl KernelVersion {
     /// Reads the version of the tree at `path`; `None` if that is no kernel tree.
     #[must_use]
     pub fn of_tree(path: &Path) -> Option<Self> {
-        Self::from_makefile(&std::fs::read_to_string(path.join("Makefile")).ok()?)
+        let makefile = bounded::read_own_text(&path.join("Makefile"), LARGEST);
+        Self::from_makefile(&makefile.ok()?)
     }
 }
 
@@ -232,5 +238,13 @@ mod tests {
             assert_eq!(version.to_string(), told, "{extra}");
             assert_eq!(version.to_string().parse(), Ok(version), "{extra}");
         }
+    }
+
+    /// An archive's may be a link to anything.
+    #[test]
+    fn a_makefile_without_end_is_none() {
+        let tree = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", tree.path().join("Makefile")).unwrap();
+        assert_eq!(KernelVersion::of_tree(tree.path()), None);
     }
 }
