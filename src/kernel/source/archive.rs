@@ -148,8 +148,17 @@ fn inner_archive<R: Read>(package: &mut tar::Archive<R>) -> io::Result<tar::Entr
 fn extract(reader: impl Read, directory: &Path) -> io::Result<()> {
     let mut archive = tar::Archive::new(reader.take(UNPACKED_LIMIT));
     archive.set_overwrite(false);
+    let mut unpacked: u64 = 0;
     for entry in archive.entries()? {
         let mut entry = entry?;
+        // With the holes of its files, of which the archive has nothing.
+        unpacked = unpacked.saturating_add(entry.size());
+        if unpacked > UNPACKED_LIMIT {
+            return Err(invalid(&format!(
+                "it unpacks to more than {} GiB",
+                UNPACKED_LIMIT >> 30
+            )));
+        }
         // False for a path that leads out of the directory.
         if !entry.unpack_in(directory)? {
             return Err(invalid("it holds a path that leads out of it"));
@@ -221,5 +230,30 @@ mod tests {
         std::fs::remove_file(raw.join("linux")).unwrap();
         std::fs::create_dir(raw.join("linux")).unwrap();
         assert_eq!(only_directory(&raw).unwrap(), raw.join("linux"));
+    }
+
+    /// A few bytes can say that a file has any number of zeros.
+    #[test]
+    fn holes_count_as_what_is_unpacked() {
+        let size = UNPACKED_LIMIT + (1 << 20);
+        let octal =
+            |number: u64| -> [u8; 12] { format!("{number:012o}").into_bytes().try_into().unwrap() };
+        let mut header = tar::Header::new_gnu();
+        header.set_path("linux/Makefile").unwrap();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_mode(0o644);
+        header.set_size(512);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize = octal(size);
+        gnu.sparse[0].offset = octal(size - 512);
+        gnu.sparse[0].numbytes = octal(512);
+        header.set_cksum();
+        let mut archive = header.as_bytes().to_vec();
+        archive.extend([b'x'; 512]);
+        archive.extend([0; 1024]);
+        let home = tempfile::tempdir().unwrap();
+        let error = extract(archive.as_slice(), home.path()).unwrap_err();
+        assert!(error.to_string().contains("GiB"), "{error}");
+        assert!(!home.path().join("linux").exists());
     }
 }
