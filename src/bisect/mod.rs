@@ -291,7 +291,14 @@ pub async fn correct(
         }
     }
     log.add(&mut state, entry)?;
-    Ok(short(&meant).to_owned())
+    // What it came to was without that.
+    let report = directory.join(REPORT);
+    match std::fs::remove_file(&report) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io_error("remove", &report)(error).into())
+        }
+        _ => Ok(short(&meant).to_owned()),
+    }
 }
 
 /// The log of a bisection of commits in git's own format.

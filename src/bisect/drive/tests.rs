@@ -848,3 +848,26 @@ async fn a_rate_that_was_said_wrongly_is_learned() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_it_came_to_without_a_correction_is_not_told_any_more() {
+    use crate::bisect::{Correction, correct};
+
+    let bisection = Bisection::new();
+    let mut laboratory = Simulated::new(9);
+    bisection.go_on(&begun(16), &mut laboratory).await.unwrap();
+    let directory = bisection.directory.path();
+    let report = directory.join("bisection.json");
+    std::fs::write(&report, "{}").unwrap();
+    let context = Context::default();
+    let name = format!("{:040}", 9);
+    // What is refused changes nothing.
+    let refused = correct(&context, directory, "nothing", Correction::Good).await;
+    assert!(refused.is_err() && report.is_file());
+    for _ in 0..2 {
+        correct(&context, directory, &name, Correction::Good)
+            .await
+            .unwrap();
+        assert!(!report.exists());
+    }
+}
