@@ -222,11 +222,11 @@ fn nothing_is_written_after_a_line_that_was_not_written_to_its_end() {
         file: writer,
         torn: false,
     };
-    let long = Entry::Other {
+    let big = Entry::Other {
         candidate: None,
         title: "x".repeat(1 << 20),
     };
-    assert!(log.add(&mut state, long).is_err());
+    assert!(log.add(&mut state, big).is_err());
     let mut begun = vec![0; 1 << 20];
     assert!(reader.read(&mut begun).unwrap() > 0);
     let error = log.add(&mut state, boot(Some(7), true)).unwrap_err();
