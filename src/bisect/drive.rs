@@ -744,8 +744,8 @@ fn give_up(
     Ok(())
 }
 
-/// Logs what a boot showed besides; of the newer end without the culprit there is
-/// no place for it.
+/// Logs what a boot showed besides; of the newer end without the culprit, and of what
+/// is below an old branch, there is no place for it.
 fn note_others(
     log: &mut Log,
     state: &mut State,
@@ -755,6 +755,9 @@ fn note_others(
     let Some(point) = subject.point() else {
         return Ok(());
     };
+    if subject.base() >= state.begun.ends() {
+        return Ok(());
+    }
     for title in &boot.others {
         let other = Entry::Other {
             candidate: state.name(point),
@@ -835,15 +838,19 @@ pub(super) async fn confirm(
         }
     }
     let rounds = rounds(log, state, culprit)?;
-    let mut mute = 0;
+    // Rows that nothing depends on are given up.
+    let ends = state.begun.ends();
+    let is_aside = |subject: Subject| subject.point().is_none() || subject.base() >= ends;
+    let mut mute: BTreeMap<&str, u32> = BTreeMap::new();
     for round in 0..rounds {
         let mut turn = table.clone();
         if round % 2 == 1 {
             turn.reverse();
         }
-        turn.retain(|(row, _)| {
-            let done = state.confirmed.get(&(culprit, (*row).to_owned()));
-            let is_mute = *row == REVERTED && mute >= PATIENCE;
+        turn.retain(|&(row, subject)| {
+            let done = state.confirmed.get(&(culprit, row.to_owned()));
+            let lost = mute.get(row).copied().unwrap_or(0);
+            let is_mute = is_aside(subject) && lost >= PATIENCE;
             done.map_or(0, |done| done.counts.boots) <= round && !is_mute
         });
         for rows in turn.chunks(limits.jobs.max(1)) {
@@ -856,8 +863,8 @@ pub(super) async fn confirm(
             let way = way(state);
             let mut told = |subject: Subject, boot: Boot| {
                 let row = rows.iter().find(|(_, booted)| *booted == subject);
-                let row = row.map_or(CULPRIT, |(row, _)| row);
-                mute += u32::from(row == REVERTED && boot.hit.is_none());
+                let row = row.map_or(CULPRIT, |&(row, _)| row);
+                *mute.entry(row).or_default() += u32::from(boot.hit.is_none());
                 confirmed(log, state, culprit, row, subject, boot)
             };
             laboratory.boot(&subjects, way.as_ref(), &mut told).await?;

@@ -34,6 +34,8 @@ struct Simulated {
     every: u32,
     /// Candidates with the bug, if these are not all from `culprit` on.
     bugged: Vec<usize>,
+    /// What is before all candidates and tells nothing.
+    mute_bases: Vec<usize>,
 }
 
 impl Simulated {
@@ -67,6 +69,7 @@ impl Simulated {
             lost_services: 0,
             every: 1,
             bugged: Vec::new(),
+            mute_bases: Vec::new(),
         }
     }
 
@@ -127,7 +130,8 @@ impl Laboratory for Simulated {
             self.left -= 1;
             self.boots += 1;
             let number = Self::number(subject);
-            let mute = self.mute.iter().any(|&mute| mute.cast_signed() == number);
+            let mute = self.mute.iter().any(|&mute| mute.cast_signed() == number)
+                || matches!(subject, Subject::Base(base) if self.mute_bases.contains(&base));
             let lost = self.lost_services > 0;
             let hit = self.shows(number) != is_late && booted.is_multiple_of(self.every);
             let boot = Boot {
@@ -870,4 +874,18 @@ async fn what_it_came_to_without_a_correction_is_not_told_any_more() {
             .unwrap();
         assert!(!report.exists());
     }
+}
+
+#[tokio::test]
+async fn what_an_old_branch_left_is_given_up_if_it_tells_nothing() {
+    let mut laboratory = Simulated::new(0);
+    laboratory.bugged = (4..21).collect();
+    laboratory.mute_bases = vec![1];
+    let (end, state) = Bisection::new()
+        .go_on(&old_branch(), &mut laboratory)
+        .await
+        .unwrap();
+    assert_eq!(culprits(&end), [4]);
+    assert!(!state.confirmed.contains_key(&(4, "parent".to_owned())));
+    assert_eq!(laboratory.booted[&-2], PATIENCE);
 }
