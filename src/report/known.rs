@@ -65,7 +65,7 @@ fn seen_in(mute: &Mute, arm: &ArmReport) -> Option<KnownIn> {
     let mut seen = KnownIn {
         arm: arm.name.clone(),
         hits: 0,
-        trials: telling(arm, None),
+        trials: 0,
         titles: Vec::new(),
     };
     for trial in &arm.trials {
@@ -82,6 +82,8 @@ fn seen_in(mute: &Mute, arm: &ArmReport) -> Option<KnownIn> {
             }
         }
         seen.hits += u32::from(any);
+        // One that showed it told that, whatever it came to.
+        seen.trials += u32::from(any || trial.judged.outcome.tells());
     }
     (seen.hits > 0).then_some(seen)
 }
@@ -291,5 +293,15 @@ mod tests {
             said,
             ["known, has not shown in 3 trials, could be removed: WARNING in f (known.yaml:1)"]
         );
+    }
+
+    #[test]
+    fn no_more_trials_showed_it_than_there_were() {
+        let mut arms = arms(true);
+        for trial in &mut arms[0].trials {
+            trial.findings = vec![fixture::finding("WARNING in f")];
+        }
+        let known = known(&mutes(ENTRY), &[], DAY, &arms, None, &Rules::default());
+        assert_eq!((known[0].seen[0].hits, known[0].seen[0].trials), (3, 3));
     }
 }

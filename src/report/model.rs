@@ -310,7 +310,7 @@ pub struct KnownIn {
     pub arm: String,
     /// Trials that showed it.
     pub hits: u32,
-    /// Of how many that say something of the kernel.
+    /// Of how many that say something of the kernel, or showed it.
     pub trials: u32,
     /// The titles under which it was seen, each once.
     pub titles: Vec<String>,
