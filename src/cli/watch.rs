@@ -245,6 +245,13 @@ async fn round(
     if context.cancel.is_cancelled() {
         return Err(ProcessError::Interrupted.into());
     }
+    if result.is_err() {
+        // What was under way is over, which nobody else says.
+        context.emit(Event::RunFinished {
+            verdict: "none".to_owned(),
+            elapsed: Duration::ZERO,
+        });
+    }
     match result {
         Ok(report) => {
             let tell = move || Ok(print(&human_within(&report, style(), width()))?);

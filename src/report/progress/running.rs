@@ -193,7 +193,11 @@ impl Running {
             Event::Bisection { .. } => return vec![bisection(event)],
             Event::Note(text) => return vec![line("note", text)],
             Event::Warning(text) => return vec![warning(text)],
-            Event::RunFinished { .. } => self.trials = None,
+            Event::RunFinished { .. } => {
+                self.trials = None;
+                // Of a run that was ended by a failure or a save some never end.
+                self.tasks.clear();
+            }
         }
         Vec::new()
     }
@@ -586,5 +590,18 @@ mod tests {
         assert_eq!(bars.len(), 5);
         assert_eq!(bars[4], "         and 17 more");
         assert_eq!(running.bars(at(1), 21).len(), 21);
+    }
+
+    #[test]
+    fn nothing_goes_on_once_a_run_is_over() {
+        let mut running = Running::default();
+        running.event(at(0), &run(4));
+        running.event(at(0), &started(Stage::Build, "7.3.4"));
+        running.event(at(0), &begun(1));
+        let verdict = "none".to_owned();
+        let elapsed = at(1);
+        running.event(at(1), &Event::RunFinished { verdict, elapsed });
+        assert_eq!(running.bars(at(2), 9), [""; 0]);
+        assert_eq!(running.reminders(at(600)), [""; 0]);
     }
 }
