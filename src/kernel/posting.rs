@@ -155,7 +155,9 @@ fn head(posting: &Posting, subject: &str) -> String {
     let mut head =
         String::from("From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n");
     let _ = writeln!(head, "From: {}", encoded_sender(&posting.sender));
-    let _ = writeln!(head, "Subject: {}", encoded(subject));
+    // What a title has on another line would be a header.
+    let subject: Vec<&str> = subject.split_whitespace().collect();
+    let _ = writeln!(head, "Subject: {}", encoded(&subject.join(" ")));
     head.push_str("MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n");
     head.push_str("Content-Transfer-Encoding: 8bit\n\n");
     head
@@ -410,5 +412,17 @@ mod tests {
     fn long_subjects_are_encoded_in_pieces() {
         let words = encoded(&"é".repeat(60));
         assert!(words.lines().count() > 1 && words.lines().all(|line| line.len() <= 76));
+    }
+
+    #[test]
+    fn a_title_is_one_header_whatever_it_holds() {
+        let posting = Posting {
+            title: "fs: one\nBcc: someone@example.org\r\n\r\nand text".to_owned(),
+            ..posting()
+        };
+        let mails = mails(&[file("fs: one", ""), file("fs: two", "")], &posting);
+        let cover = &mails[0].text;
+        let subject = "Subject: [PATCH v2 0/2] fs: one Bcc: someone@example.org and text\nMIME";
+        assert!(cover.contains(subject), "{cover}");
     }
 }
