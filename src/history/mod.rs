@@ -52,6 +52,9 @@ use index::{Index, Trouble};
 /// How long the index is waited for if another process has it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How the name of a run directory begins that is being removed.
+const REMOVED: &str = ".kvet-removed-";
+
 /// The most bytes of a summary that are read.
 const LARGEST: u64 = 64 << 20;
 
@@ -322,6 +325,13 @@ impl History {
         }
         let mut runs = Vec::new();
         for run in children(&directory)? {
+            if is_removed(&run) {
+                if !dry_run {
+                    // One that cannot be removed keeps no other.
+                    drop(remove_tree(&run));
+                }
+                continue;
+            }
             let Ok(data) = run.symlink_metadata() else {
                 continue;
             };
@@ -368,7 +378,12 @@ impl History {
                 self.keep_summary(&summary)?;
             }
         }
-        Ok(remove_tree(run)?)
+        // Killed in the middle, it would be left as a run that showed less.
+        let name = run.file_name().unwrap_or_default().to_string_lossy();
+        let aside = run.with_file_name(format!("{REMOVED}{name}"));
+        remove_tree(&aside)?;
+        std::fs::rename(run, &aside).map_err(io_error("rename", run))?;
+        Ok(remove_tree(&aside)?)
     }
 
     /// Asks the index, brought up to date; one in memory if the file does not
@@ -463,6 +478,9 @@ impl History {
             let Some(name) = run.file_name().and_then(OsStr::to_str) else {
                 continue;
             };
+            if is_removed(&run) {
+                continue;
+            }
             if !run.join("run.json").exists() || known(name, &stamp(&run)) {
                 taken.push(name.to_owned());
                 continue;
@@ -526,6 +544,12 @@ impl History {
         }
         Ok(summary)
     }
+}
+
+/// Whether a directory is about to be removed.
+fn is_removed(run: &Path) -> bool {
+    let name = run.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.starts_with(REMOVED))
 }
 
 /// Whether a directory has the record of another run by now: one that is named with

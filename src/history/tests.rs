@@ -544,3 +544,31 @@ fn a_run_that_was_interrupted_does_not_tell_how_long_a_run_takes() {
     let (past, _) = history.past(&beginning.plan).unwrap();
     assert_eq!(past.expected.run, Some(600.0));
 }
+
+/// A record that somebody killed a prune in the middle of says less than it did.
+#[test]
+fn what_a_killed_prune_left_is_no_run_and_goes_the_next_time() {
+    let (home, history) = home(1);
+    assert_eq!(listed(&history), 1);
+    let place = home.path().join("nightly");
+    let run = children(&history.runs()).unwrap().remove(0);
+    let left = [&history.runs(), &place].map(|place| place.join(".kvet-removed-run"));
+    for left in &left {
+        copy(&run, left);
+        fs::remove_dir_all(left.join("arms/fixed")).unwrap();
+        fs::remove_file(left.join("report.json")).unwrap();
+    }
+    let verdict = || history.list().unwrap().0[0].verdict.clone();
+    assert_eq!((listed(&history), verdict().as_deref()), (1, Some("fixed")));
+    let none = Limit {
+        keep: None,
+        max_size: None,
+    };
+    for (place, left) in [None, Some(&*place)].into_iter().zip(&left) {
+        history.prune(place, &none, true).unwrap();
+        assert!(left.exists());
+        history.prune(place, &none, false).unwrap();
+        assert!(!left.exists() && run.exists());
+    }
+    assert_eq!((listed(&history), verdict().as_deref()), (1, Some("fixed")));
+}
