@@ -66,7 +66,7 @@ impl Recorded {
         let findings = &self.trial.findings;
         let spans = findings.iter().map(|f| (f.first_line, f.last_line));
         let wanted = Wanted::new(spans, lines);
-        let console = File::open(self.console()).ok();
+        let console = regular(&self.console()).map(|file| file.take(CONSOLE));
         let console = console.map(|file| excerpt(file, self.trial.console_length, &wanted));
         Story {
             journal,
@@ -74,6 +74,15 @@ impl Recorded {
         }
     }
 }
+
+/// Opens a file of a record, which may come from anywhere: a FIFO in its place would
+/// be waited for, and a device never ends.
+fn regular(path: &Path) -> Option<File> {
+    path.is_file().then(|| File::open(path).ok()).flatten()
+}
+
+/// Bytes of a console that are read; a guest's has a quarter of that.
+const CONSOLE: u64 = 1 << 30;
 
 /// Bytes of `events.jsonl` that are read.
 const EVENTS: u64 = 64 << 20;
@@ -84,9 +93,7 @@ impl Record {
     #[must_use]
     pub fn compiled(&self) -> BTreeMap<String, f64> {
         let mut compiled = BTreeMap::new();
-        let path = self.events_file();
-        // A FIFO in its place would be waited for.
-        let Some(file) = path.is_file().then(|| File::open(path).ok()).flatten() else {
+        let Some(file) = regular(&self.events_file()) else {
             return compiled;
         };
         let mut reader = BufReader::new(file.take(EVENTS));
@@ -114,7 +121,7 @@ fn build(line: &[u8]) -> Option<(String, f64)> {
 
 /// The entries of a journal that can be read.
 fn entries(path: &Path, entry: impl Fn(&str) -> Option<Line>) -> Vec<Line> {
-    let Ok(file) = File::open(path) else {
+    let Some(file) = regular(path) else {
         return Vec::new();
     };
     let mut reader = BufReader::new(file);
@@ -136,7 +143,7 @@ struct Wanted {
     head: u64,
     /// So many at the end.
     tail: usize,
-    /// Those around findings, first and last.
+    /// Those around findings, first and last, in order.
     spans: Vec<(u64, u64)>,
 }
 
@@ -154,6 +161,16 @@ impl Wanted {
                 .saturating_add(before);
             *first = first.saturating_sub(before);
         }
+        // A console may have a line for each of its bytes: none is looked for among
+        // all findings.
+        spans.sort_unstable();
+        spans.dedup_by(|next, before| {
+            let meets = next.0 <= before.1;
+            if meets {
+                before.1 = before.1.max(next.1);
+            }
+            meets
+        });
         Self {
             head: u64::try_from(lines / 4).unwrap_or(u64::MAX),
             tail: lines / 4,
@@ -162,8 +179,9 @@ impl Wanted {
     }
 
     fn has(&self, line: u64) -> bool {
-        let within = |(first, last): &(u64, u64)| (*first..=*last).contains(&line);
-        line <= self.head || self.spans.iter().any(within)
+        let begun = self.spans.partition_point(|(first, _)| *first <= line);
+        let before = begun.checked_sub(1).and_then(|at| self.spans.get(at));
+        line <= self.head || before.is_some_and(|(_, last)| line <= *last)
     }
 }
 
@@ -291,5 +309,29 @@ mod tests {
         let found = entries(&path, |line| serde_json::from_str(line).ok());
         let times: Vec<f64> = found.iter().map(|line: &Line| line.at).collect();
         assert_eq!(times, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn lines_around_findings_are_found_however_these_overlap() {
+        let spans = [(60, 61), (10, 40), (12, 14), (90, 80), (41, 43)];
+        let wanted = Wanted::new(spans.into_iter(), 400);
+        let has: Vec<u64> = (1..200).filter(|line| wanted.has(*line)).collect();
+        let before = 8;
+        let around = |(first, last): (u64, u64)| first - before..=last + before;
+        let all = |line: &u64| {
+            let near = spans.iter().any(|span| around(*span).contains(line));
+            *line <= wanted.head || near
+        };
+        assert_eq!(has, (1..200).filter(all).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_stands_in_a_file_s_place_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(JOURNAL);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        assert_eq!(entries(&path, |line| serde_json::from_str(line).ok()), []);
+        assert!(regular(&path).is_none() && regular(home.path()).is_none());
     }
 }
