@@ -386,6 +386,8 @@ mod tests {
 
     #[test]
     fn what_the_harness_failed_is_no_fault_of_the_series() {
+        use Outcome::{Clean, Harness, Other, Target};
+
         let error = Error::from(crate::cluster::ClusterError::Monitors {
             said: String::new(),
         });
@@ -405,7 +407,6 @@ mod tests {
             let details: serde_json::Value = serde_json::from_str(&result.details).unwrap();
             [0, 1].map(|arm| details[arm]["status"].as_str().unwrap().to_owned())
         };
-        use Outcome::{Clean, Harness, Other, Target};
         assert_eq!(statuses(Target, Clean), ["pass", "pass"]);
         assert_eq!(statuses(Target, Harness), ["pass", "warn"]);
         assert_eq!(statuses(Target, Target), ["pass", "fail"]);

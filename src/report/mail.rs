@@ -591,7 +591,8 @@ mod tests {
     /// bash takes what stands in the mail for what the line says.
     #[test]
     fn a_long_line_is_broken_where_a_shell_does_not_mind() {
-        let words: String = (0..60).map(|n| format!("word {n}  \\# it's; ")).collect();
+        let words: Vec<_> = (0..60).map(|n| format!("word {n}  \\# it's; ")).collect();
+        let words = words.concat();
         let long = words.replace('\\', "\\\\").replace('\'', "\\'");
         let plain = words.replace('\'', "'\\''");
         let (letters, count) = ("x".repeat(300), words.len());
