@@ -191,6 +191,13 @@ fn ordinary_reboots_are_none_of_ours() {
     assert_eq!(titles(log).len(), 1);
 }
 
+/// A guest prints what it likes.
+#[test]
+fn a_line_of_nothing_but_stamps_is_read_in_no_time() {
+    let log = format!("{} BUG: frob is gone\n", "a[1.000]".repeat(8000));
+    assert_eq!(titles(&log), [""; 0]);
+}
+
 #[test]
 fn a_report_without_its_first_line_is_one() {
     let log = format!(

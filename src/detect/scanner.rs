@@ -41,6 +41,8 @@ const FAREWELL_LINES: u64 = 1;
 const CHECK_SECONDS: f64 = 3.0;
 /// Reports open at once; more contexts than that only come from garbage.
 const OPEN: usize = 64;
+/// Messages that are looked for in one line: of as many processors that print at once.
+const MESSAGES: u32 = 8;
 /// First lines remembered to recognise a replay.
 const REMEMBERED: usize = 4096;
 
@@ -289,6 +291,11 @@ impl State {
     /// Looks for a message of the table in the line, or in it and the one
     /// before.
     fn trigger(&mut self, line: &Line<'_>) -> Trigger {
+        self.first_of(line, MESSAGES)
+    }
+
+    /// The same in a line that may hold so many messages.
+    fn first_of(&mut self, line: &Line<'_>, messages: u32) -> Trigger {
         let wrapped = self.wrapped.take();
         let interesting = TABLE.may_match(line.body.as_bytes());
         if line.user {
@@ -316,8 +323,11 @@ impl State {
         self.wrapped = Wrapped::of(line, self.lines, found.as_ref());
         let certain = found.as_ref().is_some_and(|hit| !hit.doubtful);
         // Two messages in one line.
-        if !certain && let Some(second) = console::after_stamp(&line.body) {
-            return self.trigger(&second);
+        if !certain
+            && messages > 1
+            && let Some(second) = console::after_stamp(&line.body)
+        {
+            return self.first_of(&second, messages - 1);
         }
         match found {
             Some(hit) if self.hit(&hit, line) => Trigger::Taken,
