@@ -6,13 +6,39 @@ use crate::detect::Class;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "kernel-bug",
-        literal: "kernel BUG at",
-        pattern: r"^kernel BUG at (?:(?P<file>[^\s:]+):\d+|[^!]*)!?",
+        literal: "ernel BUG at",
+        pattern: r"^[Kk]ernel BUG at (?:(?P<file>[^\s:]+):\d+|[^!]*)!?",
         class: Class::KernelBug,
         title: "kernel BUG in {F}",
         function: Choice::Fault,
         role: Role::Continues,
-        examples: &["kernel BUG at fs/inode.c:77!"],
+        examples: &[
+            "kernel BUG at fs/inode.c:77!",
+            // Without the names of files.
+            "Kernel BUG at evict+0x1d0/0x2f0 [verbose debug info unavailable]",
+        ],
+        ..ROW
+    },
+    // Where no instruction is there for it.
+    Rule {
+        name: "kernel-bug-failure",
+        literal: "BUG: ",
+        pattern: r"^BUG: failure at (?P<file>[^\s:]+):\d+/(?P<function>\w+)\(\)!",
+        class: Class::KernelBug,
+        title: "kernel BUG in {F}",
+        function: Choice::Fault,
+        examples: &["BUG: failure at fs/inode.c:77/evict()!"],
+        ..ROW
+    },
+    Rule {
+        name: "kernel-bug-loongarch",
+        literal: "Oops",
+        pattern: r"^Oops - BUG\[#\d+\]",
+        class: Class::KernelBug,
+        title: "kernel BUG in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Oops - BUG[#1]:"],
         ..ROW
     },
     Rule {
@@ -57,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "exception",
         literal: ": 0000 [#",
-        pattern: r"^(invalid opcode|invalid_opcode|stack segment|int3|alignment check|double fault|bounds|overflow|segment not present|invalid TSS|control protection|simd exception)(?: fault)?: 0000 \[#\d+\]",
+        pattern: r"^(invalid opcode|invalid_opcode|int3|alignment check|double fault|bounds|overflow|control protection|simd exception|fpu exception|coprocessor segment overrun|unexpected #NM exception|VE fault|stack guard page|[iI]nvalid or fatal FRED event)(?: fault)?: 0000 \[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
         function: Choice::Fault,
@@ -65,8 +91,144 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "invalid opcode: 0000 [#1] SMP",
             "Oops: invalid opcode: 0000 [#1] SMP",
-            "stack segment: 0000 [#1] SMP",
         ],
+        ..ROW
+    },
+    // With the selector that is wrong.
+    Rule {
+        name: "exception-segment",
+        literal: "segment not present: ",
+        pattern: r"^(segment not present): [0-9a-f]{4} \[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["segment not present: 0018 [#1] SMP"],
+        ..ROW
+    },
+    Rule {
+        name: "exception-stack-segment",
+        literal: "stack segment: ",
+        pattern: r"^(stack segment): [0-9a-f]{4} \[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["stack segment: 0000 [#1] SMP"],
+        ..ROW
+    },
+    Rule {
+        name: "exception-tss",
+        literal: "invalid TSS: ",
+        pattern: r"^(invalid TSS): [0-9a-f]{4} \[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["invalid TSS: 0018 [#1] SMP"],
+        ..ROW
+    },
+    // Entries of a page table that are none, and the error code of the access.
+    Rule {
+        name: "bad-pagetable",
+        literal: "Bad pagetable: ",
+        pattern: r"^Bad pagetable: [0-9a-f]{4} \[#\d+\]",
+        class: Class::PagingNull,
+        title: "Bad pagetable in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Oops: Bad pagetable: 000d [#1] SMP"],
+        ..ROW
+    },
+    // s390 with the length of the instruction.
+    Rule {
+        name: "exception-s390",
+        literal: " ilc:",
+        pattern: r"^([A-Za-z][A-Za-z -]+): [0-9a-f]{4} ilc:\d+ \[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &[
+            "addressing exception: 0005 ilc:3 [#1] SMP",
+            "monitor event: 0040 ilc:2 [#1] SMP",
+        ],
+        ..ROW
+    },
+    // powerpc with the signal that it would be for a program.
+    Rule {
+        name: "access-powerpc",
+        literal: ", sig: ",
+        pattern: r"^Kernel access of bad area, sig: \d+ \[#\d+\]",
+        class: Class::PagingNull,
+        title: "Oops in {F}",
+        alternative: "bad-access in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Oops: Kernel access of bad area, sig: 11 [#1]"],
+        ..ROW
+    },
+    Rule {
+        name: "exception-powerpc",
+        literal: ", sig: ",
+        pattern: r"^[A-Z][A-Za-z /()]+, sig: \d+ \[#\d+\]",
+        class: Class::Gpf,
+        title: "Oops in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &[
+            "Oops: Machine check, sig: 7 [#1]",
+            "Oops: Exception in kernel mode, sig: 5 [#1]",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "exception-riscv",
+        literal: "Oops",
+        pattern: r"^Oops - [a-z][A-Za-z ()-]*\[#\d+\]",
+        class: Class::Gpf,
+        title: "Oops in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &[
+            "Oops - illegal instruction [#1]",
+            "Oops - store (or AMO) access fault [#1]",
+        ],
+        ..ROW
+    },
+    // MIPS and LoongArch.
+    Rule {
+        name: "exception-mips",
+        literal: " in kernel code[#",
+        pattern: r"^([A-Z][A-Za-z ]*) in kernel code\[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Reserved instruction in kernel code[#1]:"],
+        ..ROW
+    },
+    Rule {
+        name: "exception-mips-context",
+        literal: "invoked from kernel context!",
+        pattern: r"^(do_\w+ invoked) from kernel context!\[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["do_cpu invoked from kernel context![#1]:"],
+        ..ROW
+    },
+    Rule {
+        name: "exception-alignment",
+        literal: " access[#",
+        pattern: r"^(Kernel (?:unaligned instruction|ale|ade) access)\[#\d+\]",
+        class: Class::Gpf,
+        title: "{1} in {F}",
+        function: Choice::Fault,
+        role: Role::Continues,
+        examples: &["Kernel ale access[#1]:"],
         ..ROW
     },
     Rule {
@@ -85,7 +247,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "stack-guard",
         literal: "BUG: ",
-        pattern: r"^BUG: (?:[A-Z#]+ )?stack guard page was hit",
+        pattern: r"^BUG: (?:[A-Z0-9_#]+ )?stack guard page was hit",
         class: Class::BugOther,
         title: "BUG: stack guard page was hit in {F}",
         alternative: "stack-overflow in {F}",
@@ -93,6 +255,7 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "BUG: stack guard page was hit at ffffc90000123fe8 (stack is ffffc90000278000..ffffc9000027ffff)",
             "BUG: TASK stack guard page was hit at 000000009d5c1a8d (stack is 00000000a..0000b)",
+            "BUG: #VC2 stack guard page was hit at 000000009d5c1a8d (stack is 00000000a..0000b)",
         ],
         ..ROW
     },
@@ -198,7 +361,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "oops",
         literal: "Oops",
-        pattern: r"^Oops(?:: (?:[0-9a-f]{4,16}|Kernel access of bad area.*|Exception in kernel mode.*))?(?: \[#\d+\]|\[#\d+\]:)",
+        pattern: r"^Oops(?:: [0-9a-f]{4,16})?(?: \[#\d+\]|\[#\d+\]:)",
         class: Class::PagingNull,
         title: "Oops in {F}",
         alternative: "bad-access in {F}",
