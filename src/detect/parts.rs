@@ -270,8 +270,7 @@ impl Reader<'_> {
             // What was told of the past is over, if the report's own stack is
             // still to come.
             if self.section == Section::History && !self.parts.is_traced() {
-                self.section = Section::Main;
-                self.fresh = true;
+                self.resume();
             }
             // A trace after registers alone is still the same stack.
             let traced = self.parts.stacks.last().is_some_and(|stack| stack.traced);
@@ -304,6 +303,10 @@ impl Reader<'_> {
             self.section = Section::Asked;
             self.fresh = true;
             self.interrupt = false;
+            return true;
+        }
+        if self.section == Section::History && text.starts_with("Stack: (0x") {
+            self.resume();
             return true;
         }
         if self.section == Section::Asked && KERNEL_STACK.iter().any(|is| text.starts_with(is)) {
@@ -586,6 +589,8 @@ const HISTORY: &[&str] = &[
     "Showing all locks",
     "Bytes ",
     "Preemption disabled at",
+    // Of what an object in a register was allocated for.
+    "Register ",
 ];
 
 /// How a trace is announced.
