@@ -153,6 +153,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn line(&mut self, number: u64, body: &str) {
+        // It names itself in each line.
+        let body = body.strip_prefix("kmemleak: ").unwrap_or(body);
         let text = body.trim_start();
         if number == self.report.trigger_line {
             return;

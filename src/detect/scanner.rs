@@ -401,6 +401,7 @@ impl State {
                 self.boot.explained = true;
                 return false;
             }
+            Role::Told => return false,
             Role::Banner => return self.banner(hit.clone(), line),
             Role::Prelude => {
                 self.prelude = Some(Report::new(hit.clone(), line, self.lines));
@@ -449,7 +450,9 @@ impl State {
             let report = &self.open[index];
             if report.caller == line.caller && !goes_on(report, &hit) {
                 let report = self.open.remove(index);
-                self.interrupt(report, &hit, line);
+                if !tells_again(&report, &hit) {
+                    self.interrupt(report, &hit, line);
+                }
             } else {
                 index += 1;
             }
@@ -784,12 +787,28 @@ fn goes_on(report: &Report, hit: &Hit) -> bool {
     }
 }
 
+/// Whether a report that begins tells of the same as the one before it, and of whom it
+/// is about.
+fn tells_again(report: &Report, hit: &Hit) -> bool {
+    report.hit.rule().name == "slab-remaining"
+        && hit
+            .function
+            .as_deref()
+            .is_some_and(|name| name.starts_with("kmem_cache_destroy"))
+}
+
 /// Whether a line that continues reports continues this one; `announced` is
 /// where a report was that is still to come.
 fn continues(report: &Report, hit: &Hit, announced: Option<u64>) -> bool {
     let open = report.hit.rule();
     if open.name == "oom" {
         return hit.rule().class == Class::Oom;
+    }
+    if hit.rule().class == Class::Leak {
+        // The count of those that were listed; the object of a leak.
+        return open.class == Class::Leak
+            && (hit.rule().name == "kmemleak"
+                || open.name == "memory-leak" && report.is_waiting());
     }
     if !report.is_waiting() || report.strangers > 10 {
         return false;

@@ -1,6 +1,6 @@
 //! Sanitizers and the allocators' own checks.
 
-use super::{Choice, ROW, Rule};
+use super::{Choice, ROW, Role, Rule};
 use crate::detect::Class;
 
 pub(super) const RULES: &[Rule] = &[
@@ -17,6 +17,17 @@ pub(super) const RULES: &[Rule] = &[
             "BUG: KASAN: null-ptr-deref on address 0000000000000008",
         ],
         lookalikes: &["KASAN: null-ptr-deref in range [0x0-0x7]"],
+        ..ROW
+    },
+    // Tags that the processor checks later.
+    Rule {
+        name: "kasan-later",
+        literal: "BUG: ",
+        pattern: r"^BUG: KASAN: (invalid-access)\s*$",
+        class: Class::Kasan,
+        title: "KASAN: {1} in {F}",
+        alternative: "bad-access in {F}",
+        examples: &["BUG: KASAN: invalid-access"],
         ..ROW
     },
     Rule {
@@ -60,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "ubsan",
         literal: "UBSAN: ",
-        pattern: r"^UBSAN: ([A-Za-z][A-Za-z \-]+?) in (?:(?P<file>[^\s:]+):|(?P<function>[^\s+]+)\+0x)",
+        pattern: r"^UBSAN: ([A-Za-z][A-Za-z \-]+?) (?:in|at) (?:(?P<file>[^\s:]+):|(?P<function>[^\s+]+)\+0x)",
         class: Class::Ubsan,
         title: "UBSAN: {1} in {F}",
         examples: &[
@@ -68,6 +79,7 @@ pub(super) const RULES: &[Rule] = &[
             "UBSAN: array-index-out-of-bounds in fs/inode.c:12:3",
             // Where it traps.
             "UBSAN: array index out of bounds in evict+0x1c8/0x730",
+            "UBSAN: array index out of bounds at evict+0x1c8/0x730",
         ],
         lookalikes: &["UBSAN: enabled"],
         ..ROW
@@ -82,6 +94,21 @@ pub(super) const RULES: &[Rule] = &[
         examples: &["BUG: memory leak"],
         ..ROW
     },
+    // From the list of leaks, or while it is made.
+    Rule {
+        name: "leaked-object",
+        literal: "unreferenced object",
+        pattern: r"^(?:kmemleak: )?unreferenced object(?: \(\w+\))? 0x[0-9a-f]+ \(size \d+\):",
+        class: Class::Leak,
+        title: "memory leak in {F}",
+        function: Choice::Allocating,
+        role: Role::Continues,
+        examples: &[
+            "unreferenced object 0xffff888004a5c1a0 (size 64):",
+            "kmemleak: unreferenced object (percpu) 0x607f00001230 (size 8):",
+        ],
+        ..ROW
+    },
     Rule {
         name: "kmemleak",
         literal: "kmemleak: ",
@@ -90,6 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "memory leak",
         function: Choice::None,
         stack: false,
+        role: Role::Continues,
         examples: &["kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"],
         lookalikes: &["kmemleak: Kernel memory leak detector initialized"],
         ..ROW
@@ -97,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "bad-page",
         literal: "BUG: ",
-        pattern: r"^BUG: (Bad page (?:map|state|cache))",
+        pattern: r"^BUG: (Bad page (?:map|state|cache)) in\b",
         class: Class::BugOther,
         title: "BUG: {1} in {F}",
         function: Choice::PageOwner,
@@ -105,6 +133,7 @@ pub(super) const RULES: &[Rule] = &[
             "BUG: Bad page map in process a.out  pte:8000000012345067 pmd:12345067",
             "BUG: Bad page state in process a.out  pfn:12345",
         ],
+        lookalikes: &["BUG: Bad page state: 31 messages suppressed"],
         ..ROW
     },
     // What is found wrong when a process ends: a line and no more.
@@ -122,22 +151,57 @@ pub(super) const RULES: &[Rule] = &[
         ],
         ..ROW
     },
+    // Of what was told before, there was more.
+    Rule {
+        name: "bad-page-suppressed",
+        literal: "BUG: ",
+        pattern: r"^BUG: Bad page (?:map|state): \d+ messages suppressed",
+        function: Choice::None,
+        stack: false,
+        role: Role::Told,
+        examples: &["BUG: Bad page state: 31 messages suppressed"],
+        ..ROW
+    },
+    // The caller warns of the same in newer kernels, which is the finding then.
+    Rule {
+        name: "slab-remaining",
+        literal: "BUG ",
+        pattern: r"^BUG [^\s:]+ \([^)]*\): (Objects remaining.*?)\s*$",
+        class: Class::BugOther,
+        title: "BUG: {1}",
+        function: Choice::None,
+        examples: &[
+            "BUG ceph_inode_info (Not tainted): Objects remaining in ceph_inode_info on __kmem_cache_shutdown()",
+            "BUG ceph_inode_info (Not tainted): Objects remaining on __kmem_cache_shutdown()",
+        ],
+        ..ROW
+    },
     Rule {
         name: "slab-object",
         literal: "BUG ",
-        pattern: r"^BUG [^\s:]+(?: \([^)]*\))?: ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)(?:\.? 0x.*|[\s.]*)$",
+        pattern: r"^BUG [^\s:]+ \([^)]*\): ((?:[A-Za-jl-z]|kmalloc).*?)(?:\.? 0x.*|[\s.]*)$",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,
         examples: &[
             "BUG kmalloc-64 (Tainted: G        W         ): Object already free",
             "BUG ceph_inode_info (Not tainted): Poison overwritten",
-            // Before 3.3.
-            "BUG kmalloc-32: Poison overwritten",
+            "BUG ceph_inode_info (Not tainted): kmalloc Redzone overwritten",
             // Since 5.14 with the place.
             "BUG ceph_inode_info (Not tainted): Padding overwritten. 0x0000000012345678-0x000000001234567f @offset=3536",
         ],
         lookalikes: &["BUG ceph_inode_info (Not tainted): kasan: bad access detected"],
+        ..ROW
+    },
+    // Before 3.3.
+    Rule {
+        name: "slab-object-old",
+        literal: "BUG ",
+        pattern: r"^BUG [^\s:]+: ((?:Object|Poison|Redzone|Left|Right|Freepointer|Free|Wrong|Padding|Freechain|Alignment|Page|Allocated|Invalid|Slab)\b.*?)(?:\.? 0x.*|[\s.]*)$",
+        class: Class::BugOther,
+        title: "BUG: {1}",
+        function: Choice::None,
+        examples: &["BUG kmalloc-32: Poison overwritten"],
         ..ROW
     },
 ];

@@ -107,6 +107,8 @@ pub(super) enum Role {
     Banner,
     /// No report: explains a banner that follows.
     Restarts,
+    /// No report: there was more of what was told before.
+    Told,
     /// A boot loader hands over: a report if the log has no more to say.
     Hands,
     /// Stands before the first line of a report.
