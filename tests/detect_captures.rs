@@ -191,6 +191,17 @@ fn ordinary_reboots_are_none_of_ours() {
     assert_eq!(titles(log).len(), 1);
 }
 
+#[test]
+fn a_host_may_be_called_kernel() {
+    for host in ["kernel", "kernel-7"] {
+        let log = format!(
+            "Nov 22 14:00:00 {host} kernel: BUG: workqueue lockup - pool cpus=3 node=0 flags=0x0 \
+             nice=0 stuck for 41s!\n"
+        );
+        assert_eq!(titles(&log), ["BUG: workqueue lockup"]);
+    }
+}
+
 /// A guest prints what it likes.
 #[test]
 fn a_line_of_nothing_but_stamps_is_read_in_no_time() {

@@ -531,10 +531,14 @@ fn strip_stream(text: &str) -> &str {
 /// programs' lines.
 fn strip_source<'a>(text: &'a str, head: &mut Head) -> &'a str {
     let reach = floor(text, STAMP_REACH);
-    if let Some(at) = memmem::find(&text.as_bytes()[..reach], b"kernel")
-        && (at == 0 || text.as_bytes()[at - 1] == b' ')
-        && !text[..at].contains(": ")
-    {
+    // A host may be called so, too.
+    for at in memmem::find_iter(&text.as_bytes()[..reach], b"kernel") {
+        if at > 0 && text.as_bytes()[at - 1] != b' ' {
+            continue;
+        }
+        if text[..at].contains(": ") {
+            break;
+        }
         let rest = &text[at + "kernel".len()..];
         // RFC 5424 has fields for a process, a kind and data, all of them empty;
         // some loggers give it a process: `kernel[0]: `.
@@ -685,6 +689,8 @@ mod tests {
         assert!(!parse(b"[    1.600000] host kernel: BUG: x").user);
         assert!(!parse(b"[    1.600000] libceph: mon0 (1)[::1]: x").user);
         assert!(!parse(b"Nov 22 14:00:00 host kernel: BUG: x").user);
+        assert_eq!(body("Nov 22 14:00:00 kernel-7 kernel: BUG: x"), "BUG: x");
+        assert_eq!(body("Nov 22 14:00:00 kernel kernel: BUG: x"), "BUG: x");
         assert!(!parse(b"Nov 22 14:00:00 host kernel[0]: BUG: x").user);
         assert!(!parse(b"Nov 22 14:00:00 host kernel[0]: [ 1.234567] BUG: x").user);
         assert!(parse(b"Nov 22 14:00:00 host mykernel[0]: BUG: x").user);

@@ -24,6 +24,10 @@ pub(super) fn unpack(text: &str) -> Option<Record> {
     if matches!(text, "{" | "}" | "}," | "]" | "\"dmesg\": [") {
         return Some(Record::default());
     }
+    // A lab's list of such.
+    if let Some(item) = text.strip_prefix("- ").filter(|item| item.starts_with('{')) {
+        return object(item);
+    }
     match text.as_bytes().first()? {
         b'{' => object(text),
         b'"' => dmesg_field(text),
@@ -61,7 +65,7 @@ fn object(text: &str) -> Option<Record> {
             .get("pri")
             .and_then(Value::as_u64)
             .and_then(|level| u8::try_from(level & 7).ok()),
-        clock: string("time").map(Into::into),
+        clock: string("time").or_else(|| string("dt")).map(Into::into),
         ..Record::default()
     })
 }
@@ -156,6 +160,7 @@ mod tests {
             r#"{"MESSAGE":[97,32,34,98,34],"_TRANSPORT":"kernel"}"#,
             r#"{"log":"a \"b\"\n","stream":"stdout","time":"2026-11-22T14:00:00Z"}"#,
             r#"{"pri":4,"time":29.3,"msg":"a \"b\""}"#,
+            r#"- {"dt": "2026-11-22T14:00:00.1", "lvl": "target", "msg": "a \"b\""}"#,
             r#"   "msg": "a \"b\"""#,
             r#"    MESSAGE=a "b""#,
         ] {
