@@ -525,6 +525,7 @@ impl Reader<'_> {
             || text.contains("is trying to lock")
             || text.contains("already holding")
             || text.contains("is trying to release lock")
+            || text.contains("is trying to contend lock")
             || text.contains("with a lock still held there")
             || text.contains("takes:")
         {

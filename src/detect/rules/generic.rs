@@ -359,7 +359,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "bug-other",
         literal: "BUG: ",
-        pattern: r"^BUG: ([A-Za-z].{3,}?)\s*$",
+        pattern: r"^BUG: ([A-Za-z].{3,}?)(?: \])?\s*$",
         class: Class::BugOther,
         title: "BUG: {1}",
         function: Choice::None,

@@ -21,11 +21,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "lock-order",
         literal: "detected",
-        pattern: r"^(?:WARNING|INFO): [A-Z_]+-safe -> [A-Z_]+-unsafe lock order detected",
+        pattern: r"^(?:WARNING|INFO): [A-Z_-]+-safe -> [A-Z_-]+-unsafe lock order detected",
         class: Class::Lockdep,
         title: "possible deadlock in {F}",
         function: Choice::Lock,
-        examples: &["WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"],
+        examples: &[
+            "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected",
+            "WARNING: HARDIRQ-READ-safe -> HARDIRQ-READ-unsafe lock order detected",
+        ],
         ..ROW
     },
     Rule {
@@ -63,6 +66,19 @@ pub(super) const RULES: &[Rule] = &[
         examples: &[
             "[ BUG: bad unlock balance detected! ]",
             "WARNING: bad unlock balance detected!",
+        ],
+        ..ROW
+    },
+    Rule {
+        name: "bad-contention",
+        literal: "bad contention",
+        pattern: r"^(WARNING|BUG): bad contention detected!",
+        class: Class::Lockdep,
+        title: "{1}: bad contention in {F}",
+        function: Choice::Lock,
+        examples: &[
+            "WARNING: bad contention detected!",
+            "[ BUG: bad contention detected! ]",
         ],
         ..ROW
     },
@@ -148,11 +164,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "scheduling",
         literal: "BUG: ",
-        pattern: r"^BUG: scheduling while atomic: (?P<task>.+)/(?P<pid>\d+)/0x",
+        pattern: r"^BUG: (scheduling while atomic|scheduling in a non-blocking section): (?P<task>.+)/(?P<pid>\d+)/",
         class: Class::AtomicSleep,
-        title: "BUG: scheduling while atomic in {F}",
+        title: "BUG: {1} in {F}",
         function: Choice::Waiting,
-        examples: &["BUG: scheduling while atomic: a.out/4242/0x00000002"],
+        examples: &[
+            "BUG: scheduling while atomic: a.out/4242/0x00000002",
+            "BUG: scheduling in a non-blocking section: a.out/4242/1",
+        ],
         ..ROW
     },
     Rule {
@@ -190,13 +209,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "spinlock",
         literal: "BUG: ",
-        pattern: r"^BUG: ((?:spinlock|rwlock|rt_mutex|mutex|rwsem) (?:bad magic|recursion|cpu recursion|already unlocked|wrong owner|wrong CPU|lockup suspected|lockup|trylock failure on UP|uninitialized))",
+        pattern: r"^BUG: ((?:spinlock|rwlock|rt_mutex|mutex|rwsem) (?:bad magic|recursion|cpu[ -]recursion|already unlocked|wrong owner|wrong CPU|lockup suspected|lockup|trylock failure on UP|uninitialized))",
         class: Class::SpinlockDebug,
         title: "BUG: {1} in {F}",
         examples: &[
             "BUG: spinlock bad magic on CPU#0, a.out/4242",
             "BUG: spinlock recursion on CPU#0, a.out/4242",
             "BUG: rwlock bad magic on CPU#1, a.out/1, 00000000abcdef01",
+            "BUG: rwlock cpu-recursion on CPU#1, a.out/1, 00000000abcdef01",
         ],
         ..ROW
     },
