@@ -191,6 +191,25 @@ fn ordinary_reboots_are_none_of_ours() {
     assert_eq!(titles(log).len(), 1);
 }
 
+/// Programs show a kernel's log on its console: `dmesg`, `cat /proc/version`.
+#[test]
+fn what_a_console_shows_once_more_is_no_restart() {
+    let boot = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n\
+                [    0.004000] Command line: quiet\n[    0.104217] frob: up\n\
+                [    1.200345] Run /init as init process\n";
+    let version = "Linux version 6.1.0 (a@b) #1 SMP\n";
+    let late = "[    9.000001] frob: busy\n";
+    assert_eq!(titles(&format!("{boot}{version}{late}")), [""; 0]);
+    assert_eq!(titles(&format!("{boot}# dmesg\n{boot}{late}")), [""; 0]);
+    assert_eq!(titles(&format!("{boot}{boot}{late}{boot}")), [""; 0]);
+    // Without what tells it from other boots, or with other times, it is one.
+    let other = boot.replace("0.104217", "0.104593").replace("345", "678");
+    assert_eq!(titles(&format!("{boot}{other}{late}")).len(), 1);
+    // So is another boot that was announced, and shown after that.
+    let log = format!("{boot}[    9.1] reboot: Restarting system\n{other}{other}");
+    assert_eq!(titles(&log), [""; 0]);
+}
+
 #[test]
 fn a_host_may_be_called_kernel() {
     for host in ["kernel", "kernel-7"] {

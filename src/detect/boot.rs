@@ -1,7 +1,10 @@
 //! What a log tells of the machine's starts, before and between banners.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::report::Report;
-use crate::console;
+use crate::console::{self, Line};
 
 /// Lines at the log's beginning that are looked at for a system that ran before
 /// its first banner.
@@ -10,7 +13,8 @@ const LOOKED: u32 = 512;
 /// What is known of the machine's starts.
 #[derive(Debug, Default)]
 pub(super) struct Boot {
-    pub(super) banner: bool,
+    /// Whether the last banner had the kernel's stamp, if there was one.
+    pub(super) banner: Option<bool>,
     /// Something announced or explained a restart.
     pub(super) explained: bool,
     /// Something ran before the first banner.
@@ -19,9 +23,62 @@ pub(super) struct Boot {
     looked: u32,
     /// The last word of a boot loader, while nothing follows it.
     pub(super) handed: Option<Report>,
+    /// What the log begins with, of each line that no other boot has.
+    beginning: HashSet<u64>,
+    /// Lines that were looked at for that.
+    begun: u32,
+    /// A banner that may be a program's, which shows the kernel's log once more, and
+    /// how many lines came since.
+    doubted: Option<(Report, u32)>,
 }
 
 impl Boot {
+    /// Whether lines are to be shown to `follow`.
+    pub(super) fn follows(&self) -> bool {
+        self.doubted.is_some() || self.begun < LOOKED
+    }
+
+    /// Whether it is open what the last banner was.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubted.is_some()
+    }
+
+    /// Waits for what comes after a banner before that is taken for a reset.
+    pub(super) fn doubt(&mut self, banner: Report) {
+        self.doubted = Some((banner, 0));
+    }
+
+    /// Sees a line; gives the banner of a reset once that is one.
+    pub(super) fn follow(&mut self, line: &Line<'_>) -> Option<Report> {
+        let fine = line.time.filter(|time| is_fine(*time));
+        let own = fine.map(|time| line_key(time, line));
+        if let Some((_, lines)) = &mut self.doubted {
+            *lines += 1;
+            if own.is_some_and(|own| self.beginning.contains(&own)) {
+                self.doubted = None;
+            } else if *lines >= LOOKED {
+                return self.settle();
+            }
+        } else if self.begun < LOOKED {
+            self.begun += 1;
+            self.beginning.extend(own);
+        }
+        None
+    }
+
+    /// Nothing came that shows otherwise: the banner of a reset.
+    pub(super) fn settle(&mut self) -> Option<Report> {
+        let (banner, _) = self.doubted.take()?;
+        self.begin();
+        Some(banner)
+    }
+
+    /// What comes next is the beginning of a boot.
+    pub(super) fn begin(&mut self) {
+        self.beginning.clear();
+        self.begun = 0;
+    }
+
     /// Sees whether what stands before the first mention of a banner, in the
     /// log's first lines, shows a running system. Line by line, so that it does
     /// not matter where chunks end.
@@ -39,6 +96,19 @@ impl Boot {
             }
         }
     }
+}
+
+/// What tells a line and its time from others.
+pub(super) fn line_key(time: f64, line: &Line<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    time.to_bits().hash(&mut hasher);
+    line.body.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a time has microseconds: early ones are of all boots alike.
+fn is_fine(time: f64) -> bool {
+    (time * 1e6).round() % 1000.0 != 0.0
 }
 
 /// Whether a line is of a running system: the kernel's stamp, or a system call

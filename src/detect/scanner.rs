@@ -6,13 +6,12 @@
 //! report, so that reports of several CPUs do not mix.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::Class;
 use super::assemble;
-use super::boot::Boot;
+use super::boot::{Boot, line_key};
 use super::finding::{Finding, Sighting};
 use super::parts::announces_dump;
 use super::report::Report;
@@ -112,13 +111,15 @@ impl Scanner {
     /// silent but may go on.
     pub fn settle(&mut self) -> Vec<Sighting> {
         self.state.close_all();
+        self.state.restarted();
         std::mem::take(&mut self.state.out)
     }
 
     /// Whether a report is being read.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.state.open.is_empty()
+        let state = &self.state;
+        !state.open.is_empty() || state.boot.is_in_doubt()
     }
 
     /// Whether a report is being read that has not come to its end: its stack is
@@ -150,6 +151,7 @@ impl Scanner {
             self.state.run(&last);
         }
         self.state.close_all();
+        self.state.restarted();
         self.state.unheard_of();
         std::mem::take(&mut self.state.out)
     }
@@ -226,6 +228,7 @@ impl State {
             && self.prelude.is_none()
             && self.wrapped.is_none()
             && self.extra.is_empty()
+            && !self.boot.follows()
     }
 
     fn line(&mut self, raw: &[u8]) {
@@ -278,6 +281,11 @@ impl State {
             }
         }
         self.close_silent(&line);
+        if self.boot.follows()
+            && let Some(banner) = self.boot.follow(&line)
+        {
+            self.reset(banner);
+        }
         let hit = self.trigger(&line);
         if hit != Trigger::Taken && !self.dumped(&line) {
             self.route(&line);
@@ -533,14 +541,21 @@ impl State {
     }
 
     fn banner(&mut self, hit: Hit, line: &Line<'_>) -> bool {
-        let again = self.boot.banner;
+        let again = self.boot.banner.is_some();
+        // What a program shows of it.
+        if self.boot.banner == Some(true) && line.time.is_none() {
+            return true;
+        }
+        self.restarted();
+        let firmware = self.boot.handed.is_some();
         let ran = std::mem::take(&mut self.boot.ran);
         let explained = std::mem::take(&mut self.boot.explained) || !self.open.is_empty();
-        self.boot.banner = true;
+        self.boot.banner = Some(line.time.is_some());
         self.boot.handed = None;
         self.close_all();
         // Files of syslog and of journals go over many boots.
         if explained || line.relayed || !(again || ran) || self.is_replay(line) {
+            self.boot.begin();
             return true;
         }
         let mut report = Report::new(hit, line, self.lines);
@@ -548,17 +563,33 @@ impl State {
         // With the boot before in sight nothing but a reset is left; without
         // it there is no telling what ran before.
         report.reset = again;
+        if firmware {
+            self.reset(report);
+        } else {
+            self.boot.doubt(report);
+        }
+        true
+    }
+
+    /// A banner whose lines did not come a second time is a reset's.
+    fn restarted(&mut self) {
+        if let Some(banner) = self.boot.settle() {
+            self.reset(banner);
+        }
+    }
+
+    /// The machine started over.
+    fn reset(&mut self, banner: Report) {
         self.out.push(Sighting::Begun {
-            class: if again {
+            class: if banner.reset {
                 Class::TripleFault
             } else {
                 Class::Other
             },
-            title: title::provisional(&report),
-            line: report.first_line,
+            title: title::provisional(&banner),
+            line: banner.first_line,
         });
-        self.close(report);
-        true
+        self.close(banner);
     }
 
     /// The log is over: a machine that was handed to its kernel and has said
@@ -745,10 +776,7 @@ impl State {
         let Some(time) = line.time.filter(|time| *time > 0.0) else {
             return false;
         };
-        let mut hasher = DefaultHasher::new();
-        time.to_bits().hash(&mut hasher);
-        line.body.hash(&mut hasher);
-        let key = hasher.finish();
+        let key = line_key(time, line);
         if !self.first_lines.insert(key) {
             return true;
         }
