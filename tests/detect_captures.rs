@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use kvet::detect::{Class, Finding, scan};
+use kvet::detect::{Class, Finding, Scanner, scan};
 
 fn titles(log: &str) -> Vec<String> {
     let name = |finding: Finding| {
@@ -113,7 +113,7 @@ fn messages_that_were_broken_in_two_are_whole() {
     assert_eq!(titles(hung), ["INFO: task hung in frob_drain"]);
     assert_eq!(scan(hung.as_bytes())[0].first_line, 1);
     // A stamp begins another message.
-    let other = hung.replace("\n122", "\n[  484.467835] 122");
+    let other = hung.replace(" blocked", "\n[  484.467835] blocked");
     assert_eq!(titles(&other), [""; 0]);
     let warning = format!(
         "[   12.000001] WARNING: CPU: 3 PID: 321 at lib/refcount.c:28\n\
@@ -208,6 +208,83 @@ fn what_a_console_shows_once_more_is_no_restart() {
     // So is another boot that was announced, and shown after that.
     let log = format!("{boot}[    9.1] reboot: Restarting system\n{other}{other}");
     assert_eq!(titles(&log), [""; 0]);
+}
+
+/// A terminal breaks lines where they are too long for it.
+#[test]
+fn a_message_that_a_terminal_broke_is_whole() {
+    for (broken, title) in [
+        (
+            "[ 1012.345678] WARNING: CPU: 11 PID: 104242 at drivers/misc/frob/frob_tree.c:1073 frob_r\n\
+             ecompute_the_tree+0x1d0/0x2f0 [frob]\n",
+            "WARNING in frob_recompute_the_tree",
+        ),
+        (
+            "[ 1012.345678] WARNING: CPU: 11 PID: 104242 at drivers/misc/frob/frob_tr\n\
+             ee.c:1073 frob_compute+0x1d0/0x2f0 [frob]\n",
+            "WARNING in frob_compute",
+        ),
+        (
+            "[ 1012.345678] BUG: KASAN: slab-use-after-f\nree in frob_compute+0x1d0/0x2f0 [frob]\n",
+            "KASAN: slab-use-after-free in frob_release",
+        ),
+        // And mail programs between words.
+        (
+            "[ 1012.345678] WARNING: CPU: 11 PID: 104242 at drivers/frob.c:1073\n\
+             frob_compute+0x1d0/0x2f0 [frob]\n",
+            "WARNING in frob_compute",
+        ),
+    ] {
+        assert_eq!(titles(&format!("{broken}{STACK}")), [title], "{broken}");
+    }
+}
+
+/// All of a report's lines, those of its stack as well, at any width and in any chunks.
+#[test]
+fn a_report_that_a_terminal_broke_is_whole() {
+    let report = format!(
+        "WARNING: suspicious RCU usage\n6.12.0 #1 Not tainted\n\
+         drivers/frob/table.c:77 suspicious rcu_dereference_check() usage!\n\
+         stack backtrace:\nCPU: 0 PID: 321 Comm: worker Not tainted 6.12.0 #1\n{}",
+        STACK.replace(
+            "frob_release",
+            "frob_release_the_whole_tree_of_everything_that_was_ever_in_the_table.constprop.0.isra.0"
+        )
+    );
+    let mut broken = String::new();
+    for line in report.lines() {
+        let line = format!("[  242.000001][ T4242] {line}");
+        for piece in line.as_bytes().chunks(80) {
+            broken += &String::from_utf8_lossy(piece);
+            broken += "\r\n";
+        }
+    }
+    let title = "WARNING: suspicious RCU usage in \
+                 frob_release_the_whole_tree_of_everything_that_was_ever_in_the_table";
+    assert_eq!(titles(&broken), [title]);
+    for cut in 0..broken.len() {
+        let mut scanner = Scanner::new();
+        scanner.push(&broken.as_bytes()[..cut]);
+        scanner.push(&broken.as_bytes()[cut..]);
+        let found = scanner.finish();
+        assert_eq!(found.len(), 1, "cut at {cut}");
+        assert_eq!(found[0].title, title, "cut at {cut}");
+        assert_eq!((found[0].first_line, found[0].last_line), (1, 15), "{cut}");
+    }
+    // What ends at the last column may also be all.
+    let full = format!("[  242.000001] BUG: frob {} is gone", "x".repeat(47));
+    assert_eq!(full.len(), 80);
+    let log = format!("{full}\n[  242.000002] BUG: frob y is gone\n");
+    assert_eq!(titles(&log).len(), 2);
+    assert_eq!(titles(&full).len(), 1);
+}
+
+#[test]
+fn a_hung_task_whose_lines_were_cut_is_one() {
+    let log = "INFO: task kworker/u16:3:12345 blocked for \n      Not tainted 6.1.0-13-amd64 #1 De\n\
+               Call Trace:\n <TASK>\n __schedule+0x34d/0x9e0\n schedule+0x5a/0xd0\n \
+               frob_flush+0xb0/0x110\n frob_work+0x22/0x40\n process_one_work+0x1c7/0x380\n </TASK>\n";
+    assert_eq!(titles(log), ["INFO: task hung in frob_flush"]);
 }
 
 #[test]

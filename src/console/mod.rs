@@ -18,6 +18,20 @@ pub use prefix::{Caller, Line, after_stamp, parse};
 pub use splitter::{LONGEST_LINE, Splitter};
 pub use template::Template;
 
+/// Whether nothing stands in front of a line's message, and no program wrote it.
+#[must_use]
+pub fn is_bare(raw: &[u8]) -> bool {
+    let line = parse(raw);
+    line.body.len() == raw.len() && !line.user
+}
+
+/// Whether a line has the kernel's stamp, or that of what passed it on.
+#[must_use]
+pub fn is_stamped(raw: &[u8]) -> bool {
+    let line = parse(raw);
+    line.time.is_some() || line.relayed
+}
+
 /// Whether a line looks like one that a kernel printed: by its stamp or by who
 /// is said to have logged it, or by what kernels say when they start.
 #[must_use]

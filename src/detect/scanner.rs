@@ -110,6 +110,7 @@ impl Scanner {
     /// Completes what is open, as far as it goes: for a log that has fallen
     /// silent but may go on.
     pub fn settle(&mut self) -> Vec<Sighting> {
+        self.state.release_held();
         self.state.close_all();
         self.state.restarted();
         std::mem::take(&mut self.state.out)
@@ -119,7 +120,7 @@ impl Scanner {
     #[must_use]
     pub fn is_open(&self) -> bool {
         let state = &self.state;
-        !state.open.is_empty() || state.boot.is_in_doubt()
+        !state.open.is_empty() || state.held.is_some() || state.boot.is_in_doubt()
     }
 
     /// Whether a report is being read that has not come to its end: its stack is
@@ -150,6 +151,7 @@ impl Scanner {
         if !last.is_empty() {
             self.state.run(&last);
         }
+        self.state.release_held();
         self.state.close_all();
         self.state.restarted();
         self.state.unheard_of();
@@ -168,6 +170,8 @@ struct State {
     prelude: Option<Report>,
     /// A line that may go on in the next one.
     wrapped: Option<Wrapped>,
+    /// A line as long as a terminal is wide.
+    held: Option<Broken>,
     /// What stands before each line of the capture.
     template: Option<Template>,
     /// Whether the line at hand had that.
@@ -183,6 +187,22 @@ struct State {
     dump: Option<(Option<Caller>, Dump)>,
     /// A job's own rules.
     extra: Vec<ExtraRule>,
+}
+
+/// Columns of terminals, which go on in the next line with one that is longer.
+const WIDTHS: &[usize] = &[80, 100, 120, 132];
+
+/// Bytes of a line that is put together again: a kernel's record.
+const LONGEST_BROKEN: usize = 1024;
+
+/// A line of which more may come.
+#[derive(Debug)]
+struct Broken {
+    raw: Vec<u8>,
+    /// The first of its lines.
+    number: u64,
+    /// How many it has.
+    lines: u64,
 }
 
 /// What a line is to the table.
@@ -229,10 +249,55 @@ impl State {
             && self.wrapped.is_none()
             && self.extra.is_empty()
             && !self.boot.follows()
+            && self.held.is_none()
     }
 
+    /// Reads a line; one that may be the beginning of a longer one waits for the next.
     fn line(&mut self, raw: &[u8]) {
         let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
+        let end = raw.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+        let kept = &raw[..end.map_or(0, |end| end + 1)];
+        let is_full = WIDTHS.contains(&kept.len());
+        if let Some(mut held) = self.held.take() {
+            if kept.is_empty() || !console::is_bare(kept) {
+                self.release(&held);
+            } else {
+                held.raw.extend_from_slice(kept);
+                held.lines += 1;
+                if is_full && held.raw.len() < LONGEST_BROKEN {
+                    self.held = Some(held);
+                } else {
+                    self.release(&held);
+                }
+                return;
+            }
+        }
+        if is_full && console::is_stamped(kept) {
+            self.held = Some(Broken {
+                raw: kept.to_vec(),
+                number: self.lines,
+                lines: 1,
+            });
+        } else {
+            self.whole_line(raw);
+        }
+    }
+
+    /// Reads a line that waited, as of where it ends.
+    fn release(&mut self, held: &Broken) {
+        let now = std::mem::replace(&mut self.lines, held.number + held.lines - 1);
+        self.whole_line(&held.raw);
+        self.lines = now;
+    }
+
+    /// Reads what waits: nothing comes behind it.
+    fn release_held(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.release(&held);
+        }
+    }
+
+    fn whole_line(&mut self, raw: &[u8]) {
         let raw = raw.trim_ascii_end();
         // What does nothing but hide is taken out first.
         let escapes = memchr(ESCAPE, raw).is_some();

@@ -7,12 +7,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "hung-task",
         literal: "INFO: ",
-        pattern: r"^INFO: task (?P<task>.+):(?P<pid>\d+)(?: <\S+>)? blocked(?: in I/O wait)? for more than \d+ seconds",
+        pattern: r"^INFO: task (?P<task>.+):(?P<pid>\d+)(?: <\S+>)? blocked(?: in I/O wait)? for\b",
         class: Class::HungTask,
         title: "INFO: task hung in {F}",
         alternative: "hang in {F}",
         function: Choice::Waiting,
         examples: &[
+            // Cut by what passed it on.
+            "INFO: task kworker/u8:2:123 blocked for",
             "INFO: task kworker/u8:2:123 blocked for more than 120 seconds.",
             "INFO: task kworker/u8:2:123 blocked in I/O wait for more than 120 seconds.",
         ],
@@ -77,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "soft-lockup",
         literal: "BUG: ",
-        pattern: r"^BUG: soft lockup - CPU#(?P<cpu>\d+) stuck for \d+s!(?: \[(?P<task>.+):(?P<pid>\d+)\])?",
+        pattern: r"^BUG: soft lockup - CPU#(?P<cpu>\d+) stuck for(?: \d+s!(?: \[(?P<task>.+):(?P<pid>\d+)\])?)?",
         class: Class::SoftLockup,
         title: "BUG: soft lockup in {F}",
         alternative: "stall in {F}",
@@ -86,6 +88,7 @@ pub(super) const RULES: &[Rule] = &[
             "watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [a.out:4242]",
             "NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a.out:4242]",
             "CPU#1: watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [a.out:4242]",
+            "watchdog: BUG: soft lockup - CPU#1 stuck for 2",
         ],
         ..ROW
     },
