@@ -11,6 +11,9 @@ use crate::console::{Caller, Line};
 /// Bytes of text kept of one report; a longer one loses its end.
 const LARGEST_REPORT: usize = 1 << 20;
 
+/// Lines kept of one report, for those that hold nothing.
+const MOST_LINES: usize = 1 << 16;
+
 /// How symbolizers mark a function that was inlined.
 const INLINED: &str = "[inline]";
 
@@ -127,7 +130,7 @@ impl Report {
             Belongs::Stack if number == self.trigger_line => Belongs::Yes,
             kind => kind,
         };
-        if self.text.len() + body.len() <= LARGEST_REPORT {
+        if self.text.len() + body.len() <= LARGEST_REPORT && self.lines.len() < MOST_LINES {
             let start = self.text.len();
             self.text.push_str(body);
             self.lines.push(Kept {

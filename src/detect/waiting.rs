@@ -16,6 +16,9 @@ use crate::console;
 const TASKS: usize = 4096;
 const FRAMES: usize = 64;
 
+/// Bytes of a line; what is longer is of no dump.
+const LONGEST: usize = 512;
+
 /// Lines that are of no dump before it is taken to be over.
 const STRANGERS: u32 = 32;
 
@@ -54,6 +57,10 @@ impl Dump {
     /// Reads a line; false once the dump is over.
     pub(super) fn line(&mut self, body: &str) -> bool {
         let text = body.trim_start();
+        if text.len() > LONGEST {
+            self.strangers += 1;
+            return self.strangers <= STRANGERS;
+        }
         if let Some((name, pid)) = task(text) {
             if self.tasks.len() < TASKS {
                 self.tasks.push(Task {
