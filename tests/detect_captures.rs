@@ -280,6 +280,27 @@ fn a_report_that_a_terminal_broke_is_whole() {
 }
 
 #[test]
+fn lines_that_two_consoles_print_are_of_one_report() {
+    let report = format!(
+        "VFS_WARN_ON_INODE(frob): inode:ffff888004a5c1a0 fs:ceph mode:100644\n\
+         ------------[ cut here ]------------\n\
+         WARNING: CPU: 0 PID: 321 at fs/frob.c:77 frob_evict+0x1/0x2\n\
+         CPU: 0 PID: 321 Comm: worker Not tainted 6.12.0 #1\n{STACK}"
+    );
+    let twice = |at: usize, line: &str| format!("[   12.{at:06}] {line}\n").repeat(2);
+    let log: String = report
+        .lines()
+        .enumerate()
+        .map(|(at, line)| twice(at, line))
+        .collect();
+    assert_eq!(titles(&log), ["VFS_WARN_ON_INODE in frob_evict"]);
+    // Without stamps a stack's function may be there twice, its first line not.
+    let bug = "BUG: KASAN: use-after-free in frob_put+0x1/0x2\n";
+    let log = format!("{bug}{bug}{STACK}");
+    assert_eq!(titles(&log), ["KASAN: use-after-free in frob_release"]);
+}
+
+#[test]
 fn a_hung_task_whose_lines_were_cut_is_one() {
     let log = "INFO: task kworker/u16:3:12345 blocked for \n      Not tainted 6.1.0-13-amd64 #1 De\n\
                Call Trace:\n <TASK>\n __schedule+0x34d/0x9e0\n schedule+0x5a/0xd0\n \

@@ -108,9 +108,12 @@ impl Report {
     }
 
     /// Whether such a line is this report's first line again: a symbolizer
-    /// writes it once for each function that was inlined, the kernel's own last.
-    pub(super) fn is_repeated(&self, hit: &Hit, number: u64) -> bool {
-        self.inlined && self.hit.index == hit.index && self.last_line + 1 == number
+    /// writes it once for each function that was inlined, the kernel's own last, and
+    /// what gathers logs from several places has each line twice.
+    pub(super) fn is_repeated(&self, hit: &Hit, line: &Line<'_>, number: u64) -> bool {
+        let is_next = self.hit.index == hit.index && self.last_line + 1 == number;
+        let same = || self.messages().all(|(_, body)| body == line.body);
+        is_next && (self.inlined || same())
     }
 
     /// Takes its first line once more.

@@ -172,6 +172,8 @@ struct State {
     wrapped: Option<Wrapped>,
     /// A line as long as a terminal is wide.
     held: Option<Broken>,
+    /// What the last line was that was looked at.
+    last: Option<u64>,
     /// What stands before each line of the capture.
     template: Option<Template>,
     /// Whether the line at hand had that.
@@ -345,6 +347,9 @@ impl State {
                 self.stripped = true;
             }
         }
+        if self.is_doubled(&line) {
+            return true;
+        }
         self.close_silent(&line);
         if self.boot.follows()
             && let Some(banner) = self.boot.follow(&line)
@@ -464,7 +469,7 @@ impl State {
             return false;
         }
         if let Some(own) = own
-            && self.open[own].is_repeated(hit, self.lines)
+            && self.open[own].is_repeated(hit, line, self.lines)
         {
             self.open[own].repeat(hit.clone(), line, self.lines);
             return true;
@@ -744,6 +749,15 @@ impl State {
             self.announce(&report);
             self.close(report);
         }
+    }
+
+    /// Whether the line came just before: two consoles print it.
+    fn is_doubled(&mut self, line: &Line<'_>) -> bool {
+        let stamped = line.time.filter(|time| *time > 0.0);
+        let this = stamped.map(|time| line_key(time, line));
+        let doubled = this.is_some() && this == self.last;
+        self.last = this;
+        doubled
     }
 
     /// Whether the line is of a dump of tasks that belongs to hung tasks.
