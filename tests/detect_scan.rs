@@ -381,6 +381,13 @@ fn containers_that_are_no_text_come_with_what_reads_them() {
 }
 
 #[test]
+fn a_console_s_first_bytes_may_be_garbage() {
+    // What a pipe gives first may be no more than these.
+    let answer = scan_text(b"\0\0\0", Format::Human);
+    assert_eq!(answer.result.unwrap(), Exit::Good);
+}
+
+#[test]
 fn people_get_words_and_the_log_s_clock() {
     let log = "Nov 22 14:00:00 host kernel: BUG: KASAN: use-after-free in kfree+0x1/0x2\n";
     let answer = scan_text(log.as_bytes(), Format::Human);

@@ -27,6 +27,8 @@ const CHUNK: usize = 256 << 10;
 const CASE: u64 = 64 << 20;
 /// Bytes of a file that decide whether it is text.
 const SAMPLE: usize = 4096;
+/// Bytes of garbage that a console may print at once.
+const GARBAGE: usize = 32;
 
 /// Arguments of `kvet scan`.
 #[derive(Debug, Clone, Args)]
@@ -379,7 +381,8 @@ fn scan_stream(
 }
 
 /// Whether the beginning of a file is no text. Consoles do print a few bytes
-/// of garbage, so it takes many; of what is compressed they are a tenth.
+/// of garbage, and of a pipe they may be all that comes first, so it takes many;
+/// of what is compressed they are a tenth.
 fn is_binary(beginning: &[u8]) -> bool {
     if matches!(beginning, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, ..]) {
         // UTF-16.
@@ -392,7 +395,7 @@ fn is_binary(beginning: &[u8]) -> bool {
             **byte < b' ' && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b | 0x08 | 0x07)
         })
         .count();
-    strange * 20 > sample.len()
+    strange > GARBAGE && strange * 20 > sample.len()
 }
 
 /// How to read a container that is no text, by its first bytes.
