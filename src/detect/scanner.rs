@@ -897,11 +897,8 @@ fn goes_on(report: &Report, hit: &Hit) -> bool {
 /// Whether a report that begins tells of the same as the one before it, and of whom it
 /// is about.
 fn tells_again(report: &Report, hit: &Hit) -> bool {
-    report.hit.rule().name == "slab-remaining"
-        && hit
-            .function
-            .as_deref()
-            .is_some_and(|name| name.starts_with("kmem_cache_destroy"))
+    let warns = |name: &str| name.starts_with("kmem_cache_destroy") || name == "__slab_err";
+    report.hit.rule().name == "slab-remaining" && hit.function.as_deref().is_some_and(warns)
 }
 
 /// Whether a line that continues reports continues this one; `announced` is
