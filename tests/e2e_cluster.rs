@@ -295,6 +295,45 @@ async fn a_guest_has_rights_to_its_own_directory_only() {
     lab.namespace.close().await;
 }
 
+/// Prints what is in the root of the file system.
+const ROOT: &str = r"
+import sys, cephfs
+fs = cephfs.LibCephFS(conffile=sys.argv[1], auth_id='admin')
+fs.mount()
+directory = fs.opendir(b'/')
+names = []
+while entry := fs.readdir(directory):
+    names.append(entry.d_name.decode())
+print(*sorted(set(names) - {'.', '..'}))
+";
+
+#[tokio::test]
+async fn what_a_dismissed_guest_left_is_swept_away_with_its_snapshots() {
+    let lab = Lab::new().await;
+    let cluster = lab.start("{}").await.unwrap();
+    let root = || async {
+        let program = Command::new("/usr/bin/python3").args(["-c", ROOT]);
+        let program = program.arg(cluster.conf()).deadline(LONG);
+        let listed = program.inside(&lab.namespace).run(&lab.context.cancel);
+        String::from_utf8(listed.await.unwrap().stdout.clone()).unwrap()
+    };
+    for (name, other) in [("trial-1", "/trial-1"), ("trial-2", "/trial-1")] {
+        let admitted = cluster.admit(&lab.context, &lab.namespace, name).await;
+        // It leaves files, and a snapshot that has them, too.
+        let said = as_guest(&lab, &cluster, &admitted.unwrap(), other).await;
+        assert!(said.contains("write yes") && said.contains("snapshot yes"));
+    }
+    assert_eq!(root().await, "trial-1 trial-2\n");
+    cluster.dismiss("trial-2").await.unwrap();
+    for _ in 0..2 {
+        let swept = cluster.sweep(&lab.context, &lab.namespace).await;
+        swept.unwrap();
+        assert_eq!(root().await, "trial-1\n");
+    }
+    cluster.stop().await;
+    lab.namespace.close().await;
+}
+
 #[tokio::test]
 async fn a_client_shows_as_a_session_and_can_be_evicted() {
     let lab = Lab::new().await;

@@ -5,6 +5,8 @@
 //! servers hold it to its directory, and the OSDs to the namespace in which the
 //! directory's objects lie.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::key::Secret;
@@ -14,6 +16,10 @@ use crate::patience;
 use crate::process::{Command, Namespace};
 
 const MAKE_DIRECTORY: &str = include_str!("directory.py");
+const SWEEP: &str = include_str!("sweep.py");
+
+/// Removing what hundreds of guests have left takes no longer.
+const SWEPT: Duration = Duration::from_secs(120);
 
 impl Cluster {
     /// Makes `/NAME` on the file system, which is [`Access::root`], and a key that
@@ -31,19 +37,9 @@ impl Cluster {
         }
         let shared = &self.access;
         let root = format!("/{name}");
-        let bindings = self.monitor.bindings();
-        let mut program = Command::new(programs::python_of(bindings.ceph.as_deref()))
-            .args(["-c", MAKE_DIRECTORY])
-            .arg(&self.conf)
-            .args([&shared.filesystem, &root, name])
-            // What the user's shell has set is for another cluster.
-            .env("CEPH_ARGS", "")
-            .env("CEPH_KEYRING", self.monitor.keyring())
-            .deadline(patience::of(PATIENCE));
-        for (variable, value) in &bindings.environment {
-            program = program.env(variable, value);
-        }
-        program.inside(namespace).run(&context.cancel).await?;
+        let words = [&shared.filesystem, &root, name];
+        self.have(context, namespace, MAKE_DIRECTORY, words, PATIENCE)
+            .await?;
         let pool = self.data_pool().await?;
         let caps: Vec<String> = caps(&shared.filesystem, &pool, name)
             .into_iter()
@@ -67,11 +63,56 @@ impl Cluster {
     }
 
     /// Takes a guest's key back: it opens no more sessions. Those that it has go
-    /// on; [`Cluster::evict`] ends them. Its directory stays.
+    /// on; [`Cluster::evict`] ends them. Its directory stays until
+    /// [`Cluster::sweep`].
     pub async fn dismiss(&self, name: &str) -> Result<(), ClusterError> {
         let entity = format!("client.{}", user(name));
         self.mon_command(json!({"prefix": "auth rm", "entity": entity}))
             .await?;
+        self.gone.borrow_mut().push(name.to_owned());
+        Ok(())
+    }
+
+    /// Removes the directories of guests that were dismissed. The metadata servers
+    /// have the OSDs remove what was in the files some time after. What this does not
+    /// come to is not tried again. `namespace` is the cluster's.
+    pub async fn sweep(
+        &self,
+        context: &Context,
+        namespace: &Namespace,
+    ) -> Result<(), ClusterError> {
+        let gone = self.gone.take();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let words = std::iter::once(&self.access.filesystem).chain(&gone);
+        let words = words.map(String::as_str);
+        self.have(context, namespace, SWEEP, words, SWEPT).await
+    }
+
+    /// Has a script do something to the file system, with every right. Its first
+    /// word is ceph.conf.
+    async fn have(
+        &self,
+        context: &Context,
+        namespace: &Namespace,
+        script: &str,
+        words: impl IntoIterator<Item = &str>,
+        within: Duration,
+    ) -> Result<(), ClusterError> {
+        let bindings = self.monitor.bindings();
+        let mut program = Command::new(programs::python_of(bindings.ceph.as_deref()))
+            .args(["-c", script])
+            .arg(&self.conf)
+            .args(words)
+            // What the user's shell has set is for another cluster.
+            .env("CEPH_ARGS", "")
+            .env("CEPH_KEYRING", self.monitor.keyring())
+            .deadline(patience::of(within));
+        for (variable, value) in &bindings.environment {
+            program = program.env(variable, value);
+        }
+        program.inside(namespace).run(&context.cancel).await?;
         Ok(())
     }
 

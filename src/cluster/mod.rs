@@ -27,6 +27,7 @@ mod spec;
 mod start;
 mod vstart;
 
+use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -162,6 +163,8 @@ pub struct Cluster {
     conf: PathBuf,
     // In this order: the daemons write in the directory.
     daemons: Daemons,
+    /// Guests that were dismissed and whose directories are still there.
+    gone: RefCell<Vec<String>>,
     _state: Scratch,
 }
 
@@ -226,6 +229,7 @@ impl Cluster {
                 "ceph.conf"
             }),
             daemons,
+            gone: RefCell::default(),
             _state: state,
         })
     }
@@ -415,14 +419,14 @@ impl Cluster {
 
 #[cfg(test)]
 impl Cluster {
-    /// A cluster of one metadata server, which answers on this socket; its monitors
-    /// are a process that answers as their helper does.
-    pub(crate) fn scripted(server: &str, socket: PathBuf, helper: Process) -> Self {
+    /// A cluster of one daemon, which answers on this socket; its monitors are a
+    /// process that answers as their helper does.
+    pub(crate) fn scripted(daemon: &str, socket: PathBuf, helper: Process) -> Self {
         let mut daemons = Daemons::new(PathBuf::new());
         let log = PathBuf::from("/nowhere/log");
         daemons.push(Daemon::new(
-            Kind::Mds,
-            server.to_owned(),
+            Kind::of(daemon).unwrap(),
+            daemon.to_owned(),
             socket,
             log.clone(),
             None,
@@ -441,6 +445,7 @@ impl Cluster {
             ranks: 1,
             conf: PathBuf::new(),
             daemons,
+            gone: RefCell::default(),
             _state: Scratch::new().unwrap(),
         }
     }

@@ -27,6 +27,13 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// milliseconds, and OSDs serve in milliseconds, whatever clients do.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// When an OSD is fuller than this, what guests have left that are gone is removed.
+const SWEPT: f64 = 0.5;
+
+/// An OSD that is fuller than this takes no further guest's data. At 95% it has
+/// clients wait, whose kernel then says that its tasks hang.
+const FILLED: f64 = 0.8;
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Ceph {
@@ -61,6 +68,13 @@ impl Ceph {
         network: &Namespace,
         hostname: &str,
     ) -> Result<Mountable, ClusterError> {
+        if self.fullest().await.is_some_and(|(_, used)| used > SWEPT)
+            && let Err(error) = self.cluster.sweep(context, network).await
+        {
+            let text = Error::from(error).one_line();
+            let text = format!("cannot remove what guests have left on the cluster: {text}");
+            context.emit(Event::Warning(text));
+        }
         let access = self.cluster.admit(context, network, hostname).await?;
         let key = access.secret.expose();
         Ok(Mountable {
@@ -223,6 +237,36 @@ impl Ceph {
         result
     }
 
+    /// Why no further guest is to write here, if guests have left so much that there is
+    /// hardly room for more.
+    pub(super) async fn filled(&self) -> Option<String> {
+        let (osd, used) = self.fullest().await?;
+        let percent = used * 100.0;
+        (used > FILLED)
+            .then(|| format!("{osd} is {percent:.0}% full of what guests have left on it"))
+    }
+
+    /// The OSD of which the greatest part is used, and which part that is.
+    async fn fullest(&self) -> Option<(&str, f64)> {
+        let mut fullest: Option<(&str, f64)> = None;
+        for osd in self.cluster.daemons() {
+            if !osd.starts_with("osd.") || self.stopped.borrow().contains(osd) {
+                continue;
+            }
+            let command = json!({"prefix": "perf dump", "logger": "osd"});
+            let asked = self.cluster.admin(osd, command);
+            let answered = tokio::time::timeout(patience::of(ANSWER), asked).await;
+            // One that does not answer is found elsewhere.
+            let Ok(Ok(counters)) = answered else { continue };
+            if let Some(used) = used(&counters)
+                && fullest.is_none_or(|(_, most)| used > most)
+            {
+                fullest = Some((osd, used));
+            }
+        }
+        fullest
+    }
+
     pub(super) async fn lost(&self) -> String {
         let ended = self.cluster.lost().await;
         Error::from(ClusterError::from(ended)).one_line()
@@ -295,6 +339,13 @@ async fn set_for_now<T>(
     set.await
 }
 
+/// Which part of an OSD is used, as its counters say.
+fn used(counters: &Value) -> Option<f64> {
+    let bytes = |name: &str| counters["osd"][name].as_f64();
+    let (used, all) = (bytes("stat_bytes_used")?, bytes("stat_bytes")?);
+    (all > 0.0).then(|| used / all)
+}
+
 /// For how long an OSD has had the oldest of its requests. The age of one that has
 /// only just come may be below zero to it, which it tells as 2^32 s less that.
 fn longest(requests: &Value) -> Duration {
@@ -319,23 +370,18 @@ mod tests {
     use super::*;
     use crate::process::Command;
 
-    /// A metadata server that takes options and refuses all else.
-    async fn refuse(socket: UnixListener) {
+    /// A daemon that gives these answers to what it is asked.
+    async fn answer(socket: &UnixListener, says: impl Fn(&str) -> Vec<u8>) {
         loop {
             let (mut stream, _) = socket.accept().await.unwrap();
             let mut question = Vec::new();
             while question.last() != Some(&0) {
                 question.push(stream.read_u8().await.unwrap());
             }
-            let question = String::from_utf8(question).unwrap();
-            let answer: &[u8] = if question.contains("config set") {
-                b"{}"
-            } else {
-                b"not now"
-            };
+            let answer = says(&String::from_utf8(question).unwrap());
             let length = u32::try_from(answer.len()).unwrap();
             stream.write_u32(length).await.unwrap();
-            stream.write_all(answer).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
         }
     }
 
@@ -354,9 +400,15 @@ mod tests {
             stopped: RefCell::default(),
             options: RefCell::new([(("mds.a".into(), "debug".into()), "1".into())].into()),
         };
+        // It takes options and refuses all else.
+        let refuses = |question: &str| {
+            let is_option = question.contains("config set");
+            let answer = if is_option { "{}" } else { "not now" };
+            answer.into()
+        };
         let error = tokio::select! {
             cleared = ceph.clear("trial-1-1") => cleared.unwrap_err(),
-            () = refuse(listener) => unreachable!("it goes on"),
+            () = answer(&listener, refuses) => unreachable!("it goes on"),
         };
         assert!(
             error.to_string().contains("mds.a refused \"status\""),
@@ -386,6 +438,42 @@ mod tests {
         assert_eq!(set(Some("old")).as_deref(), Some("old"));
         // Only what was before the first step counts.
         assert_eq!(set(Some("new")).as_deref(), Some("old"));
+    }
+
+    #[test]
+    fn an_osd_tells_how_full_it_is() {
+        let counters =
+            |used: u64, all: u64| json!({"osd": {"stat_bytes": all, "stat_bytes_used": used}});
+        assert_eq!(used(&counters(3 << 30, 4 << 30)), Some(0.75));
+        // Nobody has counted yet.
+        assert_eq!(used(&counters(0, 0)), None);
+        assert_eq!(used(&json!({})), None);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_guests_have_filled_is_told_of() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("osd.0.asok");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let helper = Command::new("cat").spawn(true).unwrap();
+        let ceph = Ceph {
+            cluster: Cluster::scripted("osd.0", socket, helper),
+            stopped: RefCell::default(),
+            options: RefCell::default(),
+        };
+        let counters = |used: u64| json!({"osd": {"stat_bytes": 100, "stat_bytes_used": used}});
+        for (used, told) in [(80, None), (81, Some("osd.0 is 81% full"))] {
+            let counters = counters(used).to_string();
+            let filled = tokio::select! {
+                filled = ceph.filled() => filled,
+                () = answer(&listener, |_| counters.clone().into_bytes()) => unreachable!("it goes on"),
+            };
+            match (filled, told) {
+                (None, None) => {}
+                (Some(filled), Some(told)) => assert!(filled.starts_with(told), "{filled}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -307,6 +307,14 @@ impl Service {
         }
     }
 
+    /// Why no further guest is to use it, if guests before have all but filled it.
+    pub async fn filled(&self) -> Option<String> {
+        match self {
+            Self::Ceph(ceph) => ceph.filled().await,
+            Self::Disk(_) | Self::None => None,
+        }
+    }
+
     /// Ends it and removes its state.
     pub async fn stop(self) {
         match self {

@@ -14,7 +14,7 @@ use crate::testbed::Testbed;
 
 /// Removes what an attempt's guest left behind, so that others do not wait for
 /// it. Returns why no further trial would tell anything, if none would: the
-/// service is lost, or parts of it do not answer.
+/// service is lost, parts of it do not answer, or it is full.
 pub async fn settle(
     context: &Context,
     testbed: &Testbed,
@@ -35,7 +35,7 @@ pub async fn settle(
         let text = format!("cannot remove what {name} left behind: {text}");
         context.emit(Event::Warning(text));
     }
-    None
+    testbed.service().filled().await
 }
 
 /// Why the service is lost, if it is.
