@@ -18,8 +18,10 @@ use rustix::process::{Pid, Signal, kill_process};
 const SIGNALS: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
 fn kvet(arguments: &[&str], home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kvet"));
+    let mut command = Command::new("env");
     command
+        // Whoever runs the tests with nohup has HUP ignored.
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_kvet")])
         .args(arguments)
         .env("XDG_CACHE_HOME", home)
         .env("XDG_STATE_HOME", home)

@@ -987,7 +987,7 @@ impl State {
     /// Whether these boots are hardly of one rate.
     #[must_use]
     pub fn differ(&self, one: Counts, other: Counts) -> bool {
-        if self.begun.every_boot {
+        if self.begun.every_boot && !self.search.is_contradicted() {
             return one.hits * other.boots != other.hits * one.boots;
         }
         p_value((one.hits, one.boots), (other.hits, other.boots)) < UNLIKE

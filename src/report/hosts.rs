@@ -367,6 +367,13 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_that_nothing_can_be_compared_with_leaves_a_job_open() {
+        let apart = fixture::trial(4, Outcome::Other, "kernel BUG in f");
+        let report = fixture::of(with_one_apart(apart));
+        assert_eq!(report.verdict.kind, VerdictKind::Inconclusive);
+    }
+
+    #[test]
     fn trials_that_are_not_compared_do_not_keep_a_job_from_fixed() {
         let mut arms = with_one_apart(clean(4));
         let said = |arms: &[ArmReport]| {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::coverage::Executed;
 use crate::detect::Finding;
 use crate::host::HostFacts;
+use crate::outcome::Outcome;
 use crate::record::{Broken, KernelFacts};
 use crate::verdict::{ArmResult, Armed, Deviation, Judged, Tried, Verdict};
 
@@ -148,7 +149,9 @@ impl ArmReport {
     #[must_use]
     pub fn result(&self) -> ArmResult {
         let compared = self.trials.iter().filter(|trial| !trial.alone);
-        let alone = self.trials.iter().filter(|trial| trial.alone).count();
+        // A finding that nobody can compare leaves the arm unfinished.
+        let is_clean = |trial: &&TrialReport| trial.alone && trial.judged.outcome == Outcome::Clean;
+        let alone = self.trials.iter().filter(is_clean).count();
         ArmResult {
             name: self.name.clone(),
             control: self.control,

@@ -215,10 +215,19 @@ async fn run_trials(
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
     let kernel = first.image.bzimage.clone();
-    if let Place::Here(testbed, _) = &place {
-        record.accelerator(testbed.accelerator().name())?;
-    }
-    let (_, beginning) = Record::open(record.path())?;
+    let opened = || {
+        if let Place::Here(testbed, _) = &place {
+            record.accelerator(testbed.accelerator().name())?;
+        }
+        Record::open(record.path())
+    };
+    let beginning = match opened() {
+        Ok((_, beginning)) => beginning,
+        Err(error) => {
+            place.close().await;
+            return Err(error.into());
+        }
+    };
     let bench = Bench {
         context,
         plan,

@@ -9,10 +9,11 @@ use crate::kernel::KernelImage;
 use crate::record::{Record, RecordError, read_self_test};
 use crate::trial::SelfTestRequest;
 
-/// Whether an arm has trials that wait for its self-test, which came to nothing.
+/// Whether an arm has trials that wait for its self-test, which came to nothing or was
+/// ended before it came to anything.
 pub(super) fn is_due(record: &Record, arm: &Arm) -> Result<bool, RecordError> {
     let kept = read_self_test(&record.self_test_directory(&arm.name))?;
-    if kept.is_none_or(|kept| kept.not_done.is_none()) {
+    if kept.is_some_and(|kept| kept.not_done.is_none()) {
         return Ok(false);
     }
     for workload in &arm.workloads {
@@ -100,6 +101,9 @@ mod tests {
         };
         let (_, directory) = record.begin_attempt(&id).unwrap();
         keep_trial(&directory, &trial).unwrap();
+        assert!(is_due());
+        // One that was begun anew and not ended.
+        std::fs::remove_dir_all(record.self_test_directory(&arm.name)).unwrap();
         assert!(is_due());
         tested(None);
         assert!(!is_due());

@@ -812,7 +812,11 @@ pub fn keep_finding(findings: &mut Vec<Finding>, finding: Finding, is_target: bo
     let is_new = findings
         .iter()
         .all(|one| one.signature != finding.signature);
-    let room = if is_new { FINDINGS } else { FINDINGS / 2 };
+    let room = if is_new || is_target {
+        FINDINGS
+    } else {
+        FINDINGS / 2
+    };
     let is_kept = findings.len() < room + usize::from(is_target);
     if is_kept {
         findings.push(finding);

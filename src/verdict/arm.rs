@@ -98,8 +98,8 @@ pub struct ArmResult {
     pub broken: Option<String>,
     /// Its trials that ended and are compared.
     pub trials: Vec<Tried>,
-    /// How many ended that are not compared: on a kind of hosts on which no control
-    /// told anything.
+    /// How many were clean that are not compared: on a kind of hosts on which no
+    /// control told anything.
     pub alone: u32,
     /// The workloads of trials that are under way: they count for which trial
     /// is next, and for nothing else.
