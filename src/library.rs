@@ -171,14 +171,19 @@ pub struct Places {
 }
 
 /// Whether something that lies around a directory is taken: not if it is a
-/// stranger's, who may write there as anybody may in `/tmp`. Whoever the directory is
-/// of is none.
+/// stranger's and lies where anybody may put things, as in `/tmp`. Whoever the
+/// directory is of is none.
 pub(crate) fn is_taken(path: &Path, around: &Path) -> bool {
     // Of a link the link's: where it leads was its owner's choice.
     let owner = |path: &Path| path.symlink_metadata().map(|data| data.uid()).ok();
     let Some(of) = owner(path) else { return true };
     let own = rustix::process::geteuid().as_raw();
-    let is_taken = of == own || of == 0 || owner(around) == Some(of);
+    let is_open = |directory: &Path| {
+        let mode = directory.metadata().map(|data| data.mode());
+        mode.is_ok_and(|mode| mode & 0o002 != 0)
+    };
+    let is_taken =
+        of == own || of == 0 || owner(around) == Some(of) || !path.parent().is_some_and(is_open);
     if !is_taken {
         tracing::warn!(path = %path.display(), owner = of, "another user's, passed over");
     }
@@ -452,7 +457,8 @@ mod tests {
     /// Anybody may put a directory beside others' into `/tmp`.
     #[test]
     fn what_a_stranger_put_above_or_beside_is_passed_over() {
-        use std::os::unix::fs::chown;
+        use std::fs::Permissions;
+        use std::os::unix::fs::{PermissionsExt, chown};
         let root = tempfile::tempdir().unwrap();
         let [top, shipped] = ["top", "shipped"].map(|name| root.path().join(name));
         let here = top.join("mine");
@@ -470,6 +476,11 @@ mod tests {
         // Only root can give something away.
         if chown(here.join("workloads/w.yaml"), Some(12345), None).is_err() {
             return;
+        }
+        // Who may write here was chosen.
+        assert_eq!(at(Kind::Workload, "w"), Some(Place::Beside));
+        for open in [&top, &here.join("workloads")] {
+            std::fs::set_permissions(open, Permissions::from_mode(0o777)).unwrap();
         }
         assert_eq!(at(Kind::Workload, "w"), Some(Place::Shipped));
         assert_eq!(at(Kind::Workload, "v"), Some(Place::Beside));

@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use miette::Diagnostic;
-use thiserror::Error;
 
 use super::cache::format_size;
 use super::history::{find_run, time};
@@ -14,7 +12,7 @@ use super::{hosts, load_plan, on_a_thread, open_store, patched, plan_text};
 use crate::bisect::is_bisection;
 use crate::context::Context;
 use crate::doctor::{self, Lack, SetupError};
-use crate::error::{Error, Exit, Fault};
+use crate::error::{Error, Exit};
 use crate::event::{Event, Expected};
 use crate::fleet::{self, FleetOptions};
 use crate::history::{self, History, HistoryError};
@@ -84,18 +82,6 @@ const RESUMED: [&str; 17] = [
     "out",
 ];
 
-/// What is to be gone on with is a bisection.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{} is a bisection, and no run that could be gone on with", .0.display())]
-#[diagnostic(help("`kvet bisect resume` goes on with it"))]
-struct Bisection(PathBuf);
-
-impl Fault for Bisection {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
-}
-
 /// How a job is run, for all subcommands that run one.
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
@@ -161,9 +147,6 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let format = arguments.format;
     if let Some(directory) = arguments.resume {
         let directory = find_run(&directory)?;
-        if is_bisection(&directory) {
-            return Err(Bisection(directory).into());
-        }
         let (report, out) = resume(context, directory, &arguments.options).await?;
         return conclude(context, report, &out, format).await;
     }

@@ -256,7 +256,8 @@ async fn round(
         Ok(report) => {
             let tell = move || Ok(print(&human_within(&report, style(), width()))?);
             on_a_thread(context, tell).await?;
-            Ok(true)
+            // What was saved while the run was at its end is not in it.
+            Ok(!inner.cancel.is_cancelled())
         }
         Err(error) if error.exit() == Exit::Interrupted => {
             context.emit(Event::Note("the tree was changed: again".to_owned()));

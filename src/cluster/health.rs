@@ -40,7 +40,7 @@ impl Missing {
     pub(super) fn unseen(mut last: Vec<Self>) -> Vec<Self> {
         last.push(Self {
             daemon: None,
-            what: "the last look at the cluster was not done in time".to_owned(),
+            what: "the monitors, or a daemon, did not answer in time when asked last".to_owned(),
         });
         last
     }

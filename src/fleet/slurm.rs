@@ -123,6 +123,8 @@ struct Driver<'a> {
     /// When Slurm was asked last, and when it answered last.
     asked: Option<Instant>,
     answered: Instant,
+    /// Since when it has taken no task, though some were submitted.
+    refusing: Option<Instant>,
     progress: Instant,
     told_away: bool,
     /// Tasks that are over, with so many answers of Slurm's that call them running.
@@ -143,6 +145,7 @@ impl<'a> Driver<'a> {
             nodes: Vec::new(),
             asked: None,
             answered: Instant::now(),
+            refusing: None,
             progress: Instant::now(),
             told_away: false,
             ghosts: BTreeMap::new(),
@@ -233,7 +236,7 @@ impl<'a> Driver<'a> {
             (Ok(queue), Ok(nodes)) => (queue, nodes),
             (Err(error), _) | (_, Err(error)) => return self.away(error),
         };
-        if std::mem::take(&mut self.told_away) {
+        if self.refusing.is_none() && std::mem::take(&mut self.told_away) {
             let text = "Slurm's controller answers again".to_owned();
             self.fleet.context.emit(Event::Note(text));
         }
@@ -301,6 +304,8 @@ impl<'a> Driver<'a> {
     fn away(&mut self, error: ProcessError) -> Result<(), FleetError> {
         let said = crate::Error::from(error).one_line();
         let since = self.answered.max(self.progress);
+        // One that answers questions and takes no task is away, too.
+        let since = self.refusing.map_or(since, |refusing| refusing.min(since));
         if since.elapsed() > AWAY {
             return Err(FleetError::Away {
                 minutes: since.elapsed().as_secs() / 60,
@@ -561,6 +566,7 @@ impl<'a> Driver<'a> {
         match submitted {
             Ok(answer) => {
                 let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+                self.refusing = None;
                 self.submitted(tasks, &said);
                 Ok(())
             }
@@ -571,6 +577,7 @@ impl<'a> Driver<'a> {
                 };
                 // What may have been taken all the same shows in the queue.
                 if is_away(&said) || matches!(error, ProcessError::Deadline { .. }) {
+                    self.refusing.get_or_insert_with(Instant::now);
                     self.away(error)?;
                     return self.take_back(tasks).await;
                 }

@@ -239,13 +239,17 @@ mod tests {
     /// Whoever can write into `/tmp` could mute what a job there shows.
     #[test]
     fn lists_of_a_stranger_above_a_job_are_not_its_own() {
-        use std::os::unix::fs::chown;
+        use std::fs::Permissions;
+        use std::os::unix::fs::{PermissionsExt, chown};
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
         for place in ["known.yaml", "a/known.yaml"] {
             write(&at(place), ENTRY);
         }
         write(&at(".git/HEAD"), "");
+        for place in [home.path(), &at("a")] {
+            std::fs::set_permissions(place, Permissions::from_mode(0o777)).unwrap();
+        }
         let places = Places::default();
         let found = || lists(&at("a/job.yaml"), &places);
         assert_eq!(found(), [at("a/known.yaml"), at("known.yaml")]);

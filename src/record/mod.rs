@@ -74,6 +74,7 @@ use crate::host::HostFacts;
 use crate::job::Plan;
 use crate::store::{StoreError, io_error, link_or_copy, write_atomic, write_json};
 use crate::trial_id::TrialId;
+use crate::vm::Acceleration;
 
 /// The console's file of an attempt.
 const CONSOLE: &str = "console.log";
@@ -259,6 +260,20 @@ impl Record {
         name.clone_into(&mut beginning.host.accelerator);
         write_json(&self.beginning_file(), &beginning)?;
         Ok(())
+    }
+
+    /// What guests are to run with: where the host chooses, what the run's trials had
+    /// that there are.
+    pub fn acceleration(&self, plan: &Plan) -> Result<Acceleration, RecordError> {
+        let (_, beginning) = Self::open(&self.path)?;
+        if plan.acceleration != Acceleration::Auto || !self.has_trials(plan)? {
+            return Ok(plan.acceleration);
+        }
+        Ok(match beginning.host.accelerator.as_str() {
+            "kvm" => Acceleration::Kvm,
+            "tcg" => Acceleration::Tcg,
+            _ => Acceleration::Auto,
+        })
     }
 
     /// Whether the guest of any trial that ended came up.
@@ -730,11 +745,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let text = std::fs::read(recorded.join("run.json")).unwrap();
         std::fs::write(home.path().join("run.json"), text).unwrap();
-        let (record, _) = Record::open(home.path()).unwrap();
+        let (record, beginning) = Record::open(home.path()).unwrap();
+        let wanted = || record.acceleration(&beginning.plan).unwrap();
         let now = || Record::open(home.path()).unwrap().1.host.accelerator;
         // Nothing was tried yet.
         record.accelerator("kvm").unwrap();
-        assert_eq!(now(), "kvm");
+        assert_eq!((now().as_str(), wanted()), ("kvm", Acceleration::Auto));
         let id = TrialId {
             arm: "stock".to_owned(),
             workload: "example".to_owned(),
@@ -744,6 +760,7 @@ mod tests {
         let trial = recorded.join("arms/stock/trials/example/1/1").join(TRIAL);
         std::fs::copy(trial, attempt.join(TRIAL)).unwrap();
         record.accelerator("kvm").unwrap();
+        assert_eq!(wanted(), Acceleration::Kvm);
         let error = record.accelerator("tcg").unwrap_err().to_string();
         assert!(
             error.contains("ran with kvm, and this host runs guests with tcg"),

@@ -186,6 +186,18 @@ async fn make(
     recipe: Recipe,
     agent: PathBuf,
 ) -> Result<(Rootfs, bool), RootfsError> {
+    match make_once(store, recipe.clone(), agent.clone()).await {
+        // Somebody may just have been at it.
+        Err(RootfsError::Changed) => make_once(store, recipe, agent).await,
+        made => made,
+    }
+}
+
+async fn make_once(
+    store: &Store,
+    recipe: Recipe,
+    agent: PathBuf,
+) -> Result<(Rootfs, bool), RootfsError> {
     let (tree, key) = blocking(move || {
         let tree = tree::gather(&recipe, &agent)?;
         let key = tree.key()?;

@@ -174,9 +174,15 @@ impl Recipe {
     }
 }
 
-/// Whether a word is a package's name (deb-control(5), under Package).
+/// Whether a word is a package's name (deb-control(5), under Package), perhaps with an
+/// architecture behind it.
 pub(crate) fn is_package(word: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let (word, architecture) = word.split_once(':').unwrap_or((word, "any"));
+    let is_one = |byte: u8| plain(byte) || byte == b'-';
+    if architecture.is_empty() || !architecture.bytes().all(is_one) || architecture.ends_with('-') {
+        return false;
+    }
     word.len() >= 2
         && word
             .bytes()
@@ -245,7 +251,13 @@ mod tests {
             let text = format!("name: r\nabout: x\npackages: [fio, \"{package}\"]");
             Recipe::load("r.yaml", &text)
         };
-        for package in ["g++", "libstdc++6", "linux-source-6.12", "0ad"] {
+        for package in [
+            "g++",
+            "libstdc++6",
+            "linux-source-6.12",
+            "0ad",
+            "libc6:i386",
+        ] {
             load(package).unwrap();
         }
         for word in [
@@ -254,6 +266,8 @@ mod tests {
             "./x.deb",
             "/tmp/x.deb",
             "libc6-",
+            "libc6:i386-",
+            "libc6:",
             "fio -y",
             "fio=1",
             "fio/sid",

@@ -40,7 +40,7 @@ impl Bench<'_> {
             service: &plan.service,
             logs: &logs,
             image: self.rootfs.path.clone(),
-            acceleration: plan.acceleration,
+            acceleration: self.record.acceleration(plan)?,
             kernel: self.kernel,
         };
         Testbed::open(self.context, self.store, setup).await

@@ -281,7 +281,7 @@ async fn place(
         service: &plan.service,
         logs: &record.service_logs(),
         image: rootfs.path.clone(),
-        acceleration: plan.acceleration,
+        acceleration: record.acceleration(plan)?,
         kernel: &first.image.bzimage,
     };
     let testbed = Testbed::open(context, store, setup).await?;

@@ -34,6 +34,10 @@ const SWEPT: f64 = 0.5;
 /// clients wait, whose kernel then says that its tasks hang.
 const FILLED: f64 = 0.8;
 
+/// The metadata servers have OSDs remove what was in files that are gone, and OSDs say
+/// every few seconds how full they are. It is waited for that no longer than this.
+const PURGED: Duration = Duration::from_secs(60);
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Ceph {
@@ -68,13 +72,6 @@ impl Ceph {
         network: &Namespace,
         hostname: &str,
     ) -> Result<Mountable, ClusterError> {
-        if self.fullest().await.is_some_and(|(_, used)| used > SWEPT)
-            && let Err(error) = self.cluster.sweep(context, network).await
-        {
-            let text = Error::from(error).one_line();
-            let text = format!("cannot remove what guests have left on the cluster: {text}");
-            context.emit(Event::Warning(text));
-        }
         let access = self.cluster.admit(context, network, hostname).await?;
         let key = access.secret.expose();
         Ok(Mountable {
@@ -237,13 +234,28 @@ impl Ceph {
         result
     }
 
-    /// Why no further guest is to write here, if guests have left so much that there is
-    /// hardly room for more.
-    pub(super) async fn filled(&self) -> Option<String> {
-        let (osd, used) = self.fullest().await?;
-        let percent = used * 100.0;
-        (used > FILLED)
-            .then(|| format!("{osd} is {percent:.0}% full of what guests have left on it"))
+    /// Removes what guests that are gone have left, if it is much. Returns why no
+    /// further guest is to write here, if that does not make room.
+    pub(super) async fn filled(&self, context: &Context, network: &Namespace) -> Option<String> {
+        let (_, used) = self.fullest().await?;
+        if used > SWEPT
+            && let Err(error) = self.cluster.sweep(context, network).await
+        {
+            let text = Error::from(error).one_line();
+            let text = format!("cannot remove what guests have left on the cluster: {text}");
+            context.emit(Event::Warning(text));
+        }
+        let purged = tokio::time::Instant::now() + patience::of(PURGED);
+        loop {
+            let why = full(self.fullest().await?)?;
+            if tokio::time::Instant::now() >= purged {
+                return Some(why);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ANSWER / 5) => {}
+                () = context.cancel.cancelled() => return None,
+            }
+        }
     }
 
     /// The OSD of which the greatest part is used, and which part that is.
@@ -337,6 +349,12 @@ async fn set_for_now<T>(
         options.borrow_mut().entry(place).or_insert(before);
     }
     set.await
+}
+
+/// What is told of an OSD of which this part is used, if that is too much.
+fn full((osd, used): (&str, f64)) -> Option<String> {
+    let percent = used * 100.0;
+    (used > FILLED).then(|| format!("{osd} is {percent:.0}% full of what guests have left on it"))
 }
 
 /// Which part of an OSD is used, as its counters say.
@@ -464,13 +482,14 @@ mod tests {
         let counters = |used: u64| json!({"osd": {"stat_bytes": 100, "stat_bytes_used": used}});
         for (used, told) in [(80, None), (81, Some("osd.0 is 81% full"))] {
             let counters = counters(used).to_string();
-            let filled = tokio::select! {
-                filled = ceph.filled() => filled,
+            let fullest = tokio::select! {
+                fullest = ceph.fullest() => fullest.unwrap(),
                 () = answer(&listener, |_| counters.clone().into_bytes()) => unreachable!("it goes on"),
             };
-            match (filled, told) {
+            let why = full(fullest);
+            match (why, told) {
                 (None, None) => {}
-                (Some(filled), Some(told)) => assert!(filled.starts_with(told), "{filled}"),
+                (Some(why), Some(told)) => assert!(why.starts_with(told), "{why}"),
                 other => panic!("{other:?}"),
             }
         }

@@ -307,10 +307,11 @@ impl Service {
         }
     }
 
-    /// Why no further guest is to use it, if guests before have all but filled it.
-    pub async fn filled(&self) -> Option<String> {
+    /// Makes room where guests that are gone have left much. Why no further guest is to
+    /// use it, if there is none all the same.
+    pub async fn filled(&self, context: &Context, network: &Namespace) -> Option<String> {
         match self {
-            Self::Ceph(ceph) => ceph.filled().await,
+            Self::Ceph(ceph) => ceph.filled(context, network).await,
             Self::Disk(_) | Self::None => None,
         }
     }

@@ -120,6 +120,12 @@ impl Testbed {
         &self.service
     }
 
+    /// Makes room on the service where guests have left much; why no further guest is to
+    /// use it, if there is none all the same.
+    pub async fn filled(&self) -> Option<String> {
+        self.service.filled(&self.context, &self.network).await
+    }
+
     /// How long steps take here.
     #[must_use]
     pub fn pace(&self) -> &Pace {

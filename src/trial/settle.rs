@@ -35,7 +35,7 @@ pub async fn settle(
         let text = format!("cannot remove what {name} left behind: {text}");
         context.emit(Event::Warning(text));
     }
-    testbed.service().filled().await
+    testbed.filled().await
 }
 
 /// Why the service is lost, if it is.

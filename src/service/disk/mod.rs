@@ -315,8 +315,10 @@ fn left_to_write(data: &std::fs::Metadata) -> u64 {
 /// What a checker's end means, and the beginning of what it said.
 fn state_of(fs: FileSystem, finished: &Finished) -> (DiskState, String) {
     let unknown = |why: String| DiskState::Unknown { why };
-    let begun = finished.stderr.strip_prefix(BEGUN.as_bytes());
-    let Some(stderr) = begun.and_then(|rest| rest.strip_prefix(b"\n")) else {
+    // Nothing before that line is the checker's; a shell may complain of a locale there.
+    let line = format!("{BEGUN}\n");
+    let begun = memchr::memmem::find(&finished.stderr, line.as_bytes());
+    let Some(stderr) = begun.map(|at| &finished.stderr[at + line.len()..]) else {
         let said = String::from_utf8_lossy(&finished.stderr);
         let why = format!("no checker was started ({}): {said}", finished.status);
         return (unknown(beginning(why.trim_end())), String::new());

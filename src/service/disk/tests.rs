@@ -113,7 +113,8 @@ fn what_failed_before_the_checker_says_nothing_of_a_disk() {
             matches!(&state, DiskState::Unknown { why } if why.contains(said)),
             "{state:?}"
         );
-        let begun = format!("{BEGUN}\n{said}");
+        let locale = "sh: warning: setlocale: LC_ALL: cannot change locale";
+        let begun = format!("{locale}\n{BEGUN}\n{said}");
         let (state, words) = state_of(FileSystem::Xfs, &finished(1, &begun, ""));
         assert_eq!((state, words.as_str()), (DiskState::Damaged, said));
     }
