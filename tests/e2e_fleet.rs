@@ -249,6 +249,7 @@ fn without_times_and_hosts(value: &mut Value) {
                 "failed_on",
                 "deviations",
                 "cached",
+                "origin",
             ] {
                 map.remove(name);
             }
