@@ -210,6 +210,57 @@ fn what_a_console_shows_once_more_is_no_restart() {
     assert_eq!(titles(&log), [""; 0]);
 }
 
+/// A line may end at a terminal's last column because there is no more of it.
+#[test]
+fn a_line_that_is_just_as_long_as_a_terminal_is_wide_is_whole() {
+    let warning =
+        "[   12.000001] WARNING: CPU: 0 PID: 321 at fs/frob.c:77 frob_evict_it+0x1d0/0x2f";
+    let frame = "[   12.000002]  frob_release_the_whole_tree_of_everything_that_is_here+0x1d0/0x2";
+    let log = |before: &str, full: &str, next: &str, after: &str| {
+        assert_eq!(full.len(), 80, "{full}");
+        format!("{before}{full}\n{next}\n{after}")
+    };
+    let call = "[   12.000003] Call Trace:\n";
+    let rest = "[   12.000004]  do_syscall_64+0x57/0x190\n";
+    // Nothing was ever broken there, or lines are longer than that.
+    let wider = format!("[    1.000000] frob: {}\n", "x".repeat(90));
+    for before in ["", &*wider] {
+        let found = scan(log(before, warning, "0 tests were done", call).as_bytes());
+        assert_eq!(found[0].title, "WARNING in frob_evict_it", "{before}");
+        let before =
+            format!("{before}[   12.000001] BUG: KASAN: use-after-free in kfree+0x1/0x2\n{call}");
+        let found = scan(log(&before, frame, "0 tests were done", rest).as_bytes());
+        assert_eq!(found[0].frames[0].size, Some(2), "{before}");
+    }
+    // What follows is a message by itself.
+    let broken = format!("[    1.000000] frob: {}\nyyy\n", "x".repeat(59));
+    let bug = "kernel BUG at fs/frob.c:1!";
+    let last = format!("[    2.000000] frob: {}", "x".repeat(59));
+    let found = titles(&log(
+        &broken.repeat(2),
+        &last,
+        bug,
+        "RIP: 0010:frob_put+0x1/0x2\n",
+    ));
+    assert_eq!(found.len(), 1);
+}
+
+/// The first line of a message that a terminal broke is where it begins.
+#[test]
+fn a_broken_message_begins_in_its_first_line() {
+    let mut log = String::new();
+    for message in ["a", "b", "BUG: frob"] {
+        let line = format!("[  242.000001] {message} {} is gone", "x".repeat(150));
+        for piece in line.as_bytes().chunks(80) {
+            log += &String::from_utf8_lossy(piece);
+            log += "\n";
+        }
+    }
+    let found = scan(log.as_bytes());
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].first_line, found[0].last_line), (7, 9));
+}
+
 /// A terminal breaks lines where they are too long for it.
 #[test]
 fn a_message_that_a_terminal_broke_is_whole() {

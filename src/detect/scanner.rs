@@ -13,6 +13,7 @@ use super::Class;
 use super::assemble;
 use super::boot::{Boot, line_key};
 use super::finding::{Finding, Sighting};
+use super::frame;
 use super::parts::announces_dump;
 use super::report::Report;
 use super::rules::{Hit, Role, TABLE, refine};
@@ -172,6 +173,9 @@ struct State {
     wrapped: Option<Wrapped>,
     /// A line as long as a terminal is wide.
     held: Option<Broken>,
+    terminal: Terminal,
+    /// Where the message at hand begins: its last line is the one that is counted.
+    first: u64,
     /// What the last line was that was looked at.
     last: Option<u64>,
     /// What stands before each line of the capture.
@@ -194,6 +198,13 @@ struct State {
 /// Columns of terminals, which go on in the next line with one that is longer.
 const WIDTHS: &[usize] = &[80, 100, 120, 132];
 
+/// How a line begins that is no rest of another one.
+const BEGINNINGS: &[&str] = &["---[", "Call Trace:", "Call trace:", "Modules linked in: "];
+
+/// Lines that a terminal must have broken before the next one is put together that
+/// could as well be whole.
+const EVIDENCE: u32 = 1;
+
 /// Bytes of a line that is put together again: a kernel's record.
 const LONGEST_BROKEN: usize = 1024;
 
@@ -205,6 +216,86 @@ struct Broken {
     number: u64,
     /// How many it has.
     lines: u64,
+    /// How long the full ones are.
+    width: usize,
+    /// Whether the terminal was seen to break others.
+    sure: bool,
+}
+
+/// What the lines so far tell of a terminal that breaks them: none is longer than it
+/// is wide.
+#[derive(Debug, Default)]
+struct Terminal {
+    /// The longest line.
+    longest: usize,
+    /// Lines of that length, with a stamp, that seemed to go on in the next one.
+    broken: u32,
+    /// Whether the last line is one that may.
+    full: bool,
+}
+
+impl Terminal {
+    /// Whether no line will be taken for a broken one any more.
+    fn is_done(&self) -> bool {
+        WIDTHS.last().is_some_and(|widest| self.longest > *widest)
+    }
+
+    /// Sees a line, without its end; whether more of it may come.
+    fn see(&mut self, line: &[u8]) -> bool {
+        if std::mem::take(&mut self.full) && is_rest(line) {
+            self.broken += 1;
+        }
+        let hides = |byte: &u8| matches!(*byte, b'\r' | ESCAPE);
+        if line.len() > self.longest && !line.iter().any(hides) {
+            self.longest = line.len();
+            self.broken = 0;
+        }
+        self.full =
+            line.len() == self.longest && WIDTHS.contains(&line.len()) && console::is_stamped(line);
+        self.full
+    }
+
+    /// Sees lines that nothing else looks at.
+    fn skip(&mut self, run: &[u8]) {
+        let mut rest = run;
+        while !rest.is_empty() && !self.is_done() {
+            let end = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            self.see(trim_end(&rest[..end]));
+            rest = &rest[end..];
+        }
+    }
+}
+
+/// A line without what ends it.
+fn trim_end(raw: &[u8]) -> &[u8] {
+    let end = raw.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    &raw[..end.map_or(0, |end| end + 1)]
+}
+
+/// Whether a line may be the rest of one that a terminal broke: it has nothing in
+/// front of it, and is nothing by itself.
+fn is_rest(line: &[u8]) -> bool {
+    if line.is_empty() || !console::is_bare(line) {
+        return false;
+    }
+    let body = console::parse(line).body;
+    let is_frame = body.starts_with(' ') && frame::parse(&body).is_some();
+    let begins = BEGINNINGS.iter().any(|start| body.starts_with(start));
+    let is_message = || TABLE.find(&body).is_some_and(|hit| !hit.doubtful);
+    !is_frame && !begins && !is_message()
+}
+
+/// Whether a line ends in a word, which is not that of a whole function.
+fn ends_in_word(line: &[u8]) -> bool {
+    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or(line);
+    let is_whole = memchr::memmem::find(word, b"+0x").is_some()
+        && memchr::memmem::find(word, b"/0x").is_some();
+    !is_whole && word.last().is_some_and(|byte| is_word(*byte))
+}
+
+/// Whether a byte may be in the middle of a function's name or of a message's word.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
 /// What a line is to the table.
@@ -230,11 +321,13 @@ impl State {
                 let before = &rest[..found.unwrap_or(rest.len())];
                 let Some(found) = control(before).or(found) else {
                     self.lines += count_lines(rest);
+                    self.terminal.skip(rest);
                     return;
                 };
                 let found = at + found;
                 let start = memrchr(b'\n', &run[at..found]).map_or(at, |end| at + end + 1);
                 self.lines += count_lines(&run[at..start]);
+                self.terminal.skip(&run[at..start]);
                 at = start;
             }
             let end = memchr(b'\n', &run[at..]).map_or(run.len(), |end| at + end + 1);
@@ -257,16 +350,17 @@ impl State {
     /// Reads a line; one that may be the beginning of a longer one waits for the next.
     fn line(&mut self, raw: &[u8]) {
         let raw = &raw[..raw.len().min(console::LONGEST_LINE)];
-        let end = raw.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
-        let kept = &raw[..end.map_or(0, |end| end + 1)];
-        let is_full = WIDTHS.contains(&kept.len());
+        let kept = trim_end(raw);
+        let is_full = self.terminal.see(kept);
+        let sure = self.terminal.broken >= EVIDENCE;
         if let Some(mut held) = self.held.take() {
-            if kept.is_empty() || !console::is_bare(kept) {
+            let is_word = || kept.first().is_some_and(|byte| is_word(*byte));
+            if kept.len() > held.width || !is_rest(kept) || !(held.sure || is_word()) {
                 self.release(&held);
             } else {
                 held.raw.extend_from_slice(kept);
                 held.lines += 1;
-                if is_full && held.raw.len() < LONGEST_BROKEN {
+                if kept.len() == held.width && held.raw.len() < LONGEST_BROKEN {
                     self.held = Some(held);
                 } else {
                     self.release(&held);
@@ -274,11 +368,14 @@ impl State {
                 return;
             }
         }
-        if is_full && console::is_stamped(kept) {
+        self.first = self.lines;
+        if is_full && (sure || ends_in_word(kept)) {
             self.held = Some(Broken {
                 raw: kept.to_vec(),
                 number: self.lines,
                 lines: 1,
+                width: kept.len(),
+                sure,
             });
         } else {
             self.whole_line(raw);
@@ -288,6 +385,7 @@ impl State {
     /// Reads a line that waited, as of where it ends.
     fn release(&mut self, held: &Broken) {
         let now = std::mem::replace(&mut self.lines, held.number + held.lines - 1);
+        self.first = held.number;
         self.whole_line(&held.raw);
         self.lines = now;
     }
@@ -446,7 +544,8 @@ impl State {
         else {
             return;
         };
-        let finding = assemble::single(rule, line, self.lines);
+        let mut finding = assemble::single(rule, line, self.lines);
+        finding.first_line = self.first;
         if self.is_replay(line) {
             return;
         }
@@ -482,11 +581,11 @@ impl State {
             Role::Told => return false,
             Role::Banner => return self.banner(hit.clone(), line),
             Role::Prelude => {
-                self.prelude = Some(Report::new(hit.clone(), line, self.lines));
+                self.prelude = Some(self.report(hit.clone(), line));
                 return false;
             }
             Role::Hands => {
-                self.boot.handed = Some(Report::new(hit.clone(), line, self.lines));
+                self.boot.handed = Some(self.report(hit.clone(), line));
                 return false;
             }
             Role::Panics => {
@@ -522,6 +621,13 @@ impl State {
         true
     }
 
+    /// A report that begins with the line.
+    fn report(&self, hit: Hit, line: &Line<'_>) -> Report {
+        let mut report = Report::new(hit, line, self.lines);
+        report.start_at(self.first);
+        report
+    }
+
     fn begin(&mut self, hit: Hit, line: &Line<'_>) {
         let mut index = 0;
         while index < self.open.len() {
@@ -539,7 +645,7 @@ impl State {
             let oldest = self.open.remove(0);
             self.close(oldest);
         }
-        let mut report = Report::new(hit, line, self.lines);
+        let mut report = self.report(hit, line);
         report.add(line, self.lines);
         if let Some(prelude) = self
             .prelude
@@ -628,7 +734,7 @@ impl State {
             self.boot.begin();
             return true;
         }
-        let mut report = Report::new(hit, line, self.lines);
+        let mut report = self.report(hit, line);
         report.add(line, self.lines);
         // With the boot before in sight nothing but a reset is left; without
         // it there is no telling what ran before.
