@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use kvet::detect::{Class, Finding, Scanner, scan};
+use kvet::detect::{Class, Finding, Scanner, Sighting, scan};
 
 fn titles(log: &str) -> Vec<String> {
     let name = |finding: Finding| {
@@ -196,7 +196,7 @@ fn ordinary_reboots_are_none_of_ours() {
 fn what_a_console_shows_once_more_is_no_restart() {
     let boot = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n\
                 [    0.004000] Command line: quiet\n[    0.104217] frob: up\n\
-                [    1.200345] Run /init as init process\n";
+                [    0.804345] frob: ready\n[    1.200345] Run /init as init process\n";
     let version = "Linux version 6.1.0 (a@b) #1 SMP\n";
     let late = "[    9.000001] frob: busy\n";
     assert_eq!(titles(&format!("{boot}{version}{late}")), [""; 0]);
@@ -208,6 +208,56 @@ fn what_a_console_shows_once_more_is_no_restart() {
     // So is another boot that was announced, and shown after that.
     let log = format!("{boot}[    9.1] reboot: Restarting system\n{other}{other}");
     assert_eq!(titles(&log), [""; 0]);
+}
+
+/// Clocks begin in all boots alike.
+#[test]
+fn early_lines_with_the_same_times_are_of_other_boots() {
+    let boot = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n\
+                [    0.000003] clocksource: kvm-clock: mask: 0xffffffffffffffff\n\
+                [    0.000006] tsc: Detected 2899.998 MHz processor\n\
+                [    0.000011] last_pfn = 0x80000 max_arch_pfn = 0x400000000\n\
+                [    0.104217] frob: up\n[    0.804345] frob: ready\n\
+                [    1.200345] Run /init as init process\n";
+    let other = boot
+        .replace("0.804345", "0.804678")
+        .replace("1.200", "1.201");
+    assert_eq!(titles(&format!("{boot}{other}")).len(), 1);
+}
+
+/// A kernel without stamps may follow one that has them.
+#[test]
+fn a_banner_without_a_stamp_may_be_a_reset_s() {
+    let boot = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n\
+                [    0.104217] frob: up\n[    9.200345] Run /init as init process\n";
+    let bare = "Linux version 6.1.0 (a@b) #1 SMP\nCommand line: quiet\nfrob: up\n";
+    let late = "[   10.100000] frob: busy\n";
+    assert_eq!(titles(&format!("{boot}{bare}")).len(), 1);
+    assert_eq!(titles(&format!("{boot}{bare}{late}")), [""; 0]);
+    // A program shows one line of it.
+    let version = "Linux version 6.1.0 (a@b) #1 SMP\n";
+    assert_eq!(titles(&format!("{boot}{version}login:\n")), [""; 0]);
+    assert_eq!(titles(&format!("{boot}{version}{boot}")).len(), 1);
+}
+
+#[test]
+fn a_reset_is_told_before_what_came_after_it() {
+    let boot = "[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    0.104217] frob: up\n";
+    let again = boot.replace("217", "593");
+    let bug =
+        "[    1.000001] kernel BUG at fs/frob.c:1!\n[    1.000002] RIP: 0010:frob_put+0x1/0x2\n";
+    let told = titles(&format!("{boot}{again}{bug}"));
+    assert_eq!(told.len(), 2);
+    assert!(told[0].starts_with("unexpected kernel reboot"), "{told:?}");
+    let begun: Vec<u64> = Scanner::new()
+        .push(format!("{boot}{again}{bug}").as_bytes())
+        .iter()
+        .filter_map(|sighting| match sighting {
+            Sighting::Begun { line, .. } => Some(*line),
+            Sighting::Complete(_) => None,
+        })
+        .collect();
+    assert_eq!(begun, [3, 5]);
 }
 
 /// A line may end at a terminal's last column because there is no more of it.

@@ -10,6 +10,26 @@ use crate::console::{self, Line};
 /// its first banner.
 const LOOKED: u32 = 512;
 
+/// Lines with their times that must come once more before a log is a second showing.
+const SHOWN_AGAIN: u32 = 3;
+
+/// Seconds before which lines of all boots have the same times: clocks begin there.
+const EARLY: f64 = 0.1;
+
+/// What only a kernel says that starts, without stamps as well.
+const FIRST_WORDS: &[&str] = &[
+    "Command line: ",
+    "Kernel command line: ",
+    "BIOS-provided physical RAM map:",
+    "BIOS-e820: ",
+    "Booting Linux on physical CPU",
+    "Machine model: ",
+    "Zone ranges:",
+    "Memory: ",
+    "ACPI: ",
+    "PCI: ",
+];
+
 /// What is known of the machine's starts.
 #[derive(Debug, Default)]
 pub(super) struct Boot {
@@ -27,9 +47,24 @@ pub(super) struct Boot {
     beginning: HashSet<u64>,
     /// Lines that were looked at for that.
     begun: u32,
-    /// A banner that may be a program's, which shows the kernel's log once more, and
-    /// how many lines came since.
-    doubted: Option<(Report, u32)>,
+    doubted: Option<Doubted>,
+    /// The last stamp that was seen.
+    last: f64,
+}
+
+/// A banner that may be a program's, which shows the kernel's log once more.
+#[derive(Debug)]
+struct Doubted {
+    banner: Report,
+    /// How many lines came since.
+    lines: u32,
+    /// How many of them came before.
+    known: u32,
+    /// The stamp before it, if it has none as the last one had: from which on one
+    /// shows that nothing restarted.
+    before: Option<f64>,
+    /// Whether what came since is a kernel's that starts.
+    starts: bool,
 }
 
 impl Boot {
@@ -45,18 +80,43 @@ impl Boot {
 
     /// Waits for what comes after a banner before that is taken for a reset.
     pub(super) fn doubt(&mut self, banner: Report) {
-        self.doubted = Some((banner, 0));
+        let unlike = banner.time.is_none() && self.banner == Some(true);
+        self.doubted = Some(Doubted {
+            before: unlike.then_some(self.last),
+            starts: !unlike,
+            banner,
+            lines: 0,
+            known: 0,
+        });
+    }
+
+    /// A banner with a stamp after one without: that one has nothing more to tell.
+    pub(super) fn overtake(&mut self) {
+        self.doubted.take_if(|doubted| doubted.before.is_some());
+    }
+
+    /// Sees a stamp.
+    pub(super) fn stamp(&mut self, line: &Line<'_>) {
+        if let Some(time) = line.time {
+            self.last = time;
+        }
     }
 
     /// Sees a line; gives the banner of a reset once that is one.
     pub(super) fn follow(&mut self, line: &Line<'_>) -> Option<Report> {
         let fine = line.time.filter(|time| is_fine(*time));
         let own = fine.map(|time| line_key(time, line));
-        if let Some((_, lines)) = &mut self.doubted {
-            *lines += 1;
-            if own.is_some_and(|own| self.beginning.contains(&own)) {
+        if let Some(doubted) = &mut self.doubted {
+            doubted.lines += 1;
+            doubted.known += u32::from(own.is_some_and(|own| self.beginning.contains(&own)));
+            doubted.starts |= FIRST_WORDS.iter().any(|start| line.body.starts_with(start));
+            let goes_on = line
+                .time
+                .zip(doubted.before)
+                .is_some_and(|(time, before)| time >= before);
+            if doubted.known >= SHOWN_AGAIN || goes_on {
                 self.doubted = None;
-            } else if *lines >= LOOKED {
+            } else if doubted.lines >= LOOKED {
                 return self.settle();
             }
         } else if self.begun < LOOKED {
@@ -66,11 +126,12 @@ impl Boot {
         None
     }
 
-    /// Nothing came that shows otherwise: the banner of a reset.
+    /// Nothing came that shows otherwise: the banner of a reset, if it is a kernel's.
     pub(super) fn settle(&mut self) -> Option<Report> {
-        let (banner, _) = self.doubted.take()?;
+        let doubted = self.doubted.take().filter(|doubted| doubted.starts)?;
+        self.banner = Some(doubted.banner.time.is_some());
         self.begin();
-        Some(banner)
+        Some(doubted.banner)
     }
 
     /// What comes next is the beginning of a boot.
@@ -106,9 +167,9 @@ pub(super) fn line_key(time: f64, line: &Line<'_>) -> u64 {
     hasher.finish()
 }
 
-/// Whether a time has microseconds: early ones are of all boots alike.
+/// Whether a time has microseconds, and late enough that other boots have others.
 fn is_fine(time: f64) -> bool {
-    (time * 1e6).round() % 1000.0 != 0.0
+    time >= EARLY && (time * 1e6).round() % 1000.0 != 0.0
 }
 
 /// Whether a line is of a running system: the kernel's stamp, or a system call

@@ -112,8 +112,8 @@ impl Scanner {
     /// silent but may go on.
     pub fn settle(&mut self) -> Vec<Sighting> {
         self.state.release_held();
-        self.state.close_all();
         self.state.restarted();
+        self.state.close_all();
         std::mem::take(&mut self.state.out)
     }
 
@@ -153,8 +153,8 @@ impl Scanner {
             self.state.run(&last);
         }
         self.state.release_held();
-        self.state.close_all();
         self.state.restarted();
+        self.state.close_all();
         self.state.unheard_of();
         std::mem::take(&mut self.state.out)
     }
@@ -454,6 +454,7 @@ impl State {
         {
             self.reset(banner);
         }
+        self.boot.stamp(&line);
         let hit = self.trigger(&line);
         if hit != Trigger::Taken && !self.dumped(&line) {
             self.route(&line);
@@ -629,6 +630,10 @@ impl State {
     }
 
     fn begin(&mut self, hit: Hit, line: &Line<'_>) {
+        // What was not seen before is of a new boot, and told after its banner.
+        if !hit.doubtful && !matches!(hit.rule().role, Role::Tentative(_)) {
+            self.restarted();
+        }
         let mut index = 0;
         while index < self.open.len() {
             let report = &self.open[index];
@@ -718,9 +723,19 @@ impl State {
 
     fn banner(&mut self, hit: Hit, line: &Line<'_>) -> bool {
         let again = self.boot.banner.is_some();
-        // What a program shows of it.
-        if self.boot.banner == Some(true) && line.time.is_none() {
+        let announced = self.boot.explained || self.boot.handed.is_some() || line.relayed;
+        if self.boot.banner == Some(true) && line.time.is_none() && !announced {
+            // A program shows it, or another kernel starts, which has no stamps.
+            if self.open.is_empty() && !self.boot.is_in_doubt() {
+                let mut report = self.report(hit, line);
+                report.add(line, self.lines);
+                report.reset = true;
+                self.boot.doubt(report);
+            }
             return true;
+        }
+        if line.time.is_some() {
+            self.boot.overtake();
         }
         self.restarted();
         let firmware = self.boot.handed.is_some();
