@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fmt::Write;
+
 use kvet::detect::{Class, Finding, Scanner, Sighting, scan};
 
 fn titles(log: &str) -> Vec<String> {
@@ -309,6 +311,24 @@ fn a_broken_message_begins_in_its_first_line() {
     let found = scan(log.as_bytes());
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].first_line, found[0].last_line), (7, 9));
+}
+
+/// Two processors may say the same at once.
+#[test]
+fn what_two_processors_say_at_once_is_no_double() {
+    let mut log = String::new();
+    for line in [
+        "BUG: KASAN: use-after-free in frob_put",
+        "Call Trace:",
+        " frob_put+0x1/0x2",
+    ] {
+        for caller in ["T1", "T2"] {
+            writeln!(log, "[   12.000001][  {caller:>4}] {line}").unwrap();
+        }
+    }
+    let found = scan(log.as_bytes());
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|finding| finding.frames.len() == 1));
 }
 
 /// A terminal breaks lines where they are too long for it.

@@ -163,6 +163,7 @@ impl Boot {
 pub(super) fn line_key(time: f64, line: &Line<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     time.to_bits().hash(&mut hasher);
+    line.caller.hash(&mut hasher);
     line.body.hash(&mut hasher);
     hasher.finish()
 }
