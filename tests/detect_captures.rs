@@ -313,6 +313,18 @@ fn a_broken_message_begins_in_its_first_line() {
     assert_eq!((found[0].first_line, found[0].last_line), (7, 9));
 }
 
+/// Somebody reads the list that the count tells of.
+#[test]
+fn a_count_of_leaks_and_their_list_are_one_finding() {
+    let count = "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n";
+    let list = "unreferenced object 0xffff888004a5c1a0 (size 64):\n  \
+                comm \"worker\", pid 321, jiffies 4294892300\n  backtrace (crc 0):\n    \
+                __kmalloc_cache_noprof+0x28f/0x370\n    frob_alloc+0x3c/0x60\n";
+    assert_eq!(titles(count), ["memory leak"]);
+    let both = titles(&format!("{count}# cat /sys/kernel/debug/kmemleak\n{list}"));
+    assert_eq!(both, ["memory leak in frob_alloc"]);
+}
+
 /// Two processors may say the same at once.
 #[test]
 fn what_two_processors_say_at_once_is_no_double() {

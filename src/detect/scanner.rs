@@ -1019,7 +1019,12 @@ fn goes_on(report: &Report, hit: &Hit) -> bool {
 /// is about.
 fn tells_again(report: &Report, hit: &Hit) -> bool {
     let warns = |name: &str| name.starts_with("kmem_cache_destroy") || name == "__slab_err";
-    report.hit.rule().name == "slab-remaining" && hit.function.as_deref().is_some_and(warns)
+    match report.hit.rule().name {
+        "slab-remaining" => hit.function.as_deref().is_some_and(warns),
+        // The list that the count is of.
+        "kmemleak" => hit.rule().name == "leaked-object",
+        _ => false,
+    }
 }
 
 /// Whether a line that continues reports continues this one; `announced` is
