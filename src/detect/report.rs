@@ -64,6 +64,8 @@ pub(super) struct Report {
     pub(super) strangers: u32,
     /// Whether the line that its rule matched names an inlined function.
     inlined: bool,
+    /// Whether all its lines are the same one.
+    uniform: bool,
     /// Whether the last line was a stack's.
     in_stack: bool,
     /// The last line of a stack.
@@ -93,6 +95,7 @@ impl Report {
             reset: false,
             strangers: 0,
             inlined: line.body.contains(INLINED),
+            uniform: true,
             in_stack: false,
             last_stack_line: String::new(),
             stack_lines: 0,
@@ -112,8 +115,15 @@ impl Report {
     /// what gathers logs from several places has each line twice.
     pub(super) fn is_repeated(&self, hit: &Hit, line: &Line<'_>, number: u64) -> bool {
         let is_next = self.hit.index == hit.index && self.last_line + 1 == number;
-        let same = || self.messages().all(|(_, body)| body == line.body);
+        let same = || self.uniform && self.is_first(&line.body);
         is_next && (self.inlined || same())
+    }
+
+    /// Whether the text is that of its first line, if that was kept.
+    fn is_first(&self, body: &str) -> bool {
+        self.messages()
+            .next()
+            .is_none_or(|(_, first)| first == body)
     }
 
     /// Takes its first line once more.
@@ -134,6 +144,7 @@ impl Report {
             kind => kind,
         };
         if self.text.len() + body.len() <= LARGEST_REPORT && self.lines.len() < MOST_LINES {
+            self.uniform = self.uniform && self.is_first(body);
             let start = self.text.len();
             self.text.push_str(body);
             self.lines.push(Kept {
