@@ -385,6 +385,16 @@ fn a_console_s_first_bytes_may_be_garbage() {
     // What a pipe gives first may be no more than these.
     let answer = scan_text(b"\0\0\0", Format::Human);
     assert_eq!(answer.result.unwrap(), Exit::Good);
+    // What is packed is known by its first bytes, however few there are.
+    let packed = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\x06\0\xc2\x41\x24\x35\x03\0\0\0";
+    let answer = scan_text(packed, Format::Human);
+    assert!(
+        answer
+            .result
+            .unwrap_err()
+            .one_line()
+            .contains("binary data")
+    );
 }
 
 #[test]

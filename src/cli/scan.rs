@@ -380,6 +380,16 @@ fn scan_stream(
     }
 }
 
+/// What containers that are no text begin with, and what reads them.
+const READERS: &[(&[u8], &str)] = &[
+    (b"\x1f\x8b", "zcat"),
+    (b"\xfd7zXZ", "xzcat"),
+    (b"\x28\xb5\x2f\xfd", "zstdcat"),
+    (b"BZh", "bzcat"),
+    (b"LPKSHHRH", "journalctl -k -o short-monotonic --file"),
+    (b"\x7fELF", "crash -s VMLINUX"),
+];
+
 /// Whether the beginning of a file is no text. Consoles do print a few bytes
 /// of garbage, and of a pipe they may be all that comes first, so it takes many;
 /// of what is compressed they are a tenth.
@@ -387,6 +397,12 @@ fn is_binary(beginning: &[u8]) -> bool {
     if matches!(beginning, [0xff, 0xfe, _, 0, ..] | [0xfe, 0xff, 0, ..]) {
         // UTF-16.
         return false;
+    }
+    if READERS
+        .iter()
+        .any(|(magic, _)| beginning.starts_with(magic))
+    {
+        return true;
     }
     let sample = &beginning[..beginning.len().min(SAMPLE)];
     let strange = sample
@@ -400,14 +416,6 @@ fn is_binary(beginning: &[u8]) -> bool {
 
 /// How to read a container that is no text, by its first bytes.
 fn reader_of(beginning: &[u8], path: &str) -> String {
-    const READERS: &[(&[u8], &str)] = &[
-        (b"\x1f\x8b", "zcat"),
-        (b"\xfd7zXZ", "xzcat"),
-        (b"\x28\xb5\x2f\xfd", "zstdcat"),
-        (b"BZh", "bzcat"),
-        (b"LPKSHHRH", "journalctl -k -o short-monotonic --file"),
-        (b"\x7fELF", "crash -s VMLINUX"),
-    ];
     let known = READERS
         .iter()
         .find(|(magic, _)| beginning.starts_with(magic));
