@@ -207,6 +207,9 @@ fn what_a_console_shows_once_more_is_no_restart() {
     // Without what tells it from other boots, or with other times, it is one.
     let other = boot.replace("0.104217", "0.104593").replace("345", "678");
     assert_eq!(titles(&format!("{boot}{other}{late}")).len(), 1);
+    // Two lines come at the same time by chance.
+    let other = boot.replace("0.104217", "0.104593");
+    assert_eq!(titles(&format!("{boot}{other}{late}")).len(), 1);
     // So is another boot that was announced, and shown after that.
     let log = format!("{boot}[    9.1] reboot: Restarting system\n{other}{other}");
     assert_eq!(titles(&log), [""; 0]);

@@ -6,11 +6,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::report::Report;
 use crate::console::{self, Line};
 
-/// Lines at the log's beginning that are looked at for a system that ran before
-/// its first banner.
+/// Lines that are looked at for a system that ran before the log's first banner, and
+/// for what a banner was.
 const LOOKED: u32 = 512;
 
-/// Lines with their times that must come once more before a log is a second showing.
+/// Bytes of what a boot begins with that are kept: its first hundreds of lines.
+const KEPT: usize = 64 << 10;
+
+/// Lines of a boot's beginning that are remembered with their times.
+const REMEMBERED: usize = 64;
+
+/// Of these, those that must come once more before a log is a second showing.
 const SHOWN_AGAIN: u32 = 3;
 
 /// Seconds before which lines of all boots have the same times: clocks begin there.
@@ -43,10 +49,8 @@ pub(super) struct Boot {
     looked: u32,
     /// The last word of a boot loader, while nothing follows it.
     pub(super) handed: Option<Report>,
-    /// What the log begins with, of each line that no other boot has.
-    beginning: HashSet<u64>,
-    /// Lines that were looked at for that.
-    begun: u32,
+    /// What the last boot began with. It is only looked at if a banner is in doubt.
+    beginning: Vec<u8>,
     doubted: Option<Doubted>,
     /// The last stamp that was seen.
     last: f64,
@@ -56,6 +60,9 @@ pub(super) struct Boot {
 #[derive(Debug)]
 struct Doubted {
     banner: Report,
+    /// What the boot before began with, of each line that no other boot has, once
+    /// there is something to compare with it.
+    beginning: Option<HashSet<u64>>,
     /// How many lines came since.
     lines: u32,
     /// How many of them came before.
@@ -68,12 +75,7 @@ struct Doubted {
 }
 
 impl Boot {
-    /// Whether lines are to be shown to `follow`.
-    pub(super) fn follows(&self) -> bool {
-        self.doubted.is_some() || self.begun < LOOKED
-    }
-
-    /// Whether it is open what the last banner was.
+    /// Whether it is open what the last banner was: lines are to be shown to `follow`.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubted.is_some()
     }
@@ -84,6 +86,7 @@ impl Boot {
         self.doubted = Some(Doubted {
             before: unlike.then_some(self.last),
             starts: !unlike,
+            beginning: None,
             banner,
             lines: 0,
             known: 0,
@@ -102,28 +105,40 @@ impl Boot {
         }
     }
 
-    /// Sees a line; gives the banner of a reset once that is one.
-    pub(super) fn follow(&mut self, line: &Line<'_>) -> Option<Report> {
-        let fine = line.time.filter(|time| is_fine(*time));
-        let own = fine.map(|time| line_key(time, line));
-        if let Some(doubted) = &mut self.doubted {
-            doubted.lines += 1;
-            doubted.known += u32::from(own.is_some_and(|own| self.beginning.contains(&own)));
-            doubted.starts |= FIRST_WORDS.iter().any(|start| line.body.starts_with(start));
-            let goes_on = line
-                .time
-                .zip(doubted.before)
-                .is_some_and(|(time, before)| time >= before);
-            if doubted.known >= SHOWN_AGAIN || goes_on {
-                self.doubted = None;
-            } else if doubted.lines >= LOOKED {
-                return self.settle();
-            }
-        } else if self.begun < LOOKED {
-            self.begun += 1;
-            self.beginning.extend(own);
+    /// Keeps lines if they are of a boot's beginning.
+    pub(super) fn keep(&mut self, lines: &[u8]) {
+        if self.is_in_doubt() {
+            return;
         }
-        None
+        let room = KEPT.saturating_sub(self.beginning.len());
+        self.beginning
+            .extend_from_slice(&lines[..lines.len().min(room)]);
+    }
+
+    /// Sees a line while a banner is in doubt; gives that once it is a reset's.
+    pub(super) fn follow(&mut self, line: &Line<'_>) -> Option<Report> {
+        let doubted = self.doubted.as_mut()?;
+        doubted.lines += 1;
+        if let Some(key) = own_key(line) {
+            let beginning = doubted.beginning.get_or_insert_with(|| {
+                self.beginning
+                    .split(|byte| *byte == b'\n')
+                    .filter_map(|raw| own_key(&console::parse(raw.trim_ascii_end())))
+                    .take(REMEMBERED)
+                    .collect()
+            });
+            doubted.known += u32::from(beginning.contains(&key));
+        }
+        doubted.starts |= FIRST_WORDS.iter().any(|start| line.body.starts_with(start));
+        let goes_on = line
+            .time
+            .zip(doubted.before)
+            .is_some_and(|(time, before)| time >= before);
+        if doubted.known >= SHOWN_AGAIN || goes_on {
+            self.doubted = None;
+            return None;
+        }
+        (doubted.lines >= LOOKED).then(|| self.settle())?
     }
 
     /// Nothing came that shows otherwise: the banner of a reset, if it is a kernel's.
@@ -137,7 +152,6 @@ impl Boot {
     /// What comes next is the beginning of a boot.
     pub(super) fn begin(&mut self) {
         self.beginning.clear();
-        self.begun = 0;
     }
 
     /// Sees whether what stands before the first mention of a banner, in the
@@ -166,6 +180,12 @@ pub(super) fn line_key(time: f64, line: &Line<'_>) -> u64 {
     line.caller.hash(&mut hasher);
     line.body.hash(&mut hasher);
     hasher.finish()
+}
+
+/// The same for a line whose time no other boot's has.
+fn own_key(line: &Line<'_>) -> Option<u64> {
+    let time = line.time.filter(|time| is_fine(*time))?;
+    Some(line_key(time, line))
 }
 
 /// Whether a time has microseconds, and late enough that other boots have others.

@@ -176,8 +176,8 @@ struct State {
     terminal: Terminal,
     /// Where the message at hand begins: its last line is the one that is counted.
     first: u64,
-    /// What the last line was that was looked at.
-    last: Option<u64>,
+    /// The last line that was looked at, if it had a stamp.
+    last: Last,
     /// What stands before each line of the capture.
     template: Option<Template>,
     /// Whether the line at hand had that.
@@ -193,6 +193,14 @@ struct State {
     dump: Option<(Option<Caller>, Dump)>,
     /// A job's own rules.
     extra: Vec<ExtraRule>,
+}
+
+/// A line, to tell whether the next one is the same.
+#[derive(Debug, Default)]
+struct Last {
+    time: Option<f64>,
+    caller: Option<Caller>,
+    body: String,
 }
 
 /// Columns of terminals, which go on in the next line with one that is longer.
@@ -320,21 +328,27 @@ impl State {
                 // What is between the characters of a message hides it.
                 let before = &rest[..found.unwrap_or(rest.len())];
                 let Some(found) = control(before).or(found) else {
-                    self.lines += count_lines(rest);
-                    self.terminal.skip(rest);
+                    self.pass(rest);
                     return;
                 };
                 let found = at + found;
                 let start = memrchr(b'\n', &run[at..found]).map_or(at, |end| at + end + 1);
-                self.lines += count_lines(&run[at..start]);
-                self.terminal.skip(&run[at..start]);
+                self.pass(&run[at..start]);
                 at = start;
             }
             let end = memchr(b'\n', &run[at..]).map_or(run.len(), |end| at + end + 1);
             self.lines += 1;
+            self.boot.keep(&run[at..end]);
             self.line(&run[at..end]);
             at = end;
         }
+    }
+
+    /// Goes over lines that hold nothing.
+    fn pass(&mut self, lines: &[u8]) {
+        self.lines += count_lines(lines);
+        self.terminal.skip(lines);
+        self.boot.keep(lines);
     }
 
     /// Whether lines need not be looked at that hold no text of the table.
@@ -343,7 +357,7 @@ impl State {
             && self.prelude.is_none()
             && self.wrapped.is_none()
             && self.extra.is_empty()
-            && !self.boot.follows()
+            && !self.boot.is_in_doubt()
             && self.held.is_none()
     }
 
@@ -399,6 +413,10 @@ impl State {
 
     fn whole_line(&mut self, raw: &[u8]) {
         let raw = raw.trim_ascii_end();
+        if !raw.iter().fold(false, |any, byte| any | is_control(*byte)) {
+            self.parsed(console::parse(raw));
+            return;
+        }
         // What does nothing but hide is taken out first.
         let escapes = memchr(ESCAPE, raw).is_some();
         let is_plain = |b: &u8| match *b {
@@ -449,9 +467,7 @@ impl State {
             return true;
         }
         self.close_silent(&line);
-        if self.boot.follows()
-            && let Some(banner) = self.boot.follow(&line)
-        {
+        if let Some(banner) = self.boot.follow(&line) {
             self.reset(banner);
         }
         self.boot.stamp(&line);
@@ -874,10 +890,16 @@ impl State {
 
     /// Whether the line came just before: two consoles print it.
     fn is_doubled(&mut self, line: &Line<'_>) -> bool {
-        let stamped = line.time.filter(|time| *time > 0.0);
-        let this = stamped.map(|time| line_key(time, line));
-        let doubled = this.is_some() && this == self.last;
-        self.last = this;
+        let time = line.time.filter(|time| *time > 0.0);
+        let last = &mut self.last;
+        let doubled = time.is_some()
+            && last.time == time
+            && last.caller == line.caller
+            && last.body == line.body;
+        last.time = time;
+        last.caller = line.caller;
+        last.body.clear();
+        last.body.push_str(&line.body);
         doubled
     }
 

@@ -133,7 +133,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "oom",
-        literal: "invoked oom-killer",
+        literal: "invoked",
         pattern: r"^(?P<task>.{1,15}) invoked oom-killer: ",
         class: Class::Oom,
         title: "Out of memory",

@@ -58,7 +58,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "unlock-balance",
-        literal: "bad unlock balance",
+        literal: "detected",
         pattern: r"^(WARNING|BUG): bad unlock balance detected!",
         class: Class::Lockdep,
         title: "{1}: bad unlock balance in {F}",
@@ -71,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "bad-contention",
-        literal: "bad contention",
+        literal: "detected",
         pattern: r"^(WARNING|BUG): bad contention detected!",
         class: Class::Lockdep,
         title: "{1}: bad contention in {F}",

@@ -158,6 +158,15 @@ pub(super) struct Table {
     of_literal: Vec<Vec<usize>>,
 }
 
+/// Texts that are searched for at once: with more of them the search compares byte by
+/// byte, and takes several times as long. Rows that are like others share a text.
+#[cfg(test)]
+const MOST_TEXTS: usize = 64;
+
+/// Bytes of each that the search compares first.
+#[cfg(test)]
+const SHORTEST_TEXT: usize = 4;
+
 /// The table of the program, compiled once.
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
@@ -421,6 +430,15 @@ mod tests {
                     rule.name
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_texts_are_few_and_long_enough_to_be_searched_for_at_once() {
+        let texts = TABLE.texts();
+        assert!(texts.len() <= MOST_TEXTS, "{} texts", texts.len());
+        for text in texts {
+            assert!(text.len() >= SHORTEST_TEXT, "{text:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::detect::Class;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "kernel-bug",
-        literal: "ernel BUG at",
+        literal: "BUG ",
         pattern: r"^[Kk]ernel BUG at (?:(?P<file>[^\s:]+):\d+|[^!]*)!?",
         class: Class::KernelBug,
         title: "kernel BUG in {F}",
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "kernel-bug-detected",
-        literal: "ernel bug detected",
+        literal: "detected",
         pattern: r"^Kernel bug detected\[#\d+\]",
         class: Class::KernelBug,
         title: "kernel BUG in {F}",
@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
     // With the selector that is wrong.
     Rule {
         name: "exception-segment",
-        literal: "segment not present: ",
+        literal: "segment",
         pattern: r"^(segment not present): [0-9a-f]{4} \[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
@@ -108,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "exception-stack-segment",
-        literal: "stack segment: ",
+        literal: "segment",
         pattern: r"^(stack segment): [0-9a-f]{4} \[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
@@ -159,7 +159,7 @@ pub(super) const RULES: &[Rule] = &[
     // powerpc with the signal that it would be for a program.
     Rule {
         name: "access-powerpc",
-        literal: ", sig: ",
+        literal: "sig: ",
         pattern: r"^Kernel access of bad area, sig: \d+ \[#\d+\]",
         class: Class::PagingNull,
         title: "Oops in {F}",
@@ -171,7 +171,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "exception-powerpc",
-        literal: ", sig: ",
+        literal: "sig: ",
         pattern: r"^[A-Z][A-Za-z /()]+, sig: \d+ \[#\d+\]",
         class: Class::Gpf,
         title: "Oops in {F}",
@@ -200,7 +200,7 @@ pub(super) const RULES: &[Rule] = &[
     // MIPS and LoongArch.
     Rule {
         name: "exception-mips",
-        literal: " in kernel code[#",
+        literal: "de[#",
         pattern: r"^([A-Z][A-Za-z ]*) in kernel code\[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
@@ -211,7 +211,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "exception-mips-context",
-        literal: "invoked from kernel context!",
+        literal: "invoked",
         pattern: r"^(do_\w+ invoked) from kernel context!\[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
@@ -222,7 +222,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "exception-alignment",
-        literal: " access[#",
+        literal: "ss[#",
         pattern: r"^(Kernel (?:unaligned instruction|ale|ade) access)\[#\d+\]",
         class: Class::Gpf,
         title: "{1} in {F}",
@@ -350,7 +350,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "bad-mode",
-        literal: "Bad mode in ",
+        literal: "detected",
         pattern: r"^Bad mode in (?:Error|Synchronous Abort|IRQ|FIQ) handler",
         class: Class::Gpf,
         title: "Bad mode in {F}",

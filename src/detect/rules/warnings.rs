@@ -113,7 +113,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "vfs-bug",
-        literal: "VFS_BUG_ON",
+        literal: "VFS_",
         pattern: r"^(VFS_BUG_ON(?:_INODE)?)\((.*)\)",
         class: Class::VfsBug,
         title: "{1} in {F}",
@@ -128,7 +128,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "vfs-warn",
-        literal: "VFS_WARN_ON",
+        literal: "VFS_",
         pattern: r"^(VFS_WARN_ON(?:_ONCE)?(?:_INODE)?)\((.*)\)",
         class: Class::VfsWarn,
         title: "{1} in {F}",
