@@ -223,6 +223,21 @@ impl EventSink {
         (Self(senders), receiver)
     }
 
+    /// A sink, and what gives the warnings that came since it was last asked.
+    #[cfg(test)]
+    pub(crate) fn warnings() -> (Self, impl FnMut() -> Vec<String>) {
+        let (sink, mut told) = Self::channel();
+        let warnings = move || {
+            std::iter::from_fn(|| told.try_recv().ok())
+                .filter_map(|stamped| match stamped.event {
+                    Event::Warning(text) => Some(text),
+                    _ => None,
+                })
+                .collect()
+        };
+        (sink, warnings)
+    }
+
     /// Sends an event; one that nobody listens to is dropped.
     pub fn emit(&self, event: Event) {
         let stamped = Stamped {

@@ -627,19 +627,10 @@ arms:
             cpus: 1,
             alone: false,
         };
-        let (events, mut told) = EventSink::channel();
+        let (events, warnings) = EventSink::warnings();
         let context = Context {
             events,
             ..Context::default()
-        };
-        let warnings = move || {
-            let mut all = Vec::new();
-            while let Ok(stamped) = told.try_recv() {
-                if let Event::Warning(text) = stamped.event {
-                    all.push(text);
-                }
-            }
-            all
         };
         let fleet = Fleet::open(&context, &record, &options, &common).unwrap();
         (fleet, warnings)

@@ -138,19 +138,10 @@ mod tests {
     }
 
     fn listening() -> (Context, impl FnMut() -> Vec<String>) {
-        let (events, mut told) = EventSink::channel();
+        let (events, warnings) = EventSink::warnings();
         let context = Context {
             events,
             ..Context::default()
-        };
-        let warnings = move || {
-            let mut all = Vec::new();
-            while let Ok(stamped) = told.try_recv() {
-                if let Event::Warning(text) = stamped.event {
-                    all.push(text);
-                }
-            }
-            all
         };
         (context, warnings)
     }
