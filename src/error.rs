@@ -64,6 +64,13 @@ impl Error {
         &*self.report
     }
 
+    /// The module's own error, if it is of this kind.
+    #[must_use]
+    pub fn downcast_ref<F: Fault>(&self) -> Option<&F> {
+        let report: &(dyn std::error::Error + 'static) = &*self.report;
+        report.downcast_ref()
+    }
+
     /// What to do about it, where that is known; of its causes, too.
     #[must_use]
     pub fn help(&self) -> Option<String> {

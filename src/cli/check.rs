@@ -17,7 +17,7 @@ use crate::bounded;
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::kernel::archive::{self, MessageId};
-use crate::kernel::{self, mail};
+use crate::kernel::{self, PatchError, mail};
 use crate::outcome::{Outcome, VerdictKind};
 use crate::printable::{printable, printable_lines};
 use crate::report::{ArmReport, Report, Style, verdict_line};
@@ -272,10 +272,13 @@ fn detail(arm: &ArmReport, excused: bool) -> Detail {
     }
 }
 
-/// Why there was no run. A series that does not apply or does not build is an arm
-/// without a kernel, so this is no fault of its.
+/// Why there was no run: the series does not apply, or something that says nothing of
+/// it. One that does not build is an arm without a kernel.
 fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
-    let status = Status::Warn;
+    let status = match error.downcast_ref() {
+        Some(PatchError::Refused { .. }) => Status::Fail,
+        _ => Status::Warn,
+    };
     let whole = error.diagnostic().to_string();
     let first = whole
         .lines()
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_that_does_not_build_fails_and_a_host_that_cannot_only_warns() {
+    fn a_series_that_does_not_apply_or_build_fails_and_a_host_that_cannot_only_warns() {
         let mut report = fixture::report();
         let patched = report.arms.iter_mut().find(|arm| !arm.control).unwrap();
         patched.broken = Some(Broken {
@@ -371,6 +374,16 @@ mod tests {
         assert_eq!(result.status, Status::Fail);
         assert!(result.summary.starts_with("7.3.4 + x does not build"));
         assert!(!result.summary.contains('\u{1b}'));
+        let error = Error::from(PatchError::Refused {
+            patch: "one.patch".to_owned(),
+            version: "7.3.4".to_owned(),
+            file: None,
+            hunk: None,
+            reason: "it is empty".to_owned(),
+            help: "rebase it".to_owned(),
+        });
+        let result = of_error(Path::new("jobs/x.yaml"), &error, String::new());
+        assert_eq!(result.status, Status::Fail);
         let error = Error::from(ArchiveError::NoB4);
         let result = of_error(Path::new("jobs/x.yaml"), &error, String::new());
         assert_eq!(
