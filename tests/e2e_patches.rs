@@ -73,6 +73,7 @@ const TOGETHER: [&[&str]; 11] = [
         "ceph-peer-reset",
         "ceph-snap-again",
         "ceph-snap-evicted",
+        "ceph-snap-leak",
         "ceph-dirty-folios",
         "ceph-cap-order",
     ],

@@ -1,6 +1,6 @@
 //! Every patch of every series, built on its own: with the tree's extra
 //! warnings (`W=1`) and sparse (`C=1`), none may add a message to what the tree
-//! as it came says. Takes minutes for each kernel, so `ci/check --full` runs it.
+//! as it came says; nor may a whole series, built with clang. Takes minutes for each kernel, so `ci/check --full` runs it.
 #![cfg(feature = "e2e")]
 #![allow(
     clippy::unwrap_used,
@@ -33,6 +33,7 @@ const STACKS: [&[&str]; 10] = [
     &[
         "ceph-snap-again",
         "ceph-snap-evicted",
+        "ceph-snap-leak",
         "ceph-peer-reset",
         "ceph-peer-reset-delay",
     ],
@@ -57,14 +58,24 @@ fn project() -> &'static Path {
 /// Object files of one kernel, apart from those that kvet boots.
 struct Objects {
     directory: tempfile::TempDir,
-    sparse: PathBuf,
+    /// What looks at the sources, as make's arguments.
+    checks: Vec<String>,
 }
 
 impl Objects {
+    /// Made by gcc, and looked at by sparse.
     fn new(fragments: &[&str]) -> Self {
         let output = Command::new(project().join("ci/sparse")).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
+        let sparse = String::from_utf8(output.stdout).unwrap();
+        Self::made_with(
+            vec!["C=1".to_owned(), format!("CHECK={}", sparse.trim())],
+            fragments,
+        )
+    }
+
+    fn made_with(checks: Vec<String>, fragments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let asked: String = fragments
             .iter()
@@ -72,14 +83,7 @@ impl Objects {
             .map(|path| std::fs::read_to_string(path).unwrap())
             .collect();
         std::fs::write(directory.path().join("asked.config"), asked).unwrap();
-        Self {
-            directory,
-            sparse: String::from_utf8(output.stdout)
-                .unwrap()
-                .trim()
-                .to_owned()
-                .into(),
-        }
+        Self { directory, checks }
     }
 
     fn make(&self, source: &Path, targets: &[&str]) -> (bool, String) {
@@ -92,8 +96,8 @@ impl Objects {
             .arg("-C")
             .arg(source)
             .arg(format!("O={}", directory.display()))
-            .arg(format!("CHECK={}", self.sparse.display()))
-            .args(["ARCH=x86_64", "W=1", "C=1"])
+            .args(["ARCH=x86_64", "W=1"])
+            .args(&self.checks)
             .arg(format!("-j{processors}"))
             .args(targets)
             .stdin(Stdio::null())
@@ -106,7 +110,7 @@ impl Objects {
         )
     }
 
-    /// What compiler and sparse say about the tree, without the lines' numbers.
+    /// What the compiler and sparse, if it looks, say about the tree, without the lines' numbers.
     /// Only files that changed since the last call are looked at again.
     fn messages(&self, source: &Path, what: &str) -> BTreeSet<String> {
         // Once more for each patch, since one may bring an option.
@@ -138,7 +142,7 @@ fn message(line: &str) -> Option<String> {
     Some(format!("{file}: {text}"))
 }
 
-/// A patch with one fault that the compiler tells and one that sparse tells.
+/// A patch with one fault that compilers tell and one that sparse tells.
 async fn faulty(tree: &Tree) -> SelectedSeries {
     let file = "fs/ceph/strings.c";
     let source = tree.file(&Context::default(), file).await.unwrap();
@@ -235,6 +239,69 @@ async fn each_patch_builds_in_silence(yaml: &str) {
     let said = objects.messages(&patched.path, "the debug series, off");
     let new: Vec<&String> = said.difference(&base).collect();
     assert!(new.is_empty(), "{} adds:\n{new:#?}", tree.version);
+}
+
+/// The compiler that many build kernels with, beside gcc.
+const CLANG: &str = "clang-19";
+
+async fn each_series_builds_in_silence_with_clang(yaml: &str) {
+    let _turn = TURN.lock().await;
+    let (store, context) = (Store::open().unwrap(), Context::default());
+    let spec: SourceSpec = serde_yaml::from_str(yaml).unwrap();
+    let tree = fetch(&context, &store, &spec).await.unwrap();
+
+    let checks = || vec![format!("CC={CLANG}")];
+    let objects = Objects::made_with(checks(), &FRAGMENTS);
+    let base = {
+        let patched = patch(&context, &store, &tree, &[]).await.unwrap();
+        objects.messages(&patched.path, "the tree as it came")
+    };
+    {
+        let faulty = [faulty(&tree).await];
+        let patched = patch(&context, &store, &tree, &faulty).await.unwrap();
+        let said = objects.messages(&patched.path, "a patch with a fault");
+        let seen = said
+            .difference(&base)
+            .any(|text| text.contains("unused function"));
+        assert!(seen, "a fault goes unseen: {said:#?}");
+    }
+    for names in STACKS {
+        let all = select(&tree, names);
+        let patched = patch(&context, &store, &tree, &all).await.unwrap();
+        let what = format!("{} with {}", tree.version, names.join(", "));
+        let said = objects.messages(&patched.path, &what);
+        let new: Vec<&String> = said.difference(&base).collect();
+        assert!(new.is_empty(), "{what} adds:\n{new:#?}");
+    }
+
+    let objects = Objects::made_with(checks(), &["base", "ceph"]);
+    let debug = select(&tree, &["vfs-sync-owner", "ceph-msgr-iput"]);
+    let patched = patch(&context, &store, &tree, &debug).await.unwrap();
+    let said = objects.messages(&patched.path, "the debug series, off");
+    let new: Vec<&String> = said.difference(&base).collect();
+    assert!(new.is_empty(), "{} adds:\n{new:#?}", tree.version);
+}
+
+#[tokio::test]
+async fn with_clang_on_6_1() {
+    each_series_builds_in_silence_with_clang("{ debian: linux-source-6.1, version: 6.1.192 }")
+        .await;
+}
+
+#[tokio::test]
+async fn with_clang_on_6_12() {
+    each_series_builds_in_silence_with_clang("{ debian: linux-source-6.12, version: 6.12.117 }")
+        .await;
+}
+
+#[tokio::test]
+async fn with_clang_on_7_2() {
+    each_series_builds_in_silence_with_clang("{ debian: linux-source-7.2, version: 7.2.13 }").await;
+}
+
+#[tokio::test]
+async fn with_clang_on_7_3() {
+    each_series_builds_in_silence_with_clang("{ debian: linux-source-7.3, version: 7.3.4 }").await;
 }
 
 #[tokio::test]
