@@ -27,8 +27,9 @@ pub enum Stage {
     Build,
     /// Writing the initramfs.
     Rootfs,
-    /// Starting what guests mount.
-    Cluster,
+    /// Starting what guests mount. Its word is the one of a job's key for it.
+    #[serde(rename = "cluster")]
+    Service,
     /// Probing accelerators and booting guests.
     Machine,
 }
@@ -44,7 +45,7 @@ impl Stage {
             Self::Config => "config",
             Self::Build => "build",
             Self::Rootfs => "rootfs",
-            Self::Cluster => "cluster",
+            Self::Service => "cluster",
             Self::Machine => "machine",
         }
     }
@@ -247,5 +248,19 @@ impl EventSink {
         for listener in &self.0 {
             drop(listener.send(stamped.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts that read `events.jsonl` know these words.
+    #[test]
+    fn a_stage_is_recorded_under_the_word_that_is_shown() {
+        for stage in [Stage::Setup, Stage::Rootfs, Stage::Service, Stage::Machine] {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
+        }
+        assert_eq!(Stage::Service.name(), "cluster");
     }
 }

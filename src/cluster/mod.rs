@@ -190,7 +190,7 @@ impl Cluster {
         programs::check(spec)?;
         let began = Instant::now();
         context.emit(Event::Started {
-            stage: Stage::Cluster,
+            stage: Stage::Service,
             subject: spec.summary(),
         });
         std::fs::create_dir_all(directory).map_err(io_error("create", directory))?;
@@ -214,7 +214,7 @@ impl Cluster {
         let (access, monitor) =
             started.map_err(|error| blame_full_disk(error, &[state.path(), &logs]))?;
         context.emit(Event::Finished {
-            stage: Stage::Cluster,
+            stage: Stage::Service,
             subject: spec.summary(),
             cached: false,
             elapsed: began.elapsed(),
