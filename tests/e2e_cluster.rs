@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use kvet::cli::cluster::{ClusterArgs, run_at};
-use kvet::cluster::{Access, Cluster, ClusterError, ClusterSpec, private_network};
-use kvet::process::{Command, Namespace, Process};
+use kvet::cluster::{Access, Cluster, ClusterError, ClusterSpec};
+use kvet::process::{Command, Namespace, Process, private_network};
 use kvet::service::Service;
 use kvet::step::HostStep;
 use kvet::store::Store;

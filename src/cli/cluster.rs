@@ -18,13 +18,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::bounded;
-use crate::cluster::{
-    Cluster, ClusterError, ClusterSpec, ObjectStore, Session, VstartSpec, private_network,
-};
+use crate::cluster::{Cluster, ClusterError, ClusterSpec, ObjectStore, Session, VstartSpec};
 use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::names::LARGEST;
 use crate::printable::{printable_json, printable_lines};
+use crate::process::private_network;
 use crate::store::{Lock, Store, io_error, remove_tree};
 use crate::yaml_shape;
 

@@ -54,18 +54,6 @@ pub enum ClusterError {
         /// What failed.
         cause: String,
     },
-    /// The private network could not be made.
-    #[error("cannot make a private network for the cluster")]
-    #[diagnostic(help(
-        "the host must let this user make user namespaces: as root, look at `sysctl \
-         user.max_user_namespaces` (not 0), `kernel.unprivileged_userns_clone` (1) and \
-         `kernel.apparmor_restrict_unprivileged_userns` (0), whichever exist; a container must \
-         not filter unshare(2). Or run kvet as root"
-    ))]
-    Namespace {
-        /// What was tried and how it failed.
-        source: ProcessError,
-    },
     /// A daemon ended while it was needed.
     #[error("{name} ended{}{}", how(*status), tail_of(tail))]
     #[diagnostic(help("its whole log is {}", log.display()))]
@@ -189,7 +177,6 @@ impl Fault for ClusterError {
             Self::Spec { .. }
             | Self::Missing { .. }
             | Self::Full { .. }
-            | Self::Namespace { .. }
             | Self::NoSession { .. }
             | Self::NoDaemon { .. }
             | Self::Vstart { .. } => Exit::Usage,

@@ -168,13 +168,6 @@ pub struct Cluster {
     _state: Scratch,
 }
 
-/// Makes the private network that a cluster with this address lives in.
-pub async fn private_network(address: Ipv4Addr) -> Result<Namespace, ClusterError> {
-    Namespace::create(address)
-        .await
-        .map_err(|source| ClusterError::Namespace { source })
-}
-
 impl Cluster {
     /// Starts a cluster in `namespace`, which has `address`, and returns when
     /// it is healthy. Logs go to `directory`.

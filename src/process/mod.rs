@@ -28,7 +28,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio_util::sync::CancellationToken;
 
-pub use namespace::Namespace;
+pub use namespace::{Namespace, NetworkError, private_network};
 pub use search::find_program;
 
 use crate::error::{Exit, Fault};

@@ -12,16 +12,45 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use miette::Diagnostic;
+use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdin;
 
+use crate::error::{Exit, Fault};
 use crate::patience;
 
 use super::{Command, GRACE, Process, ProcessError, family};
 
 /// A namespace is made in a fraction of a second on an idle host.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The private network could not be made.
+#[derive(Debug, Error, Diagnostic)]
+#[error("cannot make a private network")]
+#[diagnostic(help(
+    "the host must let this user make user namespaces: as root, look at `sysctl \
+     user.max_user_namespaces` (not 0), `kernel.unprivileged_userns_clone` (1) and \
+     `kernel.apparmor_restrict_unprivileged_userns` (0), whichever exist; a container must \
+     not filter unshare(2). Or run kvet as root"
+))]
+pub struct NetworkError {
+    /// What was tried and how it failed.
+    source: ProcessError,
+}
+
+impl Fault for NetworkError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// Makes the private network of a testbed or a cluster, which has this address.
+pub async fn private_network(address: Ipv4Addr) -> Result<Namespace, NetworkError> {
+    let made = Namespace::create(address).await;
+    made.map_err(|source| NetworkError { source })
+}
 
 /// A running namespace. Dropping it ends everything inside.
 #[derive(Debug)]

@@ -21,11 +21,10 @@ pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, FINDINGS, Guest, Happening, Tap};
 pub use pace::Pace;
 pub use start::{COMMAND_LINE, Start, command_line};
 
-use crate::cluster::private_network;
 use crate::context::Context;
 use crate::error::Error;
 use crate::guest::protocol::Welcome;
-use crate::process::Namespace;
+use crate::process::{Namespace, private_network};
 use crate::service::{ADDRESS, DiskCheck, Service, ServiceSpec};
 use crate::store::Store;
 use crate::vm::{Acceleration, Accelerator};
