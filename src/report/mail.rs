@@ -337,8 +337,8 @@ fn reproduction(out: &mut String, report: &Report) {
         out,
         "",
         "Without kvet: `kvet bundle` packs a trial's kernel, .config, patches and initramfs with a \
-         script, repro.sh, that needs QEMU and Ceph's daemons and takes another kernel, too. Ask \
-         for it if it is not beside this mail.",
+         script, repro.sh, that needs QEMU and, for a cluster, its daemons, and takes another \
+         kernel, too. Ask for it if it is not beside this mail.",
     );
 }
 
