@@ -1,6 +1,6 @@
-//! Text that others wrote, made safe for a terminal. Guests, logs, jobs and
-//! records name things as they like; what they say goes through here before a
-//! person reads it.
+//! Text that others wrote, made safe for a terminal, or for a shell. Guests, logs,
+//! jobs and records name things as they like; what they say goes through here
+//! before a person reads it, or types it.
 
 use std::fmt::Write;
 
@@ -68,6 +68,21 @@ pub fn printable_json(text: &str) -> String {
         }
     }
     safe
+}
+
+/// The text as one word of bash's, on one line.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else if text.contains('\n') {
+        // On one line: bash's own quotes.
+        let text = text.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("$'{}'", text.replace('\n', "\\n"))
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Whether a terminal does something else than show it: control characters (of

@@ -23,6 +23,7 @@ use crate::outcome::Outcome;
 use crate::record::{Beginning, KernelFacts, MEMORY, Record, Recorded};
 use crate::report::{ArmReport, Report, TrialReport};
 use crate::rootfs;
+use crate::service::ServiceSpec;
 use crate::store::{Key, Store};
 use crate::trial::Request;
 use crate::verdict::Seen;
@@ -122,7 +123,7 @@ pub async fn make(
         let text = format!("no longer what they were, so left out: {}", lost.join(", "));
         context.emit(Event::Warning(text));
     }
-    seen(&mut packed, record, &recorded)?;
+    seen(&mut packed, record, &recorded, &request.service)?;
     extras(&mut packed, &image, &recorded, &name, &choice.extras)?;
     packed.host()?;
     let manifest = Manifest {
@@ -143,7 +144,7 @@ pub async fn make(
         files: BTreeMap::new(),
     };
     packed.write("repro.sh", script().as_bytes(), 0o755)?;
-    let commands = Commands::of(record, &recorded);
+    let commands = Commands::of(record, &recorded, &manifest.request.service);
     let text = readme(&manifest, arm, trial, &image.record, &commands, &lost);
     packed.write("README.md", text.as_bytes(), 0o644)?;
     packed.finish(manifest)?;
@@ -368,12 +369,19 @@ fn patches(
 }
 
 /// Packs what was seen.
-fn seen(packed: &mut Packed, record: &Record, recorded: &Recorded) -> Result<(), BundleError> {
+fn seen(
+    packed: &mut Packed,
+    record: &Record,
+    recorded: &Recorded,
+    service: &ServiceSpec,
+) -> Result<(), BundleError> {
     for name in ["console.log", "trial.json", "journal.jsonl", "command.txt"] {
         packed.text(&recorded.directory.join(name), &format!("seen/{name}"))?;
     }
-    let conf = record.service_logs().join("ceph.conf");
-    packed.text(&conf, "seen/ceph.conf")
+    match service.configuration() {
+        Some(name) => packed.text(&record.service_logs().join(name), &format!("seen/{name}")),
+        None => Ok(()),
+    }
 }
 
 fn extras(
@@ -400,37 +408,30 @@ fn extras(
 
 /// What the run's log has of them.
 impl Commands {
-    /// Most daemons of a cluster.
+    /// Most commands of a service.
     const MOST: usize = 100;
 
-    fn of(record: &Record, recorded: &Recorded) -> Self {
+    fn of(record: &Record, recorded: &Recorded, service: &ServiceSpec) -> Self {
         let read = |path: PathBuf| is_plain(&path).then(|| head(&path, TEXT).ok()).flatten();
         let qemu = read(recorded.directory.join("command.txt")).unwrap_or_default();
         let log = read(record.path().join("kvet.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let ceph = log.lines().filter_map(started).take(Self::MOST).collect();
+        let started = |line| started(line, service.started_by());
+        let service = log.lines().filter_map(started).take(Self::MOST).collect();
         Self {
             qemu: inside(String::from_utf8_lossy(&qemu).trim()).to_owned(),
-            ceph,
+            service,
         }
     }
 }
 
-/// The command of a log's line that tells of a daemon's start.
-fn started(line: &str) -> Option<String> {
+/// The command of a log's line that tells of the start of one of these programs.
+fn started(line: &str, programs: &[&str]) -> Option<String> {
     let (_, quoted) = line.split_once(" command=")?;
     let command: String = serde_json::from_str(quoted.trim()).ok()?;
     let command = inside(&command);
-    let ours = [
-        "monmaptool ",
-        "ceph-mon ",
-        "ceph-mgr ",
-        "ceph-osd ",
-        "ceph-mds ",
-    ];
-    ours.iter()
-        .any(|program| command.starts_with(program))
-        .then(|| command.to_owned())
+    let (program, _) = command.split_once(' ')?;
+    programs.contains(&program).then(|| command.to_owned())
 }
 
 /// A command without the entry into the private namespace.
@@ -721,14 +722,16 @@ arms:
     fn daemons_are_found_in_the_run_s_log() {
         let line = r#"2026 DEBUG kvet::process: started process=1 command="nsenter --target=1 --user -- ceph-mon --conf /tmp/a/ceph.conf --id a""#;
         let command = "ceph-mon --conf /tmp/a/ceph.conf --id a";
-        assert_eq!(started(line).as_deref(), Some(command));
+        let programs = ServiceSpec::default().started_by();
+        assert_eq!(started(line, programs).as_deref(), Some(command));
+        assert_eq!(started(line, ServiceSpec::None.started_by()), None);
         for other in [
             r#"started process=1 command="gcc --version""#,
             r#"started command="nsenter -- /usr/bin/python3 -c 'x'""#,
             "ceph-mon",
             r#" command="ceph-mon "#,
         ] {
-            assert_eq!(started(other), None, "{other}");
+            assert_eq!(started(other, programs), None, "{other}");
         }
     }
 }

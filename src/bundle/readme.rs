@@ -6,15 +6,14 @@ use super::Manifest;
 use crate::kernel::BuildRecord;
 use crate::printable::printable;
 use crate::report::{ArmReport, TrialReport, stack};
-use crate::service::ServiceSpec;
 
 /// The commands that made the trial, from the run's own log.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     /// QEMU's.
     pub(super) qemu: String,
-    /// Those of Ceph's daemons, in order.
-    pub(super) ceph: Vec<String>,
+    /// Those of the service's daemons, in order.
+    pub(super) service: Vec<String>,
 }
 
 /// Frames of a stack that are shown.
@@ -75,20 +74,15 @@ fn finding(out: &mut String, trial: &TrialReport) {
 }
 
 fn how(out: &mut String, manifest: &Manifest) {
-    let ceph = if manifest.request.service.cluster().is_none() {
-        ""
-    } else if is_own_ceph(&manifest.request.service) {
-        ", the Ceph build tree that the job names"
-    } else {
-        ", Ceph's daemons (`ceph-mon ceph-mgr ceph-osd ceph-mds python3-rados python3-cephfs`)"
-    };
+    let needed = manifest.request.service.needed();
+    let needed = needed.map_or_else(String::new, |needed| format!(", {needed}"));
     let _ = writeln!(
         out,
         "## See it again\n\n\
          \x20   ./repro.sh                     this kernel\n\
          \x20   ./repro.sh ~/linux             another: a built tree or a bzImage\n\
          \x20   ./repro.sh --trials 10 ~/linux\n\n\
-         It needs x86-64, QEMU (`qemu-system-x86`){ceph}, `unshare`, `nsenter` and `ip`; no \
+         It needs x86-64, QEMU (`qemu-system-x86`){needed}, `unshare`, `nsenter` and `ip`; no \
          root where users may make namespaces. The cluster and the guest live in a namespace \
          without a network; nothing of them is left. What happened goes to \
          `kvet-repro-TIME` below the current directory (`--out` chooses another).\n\n\
@@ -189,12 +183,14 @@ fn machine(out: &mut String, manifest: &Manifest, commands: &Commands) {
     );
     let service = manifest.request.service.summary();
     let _ = writeln!(out, "Guests mount: {}.", printable(&service));
-    if !commands.ceph.is_empty() {
+    if let Some(name) = manifest.request.service.configuration()
+        && !commands.service.is_empty()
+    {
         let _ = writeln!(
             out,
-            "`seen/ceph.conf` has no key; each cluster makes its own. The daemons:\n"
+            "`seen/{name}` has no key; each cluster makes its own. The daemons:\n"
         );
-        for command in &commands.ceph {
+        for command in &commands.service {
             let _ = writeln!(out, "    {}", printable(command));
         }
     }
@@ -215,9 +211,4 @@ fn files(out: &mut String, manifest: &Manifest) {
          - `seen/`: what there was to see then: `console.log`, `trial.json`, `journal.jsonl`\n\
          {dump}"
     );
-}
-
-/// Whether a service is one whose programs are not packages.
-fn is_own_ceph(service: &ServiceSpec) -> bool {
-    service.cluster().is_some_and(|spec| spec.vstart.is_some())
 }

@@ -1,7 +1,6 @@
 //! The plan: a job with every name looked up and every default filled in. It
 //! is what the stages work from and what `run --dry-run` prints.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::library::{Found, Kind};
 use crate::names::did_you_mean;
 use crate::notify::Notify;
 use crate::rootfs::Recipe;
-use crate::service::{DiskSpec, ServiceSpec};
+use crate::service::{DiskSpec, ServiceSpec, Unfit};
 use crate::step::Medium;
 use crate::store::Key;
 use crate::trial_id::TrialId;
@@ -398,50 +397,28 @@ fn chosen_exist(
     Err(JobError::Choice(message, Some(help)))
 }
 
-/// The job's service with the options its workloads need. The job's own word
-/// wins; two workloads that contradict each other cannot share a cluster.
+/// The job's service with the options its workloads need.
 fn service(text: &Text, job: &Job, workloads: &[PlannedWorkload]) -> Result<ServiceSpec, JobError> {
-    let ServiceSpec::Ceph(spec) = &job.cluster else {
+    if let ServiceSpec::None = job.cluster {
         return without_cluster(text, job.disk.as_ref(), workloads);
-    };
-    let mut wishes: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    for Workload { name, cluster, .. } in workloads.iter().map(|planned| &planned.workload) {
-        for (option, value) in cluster {
-            let (other, earlier) = *wishes.entry(option).or_insert((name, value));
-            if earlier != value && !spec.options.contains_key(option) {
-                return Err(text.error(
-                    &["workload"],
-                    format!("{other} needs {option}={earlier} and {name} {option}={value}"),
-                    Some("say in cluster.options which it is, or make two jobs of it".to_owned()),
-                ));
-            }
-        }
     }
-    let mut cluster = spec.clone();
-    for (option, (_, value)) in wishes {
-        let options = &mut cluster.options;
-        options
-            .entry(option.to_owned())
-            .or_insert_with(|| value.to_owned());
-    }
-    if let Err(error) = cluster.check() {
-        return Err(text.error(&["cluster"], error.to_string(), None));
-    }
-    Ok(ServiceSpec::Ceph(cluster))
+    let workloads = workloads.iter().map(|planned| &planned.workload);
+    let wishes = workloads.map(|workload| (workload.name.as_str(), &workload.cluster));
+    let service = job.cluster.with_options(wishes);
+    service.map_err(|Unfit { key, message, help }| text.error(&[key], message, help))
 }
 
 /// What guests mount, by its kind. A disk instead of a cluster is wanted by both
 /// words.
 fn medium(text: &Text, job: &Job) -> Result<Medium, JobError> {
     match (&job.cluster, &job.disk) {
-        (ServiceSpec::Ceph(_), None) => Ok(Medium::Ceph),
-        (ServiceSpec::Ceph(_), Some(_)) => {
+        (service, None) => Ok(service.kind()),
+        (ServiceSpec::None, Some(_)) => Ok(Medium::Disk),
+        (_, Some(_)) => {
             let message = "guests mount a cluster or a disk, not both".to_owned();
             let help = "a job with `disk:` says `cluster: none`".to_owned();
             Err(text.error(&["disk"], message, Some(help)))
         }
-        (_, Some(_)) => Ok(Medium::Disk),
-        (_, None) => Ok(Medium::Tmpfs),
     }
 }
 

@@ -7,35 +7,26 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::printable::shell_word;
+use crate::service::{MountByHand, ServiceSpec};
 use crate::step::{
-    Caches, GuestStep, HandleStep, HostStep, KernelStep, MountStep, OpenFlag, PathStep, ProgramStep,
+    Caches, GuestStep, HandleStep, KernelStep, MountStep, OpenFlag, PathStep, ProgramStep,
 };
 use crate::workload::{Action, Step, Workload};
 
-/// What guests mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mounted {
-    /// A Ceph cluster's file system.
-    Ceph,
-    /// A file system on a disk.
-    Disk,
-    /// A tmpfs.
-    Memory,
-}
-
-/// The lines, one for each step.
+/// The lines, one for each step, where guests mount this.
 #[must_use]
-pub fn by_hand(workload: &Workload, mounted: Mounted) -> Vec<String> {
+pub fn by_hand(workload: &Workload, service: &ServiceSpec) -> Vec<String> {
     // What open handles are called, and their files.
     let mut files = BTreeMap::new();
     let steps = workload.steps.iter();
-    steps.map(|step| line(step, mounted, &mut files)).collect()
+    steps.map(|step| line(step, service, &mut files)).collect()
 }
 
-fn line(step: &Step, mounted: Mounted, files: &mut BTreeMap<String, String>) -> String {
+fn line(step: &Step, service: &ServiceSpec, files: &mut BTreeMap<String, String>) -> String {
     let command = match &step.action {
-        Action::Guest(of) => of_guest(of, mounted, files),
-        Action::Host(of) => of_host(of),
+        Action::Guest(of) => of_guest(of, service, files),
+        Action::Host(of) => service.by_hand(of),
         Action::Wait(name) => Some(format!("wait ${}", variable(name))),
     };
     match command {
@@ -50,11 +41,11 @@ fn line(step: &Step, mounted: Mounted, files: &mut BTreeMap<String, String>) -> 
 
 fn of_guest(
     step: &GuestStep,
-    mounted: Mounted,
+    service: &ServiceSpec,
     files: &mut BTreeMap<String, String>,
 ) -> Option<String> {
     match step {
-        GuestStep::Mount(step) => of_mount(step, mounted),
+        GuestStep::Mount(step) => of_mount(step, service),
         GuestStep::Handle(step) => of_handle(step, files),
         GuestStep::Path(step) => of_path(step),
         GuestStep::Kernel(step) => Some(of_kernel(step)),
@@ -67,7 +58,7 @@ fn of_guest(
     }
 }
 
-fn of_mount(step: &MountStep, mounted: Mounted) -> Option<String> {
+fn of_mount(step: &MountStep, service: &ServiceSpec) -> Option<String> {
     Some(match step {
         MountStep::Mount {
             name,
@@ -75,33 +66,35 @@ fn of_mount(step: &MountStep, mounted: Mounted) -> Option<String> {
             disk_options,
             local,
         } => {
-            let (kind, from, options) = match mounted {
-                _ if *local => (" -t tmpfs", "tmpfs", String::new()),
-                Mounted::Ceph => {
-                    let options = [&["name=admin".to_owned()], options.as_slice()].concat();
-                    (" -t ceph", "MONITOR:/", options.join(","))
-                }
-                Mounted::Disk => ("", "DISK", disk_options.join(",")),
-                Mounted::Memory => (" -t tmpfs", "tmpfs", String::new()),
-            };
-            let options = match options.as_str() {
+            let mounted = if *local { &ServiceSpec::None } else { service };
+            let MountByHand {
+                fstype,
+                source,
+                options,
+            } = mounted.mount_by_hand(options, disk_options);
+            let fstype = fstype.map_or_else(String::new, |fstype| format!(" -t {fstype}"));
+            let options = match options.join(",").as_str() {
                 "" => String::new(),
-                options => format!(" -o {}", quoted(options)),
+                options => format!(" -o {}", shell_word(options)),
             };
-            let place = quoted(name);
-            format!("mkdir -p {place} && mount{kind}{options} {from} {place}")
+            let place = shell_word(name);
+            format!("mkdir -p {place} && mount{fstype}{options} {source} {place}")
         }
         MountStep::Remount { name, options } => {
             let options = [&["remount".to_owned()], options.as_slice()].concat();
-            format!("mount -o {} {}", quoted(&options.join(",")), quoted(name))
+            format!(
+                "mount -o {} {}",
+                shell_word(&options.join(",")),
+                shell_word(name)
+            )
         }
         MountStep::Umount { name, force, lazy } => {
             let force = if *force { "-f " } else { "" };
             let lazy = if *lazy { "-l " } else { "" };
-            format!("umount {force}{lazy}{}", quoted(name))
+            format!("umount {force}{lazy}{}", shell_word(name))
         }
         MountStep::UmountAll { .. } => return None,
-        MountStep::Syncfs { mount } => format!("sync -f {}", quoted(mount)),
+        MountStep::Syncfs { mount } => format!("sync -f {}", shell_word(mount)),
         MountStep::Sync => "sync".to_owned(),
     })
 }
@@ -113,7 +106,7 @@ fn of_handle(step: &HandleStep, files: &mut BTreeMap<String, String>) -> Option<
             path,
             flags,
         } => {
-            let path = quoted(path);
+            let path = shell_word(path);
             files.insert(handle.clone(), path.clone());
             let has = |flag| flags.contains(&flag);
             let way = if has(OpenFlag::Direct) {
@@ -158,26 +151,28 @@ fn of_handle(step: &HandleStep, files: &mut BTreeMap<String, String>) -> Option<
 
 fn of_path(step: &PathStep) -> Option<String> {
     Some(match step {
-        PathStep::Mkdir { path } => format!("mkdir -p {}", quoted(path)),
-        PathStep::Rename { path, to } => format!("mv -T {} {}", quoted(path), quoted(to)),
-        PathStep::Chmod { path, mode } => format!("chmod {mode:o} {}", quoted(path)),
-        PathStep::Truncate { path, length } => format!("truncate -s {length} {}", quoted(path)),
+        PathStep::Mkdir { path } => format!("mkdir -p {}", shell_word(path)),
+        PathStep::Rename { path, to } => format!("mv -T {} {}", shell_word(path), shell_word(to)),
+        PathStep::Chmod { path, mode } => format!("chmod {mode:o} {}", shell_word(path)),
+        PathStep::Truncate { path, length } => format!("truncate -s {length} {}", shell_word(path)),
         PathStep::WaitSize { path, length, .. } => format!(
             "until [ \"$(stat -c %s {})\" = {length} ]; do sleep 0.1; done",
-            quoted(path)
+            shell_word(path)
         ),
         PathStep::Snapshot { path, name, remove } => {
             let does = if *remove { "rmdir" } else { "mkdir" };
-            format!("{does} {}", quoted(&format!("{path}/.snap/{name}")))
+            format!("{does} {}", shell_word(&format!("{path}/.snap/{name}")))
         }
         PathStep::Encrypt { .. } => return None,
         PathStep::SetXattr { path, name, value } => format!(
             "setfattr -n {} -v {} {}",
-            quoted(name),
-            quoted(value),
-            quoted(path)
+            shell_word(name),
+            shell_word(value),
+            shell_word(path)
         ),
-        PathStep::WriteFile { path, text } => format!("echo {} > {}", quoted(text), quoted(path)),
+        PathStep::WriteFile { path, text } => {
+            format!("echo {} > {}", shell_word(text), shell_word(path))
+        }
     })
 }
 
@@ -186,7 +181,7 @@ fn of_kernel(step: &KernelStep) -> String {
         KernelStep::Sysctl(all) => {
             let all = all
                 .iter()
-                .map(|(key, value)| quoted(&format!("{key}={value}")));
+                .map(|(key, value)| shell_word(&format!("{key}={value}")));
             format!("sysctl -w {}", all.collect::<Vec<_>>().join(" "))
         }
         KernelStep::DropCaches { what, times } => {
@@ -202,53 +197,22 @@ fn of_kernel(step: &KernelStep) -> String {
             }
         }
         KernelStep::Sysrq { letters } => {
-            format!("echo {} > /proc/sysrq-trigger", quoted(letters))
+            format!("echo {} > /proc/sysrq-trigger", shell_word(letters))
         }
     }
 }
 
 fn of_program(step: &ProgramStep) -> String {
     let words = |words: &[String]| {
-        let words = words.iter().map(|word| format!(" {}", quoted(word)));
+        let words = words.iter().map(|word| format!(" {}", shell_word(word)));
         words.collect::<String>()
     };
     match step {
-        ProgramStep::Exec { program, args } => format!("{}{}", quoted(program), words(args)),
+        ProgramStep::Exec { program, args } => format!("{}{}", shell_word(program), words(args)),
         ProgramStep::Xfstests { tree, args, .. } => {
-            format!("cd {} && ./check{}", quoted(tree), words(args))
+            format!("cd {} && ./check{}", shell_word(tree), words(args))
         }
     }
-}
-
-fn of_host(step: &HostStep) -> Option<String> {
-    Some(match step {
-        HostStep::EvictClient { mount } => format!(
-            "ceph tell mds.0 client evict id=ID  # that of the client of {}, see client ls",
-            quoted(mount)
-        ),
-        HostStep::MdsCacheDrop { timeout } => format!(
-            "ceph tell mds.0 cache drop {}  # and so with each other rank that is active",
-            timeout.as_secs()
-        ),
-        HostStep::MdsFail { rank } => format!("ceph mds fail {rank}"),
-        HostStep::StopDaemon { daemon } => format!("kill -STOP PID  # of {}", quoted(daemon)),
-        HostStep::ContinueDaemon { daemon } => format!("kill -CONT PID  # of {}", quoted(daemon)),
-        HostStep::SetOption {
-            daemon,
-            option,
-            value,
-        } => format!(
-            "ceph tell {} config set {} {}",
-            quoted(daemon),
-            quoted(option),
-            quoted(value)
-        ),
-        HostStep::AdminCommand { .. } => return None,
-        HostStep::Pause(time) => format!("sleep {}", time.as_secs_f64()),
-        HostStep::WaitHealthy => {
-            "until ceph health | grep -q HEALTH_OK; do sleep 1; done".to_owned()
-        }
-    })
 }
 
 /// A step as its workload has it, on one line: `unlink files=4 path=a/many`.
@@ -301,29 +265,15 @@ fn variable(handle: &str) -> String {
     }
 }
 
-/// A word of a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else if text.contains('\n') {
-        // On one line: bash's own quotes.
-        let text = text.replace('\\', "\\\\").replace('\'', "\\'");
-        format!("$'{}'", text.replace('\n', "\\n"))
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
 
-    fn lines(steps: &str, mounted: Mounted) -> Vec<String> {
+    fn lines(steps: &str, service: &ServiceSpec) -> Vec<String> {
         let text = format!("{{ name: w, about: x, steps: [{steps}] }}");
-        by_hand(&Workload::load("w", &text).unwrap(), mounted)
+        by_hand(&Workload::load("w", &text).unwrap(), service)
     }
 
     #[test]
@@ -344,7 +294,7 @@ mod tests {
             guest: { unlink: { path: a/many, files: 4 } }, \
             guest: { close: { handle: the-file } }";
         assert_eq!(
-            lines(steps, Mounted::Ceph),
+            lines(steps, &ServiceSpec::default()),
             [
                 "mkdir -p a && mount -t ceph -o name=admin,noshare MONITOR:/ a",
                 "exec {the_file}<>a/f",
@@ -365,12 +315,16 @@ mod tests {
             ]
         );
         let on_disk = "guest: { mount: { name: a, options: [noshare], disk_options: [ro] } }, \
-            guest: { mount: { name: b, local: true } }";
+            guest: { mount: { name: b, local: true } }, \
+            host: wait_healthy";
+        let disk = serde_yaml::from_str("{ size: 1GiB, fs: ext4 }").unwrap();
+        let disk = ServiceSpec::Disk(disk);
         assert_eq!(
-            lines(on_disk, Mounted::Disk),
+            lines(on_disk, &disk),
             [
                 "mkdir -p a && mount -o ro DISK a",
-                "mkdir -p b && mount -t tmpfs tmpfs b"
+                "mkdir -p b && mount -t tmpfs tmpfs b",
+                "# outside: wait_healthy",
             ]
         );
     }
@@ -382,7 +336,7 @@ mod tests {
         let mut bare = 0;
         for name in Workload::shipped() {
             let workload = Workload::find(name, Path::new("/")).unwrap();
-            for line in by_hand(&workload, Mounted::Ceph) {
+            for line in by_hand(&workload, &ServiceSpec::default()) {
                 assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
                 bare += usize::from(!line.starts_with('#'));
                 script.push_str(&line);

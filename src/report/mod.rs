@@ -28,7 +28,7 @@ mod standing;
 mod table;
 mod terminal;
 
-pub use by_hand::{Mounted, by_hand};
+pub use by_hand::by_hand;
 pub use compare::{compare, coverage};
 pub use configured::{compiler, detectors};
 pub use github::annotations;

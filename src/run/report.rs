@@ -19,8 +19,8 @@ use crate::record::{
     Beginning, Record, RecordError, Recorded, SelfTest, Trial, with_other_findings,
 };
 use crate::report::{
-    self, ArmReport, Mounted, Report, TrialReport, VERSION, WorkloadReport, by_hand, compare,
-    compiler, coverage, detectors, differing, junit, known, mark_alone,
+    self, ArmReport, Report, TrialReport, VERSION, WorkloadReport, by_hand, compare, compiler,
+    coverage, detectors, differing, junit, known, mark_alone,
 };
 use crate::service::ServiceSpec;
 use crate::store::io_error;
@@ -83,7 +83,7 @@ pub(super) fn derive(
         workloads: plan
             .workloads
             .iter()
-            .map(|planned| workload(planned, mounted(&plan.service)))
+            .map(|planned| workload(planned, &plan.service))
             .collect(),
         host: beginning.host.clone(),
         deviations: differing(&arms),
@@ -116,21 +116,13 @@ fn doubt(verdict: &mut Verdict, arms: &[ArmReport]) {
     verdict.reasons.extend(patched.filter_map(Executed::doubt));
 }
 
-fn mounted(service: &ServiceSpec) -> Mounted {
-    match service {
-        ServiceSpec::Ceph(_) => Mounted::Ceph,
-        ServiceSpec::Disk(_) => Mounted::Disk,
-        ServiceSpec::None => Mounted::Memory,
-    }
-}
-
-fn workload(planned: &PlannedWorkload, mounted: Mounted) -> WorkloadReport {
+fn workload(planned: &PlannedWorkload, service: &ServiceSpec) -> WorkloadReport {
     let workload = &planned.workload;
     WorkloadReport {
         name: workload.name.clone(),
         about: workload.about.clone(),
         steps: workload.steps.iter().map(Step::label).collect(),
-        by_hand: by_hand(workload, mounted),
+        by_hand: by_hand(workload, service),
     }
 }
 

@@ -1,15 +1,17 @@
 //! A Ceph cluster as a service: how guests mount it, what the host's steps do
 //! to it, and what guests leave behind in it.
 
+pub(super) mod by_hand;
+pub(super) mod description;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::ServiceFault;
+use super::{ADDRESS, ServiceFault};
 use crate::cluster::{Cluster, ClusterError, ClusterSpec, Session};
 use crate::context::Context;
 use crate::error::Error;
@@ -19,9 +21,6 @@ use crate::patience;
 use crate::process::Namespace;
 use crate::step::{HostStep, RECOVERY};
 use crate::store::Store;
-
-/// The address of a cluster inside its namespace.
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// A daemon that does not answer for so long is stuck: they answer in
 /// milliseconds, and OSDs serve in milliseconds, whatever clients do.

@@ -2,20 +2,26 @@
 //! started once, disturbed by the host's steps, and cleared of what each guest
 //! left behind. A job without one runs its workloads on tmpfs, or on a disk.
 //!
-//! Everything that is particular to a service stands in its own file; the
-//! drivers, the protocol, jobs, events and reports know this file alone.
+//! Everything that is particular to a service stands in its own file, or in
+//! `cluster`, which is Ceph's. The drivers, the protocol, plans, records, verdicts,
+//! events, reports and bundles know this module's types alone, and do not name Ceph
+//! (`tests/modules.rs`). The words of workloads do: in `step`, `mds_fail` and
+//! `only: [ceph]` are what authors of workloads say, and here is what comes of it.
+//! What only a guest can find out about a file system is in `guest::file_system`.
 
+mod by_hand;
 mod ceph;
 pub mod disk;
 mod fault;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use ceph::ADDRESS;
+pub use by_hand::MountByHand;
 pub use ceph::Ceph;
 use disk::Disk;
 pub use disk::{DiskCheck, DiskSpec, DiskState};
@@ -30,6 +36,20 @@ use crate::guest::protocol::Welcome;
 use crate::process::Namespace;
 use crate::step::{HostStep, Medium};
 use crate::store::Store;
+
+/// The address of a testbed's private network, at which guests reach a service.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// Why a description cannot be had with a job's workloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// The key of the job that it is about.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
 
 /// Which service a job wants, as `cluster:` says it: a cluster's description,
 /// or `none`; and then as `disk:` does.
@@ -57,6 +77,46 @@ impl ServiceSpec {
             Self::Ceph(spec) => spec.summary(),
             Self::Disk(spec) => format!("none; {}", spec.summary()),
             Self::None => "none".to_owned(),
+        }
+    }
+
+    /// The same with the options that a job's workloads need, each of which is
+    /// given by its name. The description's own word wins; two workloads that
+    /// contradict each other cannot share a service.
+    pub fn with_options<'a>(
+        &self,
+        workloads: impl Iterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+    ) -> Result<Self, Unfit> {
+        match self {
+            Self::Ceph(spec) => ceph::description::with_options(spec, workloads).map(Self::Ceph),
+            Self::Disk(_) | Self::None => Ok(self.clone()),
+        }
+    }
+
+    /// What else than QEMU a host needs for it, in words for a bundle's reader.
+    #[must_use]
+    pub fn needed(&self) -> Option<&'static str> {
+        match self {
+            Self::Ceph(spec) => Some(ceph::description::needed(spec)),
+            Self::Disk(_) | Self::None => None,
+        }
+    }
+
+    /// The file among its logs that says how it was set up; no secret is in it.
+    #[must_use]
+    pub fn configuration(&self) -> Option<&'static str> {
+        match self {
+            Self::Ceph(_) => Some(ceph::description::CONFIGURATION),
+            Self::Disk(_) | Self::None => None,
+        }
+    }
+
+    /// The programs whose calls show how it was started, in a run's log.
+    #[must_use]
+    pub fn started_by(&self) -> &'static [&'static str] {
+        match self {
+            Self::Ceph(_) => ceph::description::STARTED,
+            Self::Disk(_) | Self::None => &[],
         }
     }
 
