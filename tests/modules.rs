@@ -179,3 +179,80 @@ fn a_circle_is_found_over_others() {
     let text = "// crate::no\nuse crate::yes::X; crate::too\n#[cfg(test)]\nmod tests {crate::no}";
     assert_eq!(named(text).collect::<Vec<_>>(), ["yes", "too"]);
 }
+
+/// Modules that are the same whatever guests mount, and one file of `guest`.
+const FOR_ANY_SERVICE: &[&str] = &[
+    "bundle",
+    "context",
+    "event",
+    "fleet",
+    "guest/protocol",
+    "history",
+    "job",
+    "notify",
+    "outcome",
+    "record",
+    "report",
+    "run",
+    "testbed",
+    "tested",
+    "trial",
+    "trial_id",
+    "verdict",
+    "workload",
+];
+
+/// The files that a file declares to be modules for tests alone.
+fn for_tests(file: &Path, text: &str) -> BTreeSet<PathBuf> {
+    let below = match file.file_name().unwrap().to_str().unwrap() {
+        "mod.rs" | "lib.rs" => file.parent().unwrap().to_owned(),
+        _ => file.with_extension(""),
+    };
+    let declared = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| {
+        let line = rest.lines().next()?;
+        line.split_once("mod ")?.1.strip_suffix(';')
+    });
+    let file = |name| below.join(name).with_extension("rs");
+    declared.map(file).collect()
+}
+
+/// The first line of a file's code that has this word, however it is written.
+fn naming<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let mut lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.find(|line| line.to_lowercase().contains(word))
+}
+
+#[test]
+fn what_is_for_any_service_does_not_name_ceph() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    for module in FOR_ANY_SERVICE {
+        match src.join(module) {
+            directory if directory.is_dir() => sources(&directory, &mut files),
+            file => files.push(file.with_extension("rs")),
+        }
+    }
+    let texts: BTreeMap<PathBuf, String> = files
+        .into_iter()
+        .map(|file| (file.clone(), std::fs::read_to_string(file).unwrap()))
+        .collect();
+    let for_tests: BTreeSet<PathBuf> = texts
+        .iter()
+        .flat_map(|(file, text)| for_tests(file, text))
+        .collect();
+    for (file, text) in texts.iter().filter(|(file, _)| !for_tests.contains(*file)) {
+        assert_eq!(naming(text, "ceph"), None, "{}", file.display());
+        let own = named(text).find(|module| *module == "cluster");
+        assert_eq!(
+            own,
+            None,
+            "{}: `service` is for all of them",
+            file.display()
+        );
+    }
+    let service = std::fs::read_to_string(src.join("service/mod.rs")).unwrap();
+    assert_eq!(naming(&service, "ceph"), Some("mod ceph;"));
+}
