@@ -1,6 +1,6 @@
 //! A trial in one directory or archive that others can carry out again: its
 //! kernel, initramfs, configuration and patches, what it is to do, and what was
-//! seen, with a script that needs QEMU and Ceph's daemons and takes another
+//! seen, with a script that needs QEMU and the service's programs and takes another
 //! kernel, too.
 //!
 //! `make` collects it from a run directory and the cache, `readme` tells a
