@@ -3,6 +3,7 @@
 //! at a time, while the next is being built. All trials share one testbed.
 
 mod after;
+mod attempts;
 mod bench;
 mod build;
 mod decode;

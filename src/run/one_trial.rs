@@ -1,13 +1,11 @@
 //! One trial: on the bench or on a lane, recorded, and done again if it tells
 //! nothing but that the harness failed.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
+use super::attempts::{Attempt, Attempts};
 use super::bench::Bench;
-use super::executor::Attempted;
-use super::report::{is_worth_another, judge_one, question};
+use super::report::question;
 use crate::context::Context;
 use crate::coverage;
 use crate::error::Error;
@@ -18,9 +16,6 @@ use crate::testbed::Testbed;
 use crate::trial::Request;
 use crate::trial_id::TrialId;
 use crate::verdict::Judged;
-
-/// How often a trial that tells nothing but that the harness failed is repeated.
-pub(super) const RETRIES: u32 = 2;
 
 /// So many guests of an arm leave their memory: one more tells nothing new.
 const DUMPS: usize = 2;
@@ -50,58 +45,49 @@ pub(super) async fn one_trial(
     hostname: &str,
 ) -> Result<OneTrial, Error> {
     let context = bench.context;
-    let question = question(&bench.beginning, subject.arm);
     let lost = match lane {
         Some(lane) => crate::trial::lost(lane).await,
         None => bench.place.lost().await,
     };
+    // No further trial would tell anything.
+    let tell = |why: &str| {
+        context.emit(Event::Warning(format!(
+            "{why}; no further trial is run there"
+        )));
+    };
     if let Some(why) = lost {
-        // No further trial would tell anything.
-        let text = format!("{why}; no further trial is run there");
-        context.emit(Event::Warning(text));
+        tell(&why);
         return Ok(OneTrial {
             judged: None,
             lost: true,
         });
     }
-    let mut avoid = BTreeSet::new();
-    let mut begun = bench.place.begin(bench.record, &subject.id)?;
-    loop {
-        let (attempt, directory) = begun;
-        context.emit(Event::TrialStarted {
-            trial: subject.id.clone(),
-            attempt,
-        });
-        // A name of its own for every attempt: the service must not mistake one
-        // guest for another.
-        let request = request(bench, subject, attempt, format!("{hostname}-{attempt}"));
-        let attempted = bench
-            .place
-            .attempt(context, lane, &request, &directory, avoid.clone());
-        let Attempted { trial, lost } = attempted.await?;
+    let attempts = Attempts {
+        context,
+        record: bench.record,
+        beginning: &bench.beginning,
+        arm: subject.arm,
+        id: &subject.id,
+        hostname,
+    };
+    let first = bench.place.begin(bench.record, &subject.id)?;
+    let make = async |attempt: Attempt| {
+        let request = request(bench, subject, attempt.number, attempt.hostname);
+        let directory = attempt.directory;
+        let place = &bench.place;
+        let attempted = place.attempt(context, lane, &request, &directory, attempt.avoid);
+        let attempted = attempted.await?;
         count_lines(context, subject.image, &directory).await;
-        if let Some(why) = &lost {
-            let text = format!("{why}; no further trial is run there");
-            context.emit(Event::Warning(text));
+        if let Some(why) = &attempted.lost {
+            tell(why);
         }
-        let ended = bench.record.ended_attempts(&subject.id)?;
-        if lost.is_none() && ended <= RETRIES && is_worth_another(&trial, &question) {
-            avoid.extend(trial.host);
-            begun = bench.record.begin_attempt(&subject.id)?;
-            continue;
-        }
-        let judged = judge_one(bench.record, &bench.beginning, subject.arm, &trial)?;
-        context.emit(Event::TrialFinished {
-            trial: subject.id.clone(),
-            outcome: judged.outcome,
-            reason: judged.reason.clone(),
-            elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
-        });
-        return Ok(OneTrial {
-            judged: Some(judged),
-            lost: lost.is_some(),
-        });
-    }
+        Ok(attempted)
+    };
+    let (judged, lost) = attempts.make(first, make).await?;
+    Ok(OneTrial {
+        judged: Some(judged),
+        lost,
+    })
 }
 
 /// The objects of a kernel that count their lines.

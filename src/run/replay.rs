@@ -2,12 +2,13 @@
 //! one arm without building anything. What it leaves is a run directory.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::one_trial::RETRIES;
-use super::report::{Findings, derive, is_worth_another, judge_one, keep, question};
+use super::attempts::{Attempt, Attempts};
+use super::executor::Attempted;
+use super::report::{Findings, derive, keep, question};
 use crate::bundle::{Bundle, BundleError, Manifest, kernel_at, release_of};
 use crate::context::Context;
 use crate::doctor::{self, Lack};
@@ -242,16 +243,19 @@ async fn trials(
             number,
             ..first.id.clone()
         };
-        loop {
-            let (attempt, directory) = record.begin_attempt(&id)?;
-            context.emit(Event::TrialStarted {
-                trial: id.clone(),
-                attempt,
-            });
+        let attempts = Attempts {
+            context,
+            record,
+            beginning,
+            arm,
+            id: &id,
+            hostname: &format!("trial-{number}"),
+        };
+        let make = async |attempt: Attempt| {
             let request = Request {
                 id: id.clone(),
-                attempt,
-                hostname: format!("trial-{number}-{attempt}"),
+                attempt: attempt.number,
+                hostname: attempt.hostname,
                 kernel: kernel.bzimage.clone(),
                 release: kernel.facts.release.clone(),
                 image: absolute(&bundle.image())?,
@@ -264,22 +268,13 @@ async fn trials(
                 day: question(beginning, arm).day,
                 ..first.clone()
             };
-            let trial = trial::run(context, testbed, &request, &directory).await?;
+            let trial = trial::run(context, testbed, &request, &attempt.directory).await?;
             // A guest that cannot be cleared away makes the next trial the harness's.
             drop(testbed.service().clear(&request.hostname).await);
-            if attempt <= RETRIES && is_worth_another(&trial, &question(beginning, arm)) {
-                continue;
-            }
-            let judged = judge_one(record, beginning, arm, &trial)?;
-            context.emit(Event::TrialFinished {
-                trial: id.clone(),
-                outcome: judged.outcome,
-                reason: judged.reason.clone(),
-                elapsed: Duration::from_secs_f64(trial.seconds.max(0.0)),
-            });
-            all.push(judged);
-            break;
-        }
+            Ok(Attempted { trial, lost: None })
+        };
+        let (judged, _) = attempts.make(record.begin_attempt(&id)?, make).await?;
+        all.push(judged);
     }
     Ok(all)
 }

@@ -172,12 +172,6 @@ pub fn report_of(record: &Record, beginning: &Beginning) -> Result<(Report, bool
     }
 }
 
-/// Whether a trial's attempt tells nothing but that the harness failed, or may
-/// have: then it is worth another one.
-pub(super) fn is_worth_another(trial: &Trial, question: &Question<'_>) -> bool {
-    decide(trial, question, &[]).outcome == Outcome::Harness
-}
-
 /// What an attempt that has just ended amounts to by itself; what other boots of
 /// the same kernel say of it comes later.
 pub(super) fn judge_one(

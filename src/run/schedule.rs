@@ -10,10 +10,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::attempts::another_follows;
 use super::bench::Bench;
 use super::build::Ready;
-use super::one_trial::{RETRIES, Subject, one_trial};
-use super::report::{is_worth_another, judge_one, question};
+use super::one_trial::{Subject, one_trial};
+use super::report::{judge_one, question};
 use super::self_test::{is_due, self_test};
 use super::width::Width;
 use crate::error::Error;
@@ -169,7 +170,8 @@ impl<'a> Schedule<'a> {
             let ended = bench.record.ended_attempts(&recorded.trial.id)?;
             let trial = recorded.trial;
             let question = question(&bench.beginning, &ready.arm);
-            if ended <= RETRIES && is_worth_another(&trial, &question) {
+            // A run that goes on has a service of its own, whatever became of the first.
+            if another_follows(&trial, &question, false, ended) {
                 continue;
             }
             let judged = judge_one(bench.record, &bench.beginning, &ready.arm, &trial)?;
