@@ -39,11 +39,15 @@ impl Terminal {
         !modes.contains(LocalModes::ICANON)
     }
 
-    /// Reads until the guest says this.
-    fn until(&mut self, word: &str) {
+    /// Reads until the guest says this, and returns all that it said.
+    fn until(&mut self, word: &str) -> String {
         let mut seen = Vec::new();
         let mut buffer = [0; 4096];
-        while !String::from_utf8_lossy(&seen).contains(word) {
+        loop {
+            let text = String::from_utf8_lossy(&seen);
+            if text.contains(word) {
+                return text.into_owned();
+            }
             let count = self.user.read(&mut buffer).unwrap();
             seen.extend_from_slice(&buffer[..count]);
         }
@@ -122,6 +126,17 @@ fn what_stops_it_or_says_nothing_to_it_lets_it_go_on() {
     assert_eq!(exit(child, &mut terminal).code(), Some(0));
     assert!(!terminal.is_raw());
     marked.assert_nothing_left("the end");
+}
+
+#[test]
+fn the_guest_s_kernel_has_the_words_of_the_job() {
+    let marked = Marked::new();
+    let (child, mut terminal) = at_the_prompt(&marked);
+    // What is typed is echoed: only what bash makes of it is the end.
+    terminal.say("cat /proc/cmdline; echo re''ady\n");
+    let said = terminal.until("ready");
+    assert!(said.contains("kvet.word=of-the-job"), "{said}");
+    assert_eq!(exit(child, &mut terminal).code(), Some(0));
 }
 
 /// Nobody hears of these but the kernel, which ends all that belongs to it; files

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::{Error, Exit, Fault};
 use crate::event::Event;
 use crate::guest::protocol::StepResult;
-use crate::job::Plan;
+use crate::job::{Arm, Plan};
 use crate::kernel;
 use crate::process::ProcessError;
 use crate::record::Journal;
@@ -98,13 +98,7 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan, gdb: bool) -> 
     };
     let work = async {
         let disks = testbed.service().disks("shell")?;
-        let start = Start::Boot {
-            kernel: &image.bzimage,
-            hardware: &plan.hardware,
-            words: &arm.command_line,
-            disks: &disks,
-            debugging,
-        };
+        let start = start(plan, arm, &image.bzimage, &disks, debugging);
         let welcome = testbed.welcome(context, "shell", 0);
         let journal = Journal::nowhere();
         let (tap, shown) = to_the_terminal();
@@ -119,6 +113,23 @@ pub async fn shell(context: &Context, store: &Store, plan: &Plan, gdb: bool) -> 
     };
     testbed.close().await;
     result
+}
+
+/// How the arm's guest comes to be: as in a trial, but for the restoring.
+fn start<'a>(
+    plan: &'a Plan,
+    arm: &'a Arm,
+    kernel: &'a Path,
+    disks: &'a [PathBuf],
+    debugging: Debugging<'a>,
+) -> Start<'a> {
+    Start::Boot {
+        kernel,
+        hardware: &plan.hardware,
+        words: &arm.command_line,
+        disks,
+        debugging,
+    }
 }
 
 /// How to debug the guest, in a command to copy.
@@ -296,5 +307,61 @@ impl Drop for Terminal {
             // Nothing can be done for a terminal that is gone.
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Choice;
+
+    const JOB: &str = "\
+name: j
+kernel:
+  source: { dir: /linux }
+  config: [base]
+  command_line: slub_debug=FZ kvet.word=here
+machine: { cpus: 3, memory: 1536 }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms:
+  stock: { control: true }
+";
+
+    #[test]
+    fn the_guest_is_the_one_of_the_arm_s_trials() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("kconfigs")).unwrap();
+        std::fs::write(home.path().join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(home.path().join("job.yaml"), JOB).unwrap();
+        let plan = Plan::load(&home.path().join("job.yaml"), &Choice::default()).unwrap();
+        let disks = [PathBuf::from("/disk")];
+        let debugging = Debugging {
+            keeps_memory: false,
+            gdb: Some(Path::new("/gdb")),
+        };
+        let start = start(
+            &plan,
+            &plan.arms[0],
+            Path::new("/bzImage"),
+            &disks,
+            debugging,
+        );
+        let Start::Boot {
+            kernel,
+            hardware,
+            words,
+            disks,
+            debugging,
+        } = start
+        else {
+            panic!("nobody saves a guest with a shell");
+        };
+        assert_eq!(words, "slub_debug=FZ kvet.word=here");
+        assert_eq!((hardware.cpus, hardware.memory), (3, 1536));
+        assert_eq!(kernel, Path::new("/bzImage"));
+        assert_eq!(disks, [PathBuf::from("/disk")]);
+        assert_eq!(debugging.gdb, Some(Path::new("/gdb")));
     }
 }
