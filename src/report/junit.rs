@@ -513,6 +513,23 @@ mod tests {
     }
 
     #[test]
+    fn trials_keep_their_numbers_where_one_is_missing() {
+        let hung = "INFO: task hung in evict";
+        let trials = vec![
+            fixture::trial(1, Outcome::Clean, ""),
+            fixture::trial(3, Outcome::Target, hung),
+        ];
+        let text = junit(&fixture::of(vec![fixture::arm("fixed", false, trials)]));
+        let document = Document::parse(&text).unwrap();
+        let found = |name: &str| document.descendants().find(|n| n.has_tag_name(name));
+        let output = found("system-out").and_then(|output| output.text());
+        let expected = format!("trial 1: clean\ntrial 3: target: {hung}");
+        assert_eq!(output, Some(expected.as_str()));
+        let message = found("failure").and_then(|failure| failure.attribute("message"));
+        assert_eq!(message, Some(format!("trial 3: target: {hung}").as_str()));
+    }
+
+    #[test]
     fn a_hostile_report_is_valid_too_and_no_case_has_the_name_of_another() {
         let found = cases(&fixture::hostile());
         let mut names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
