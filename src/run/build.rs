@@ -320,10 +320,21 @@ arms:
         for _ in 0..2 {
             let lost = ConfigError::Lost {
                 version: "7.3.4".to_owned(),
-                lost: Vec::new(),
+                lost: vec!["CONFIG_CEPH=y came out as n".to_owned()],
             };
             assert!(keep.made(arm, Err(lost.into())).unwrap());
-            assert!(record.why_broken("stock").unwrap().is_some());
+            let why = record.why_broken("stock").unwrap().unwrap();
+            assert!(
+                why.message
+                    .starts_with("kernel 7.3.4 cannot be configured as asked:")
+                    && why.message.ends_with("CONFIG_CEPH=y came out as n"),
+                "{why:?}"
+            );
+            let help = why.help.unwrap();
+            assert!(
+                help.starts_with("add what is needed to a fragment"),
+                "{help}"
+            );
             let image = image(&store).await;
             let vmlinux = image.vmlinux.clone();
             assert!(keep.made(arm, Ok((image, version.clone()))).unwrap());
