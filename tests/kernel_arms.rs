@@ -169,6 +169,30 @@ async fn a_lost_symbol_stops_the_arm_with_its_dependencies() {
     assert_eq!(lab.entries("builds").len(), 0);
 }
 
+/// Which symbols the kernel has is not known then, neither for what asks only where
+/// they are known, nor for why one was lost.
+#[tokio::test]
+async fn a_kconfig_file_that_cannot_be_read_stops_the_arm_and_is_named() {
+    let lab = Lab::new().await;
+    let lines: Vec<&str> = KCONFIG.lines().collect();
+    lab.patch("k.patch", "Kconfig", &lines, "", "source \"fs/Kconfig\"");
+    for config in [
+        "CONFIG_CEPH=y\n# kvet: where known\nCONFIG_AFTER=y\n",
+        "CONFIG_CEPH=y\nCONFIG_LOST=y\n",
+    ] {
+        let error = lab.build(&["k.patch"], config).await.unwrap_err();
+        let said = error.one_line();
+        assert!(
+            said.starts_with("cannot read the Kconfig files of kernel 7.3.4: fs/Kconfig: "),
+            "{said}"
+        );
+        let help = error.help().unwrap();
+        assert!(help.contains("which symbols this kernel has"), "{help}");
+        assert_eq!(error.exit(), Exit::Undecided);
+        assert_eq!(lab.entries("builds").len(), 0);
+    }
+}
+
 #[tokio::test]
 async fn the_first_compiler_error_is_shown_with_its_place() {
     let lab = Lab::new().await;
