@@ -554,7 +554,10 @@ impl Record {
     /// The arm's trials that ended, of this workload, by number.
     pub fn trials(&self, arm: &str, workload: &str) -> Result<Vec<Recorded>, RecordError> {
         if self.version == 1 {
-            return version1::trials(&self.arm(arm), workload);
+            let (_, beginning) = Self::open(&self.path)?;
+            let planned = beginning.plan.arms.iter().find(|one| one.name == arm);
+            let planned = planned.map_or(0, |arm| arm.trials);
+            return version1::trials(&self.arm(arm), workload, planned);
         }
         let directory = self.arm(arm).join("trials").join(file_name(workload));
         let mut trials = Vec::new();

@@ -580,9 +580,14 @@ mod tests {
 
     impl Run {
         fn new() -> Self {
+            Self::of("run")
+        }
+
+        /// A copy of another one of the golden tests' runs.
+        fn of(name: &str) -> Self {
             let home = tempfile::tempdir().unwrap();
-            let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in/run");
-            copy(&recorded, home.path());
+            let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/judge.in");
+            copy(&recorded.join(name), home.path());
             Self(home)
         }
 
@@ -696,6 +701,55 @@ mod tests {
             let expected = unarmed_for("its .config (it is not in the record)");
             assert_eq!(came_to(&report, "fixed"), expected);
         }
+    }
+
+    /// What was not armed was judged at the time by earlier kvets. Where a record has
+    /// what that follows from, it is judged by today's rules.
+    #[test]
+    fn what_an_earlier_record_says_was_not_armed_holds_where_nothing_else_tells() {
+        let run = Run::of("version1");
+        let then = "CONFIG_OF_THEN";
+        run.change("arms/fixed/1/trial.json", |trial| {
+            trial["unarmed"] = json!([then]);
+        });
+        let came_to = || {
+            let both = [Findings::Again, Findings::AsFound].map(|findings| {
+                let report = run.judged(findings).unwrap();
+                came_to(&report, "fixed").remove(0)
+            });
+            assert_eq!(both[0], both[1]);
+            both[0].clone()
+        };
+        let unarmed = |what: &str| (Outcome::Unarmed, format!("not armed: {what}"));
+        assert_eq!(came_to(), unarmed(then));
+        // What the agent said alone does not tell what the kernel had.
+        let ready = |sysctls: Value| {
+            let said = json!({ "at": 0.9, "entry": { "guest": { "ready": {
+                "protocol": 1, "release": "7.3.4", "version": "#1 SMP", "uptime": 0.9,
+                "memory": 1 << 30, "processors": 2, "sysctls": sysctls, "lacks": [],
+            } } } });
+            let journal = format!("{{\"at\":0.1,\"entry\":{{\"qemu\":7}}}}\n{said}\n");
+            std::fs::write(run.path("arms/fixed/1/steps.jsonl"), journal).unwrap();
+        };
+        let hung_tasks = json!({
+            "kernel.hung_task_timeout_secs": "20", "kernel.hung_task_warnings": "10",
+        });
+        ready(hung_tasks.clone());
+        assert_eq!(came_to(), unarmed(then));
+        // Both tell all, whether it is better or worse than what was judged.
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_DETECT_HUNG_TASK=y\n").unwrap();
+        assert_eq!(came_to(), (Outcome::Clean, String::new()));
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_CEPH_FS=y\n").unwrap();
+        assert_eq!(came_to(), unarmed("CONFIG_DETECT_HUNG_TASK"));
+        std::fs::write(run.path("arms/fixed/config"), "CONFIG_DETECT_HUNG_TASK=y\n").unwrap();
+        ready(json!({ "kernel.hung_task_timeout_secs": "0", "kernel.hung_task_warnings": "10" }));
+        assert_eq!(
+            came_to(),
+            unarmed("kernel.hung_task_timeout_secs (it is 0)")
+        );
+        // And a .config alone does not tell what the agent would have said.
+        std::fs::remove_file(run.path("arms/fixed/1/steps.jsonl")).unwrap();
+        assert_eq!(came_to(), unarmed(then));
     }
 
     /// A kernel that kvet did not build may come without its .config; what its guest
