@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::job::{Arm, Plan};
 use crate::kernel::{Fragment, KernelImage, KernelVersion, SourceSpec, built};
 use crate::outcome::Outcome;
-use crate::record::{Beginning, KernelFacts, MEMORY, Record, Recorded};
+use crate::record::{Beginning, KernelFacts, MEMORY, Record, Recorded, TRACE};
 use crate::report::{ArmReport, Report, TrialReport};
 use crate::rootfs;
 use crate::service::ServiceSpec;
@@ -414,7 +414,7 @@ impl Commands {
     fn of(record: &Record, recorded: &Recorded, service: &ServiceSpec) -> Self {
         let read = |path: PathBuf| is_plain(&path).then(|| head(&path, TEXT).ok()).flatten();
         let qemu = read(recorded.directory.join("command.txt")).unwrap_or_default();
-        let log = read(record.path().join("kvet.log")).unwrap_or_default();
+        let log = read(record.path().join(TRACE)).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let started = |line| started(line, service.started_by());
         let service = log.lines().filter_map(started).take(Self::MOST).collect();

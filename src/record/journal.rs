@@ -180,6 +180,7 @@ pub async fn keep_events(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{EventSink, Stage, Unit};
     use crate::guest::protocol::GuestMessage;
     use crate::record::Ending;
 
@@ -207,5 +208,39 @@ mod tests {
             .map(|line| serde_json::from_str::<Line>(line).unwrap().entry)
             .collect();
         assert_eq!(kept, [note(10), late, ended]);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_kept_with_its_time_after_what_was_there() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("events.jsonl");
+        std::fs::write(&path, "{\"note\":\"before\"}\n").unwrap();
+        let (events, told) = EventSink::channel();
+        let before = jiff::Timestamp::now();
+        events.emit(Event::Note("first".to_owned()));
+        events.emit(Event::Progress {
+            stage: Stage::Build,
+            subject: "7.3.4".to_owned(),
+            done: 1,
+            total: None,
+            unit: Unit::Count,
+        });
+        events.emit(Event::Warning("last".to_owned()));
+        let after = jiff::Timestamp::now();
+        // Nobody tells anything any more.
+        drop(events);
+        keep_events(&path, told).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> = (text.lines())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[0]["note"], "before");
+        assert_eq!(lines[1]["note"], "first");
+        assert_eq!(lines[2]["warning"], "last");
+        for line in &lines[1..] {
+            let at: jiff::Timestamp = line["at"].as_str().unwrap().parse().unwrap();
+            assert!(before <= at && at <= after, "{line}");
+        }
     }
 }

@@ -43,6 +43,7 @@ mod join;
 mod journal;
 mod other;
 mod story;
+mod told;
 mod version1;
 
 use std::fs::File;
@@ -65,6 +66,7 @@ pub use join::{JoinError, Joined, join};
 pub use journal::{Journal, keep_events};
 pub use other::with_other_findings;
 pub use story::{ConsoleLine, Excerpt, Story};
+pub use told::TRACE;
 
 use crate::bounded;
 use crate::coverage::Changed;

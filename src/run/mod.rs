@@ -54,12 +54,11 @@ use crate::fleet::{Common, Fleet, FleetError};
 use crate::host;
 use crate::job::Plan;
 use crate::process::ProcessError;
-use crate::record::{Record, keep_events};
+use crate::record::Record;
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
-use crate::store::{Store, StoreError, io_error, lock_file};
+use crate::store::{Store, io_error, lock_file};
 use crate::testbed::{Setup, Testbed};
-use crate::trace;
 
 /// The file in a run directory that whoever works on the run has locked.
 const LOCK: &str = ".lock";
@@ -90,20 +89,9 @@ pub async fn run(
         files.map(PathBuf::as_path)
     });
     let _held = store.hold(files);
-    let _trace = trace::to_file(&record.path().join("kvet.log"))?;
-    // Neither half goes on for minutes when the other's failure has decided how
-    // the run ends.
-    let (events, told) = context.events.and_channel();
-    let inner = Context {
-        cancel: context.cancel.child_token(),
-        events,
-    };
-    let file = record.events_file();
-    let (result, kept) = tokio::join!(
-        carry_out(inner, store, plan, options, &record, began),
-        keep_events(&file, told),
-    );
-    concluded(context, result, kept)
+    let work = |inner| carry_out(inner, store, plan, options, &record, began);
+    let result = record.logged(context, work).await;
+    concluded(context, result)
 }
 
 /// Keeps other kvets from going on with this run meanwhile: the attempts of two would
@@ -122,23 +110,16 @@ fn alone(record: &Record) -> Result<File, Error> {
     Err(FleetError::Busy(record.path().to_owned()).into())
 }
 
-/// What a run comes to. That what was told could not be kept costs no verdict.
-fn concluded(
-    context: &Context,
-    result: Result<Report, Error>,
-    kept: Result<(), StoreError>,
-) -> Result<Report, Error> {
-    if let Err(unkept) = kept {
-        let text = Error::from(unkept).one_line();
-        let text = format!("the record does not have all that was told: {text}");
-        context.emit(Event::Warning(text));
-    }
+/// What a run comes to. One that was interrupted says so, whatever it has by then.
+fn concluded(context: &Context, result: Result<Report, Error>) -> Result<Report, Error> {
     if context.cancel.is_cancelled() {
         return Err(ProcessError::Interrupted.into());
     }
     result
 }
 
+/// `context` is the run's own: neither half goes on for minutes when the other's
+/// failure has decided how the run ends.
 async fn carry_out(
     context: Context,
     store: &Store,
@@ -315,7 +296,6 @@ async fn with_hosts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventSink;
     use crate::host::HostFacts;
     use crate::job::Choice;
 
@@ -348,28 +328,12 @@ arms: { stock: { control: true } }
     }
 
     #[test]
-    fn a_verdict_stands_though_what_was_told_could_not_be_kept() {
-        let full = || {
-            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            Err(io_error("write", "/run/events.jsonl")(full))
-        };
-        let (events, mut told) = EventSink::channel();
-        let context = Context {
-            events,
-            ..Context::default()
-        };
+    fn an_interrupted_run_has_no_verdict() {
+        let context = Context::default();
         let report = crate::report::fixture::report();
-        let concluded_as = concluded(&context, Ok(report.clone()), full()).unwrap();
-        assert_eq!(concluded_as, report);
-        match told.try_recv().unwrap().event {
-            Event::Warning(text) => assert!(text.contains("/run/events.jsonl"), "{text}"),
-            other => panic!("{other:?}"),
-        }
-        concluded(&context, Ok(report.clone()), Ok(())).unwrap();
-        assert!(told.try_recv().is_err());
-        // An interrupted run says so, as before.
+        assert_eq!(concluded(&context, Ok(report.clone())).unwrap(), report);
         context.cancel.cancel();
-        let error = concluded(&context, Ok(report), full()).unwrap_err();
+        let error = concluded(&context, Ok(report)).unwrap_err();
         assert_eq!(error.exit(), Exit::Interrupted);
     }
 }
