@@ -21,7 +21,6 @@ use crate::process::ProcessError;
 use crate::record::{Beginning, KernelFacts, Record};
 use crate::store::Store;
 use crate::testbed::{Setup, Testbed};
-use crate::trace;
 use crate::trial::{self, Request};
 use crate::trial_id::TrialId;
 use crate::verdict::{Judged, Seen};
@@ -79,6 +78,16 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
     bundle.check(replay.kernel.is_none())?;
     let kernel = Kernel::of(&bundle, replay)?;
     has_what_it_takes(&bundle.manifest).await?;
+    recorded(context, &bundle, &kernel, replay).await
+}
+
+/// Carries out what can be, as a run of its own.
+async fn recorded(
+    context: &Context,
+    bundle: &Bundle,
+    kernel: &Kernel,
+    replay: &Replay,
+) -> Result<Replayed, Error> {
     let plan = Plan {
         acceleration: replay
             .acceleration
@@ -90,8 +99,20 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
     let began = Instant::now();
     let host = host::facts(context).await;
     let record = Record::create(&replay.out, &plan, &host, Timestamp::now())?;
-    let _trace = trace::to_file(&record.path().join("kvet.log"))?;
     record.release(&arm(&plan)?.name, &kernel.facts, kernel.config.as_deref())?;
+    let work = |context| carry_out(context, &record, &plan, bundle, kernel, replay, began);
+    record.logged(context, work).await
+}
+
+async fn carry_out(
+    context: Context,
+    record: &Record,
+    plan: &Plan,
+    bundle: &Bundle,
+    kernel: &Kernel,
+    replay: &Replay,
+    began: Instant,
+) -> Result<Replayed, Error> {
     // Nothing of the user's is needed, or touched.
     let store = Store::at(record.path().join("cache"))?;
     context.emit(Event::RunStarted {
@@ -107,13 +128,13 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
         kernel: &kernel.bzimage,
     };
     let testbed = tokio::select! {
-        opened = Testbed::open(context, &store, setup) => opened?,
+        opened = Testbed::open(&context, &store, setup) => opened?,
         () = context.cancel.cancelled() => return Err(ProcessError::Interrupted.into()),
     };
     record.accelerator(testbed.accelerator().name())?;
     let (_, beginning) = Record::open(record.path())?;
     let work = trials(
-        context, &testbed, &record, &beginning, &bundle, &kernel, replay,
+        &context, &testbed, record, &beginning, bundle, kernel, replay,
     );
     let result = tokio::select! {
         result = work => result,
@@ -121,12 +142,12 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
     };
     testbed.close().await;
     let report = derive(
-        &record,
+        record,
         &beginning,
         began.elapsed().as_secs_f64(),
         Findings::AsFound,
     )?;
-    keep(&record, &report)?;
+    keep(record, &report)?;
     let trials = result?;
     let (outcome, finding) = (bundle.manifest.outcome, bundle.manifest.finding.as_ref());
     let showed = trials
@@ -135,7 +156,7 @@ pub async fn replay(context: &Context, replay: &Replay) -> Result<Replayed, Erro
     Ok(Replayed {
         showed: showed.count(),
         then: then(&bundle.manifest),
-        release: kernel.facts.release,
+        release: kernel.facts.release.clone(),
         trials,
     })
 }
@@ -306,6 +327,105 @@ fn shows(then: Outcome, finding: Option<&Seen>, judged: &Judged) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Choice;
+    use crate::workload::Workload;
+
+    const JOB: &str = "\
+name: j
+kernel: { source: { dir: /linux }, config: [base] }
+workload: { use: evict-truncate }
+target: { class: hung_task }
+trials: 1
+arms: { stock: { control: true } }
+";
+
+    /// A bundle of a trial that went well. It has no initramfs.
+    fn bundle(home: &Path, kernel: &KernelFacts) -> Bundle {
+        let job = home.join("job.yaml");
+        std::fs::create_dir(home.join("kconfigs")).unwrap();
+        std::fs::write(home.join("kconfigs/base.config"), "").unwrap();
+        std::fs::write(&job, JOB).unwrap();
+        let plan = Plan::load(&job, &Choice::default()).unwrap();
+        let request = Request {
+            id: TrialId {
+                arm: "stock".to_owned(),
+                workload: "w".to_owned(),
+                number: 1,
+            },
+            attempt: 1,
+            host: None,
+            hostname: "trial-1-1".to_owned(),
+            kernel: "kernel/bzImage".into(),
+            release: kernel.release.clone(),
+            words: String::new(),
+            hardware: plan.hardware.clone(),
+            image: "initramfs.cpio".into(),
+            acceleration: Acceleration::Tcg,
+            start: Startup::Boot,
+            save: false,
+            service: crate::service::ServiceSpec::None,
+            workload: Workload::load("w", "{ name: w, about: x, steps: [guest: sync] }").unwrap(),
+            timeout: None,
+            target: None,
+            known: Vec::new(),
+            patterns: Vec::new(),
+            profile: Vec::new(),
+            counters: Vec::new(),
+            counted: Vec::new(),
+            dump: false,
+            day: jiff::civil::date(2026, 1, 2),
+        };
+        let manifest = Manifest {
+            version: crate::bundle::VERSION,
+            kvet: String::new(),
+            started: String::new(),
+            outcome: Outcome::Clean,
+            reason: String::new(),
+            finding: None,
+            request,
+            plan,
+            kernel: kernel.clone(),
+            same_image: true,
+            files: std::collections::BTreeMap::new(),
+        };
+        let text = serde_json::to_string(&manifest).unwrap();
+        std::fs::write(home.join("bundle.json"), text).unwrap();
+        Bundle::open(home).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_run_directory_has_what_was_told_and_what_was_done() {
+        let home = tempfile::tempdir().unwrap();
+        let facts = KernelFacts {
+            release: "7.3.4".to_owned(),
+            origin: String::new(),
+            key: String::new(),
+            cached: true,
+            patches: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let bundle = bundle(home.path(), &facts);
+        let kernel = Kernel {
+            bzimage: home.path().join("bzImage"),
+            config: None,
+            facts,
+        };
+        let replay = Replay {
+            bundle: home.path().to_owned(),
+            kernel: None,
+            config: None,
+            trials: 1,
+            acceleration: None,
+            out: home.path().join("run"),
+        };
+        let ended = recorded(&Context::default(), &bundle, &kernel, &replay).await;
+        let said = ended.unwrap_err().one_line();
+        assert!(said.contains("initramfs.cpio"), "{said}");
+        let (record, _) = Record::open(&replay.out).unwrap();
+        let told = std::fs::read_to_string(record.events_file()).unwrap();
+        assert!(told.contains("\"run_started\""), "{told}");
+        assert!(record.path().join(crate::record::TRACE).is_file());
+    }
 
     fn replayed(outcomes: &[Outcome], showed: usize) -> Exit {
         let judged = |outcome: Outcome| Judged {
