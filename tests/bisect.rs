@@ -186,6 +186,26 @@ fn a_bisection_is_found_by_its_id_and_as_the_last_one() {
     assert!(listed.contains("bisection"), "{listed}");
 }
 
+/// One that goes on goes on with its files.
+#[test]
+fn a_bisection_s_directory_has_what_was_told_and_what_was_done() {
+    let place = Place::new();
+    let read = |name: &str| fs::read_to_string(place.path("out").join(name)).unwrap();
+    let range = ["--git", "repository", "--good", "main~8", "--bad", "main"];
+    let begun = [&["bisect", "job.yaml", "--out", "out"], &range[..]].concat();
+    let mut before = (String::new(), String::new());
+    for words in [&begun[..], &["bisect", "resume", "--in", "out"]] {
+        let ended = place.kvet(words);
+        assert!(!ended.status.success());
+        let now = (read("events.jsonl"), read("kvet.log"));
+        let news = now.0.strip_prefix(&before.0).unwrap();
+        assert!(news.contains("the bisection of 8 commits"), "{now:?}");
+        let news = now.1.strip_prefix(&before.1).unwrap();
+        assert!(news.contains("program=\"git\""), "{now:?}");
+        before = now;
+    }
+}
+
 #[test]
 fn a_job_must_say_what_is_bad() {
     let place = Place::new();

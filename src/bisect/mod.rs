@@ -213,7 +213,8 @@ pub async fn begin(
     let host = host::facts(context).await;
     let record = Record::create(directory, &plan, &host, started)?;
     let (log, state) = Log::create(&record.path().join(LOG), begun)?;
-    go_on(context, store, &record, log, state, bounds).await
+    let work = |context| go_on(context, store, &record, log, state, bounds);
+    record.logged(context, work).await
 }
 
 /// Goes on with a bisection that was stopped, killed or corrected.
@@ -225,7 +226,8 @@ pub async fn resume(
 ) -> Result<Report, Error> {
     let (log, state) = open(directory)?;
     let (record, _) = Record::open(directory)?;
-    go_on(context, store, &record, log, state, bounds).await
+    let work = |context| go_on(context, store, &record, log, state, bounds);
+    record.logged(context, work).await
 }
 
 /// What somebody says of a candidate.
@@ -540,7 +542,7 @@ async fn versions(
 
 /// Carries a bisection out to its end, from wherever it is.
 async fn go_on(
-    context: &Context,
+    context: Context,
     store: &Store,
     record: &Record,
     mut log: Log,
@@ -570,8 +572,8 @@ async fn go_on(
         Some(options) => Some(Later::new(&options)?),
         None => None,
     };
-    let mut kernels = Kernels::new(context, store, record, &begun, judge, hosts.as_ref());
-    let searched = drive::to_the_end(context, &mut log, &mut state, &mut kernels, limits);
+    let mut kernels = Kernels::new(&context, store, record, &begun, judge, hosts.as_ref());
+    let searched = drive::to_the_end(&context, &mut log, &mut state, &mut kernels, limits);
     let result = if let Some(hosts) = &hosts {
         hosts.beside(searched, &context.cancel).await
     } else {
@@ -606,12 +608,12 @@ async fn go_on(
     if let Source::Git { repository } = &begun.source {
         for &number in &chosen {
             let name = begun.candidates.list[number].name.clone();
-            let Ok(described) = git::describe(context, repository, &name).await else {
+            let Ok(described) = git::describe(&context, repository, &name).await else {
                 continue;
             };
             let is_it = chosen.len() == 1 && matches!(end, End::Answered(_));
             if is_it && !stands_in(&state, number) {
-                recipients = maintainers(context, store, &begun, arm, &described.files).await;
+                recipients = maintainers(&context, store, &begun, arm, &described.files).await;
             }
             told.insert(name, (described.subject, described.author));
         }
