@@ -305,3 +305,58 @@ fn a_bisection_is_not_gone_on_with_as_a_run() {
         "{said}"
     );
 }
+
+/// What it does is in no file of its driver's.
+#[test]
+fn a_trial_in_a_process_of_its_own_has_its_log_with_its_files() {
+    let home = tempfile::tempdir().unwrap();
+    let attempt = home.path().join("attempt");
+    std::fs::create_dir(&attempt).unwrap();
+    let steps = "{ name: w, about: x, steps: [guest: sync] }";
+    // There is no such cluster: nothing is booted.
+    let service = kvet::cluster::ClusterSpec {
+        mon: 0,
+        ..Default::default()
+    };
+    let request = kvet::trial::Request {
+        id: kvet::trial_id::TrialId {
+            arm: "stock".to_owned(),
+            workload: "w".to_owned(),
+            number: 1,
+        },
+        attempt: 1,
+        host: None,
+        hostname: "trial-1-1".to_owned(),
+        kernel: "/k".into(),
+        release: "7.3.4".to_owned(),
+        words: String::new(),
+        hardware: kvet::vm::Hardware::default(),
+        image: "/i".into(),
+        acceleration: kvet::vm::Acceleration::Tcg,
+        start: kvet::vm::Startup::Boot,
+        save: false,
+        service: kvet::service::ServiceSpec::Ceph(service),
+        workload: kvet::workload::Workload::load("w", steps).unwrap(),
+        timeout: None,
+        target: None,
+        known: Vec::new(),
+        patterns: Vec::new(),
+        profile: Vec::new(),
+        counters: Vec::new(),
+        counted: Vec::new(),
+        dump: false,
+        day: jiff::civil::date(2026, 1, 2),
+    };
+    kvet::record::keep_request(&attempt, &request).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_kvet"))
+        .arg("trial")
+        .arg(attempt.join("request.json"))
+        .arg(&attempt)
+        .env("XDG_CACHE_HOME", home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(128), "{said}");
+    let log = std::fs::read_to_string(attempt.join("kvet.log")).unwrap();
+    assert!(log.contains("program=\"unshare\""), "{log}\n{said}");
+}

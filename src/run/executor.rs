@@ -10,11 +10,12 @@ use crate::error::Error;
 use crate::fleet::{Fleet, GivenUp, Work};
 use crate::process::Command;
 use crate::record::{
-    Ending, Part, Record, RecordError, SelfTest, Trial, end_self_test, forget_self_test,
+    Ending, Part, Record, RecordError, SelfTest, TRACE, Trial, end_self_test, forget_self_test,
     keep_trial, read_json, read_self_test, read_trial,
 };
 use crate::store::Store;
 use crate::testbed::{Setup, Testbed};
+use crate::trace;
 use crate::trial::{self, Request, SelfTestRequest};
 use crate::trial_id::TrialId;
 
@@ -234,13 +235,15 @@ async fn in_a_process(
 }
 
 /// `kvet trial`: carries out the attempt that a request's file describes, on a
-/// testbed of its own, and keeps its files in `directory`.
+/// testbed of its own, and keeps its files in `directory`. What it does is traced
+/// there, too: the run's file is its driver's.
 pub async fn trial_of(
     context: &Context,
     store: &Store,
     request: &Path,
     directory: &Path,
 ) -> Result<Trial, Error> {
+    let _trace = trace::to_file(&directory.join(TRACE))?;
     let request: Request = read_json(request)?;
     let setup = Setup {
         service: &request.service,
