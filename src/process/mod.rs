@@ -1,4 +1,4 @@
-//! The only place that starts processes.
+//! The only place that starts processes on the host.
 //!
 //! A [`Command`] says what to run; [`Command::run`] runs it to its end and
 //! [`Command::spawn`] hands out a long-lived [`Process`]. Either way the child

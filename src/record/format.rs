@@ -1,4 +1,4 @@
-//! The shape of every file of a run directory. Facts only: what a trial showed
+//! The shapes of the files that this module writes. Facts only: what a trial showed
 //! and whether its detectors were armed is derived from them each time.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,10 @@
 //! The run directory: everything a run leaves, written as it happens, so that
 //! a result once obtained survives whatever comes later. It stands by itself:
-//! `judge` and `report` need nothing else. Nothing in it is written twice but
-//! the report, which is derived.
+//! `judge` and `report` need nothing else. Nothing of an attempt that ended is
+//! written again, and no attempt takes another's place. What is written again are
+//! the report, which is derived, `run.json` once the accelerator is known, and what a
+//! resumed run learns anew of its kernels and hosts; why there was no kernel, and that
+//! a self-test could not be done, are forgotten when that is mended.
 //!
 //! ```text
 //! RUN/run.json                         the plan, the host, when it began
@@ -25,6 +28,7 @@
 //!     started                          written before it
 //!     request.json                     all that it is to do
 //!     command.txt                      QEMU's command line
+//!     kvet.log                         what kvet did, if a process of its own made it
 //!     console.log                      what the kernel said, whole and raw
 //!     journal.jsonl                    what happened when
 //!     vmcore                           the guest's memory, where the job keeps dumps
@@ -35,8 +39,11 @@
 //!     coverage/, coverage.json         the guest's line counters, and what they come to
 //! ```
 //!
-//! `format` has the shapes of these files, `version1` reads the directories of
-//! earlier kvets.
+//! `format` has the shapes of most of these files; `trial` has `request.json`'s,
+//! `event` that of `events.jsonl`, `report` that of `report.json`, `coverage` those of
+//! `changed.json` and `coverage.json`. `told` keeps what is told, and what kvet did;
+//! `version1` reads the directories of earlier kvets. A bisection's directory has the
+//! same files and its own log (`bisect::log`).
 
 pub mod format;
 mod join;
