@@ -80,19 +80,35 @@ impl Error {
     /// The message and its causes in one line, for records and events.
     #[must_use]
     pub fn one_line(&self) -> String {
-        let mut text = self.report.to_string();
-        let mut cause = self.report.source();
-        while let Some(next) = cause {
-            let next_text = next.to_string();
-            // Wrappers often repeat their cause; say it once.
-            if !text.contains(&next_text) {
-                text.push_str(": ");
-                text.push_str(&next_text);
-            }
-            cause = next.source();
-        }
-        on_one_line(&text)
+        on_one_line(&with_causes(&*self.report))
     }
+}
+
+/// What the causes of an error say, the nearest first. Wrappers often repeat their
+/// cause: what was said before is left out.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !said.contains(&text) {
+            said.push('\n');
+            said.push_str(&text);
+            causes.push(text);
+        }
+        cause = next.source();
+    }
+    causes
+}
+
+/// An error's message, followed by what its causes say.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut parts = vec![error.to_string()];
+    parts.extend(causes(error));
+    parts.join(": ")
 }
 
 /// Some messages are lists, with a line for each entry.
@@ -136,6 +152,29 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Told {
+        said: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    #[test]
+    fn a_cause_that_was_said_before_is_not_said_again() {
+        let told = |said, source: Option<Told>| Told {
+            said,
+            source: source.map(Box::new),
+        };
+        let last = told("refused", Some(told("no route", None)));
+        let error = told("cannot read x: closed", Some(told("closed", Some(last))));
+        assert_eq!(causes(&error), ["refused", "no route"]);
+        assert_eq!(
+            with_causes(&error),
+            "cannot read x: closed: refused: no route"
+        );
+        assert_eq!(with_causes(&told("alone", None)), "alone");
+    }
 
     #[test]
     fn a_list_becomes_one_line() {

@@ -15,7 +15,7 @@ use super::run::{RunOptions, execute};
 use super::{load_plan, on_a_thread};
 use crate::bounded;
 use crate::context::Context;
-use crate::error::{Error, Exit, Fault};
+use crate::error::{Error, Exit, Fault, causes};
 use crate::kernel::archive::{self, MessageId};
 use crate::kernel::{self, PatchError, mail};
 use crate::outcome::{Outcome, VerdictKind};
@@ -285,7 +285,10 @@ fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
         .next()
         .unwrap_or_default()
         .trim_end_matches(':');
-    let mut details = error_and_causes(&whole, error);
+    let mut details: String = std::iter::once(&whole)
+        .chain(&causes(error.diagnostic()))
+        .map(|said| format!("{said}\n"))
+        .collect();
     if let Some(help) = error.help() {
         details.push_str("help: ");
         details.push_str(&help);
@@ -298,21 +301,6 @@ fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
         url,
         details: printable_lines(&details),
     }
-}
-
-/// An error's message, line by line, and what it does not say of its causes.
-fn error_and_causes(whole: &str, error: &Error) -> String {
-    let mut text = format!("{whole}\n");
-    let mut cause = error.diagnostic().source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !whole.contains(&said) {
-            text.push_str(&said);
-            text.push('\n');
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// What others wrote, as a line that is not too long.

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::SourceError;
 use crate::context::Context;
+use crate::error::with_causes;
 use crate::event::Unit;
 use crate::kernel::progress::Progress;
 use crate::store::io_error;
@@ -155,7 +156,7 @@ impl<'a> Downloader<'a> {
             .build()
             .map_err(|error| SourceError::Download {
                 what: "anything".to_owned(),
-                attempts: vec![chain(&error)],
+                attempts: vec![with_causes(&error)],
             })?;
         Ok(Self {
             context,
@@ -352,9 +353,9 @@ impl<'a> Downloader<'a> {
             .map_err(|_| Attempt::Cut(self.silent()))?
             .map_err(|error| {
                 if error.is_connect() || error.is_redirect() || error.is_builder() {
-                    Attempt::Refused(chain(&error))
+                    Attempt::Refused(with_causes(&error))
                 } else {
-                    Attempt::Cut(chain(&error))
+                    Attempt::Cut(with_causes(&error))
                 }
             })?;
         let status = response.status();
@@ -374,7 +375,7 @@ impl<'a> Downloader<'a> {
         tokio::time::timeout(self.network.stall, response.chunk())
             .await
             .map_err(|_| self.silent())?
-            .map_err(|error| format!("the connection was cut: {}", chain(&error)))
+            .map_err(|error| format!("the connection was cut: {}", with_causes(&error)))
     }
 
     fn silent(&self) -> String {
@@ -418,20 +419,6 @@ impl Pace {
         *self = Self::of(self.within);
         Ok(())
     }
-}
-
-/// An error and its causes: reqwest keeps what happened in the last of them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// `bytes START-END/TOTAL`
