@@ -1,27 +1,22 @@
 //! What goes into a root file system, as YAML says it.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::RootfsError;
+use crate::library;
 use crate::names::{self, Missing, Named};
 
 /// What recipes call this very program.
 const AGENT: &str = "kvet";
 
+/// Where in kvet's sources the recipes are that come with it.
+const DIRECTORY: &str = "rootfs";
+
 /// The recipes that come with kvet, by name.
-const SHIPPED: &[(&str, &str)] = &[
-    ("kvet", include_str!("../../rootfs/kvet.yaml")),
-    ("dbench", include_str!("../../rootfs/dbench.yaml")),
-    ("fio", include_str!("../../rootfs/fio.yaml")),
-    ("local-cache", include_str!("../../rootfs/local-cache.yaml")),
-    ("perl", include_str!("../../rootfs/perl.yaml")),
-    ("programs", include_str!("../../rootfs/programs.yaml")),
-    ("shell", include_str!("../../rootfs/shell.yaml")),
-    ("stress-ng", include_str!("../../rootfs/stress-ng.yaml")),
-    ("xfstests", include_str!("../../rootfs/xfstests.yaml")),
-];
+static SHIPPED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| library::texts(DIRECTORY, ".yaml"));
 
 /// A list of what to copy from the host. kvet itself is always part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +66,7 @@ impl Recipe {
     /// Finds a recipe: one that comes with kvet, by name, or a file relative
     /// to `base` if `name` looks like a path.
     pub fn find(name: &str, base: &Path) -> Result<Self, RootfsError> {
-        match names::find(SHIPPED, "rootfs", name, base) {
+        match names::find(&SHIPPED, DIRECTORY, name, base) {
             Ok(Named { file, text }) => {
                 let mut recipe = Self::load(&file.display().to_string(), &text)?;
                 let directory = file.parent().unwrap_or(base).to_owned();
@@ -131,7 +126,7 @@ impl Recipe {
             if name == self.name {
                 continue;
             }
-            let named = names::find(SHIPPED, "rootfs", &name, base);
+            let named = names::find(&SHIPPED, DIRECTORY, &name, base);
             let Ok(Named { file, text }) = named else {
                 return Err(RootfsError::Unknown { name });
             };
@@ -197,6 +192,7 @@ mod tests {
 
     #[test]
     fn shipped_recipes_are_recipes_of_their_name() {
+        assert!(Recipe::shipped().contains(&"kvet"));
         for name in Recipe::shipped() {
             assert_eq!(Recipe::find(name, Path::new(".")).unwrap().name, name);
         }
