@@ -18,6 +18,7 @@ pub mod context;
 pub mod coverage;
 pub mod detect;
 pub mod doctor;
+mod duration;
 pub mod error;
 pub mod event;
 pub mod fleet;

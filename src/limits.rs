@@ -7,10 +7,11 @@ use miette::Diagnostic;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::duration;
 use crate::error::{Exit, Fault};
 use crate::job::{JobError, What, read_yaml};
 use crate::library::user_directory;
-use crate::store::{Limit, parse_size, parse_time};
+use crate::store::{Limit, parse_size};
 
 /// What is kept; everything, unless something is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -71,7 +72,7 @@ impl Limits {
             (&mut limits.runs, "KVET_RUNS_KEEP", "KVET_RUNS_MAX_SIZE"),
         ] {
             if let Some(text) = set(keep) {
-                limit.keep = Some(parse_time(&text).map_err(wrong(keep))?);
+                limit.keep = Some(duration::parse(&text).map_err(wrong(keep))?);
             }
             if let Some(text) = set(max_size) {
                 limit.max_size = Some(parse_size(&text).map_err(wrong(max_size))?);

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "console",
     "context",
     "detect",
+    "duration",
     "outcome",
     "printable",
     "redact",

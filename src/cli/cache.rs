@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
+use crate::duration;
 use crate::error::{Error, Exit};
 use crate::printable::printable;
-use crate::store::{Held, Limit, Pruned, Store, parse_size, parse_time};
+use crate::store::{Held, Limit, Pruned, Store, parse_size};
 
 /// Arguments of `kvet cache`.
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ struct PruneArgs {
 pub(super) struct Kept {
     /// Remove what was last used longer ago than this, such as 14d [default: 30d,
     /// without --max-size].
-    #[arg(long, alias = "older-than", value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, alias = "older-than", value_name = "TIME", value_parser = duration::parse)]
     keep: Option<Duration>,
     /// Then remove what was used longest ago until this is not exceeded, such as
     /// 40GiB.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::duration;
 use crate::fleet::{FleetOptions, On, SILENCE};
 
 #[derive(Debug, Clone, Args)]
@@ -33,7 +34,7 @@ pub(super) struct HostArguments {
 
 /// A host shows every two seconds that it lives.
 fn silence(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = duration::parse(text)?;
     if time < Duration::from_secs(5) {
         return Err("at least 5s: what is slow is not gone".to_owned());
     }

@@ -45,7 +45,7 @@ pub struct ClusterSpec {
     #[cfg_attr(test, schemars(schema_with = "crate::schema::scalars"))]
     pub options: BTreeMap<String, String>,
     /// How long the cluster may take from its first daemon to healthy.
-    #[serde(with = "human_duration")]
+    #[serde(with = "crate::duration")]
     #[cfg_attr(test, schemars(with = "crate::schema::Time"))]
     pub deadline: Duration,
     /// Let Ceph's own development script start the daemons instead.
@@ -172,22 +172,6 @@ impl ClusterSpec {
             self.objectstore.name(),
             self.mds
         )
-    }
-}
-
-/// Durations as people write them: `60s`, `2min`.
-mod human_duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*value))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map_err(D::Error::custom)
     }
 }
 

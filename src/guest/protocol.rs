@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::{GuestStep, values};
+use crate::step::GuestStep;
 
 /// The name of the virtio-serial port that the agent looks for.
 pub const PORT: &str = "kvet.agent";
@@ -249,7 +249,7 @@ pub struct Welcome {
     /// without.
     #[serde(
         default,
-        with = "values::optional_duration",
+        with = "crate::duration::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub heartbeat: Option<Duration>,

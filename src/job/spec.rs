@@ -178,7 +178,7 @@ pub struct WorkloadSpec {
     pub name: String,
     /// The most a trial's steps may take together, besides the limits of the
     /// workload's own steps. Emulation multiplies both.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, with = "crate::duration::optional")]
     #[cfg_attr(test, schemars(with = "Option<crate::schema::Time>"))]
     pub timeout: Option<Duration>,
 }
@@ -342,12 +342,4 @@ impl<'de> Visitor<'de> for WrittenTrials {
         let confidence = until;
         Ok(Trials::Until { confidence, most })
     }
-}
-
-/// Reads `60s`, `2m 30s` and the like.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map(Some)
-        .map_err(|error| serde::de::Error::custom(format!("`{text}` is not a duration: {error}")))
 }

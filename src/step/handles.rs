@@ -74,7 +74,7 @@ pub enum HandleStep {
         /// Does it in a process that is killed after so long, wherever it is.
         #[serde(
             default,
-            with = "values::optional_duration",
+            with = "crate::duration::optional",
             skip_serializing_if = "Option::is_none"
         )]
         kill_after: Option<Duration>,

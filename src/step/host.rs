@@ -25,7 +25,7 @@ pub enum HostStep {
     /// Has the MDS drop its cache, and with it recall the clients' caps.
     MdsCacheDrop {
         /// How long the MDS waits for clients to give caps back.
-        #[serde(default = "ten_seconds", with = "values::duration")]
+        #[serde(default = "ten_seconds", with = "crate::duration")]
         timeout: Duration,
     },
     /// Fails the active MDS, so that a standby (or itself, restarted) takes over.
@@ -66,7 +66,7 @@ pub enum HostStep {
     },
     /// Lets time pass, where time is what the step is about: a daemon that is
     /// to be away for longer than a timeout of the client's.
-    Pause(#[serde(with = "values::duration")] Duration),
+    Pause(#[serde(with = "crate::duration")] Duration),
     /// Waits until the cluster is healthy again.
     WaitHealthy,
 }

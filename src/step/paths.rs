@@ -49,7 +49,7 @@ pub enum PathStep {
         #[serde(with = "values::size")]
         length: u64,
         /// How long it may take.
-        #[serde(default = "ten_seconds", with = "values::duration")]
+        #[serde(default = "ten_seconds", with = "crate::duration")]
         within: Duration,
     },
     /// Makes a snapshot of the directory `path` called `name`.

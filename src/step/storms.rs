@@ -68,14 +68,14 @@ pub struct Storm {
     /// How often `syncfs` is called on each mount meanwhile; never without.
     #[serde(
         default,
-        with = "values::optional_duration",
+        with = "crate::duration::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub syncfs_every: Option<Duration>,
     /// How often caches are dropped meanwhile; never without.
     #[serde(
         default,
-        with = "values::optional_duration",
+        with = "crate::duration::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub drop_caches_every: Option<Duration>,

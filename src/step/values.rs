@@ -1,56 +1,13 @@
-//! How durations and sizes are written in YAML: `1500ms`, `2m`, `4096`, `64KiB`.
+//! How sizes are written in YAML: `4096`, `64KiB`.
 //!
-//! Both are plain values in Rust and are written back in a form these readers
-//! take again, so a step survives the way to the guest unchanged.
+//! They are plain numbers in Rust and are written back in a form these readers
+//! take again, so a step survives the way to the guest unchanged. So do times
+//! ([`duration`](crate::duration)).
 
 use std::fmt;
 
 use serde::de::{Error as _, Visitor};
 use serde::{Deserializer, Serializer};
-
-/// `#[serde(with = "values::duration")]`: a [`std::time::Duration`].
-pub mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::serde_message;
-
-    /// Writes it the way people do (`1m 30s`).
-    pub fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(&humantime::format_duration(*value))
-    }
-
-    /// Reads it the way people write it; a bare number is refused.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(text.trim()).map_err(|error| {
-            serde_message(format!(
-                "`{text}` is not a duration ({error}); write one with its unit, as in 500ms, 20s or 2m"
-            ))
-        })
-    }
-}
-
-/// `#[serde(with = "values::optional_duration")]`: an optional duration.
-pub mod optional_duration {
-    use std::time::Duration;
-
-    use serde::{Deserializer, Serializer};
-
-    /// Writes it the way people do; nothing for nothing.
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => super::duration::serialize(value, out),
-            None => out.serialize_none(),
-        }
-    }
-
-    /// Reads it the way people write it.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        super::duration::deserialize(from).map(Some)
-    }
-}
 
 /// `#[serde(with = "values::size")]`: a number of bytes.
 pub mod size {
@@ -122,10 +79,6 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(1 << shift)
-}
-
-fn serde_message<E: serde::de::Error>(text: String) -> E {
-    E::custom(text)
 }
 
 /// A scalar of YAML as the text one would write to a file under `/proc/sys`

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// What is kept. Without either bound everything is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub struct Limit {
 }
 
 /// A limit as people write it: `{ keep: 14d, max_size: 40GiB }`.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    keep: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::duration::optional")]
+    keep: Option<Duration>,
+    #[serde(default)]
     max_size: Option<String>,
 }
 
@@ -37,19 +37,12 @@ impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let written = Written::deserialize(from)?;
-        let keep = written.keep.as_deref().map(parse_time).transpose();
         let max_size = written.max_size.as_deref().map(parse_size).transpose();
         Ok(Self {
-            keep: keep.map_err(D::Error::custom)?,
+            keep: written.keep,
             max_size: max_size.map_err(D::Error::custom)?,
         })
     }
-}
-
-/// A time such as `14d` or `2h 30m`.
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is not a time such as 14d: {error}"))
 }
 
 /// A size such as `40GiB`, in bytes.

@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use atomic::{copy_whole, link_or_copy, remove_unfinished, write_atomic, write_json};
 pub use contents::Held;
 pub use kinds::room_for_a_kernel;
-pub use limit::{Limit, Over, parse_size, parse_time, remove_over};
+pub use limit::{Limit, Over, parse_size, remove_over};
 pub use lock::{InUse, Lock, lock_file};
 pub use prune::Pruned;
 pub use scratch::Scratch;

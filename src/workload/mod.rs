@@ -119,7 +119,7 @@ pub struct Workload {
     pub kconfig: Vec<String>,
     /// How long a step may take that does not say so itself, measured without
     /// emulation; drivers scale it by the accelerator.
-    #[serde(default = "default_step_timeout", with = "values::duration")]
+    #[serde(default = "default_step_timeout", with = "crate::duration")]
     pub step_timeout: Duration,
     /// Mounts that are still there at the end on purpose; all others are
     /// unmounted then.
@@ -169,7 +169,7 @@ struct RawStep {
     name: Option<String>,
     #[serde(
         default,
-        with = "values::optional_duration",
+        with = "crate::duration::optional",
         skip_serializing_if = "Option::is_none"
     )]
     timeout: Option<Duration>,
