@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::batch::{ItemKey, Of};
 use super::error::FleetError;
 use crate::record::{RecordError, read_self_test, read_trial};
-use crate::store::{StoreError, copy_whole, io_error, remove_tree};
+use crate::store::{Below, StoreError, copy_whole, files_below, io_error, remove_tree};
 
 /// The files whose presence means that an attempt, or a self-test, ended.
 const LAST: [&str; 2] = ["trial.json", "result.json"];
@@ -29,38 +29,18 @@ pub(super) struct ResultFile {
 /// that mean its end last. Links are not followed.
 pub(super) fn files(directory: &Path) -> Result<Vec<ResultFile>, StoreError> {
     let mut found = Vec::new();
-    walk(directory, Path::new(""), 0, &mut found)?;
+    for file in files_below(directory, 2) {
+        let Below { name, path } = file?;
+        let data = std::fs::symlink_metadata(&path).map_err(io_error("look at", &path))?;
+        let size = data.len();
+        found.push(ResultFile { name, size });
+    }
     found.sort_by_key(|file| (is_last(&file.name), file.name.clone()));
     Ok(found)
 }
 
 fn is_last(name: &Path) -> bool {
     LAST.iter().any(|last| name == Path::new(last))
-}
-
-fn walk(
-    root: &Path,
-    below: &Path,
-    depth: u32,
-    found: &mut Vec<ResultFile>,
-) -> Result<(), StoreError> {
-    let directory = root.join(below);
-    let entries = std::fs::read_dir(&directory).map_err(io_error("read", &directory))?;
-    for entry in entries {
-        let entry = entry.map_err(io_error("read", &directory))?;
-        let name = below.join(entry.file_name());
-        let data = std::fs::symlink_metadata(entry.path());
-        let data = data.map_err(io_error("look at", &entry.path()))?;
-        if data.is_file() {
-            found.push(ResultFile {
-                name,
-                size: data.len(),
-            });
-        } else if data.is_dir() && depth == 0 {
-            walk(root, &name, depth + 1, found)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether the record has the result.

@@ -9,7 +9,7 @@ use super::instrument::is_local_header;
 use super::object_directory::ObjectDirectory;
 use crate::bounded;
 use crate::coverage::Changed;
-use crate::store::{StoreError, io_error, write_json};
+use crate::store::{StoreError, files_below, io_error, write_json};
 
 /// Where it is in a build's entry.
 const DIRECTORY: &str = "coverage";
@@ -46,11 +46,11 @@ impl Counters {
         let changed =
             serde_json::from_slice(&text).map_err(|error| io_error("read", &path)(error.into()))?;
         let notes = directory.join(NOTES);
-        let mut objects = Vec::new();
-        if notes.is_dir() {
-            walk(&notes, Path::new(""), &mut objects).map_err(io_error("read", &notes))?;
-        }
-        objects.sort();
+        let objects = if notes.is_dir() {
+            noted(&notes)?
+        } else {
+            Vec::new()
+        };
         Ok(Some(Self {
             notes,
             objects,
@@ -107,16 +107,15 @@ fn notes_beside(made: &Path, header: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The objects below that there are notes on.
-fn walk(root: &Path, below: &Path, found: &mut Vec<String>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(root.join(below))? {
-        let entry = entry?;
-        let path = below.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            walk(root, &path, found)?;
-        } else if path.extension().is_some_and(|end| end == "gcno") {
-            found.push(path.with_extension("").display().to_string());
+/// The objects that there are notes on.
+fn noted(notes: &Path) -> Result<Vec<String>, StoreError> {
+    let mut objects = Vec::new();
+    for file in files_below(notes, usize::MAX) {
+        let name = file?.name;
+        if name.extension().is_some_and(|end| end == "gcno") {
+            objects.push(name.with_extension("").display().to_string());
         }
     }
-    Ok(())
+    objects.sort();
+    Ok(objects)
 }

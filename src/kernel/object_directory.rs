@@ -16,7 +16,8 @@ use std::time::SystemTime;
 
 use crate::process::Command;
 use crate::store::{
-    Key, Lock, Store, StoreError, io_error, remove_tree, remove_unfinished, write_atomic,
+    Below, Key, Lock, Store, StoreError, files_below, io_error, remove_tree, remove_unfinished,
+    write_atomic,
 };
 
 const KIND: &str = "objects";
@@ -82,7 +83,7 @@ impl ObjectDirectory {
         let directory = Self { path, _lock: lock };
         directory.fresh_temporary()?;
         if directory.join(MARKER).exists() {
-            mend(&directory.path).map_err(io_error("mend", &directory.path))?;
+            mend(&directory.path)?;
             directory.unmark()?;
         }
         Ok(directory)
@@ -181,53 +182,40 @@ fn options_in(names: impl IntoIterator<Item = OsString>) -> impl Iterator<Item =
     names.into_iter().filter(is_one)
 }
 
-/// Calls `each` for every file below.
-fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            walk(&entry.path(), each)?;
-        } else {
-            each(&entry.path());
-        }
-    }
-    Ok(())
-}
-
 fn count_objects(directory: &Path) -> u64 {
-    let mut count = 0;
-    let counted = walk(directory, &mut |path| {
-        count += u64::from(path.extension().is_some_and(|extension| extension == "o"));
-    });
     // An estimate: what cannot be read is not counted.
-    drop(counted);
-    count
+    let files = files_below(directory, usize::MAX).flatten();
+    let is_object = |file: &Below| file.name.extension().is_some_and(|end| end == "o");
+    files.map(|file| u64::from(is_object(&file))).sum()
 }
 
 /// Removes what a killed make may have left half written. kbuild writes a
 /// target's `.cmd` file after the target, so a target that is newer than its
 /// `.cmd` file, or whose `.cmd` file has no end, was not finished.
-fn mend(directory: &Path) -> std::io::Result<()> {
+fn mend(directory: &Path) -> Result<(), StoreError> {
     let mut doubtful = Vec::new();
-    walk(directory, &mut |path| {
+    for file in files_below(directory, usize::MAX) {
+        let path = file?.path;
         let name = path.file_name().and_then(|name| name.to_str());
         let Some(target) = name
             .and_then(|name| name.strip_prefix('.'))
             .and_then(|name| name.strip_suffix(".cmd"))
             .map(|target| path.with_file_name(target))
         else {
-            return;
+            continue;
         };
-        let newer = matches!((time(&target), time(path)),
+        let newer = matches!((time(&target), time(&path)),
             (Some(target), Some(command)) if target > command);
-        if newer || !ends_with_newline(path).unwrap_or(false) {
-            doubtful.push(path.to_owned());
+        if newer || !ends_with_newline(&path).unwrap_or(false) {
+            doubtful.push(path);
             doubtful.push(target);
         }
-    })?;
+    }
     for path in doubtful {
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(error));
+            }
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ mod limit;
 mod lock;
 mod prune;
 mod scratch;
+mod walk;
 
 use std::future::Future;
 use std::io;
@@ -26,6 +27,7 @@ pub use limit::{Limit, Over, parse_size, remove_over};
 pub use lock::{InUse, Lock, lock_file};
 pub use prune::Pruned;
 pub use scratch::Scratch;
+pub use walk::{Below, files_below};
 
 use crate::error::{Exit, Fault};
 

@@ -323,7 +323,7 @@ fn left_out(root: &Path, links: &[PathBuf]) -> String {
     )
 }
 
-/// All files below, without what builds leave.
+/// All files below, without what builds leave, which only the names beside a file tell.
 fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     let entries = std::fs::read_dir(root.join(below))?.collect::<io::Result<Vec<_>>>()?;
     let names: HashSet<OsString> = entries.iter().map(std::fs::DirEntry::file_name).collect();
