@@ -336,8 +336,8 @@ complete -c kvet -n "__fish_kvet_using_subcommand shell" -l gdb -d 'Let gdb look
 complete -c kvet -n "__fish_kvet_using_subcommand shell" -s v -l verbose -d 'Tell on standard error what kvet does itself (twice: all of it)'
 complete -c kvet -n "__fish_kvet_using_subcommand shell" -s q -l quiet -d 'Tell nothing of what goes on but warnings'
 complete -c kvet -n "__fish_kvet_using_subcommand shell" -s h -l help -d 'Print help'
-complete -c kvet -n "__fish_kvet_using_subcommand scan" -l format -d 'How findings are printed' -r -f -a "human\t'A few lines per finding'
-json\t'One JSON object per line'"
+complete -c kvet -n "__fish_kvet_using_subcommand scan" -l format -d 'How findings are printed: as text, or as one JSON object per line' -r -f -a "human\t'Text'
+json\t'JSON'"
 complete -c kvet -n "__fish_kvet_using_subcommand scan" -l corpus -d 'Scan the cases (`id`, `log`) of a JSON-lines file and print a line each' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand scan" -l vmlinux -d 'The kernel\'s uncompressed image with symbols: frames get file and line' -r -F
 complete -c kvet -n "__fish_kvet_using_subcommand scan" -l tree -d 'The tree the image was built from: frames are shown with their source' -r -F
@@ -360,18 +360,18 @@ complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subco
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l option -d 'One more option for ceph.conf' -r
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l address -d 'The cluster\'s address in its private network' -r
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l logs -d 'Keep the daemons\' logs here' -r -F
-complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l format -d 'For people or for programs' -r -f -a "human\t''
-json\t''"
+complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l format -d 'For people or for programs' -r -f -a "human\t'Text'
+json\t'JSON'"
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l bluestore -d 'Keep objects in files as production does, not in memory'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -l vstart -d 'Let Ceph\'s vstart.sh start the daemons'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -s v -l verbose -d 'Tell on standard error what kvet does itself (twice: all of it)'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -s q -l quiet -d 'Tell nothing of what goes on but warnings'
-complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help'
-complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -l format -d 'For people or for programs' -r -f -a "human\t''
-json\t''"
+complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -l format -d 'For people or for programs' -r -f -a "human\t'Text'
+json\t'JSON'"
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Tell on standard error what kvet does itself (twice: all of it)'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Tell nothing of what goes on but warnings'
-complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from down" -s v -l verbose -d 'Tell on standard error what kvet does itself (twice: all of it)'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from down" -s q -l quiet -d 'Tell nothing of what goes on but warnings'
 complete -c kvet -n "__fish_kvet_using_subcommand cluster; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help'

@@ -10,13 +10,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::output::Format;
 use crate::bounded;
 use crate::cluster::{Cluster, ClusterError, ClusterSpec, ObjectStore, Session, VstartSpec};
 use crate::context::Context;
@@ -91,14 +92,6 @@ struct UpArgs {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-}
-
-/// Who reads standard output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    #[default]
-    Human,
-    Json,
 }
 
 fn parse_option(text: &str) -> Result<(String, String), String> {

@@ -310,7 +310,7 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
         Subcommands::Scan(arguments) => {
             let scan = move || {
                 let mut out = std::io::stdout().lock();
-                scan::scan(&arguments, &mut out, &mut output::remark)
+                scan::scan(&arguments, &mut out, &mut remark)
             };
             on_a_thread(&context, scan).await
         }
@@ -368,6 +368,14 @@ fn is_ignored(status: &str, signal: u32) -> bool {
     let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Says what a scan has to say besides its findings.
+fn remark(remark: scan::Remark<'_>) {
+    match remark {
+        scan::Remark::Failure(error) => output::complain(error),
+        scan::Remark::Note(text) => output::note("note", &text),
+    }
 }
 
 #[cfg(test)]

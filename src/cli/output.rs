@@ -10,14 +10,13 @@ use miette::{
 use serde::Serialize;
 use thiserror::Error;
 
-use super::scan::Remark;
 use crate::error::{Error, Exit, Fault};
 use crate::printable::{printable, printable_json, printable_lines};
 use crate::report::{Style, WIDTH};
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// Text.
     #[default]
     Human,
@@ -226,20 +225,6 @@ pub(super) fn note(kind: &str, text: &str) {
         "{kind:8} {}",
         printable(text)
     ));
-}
-
-/// Says what a scan has to say besides its findings.
-pub(super) fn remark(remark: Remark<'_>) {
-    match remark {
-        Remark::Failure(error) => complain(error),
-        Remark::Note(text) => {
-            drop(writeln!(
-                io::stderr().lock(),
-                "note     {}",
-                printable(&text)
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,7 @@ use crate::error::{Error, Exit, Fault};
 use crate::printable::printable_json;
 use crate::symbols::Symbols;
 
+pub use super::output::Format;
 use super::scan_text::Folded;
 
 /// Bytes read at once.
@@ -36,7 +37,7 @@ pub struct ScanArgs {
     /// Kernel logs: console captures, dmesg, journals; `-` is standard input
     #[arg(value_name = "FILE", required_unless_present = "corpus")]
     pub files: Vec<PathBuf>,
-    /// How findings are printed
+    /// How findings are printed: as text, or as one JSON object per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
     /// Scan the cases (`id`, `log`) of a JSON-lines file and print a line each
@@ -56,15 +57,6 @@ pub struct ScanArgs {
 
 fn pattern(text: &str) -> Result<Pattern, detect::BadPattern> {
     Pattern::try_from(text.to_owned())
-}
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A few lines per finding.
-    Human,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Why a log could not be scanned.
