@@ -12,6 +12,7 @@
     reason = "counts of boots are far below 2^52"
 )]
 mod amplify;
+mod begun;
 pub mod candidates;
 pub mod course;
 #[allow(

@@ -1,7 +1,7 @@
 //! What is built and booted, and the rows of the final table: the culprit beside
 //! what is next to it.
 
-use super::log::Begun;
+use super::begun::Begun;
 use super::search::Point;
 
 /// What is built and booted.

@@ -13,9 +13,10 @@ use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Digest, HostEnd};
+use super::connection::{Connection, Refusal, listen_to};
 use super::error::FleetError;
 use super::on::On;
-use super::reach::{Connection, Reach, Refusal, listen_to};
+use super::reach::Reach;
 use super::wire::{BEAT, FromHost, ToHost, beating, hear, receive_result, say, send_file};
 use super::{FleetOptions, srun, ssh};
 use crate::context::Context;

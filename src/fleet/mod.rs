@@ -13,9 +13,11 @@
 //! `srun` where no directory is shared. `builds` has hosts make the kernels, too
 //! (`builder` is their side). docs/scale.md says what bounds it.
 
+mod apart;
 mod batch;
 mod builder;
 mod builds;
+mod connection;
 mod error;
 mod inputs;
 mod later;
@@ -283,7 +285,7 @@ impl Fleet {
     pub async fn drive(&self) -> Result<(), Error> {
         let driven = match &self.options.on {
             On::Slurm(partition) if self.options.apart => {
-                srun::drive(self, partition.as_deref()).await
+                apart::drive(self, partition.as_deref()).await
             }
             On::Slurm(partition) => slurm::drive(self, partition.as_deref()).await,
             On::Ssh(hosts) => {

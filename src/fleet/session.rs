@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::Fleet;
 use super::batch::{Digest, HostCard, HostEnd, ItemKey};
+use super::connection::{Connection, Refusal, listen_to};
 use super::error::FleetError;
 use super::ledger::Task;
-use super::reach::{Connection, Reach, Refusal, listen_to};
+use super::reach::Reach;
 use super::wire::{BEAT, FromHost, ToHost, beating, hear, receive_result, say, send_file};
 use crate::Error;
 use crate::process::GRACE;

@@ -10,14 +10,11 @@ use tokio::io::AsyncBufReadExt;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Digest;
+use super::connection::{Connection, Refusal, listen_to};
 use super::error::FleetError;
-use super::reach::{Connection, Reach, Refusal, listen_to};
 use super::slurm::{self, environment, is_away};
 use super::wire::send_raw;
-use super::{Fleet, session};
 use crate::context::Context;
-use crate::error::Error;
-use crate::event::Event;
 use crate::process::{Command, GRACE, find_program};
 
 /// How long sending the program may take.
@@ -40,55 +37,6 @@ pub(super) struct Remote {
     pub(super) cpus: usize,
     /// Nobody waits for the node any more.
     pub(super) token: CancellationToken,
-}
-
-/// Drives the nodes of a run until it is stopped.
-pub(super) async fn drive(fleet: &Fleet, partition: Option<&str>) -> Result<(), FleetError> {
-    let nodes = waited_for(fleet, partition).await?;
-    let cpus = usize::try_from(fleet.cpus).unwrap_or(1).max(1);
-    let hosts = nodes.into_iter().map(|(node, _)| {
-        Reach::Srun(Remote {
-            node,
-            partition: partition.map(str::to_owned),
-            job: fleet.name.clone(),
-            cpus: cpus * fleet.opening.at_a_time.unwrap_or(1),
-            token: fleet.stopped.clone(),
-        })
-    });
-    let driven = session::drive(fleet, hosts.collect()).await;
-    call_off(&fleet.name).await;
-    driven
-}
-
-/// The same as [`nodes`]; a controller that is away is waited for.
-async fn waited_for(
-    fleet: &Fleet,
-    partition: Option<&str>,
-) -> Result<Vec<(String, usize)>, FleetError> {
-    let began = Instant::now();
-    let mut told = false;
-    loop {
-        let error = match nodes(&fleet.context, partition).await {
-            Err(FleetError::Process(error)) => error,
-            nodes => return nodes,
-        };
-        let said = Error::from(error).one_line();
-        if !is_away(&said) {
-            return Err(FleetError::Refused { said });
-        }
-        if began.elapsed() > slurm::AWAY {
-            return Err(FleetError::Away {
-                minutes: began.elapsed().as_secs() / 60,
-                said,
-                run: fleet.record.path().to_owned(),
-            });
-        }
-        if !std::mem::replace(&mut told, true) {
-            let text = format!("Slurm's controller does not answer ({said}); waiting for it");
-            fleet.context.emit(Event::Warning(text));
-        }
-        tokio::time::sleep(slurm::ASK).await;
-    }
 }
 
 /// The nodes that can have tasks, with their processors. No node at all, a Slurm

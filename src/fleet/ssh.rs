@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Digest;
-use super::reach::{Connection, Refusal, what_failed};
+use super::connection::{Connection, Refusal, what_failed};
 use crate::process::{Command, ProcessError, find_program};
 
 /// How long a command that looks at a host may take.

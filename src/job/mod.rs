@@ -8,8 +8,10 @@ mod known;
 mod limits;
 mod load;
 mod names;
+mod part;
 mod parts;
 mod plan;
+mod planned_workload;
 mod rules;
 #[cfg(test)]
 pub(crate) mod schema;
@@ -22,8 +24,9 @@ pub use limits::{MOST_TRIALS, is_name};
 pub use load::JobError;
 pub(crate) use load::{What, read_yaml};
 pub use names::{find, name_of};
-pub use parts::{MOST_PARTS, Part, PartOf};
-pub use plan::{Arm, Plan, PlannedWorkload};
+pub use part::{MOST_PARTS, Part};
+pub use plan::{Arm, PartOf, Plan};
+pub use planned_workload::PlannedWorkload;
 pub use rules::{BadConfidence, Confidence, Rules};
 pub use spec::{
     ArmSpec, CounterTable, Job, KernelSpec, MachineSpec, Measure, Trials, WorkloadSpec,

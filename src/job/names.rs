@@ -9,7 +9,7 @@ use miette::Diagnostic;
 use super::choice::Choice;
 use super::limits;
 use super::load::{JobError, Text, What, read_yaml};
-use super::plan::PlannedWorkload;
+use super::planned_workload::PlannedWorkload;
 use super::spec::{ArmSpec, Job, WorkloadSpec};
 use crate::library::{Found, Kind, Place, Places, is_taken};
 use crate::names::did_you_mean;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +11,8 @@ use super::known::known;
 use super::limits::{self, MOST_PLANNED};
 use super::load::{JobError, Text};
 use super::names::Names;
-use super::parts::PartOf;
+use super::part::Part;
+use super::planned_workload::PlannedWorkload;
 use super::rules::Rules;
 use super::spec::{CounterTable, Job, Measure, Trials};
 use super::variation::Variation;
@@ -123,14 +123,13 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// A workload with what the job says of it.
+/// What a part's plan remembers of the run it is of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PlannedWorkload {
-    /// Its steps.
-    pub workload: Workload,
-    /// The most a trial's steps may take together, before scaling; each step
-    /// has a limit of its own besides.
-    pub timeout: Option<Duration>,
+pub struct PartOf {
+    /// Which part.
+    pub part: Part,
+    /// The whole run.
+    pub whole: Plan,
 }
 
 /// One kernel variant, resolved.

@@ -8,6 +8,7 @@
 
 mod accelerator;
 mod guest;
+mod kernel;
 mod line_counters;
 mod pace;
 mod saved;
@@ -18,8 +19,9 @@ mod start;
 use std::path::{Path, PathBuf};
 
 pub use guest::{BOOT_DEADLINE, DUMP_LIMIT, FINDINGS, Guest, Happening, Tap};
+pub use kernel::{COMMAND_LINE, command_line};
 pub use pace::Pace;
-pub use start::{COMMAND_LINE, Start, command_line};
+pub use start::Start;
 
 use crate::context::Context;
 use crate::error::Error;

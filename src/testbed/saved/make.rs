@@ -18,7 +18,7 @@ use crate::record::Journal;
 use crate::store::{Scratch, io_error, write_json};
 use crate::testbed::Testbed;
 use crate::testbed::guest::{BOOT_DEADLINE, Guest, Happening, Manner, Tap};
-use crate::testbed::start::Kernel;
+use crate::testbed::kernel::Kernel;
 use crate::vm::Memory;
 
 /// How long QEMU may take to close its console once it is killed.

@@ -29,7 +29,7 @@ use checksum::Sums;
 pub(super) use place::digest;
 
 use super::Testbed;
-use super::start::Kernel;
+use super::kernel::{Kernel, command_line};
 use crate::bounded;
 use crate::detect::{ExtraRule, Scanner, Sighting};
 use crate::error::{Error, Exit, Fault};
@@ -228,7 +228,7 @@ impl SavedGuests {
 
     /// The key of everything that a saved guest is bound to.
     fn key(&self, testbed: &Testbed, kernel: &Kernel<'_>) -> Result<Key, StoreError> {
-        let command_line = super::start::command_line(testbed.accelerator, kernel.words);
+        let command_line = command_line(testbed.accelerator, kernel.words);
         let boot = Boot {
             hardware: kernel.hardware,
             accelerator: testbed.accelerator,
