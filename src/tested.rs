@@ -146,7 +146,7 @@ fn read(file: &std::path::Path) -> Result<Vec<Answer>, String> {
     let kept: Kept = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     if kept.version != VERSION {
         return Err(format!(
-            "it is of version {}, this kvet reads {VERSION}",
+            "its version is {}, and this kvet reads {VERSION}",
             kept.version
         ));
     }

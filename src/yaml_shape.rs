@@ -113,7 +113,7 @@ fn control_character(text: &str) -> Option<Misshapen> {
 
 fn close_node(open: &mut [Level], scalar: Option<&str>, at: Marker) -> Result<(), Misshapen> {
     match open.last_mut().and_then(|level| level.take(scalar)) {
-        Some(key) => Err(misshapen(at, format!("`{key}` is there twice"))),
+        Some(key) => Err(misshapen(at, format!("`{key}` appears twice"))),
         None => Ok(()),
     }
 }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_there_twice_is_shown_where_it_is_the_second_time() {
-        let twice = |line, column| Some((line, column, "`a` is there twice".to_owned()));
+        let twice = |line, column| Some((line, column, "`a` appears twice".to_owned()));
         assert_eq!(said("a: 1\nb: 2\na: 3\n"), twice(3, 1));
         assert_eq!(said("x:\n  a: 1\n  'a': 3\n"), twice(3, 3));
         assert_eq!(said("x: [{a: 1, b: [a], a: 2}]\n"), twice(1, 20));

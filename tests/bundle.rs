@@ -87,7 +87,7 @@ fn what_is_no_bundle_is_not_carried_out() {
         (Some("{ \"version\": 1, \"plan"), "bundle.json"),
         (
             Some("{ \"version\": 7 }"),
-            "it is of version 7, this kvet reads 1",
+            "its version is 7, and this kvet reads 1",
         ),
     ] {
         let bundle = home.join("bundle");

@@ -548,7 +548,7 @@ fn a_plan_that_cannot_be_handed_on_is_refused() {
     for (arguments, said) in [
         (
             ["run", "nightly.yaml", "--part", "3/3"],
-            "it comes apart into 2",
+            "the run can be split into at most 2",
         ),
         (["run", "nightly.yaml", "--part", "5/4"], "is not a part"),
         (["run", "until.yaml", "--part", "1/2"], "trials go on until"),

@@ -53,7 +53,7 @@ pub enum AskedError {
     ))]
     Contradiction(String),
     /// Two candidates of one name.
-    #[error("`{0}` is there twice: boots of the one would be taken for boots of the other")]
+    #[error("`{0}` is listed twice: boots of one would be taken for boots of the other")]
     #[diagnostic(help("name each once; patches are called by their file and its directory"))]
     Twice(String),
     /// A job without arms.

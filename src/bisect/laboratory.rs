@@ -593,7 +593,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
     let said = said.unwrap_or("it did not say why");
-    format!("kvet failed while it read this trial, which is a bug of kvet: {said}")
+    format!("kvet failed while it read this trial, which is a bug in kvet: {said}")
 }
 
 /// What a kernel holds, without what differs from build to build: notes, which
@@ -688,7 +688,7 @@ mod tests {
         };
         let ran = AssertUnwindSafe(reads_nonsense).catch_unwind().await;
         let said = panicked(ran.unwrap_err().as_ref());
-        assert!(said.contains("a bug of kvet: no line 7"), "{said}");
+        assert!(said.contains("a bug in kvet: no line 7"), "{said}");
     }
 
     /// A bzImage of one sector of setup and these parts around its payload.

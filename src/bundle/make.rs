@@ -120,7 +120,7 @@ pub async fn make(
     packed.copy(&rootfs.path, IMAGE)?;
     let lost = patches(&mut packed, planned, &facts)?;
     if !lost.is_empty() {
-        let text = format!("no longer what they were, so left out: {}", lost.join(", "));
+        let text = format!("changed since the run, so left out: {}", lost.join(", "));
         context.emit(Event::Warning(text));
     }
     seen(&mut packed, record, &recorded, &request.service)?;

@@ -208,7 +208,7 @@ impl Bundle {
         // The version first: another one may have another shape.
         if value["version"] != VERSION {
             let version = &value["version"];
-            let problem = format!("it is of version {version}, this kvet reads {VERSION}");
+            let problem = format!("its version is {version}, and this kvet reads {VERSION}");
             return Err(damaged(problem));
         }
         let manifest = serde_json::from_value(value)

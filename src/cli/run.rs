@@ -452,7 +452,9 @@ impl Keeping<'_> {
         if !cache.is_none() {
             let store = self.store.clone();
             let pruned = on_a_thread(self.context, move || Ok(store.prune(&cache, false)?));
-            if let Some(pruned) = self.told("the cache's limit is not kept", pruned.await) {
+            if let Some(pruned) =
+                self.told("the cache cannot be kept within its limit", pruned.await)
+            {
                 let over = cache.max_size.is_some_and(|most| pruned.left > most);
                 self.removed(
                     "the cache",
@@ -467,7 +469,7 @@ impl Keeping<'_> {
             return;
         };
         let pruned = on_a_thread(self.context, move || Ok(history.prune(None, &runs, false)?));
-        if let Some(pruned) = self.told("the limit of runs is not kept", pruned.await) {
+        if let Some(pruned) = self.told("runs cannot be kept within their limit", pruned.await) {
             for (run, why) in &pruned.left_alone {
                 let text = format!("{} is not removed by the limit: {why}", run.display());
                 self.context.emit(Event::Warning(text));
@@ -520,7 +522,7 @@ fn part_of(plan: &Plan, part: Part) -> Result<Plan, JobError> {
         return Ok(parts.swap_remove(number - 1));
     }
     let message = format!(
-        "there is no part {part}: it comes apart into {}",
+        "there is no part {part}: the run can be split into at most {}",
         parts.len()
     );
     let help = plan.indivisible().map_or_else(

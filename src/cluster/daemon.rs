@@ -119,7 +119,10 @@ impl Daemon {
 
     fn hold(&self, pid: Option<i32>) -> io::Result<()> {
         let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "its process is out of sight")
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "its process cannot be seen from here",
+            )
         })?;
         // The first to take hold wins; both hold the same process.
         let _ = self

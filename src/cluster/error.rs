@@ -24,7 +24,7 @@ pub enum ClusterError {
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
     /// The description makes no sense.
-    #[error("no such cluster can be started: {problem}")]
+    #[error("such a cluster cannot be started: {problem}")]
     #[diagnostic(help("correct `cluster:` in the job"))]
     Spec {
         /// What is wrong, and with which key.

@@ -158,7 +158,7 @@ fn odd(command: &str) -> ClusterError {
     ClusterError::Refused {
         daemon: "mon".to_owned(),
         command: command.to_owned(),
-        said: "an answer of unknown form".to_owned(),
+        said: "an answer in an unknown form".to_owned(),
     }
 }
 

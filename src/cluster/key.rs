@@ -117,7 +117,7 @@ pub(super) fn read_secret(path: &Path, name: &str) -> io::Result<Secret> {
         .take_while(|line| !line.starts_with('['))
         .find_map(|line| line.trim().strip_prefix("key = "));
     let key = key.map(Secret::new);
-    key.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("it has no key of {name}")))
+    key.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("it has no key for {name}")))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl ClusterSpec {
         for (name, value) in &self.options {
             if !names.insert(canonical(name)) {
                 return wrong(format!(
-                    "{name:?} in `options` is there twice, in two ways to write it"
+                    "{name:?} in `options` appears twice, in two ways to write it"
                 ));
             }
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
@@ -205,7 +205,7 @@ mod tests {
             ("deadline: 0s", "`deadline`"),
             ("options: {'a]': x}", "a]"),
             ("options: {a: \"x\\n[osd]\"}", "more than one line"),
-            ("options: {ms_type: x, ms type: y}", "is there twice"),
+            ("options: {ms_type: x, ms type: y}", "appears twice"),
             ("options: {a: 'x\\ '}", "more than one line"),
         ] {
             let spec: ClusterSpec = serde_yaml::from_str(yaml).unwrap();

@@ -345,7 +345,7 @@ async fn access(site: &Site<'_>, monitor: &Monitor) -> Result<Access, ClusterErr
     let odd = |what: &str| ClusterError::Refused {
         daemon: "mon".to_owned(),
         command: what.to_owned(),
-        said: "an answer of unknown form".to_owned(),
+        said: "an answer in an unknown form".to_owned(),
     };
     let map = monitor.command(&json!({"prefix": "fs dump"})).await?;
     let filesystem = map["filesystems"][0]["mdsmap"]["fs_name"]

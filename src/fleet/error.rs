@@ -118,7 +118,7 @@ pub enum FleetError {
     #[error("{} has no record of where its trials ran", .0.display())]
     NotOn(PathBuf),
     /// Another kvet works on the run.
-    #[error("another kvet works on {}", .0.display())]
+    #[error("another kvet is working on {}", .0.display())]
     #[diagnostic(help("wait for it, or end it first"))]
     Busy(PathBuf),
     /// A host said something that is not part of the protocol.
@@ -130,7 +130,7 @@ pub enum FleetError {
         said: String,
     },
     /// What came as a result is none.
-    #[error("what came of {key} is no result: {problem}")]
+    #[error("the result of {key} cannot be used: {problem}")]
     NoResult {
         /// The item.
         key: String,

@@ -402,7 +402,7 @@ impl<W: AsyncWrite + Unpin> Talk<'_, W> {
     async fn send(&mut self, digest: &Digest) -> Result<Option<Session>, FleetError> {
         let path = self.host.fleet.state.borrow().paths.get(digest).cloned();
         let Some(path) = path else {
-            let why = "it asks for something that is not of this run".to_owned();
+            let why = "it asks for something that does not belong to this run".to_owned();
             return Ok(Some(Session::Unfit(why)));
         };
         let data = std::fs::metadata(&path).map_err(io_error("look at", &path))?;

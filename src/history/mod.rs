@@ -532,7 +532,7 @@ impl History {
             return Err("it is another run's".to_owned());
         }
         if summary.version != summary::VERSION {
-            return Err(format!("it is of version {}", summary.version));
+            return Err(format!("its version is {}", summary.version));
         }
         if summary.path.join("run.json").is_file()
             && stamp(&summary.path) != summary.stamp

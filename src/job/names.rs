@@ -201,7 +201,7 @@ impl<'a> Names<'a> {
             if found.iter().any(same) {
                 return Err(self.text.error(
                     &["workload", &index.to_string()],
-                    format!("the workload {} is there twice", workload.name),
+                    format!("the workload {} appears twice", workload.name),
                     Some("`trials` repeats it".to_owned()),
                 ));
             }

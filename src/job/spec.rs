@@ -296,7 +296,9 @@ impl<'de> Deserialize<'de> for OneWorkload {
         let mut found = workloads(deserializer)?;
         match (found.pop(), found.is_empty()) {
             (Some(one), true) => Ok(Self(one)),
-            _ => Err(serde::de::Error::custom("a list of workloads in the list")),
+            _ => Err(serde::de::Error::custom(
+                "a list inside the list of workloads",
+            )),
         }
     }
 }

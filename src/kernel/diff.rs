@@ -200,12 +200,12 @@ pub(super) fn damage(patch: &[u8]) -> Option<Damage> {
         let Some(hunk) = Hunk::parse(&text) else {
             // git takes such lines for text around the patch, and applies the rest.
             if (named || ended) && text.trim_start().starts_with("@@") {
-                let reason = format!("line {} is no hunk's first, as it should be", index + 1);
+                let reason = format!("line {} is not a valid hunk header", index + 1);
                 return damage(reason, WRAPPED);
             }
             let is_change = text.starts_with('+') || text.starts_with('-');
             if ended && is_change && !text.starts_with("--") {
-                let reason = format!("line {} is beyond what its hunk says to have", index + 1);
+                let reason = format!("line {} is past the end of its hunk", index + 1);
                 return damage(reason, RECOUNT);
             }
             named = text.starts_with("+++ ");
@@ -401,21 +401,15 @@ mod tests {
         let file = "--- a/f.c\n+++ b/f.c\n";
         let hunk = "@@ -1,2 +1,2 @@\n a\n-b\n+c\n";
         for (patch, said) in [
-            (
-                format!("{file}{hunk}+d\n"),
-                "line 7 is beyond what its hunk",
-            ),
-            (
-                format!("{file}{hunk}-d\n e\n"),
-                "line 7 is beyond what its hunk",
-            ),
+            (format!("{file}{hunk}+d\n"), "line 7 is past the end"),
+            (format!("{file}{hunk}-d\n e\n"), "line 7 is past the end"),
             (
                 format!("{file}{hunk} @@ -9 +9 @@\n-x\n+y\n"),
-                "line 7 is no hunk",
+                "line 7 is not a valid hunk header",
             ),
             (
                 format!("{file}@@-1,2 +1,2 @@\n a\n-b\n+c\n"),
-                "line 3 is no hunk",
+                "line 3 is not a valid hunk header",
             ),
             (
                 format!("diff --cc f.c\nindex 1,2..3\n{file}@@@ -1,1 -1,1 +1,2 @@@\n++x\n"),

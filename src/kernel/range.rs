@@ -36,7 +36,7 @@ pub enum RangeError {
         source: ProcessError,
     },
     /// There are too many, or they are too large.
-    #[error("the commits `{range}` are no series of patches")]
+    #[error("the commits `{range}` are too many, or too large, for a series")]
     #[diagnostic(help("to test what a commit or release is, name it with --kernel"))]
     Large {
         /// The range.

@@ -145,7 +145,10 @@ async fn carry_out(
     );
     for arm in &plan.arms {
         if let Err(error) = decode::decode(record, store, &arm.name) {
-            let text = format!("no lines for stacks: {}", Error::from(error).one_line());
+            let text = format!(
+                "stacks are shown without source lines: {}",
+                Error::from(error).one_line()
+            );
             context.emit(Event::Warning(text));
         }
     }
@@ -322,7 +325,7 @@ arms: { stock: { control: true } }
         let error = alone(&record).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         let said = error.one_line();
-        assert!(said.contains("another kvet works on"), "{said}");
+        assert!(said.contains("another kvet is working on"), "{said}");
         drop(first);
         alone(&record).unwrap();
     }

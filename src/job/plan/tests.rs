@@ -200,7 +200,7 @@ fn workloads_that_are_not_there_or_twice_are_shown_in_their_place() {
             "no workload `flush-ak`",
         ),
         ("{ use: flush-ak }", ":3:18:", "no workload `flush-ak`"),
-        ("[flush-ack, flush-ack]", ":3:23:", "is there twice"),
+        ("[flush-ack, flush-ack]", ":3:23:", "appears twice"),
         ("[]", ":3:11:", "at least one workload"),
     ] {
         let error = load(&with_workloads(workloads), &Choice::default()).unwrap_err();
@@ -502,13 +502,13 @@ fn a_key_that_is_there_twice_is_shown() {
     let job = format!("{JOB}trials: 3\n");
     let error = load(&job, &Choice::default()).unwrap_err().to_string();
     assert!(
-        error.contains("job.yaml:10:1: `trials` is there twice"),
+        error.contains("job.yaml:10:1: `trials` appears twice"),
         "{error}"
     );
     let job = JOB.replace("  fixed:", "  stock: {}\n  fixed:");
     let error = load(&job, &Choice::default()).unwrap_err().to_string();
     assert!(
-        error.contains("job.yaml:9:3: `stock` is there twice"),
+        error.contains("job.yaml:9:3: `stock` appears twice"),
         "{error}"
     );
 }
