@@ -4,6 +4,7 @@
 //!
 //! `#[serde(with = "crate::duration")]` reads a [`Duration`] and writes it back in a
 //! form that is read again.
+#![deny(clippy::disallowed_methods)]
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) mod optional {
     use super::{Deserializer, Duration, Serializer};
 
     /// Writes it the way people do; nothing for nothing.
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<Duration>,
         to: S,

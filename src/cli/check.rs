@@ -285,10 +285,11 @@ fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
         .next()
         .unwrap_or_default()
         .trim_end_matches(':');
-    let mut details: String = std::iter::once(&whole)
-        .chain(&causes(error.diagnostic()))
-        .map(|said| format!("{said}\n"))
-        .collect();
+    let mut details = format!("{whole}\n");
+    for cause in causes(error.diagnostic()) {
+        details.push_str(&cause);
+        details.push('\n');
+    }
     if let Some(help) = error.help() {
         details.push_str("help: ");
         details.push_str(&help);

@@ -1,6 +1,7 @@
 //! Logs that are replayed, torn, damaged and corrected.
 
 use super::*;
+use crate::bisect::candidates::Candidates;
 
 fn begun(count: usize) -> Begun {
     let names = (0..count).map(|number| format!("{number:040}"));

@@ -1,5 +1,7 @@
 //! Plans of jobs that are written here.
 
+use std::time::Duration;
+
 use miette::Diagnostic;
 
 use super::*;
