@@ -5,7 +5,7 @@
 //! run it, `console` and `detect` read what the kernel said, `verdict` judges,
 //! and `report` tells. `docs/architecture.md` has the picture.
 
-#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![cfg_attr(not(test), deny(clippy::disallowed_types))]
 
 mod apt;
 pub mod bisect;

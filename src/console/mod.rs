@@ -5,6 +5,7 @@
 //! capture. Output is a [`Line`]: the kernel's own message with everything in
 //! front of it taken off, and what that told (time, caller, level). Nothing
 //! here knows what a message means; `detect` does.
+#![deny(clippy::disallowed_methods)]
 
 mod decoder;
 mod prefix;

@@ -210,7 +210,7 @@ mod tests {
             std::fs::create_dir_all(directory).unwrap();
         }
         let size = std::fs::metadata(&program).unwrap().len();
-        #[expect(clippy::disallowed_methods, reason = "the script runs on another host")]
+        #[expect(clippy::disallowed_types, reason = "the script runs on another host")]
         let output = std::process::Command::new("sh")
             .args(["-c", &boot(&digest, size)])
             .env("XDG_CACHE_HOME", home.path())

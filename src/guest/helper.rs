@@ -1,5 +1,9 @@
 //! Helper processes: what may be killed, or run into a limit of memory, is not
 //! done by PID 1 itself but by its binary in another process.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the agent starts what runs in its guest"
+)]
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,10 +12,6 @@ use std::process::Command;
 pub(super) const NAME: &str = "kvet-helper";
 
 /// This program as a process of its own; the arguments say what it does.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the agent starts what runs in its guest"
-)]
 pub(super) fn command() -> Command {
     let mut helper = Command::new("/proc/self/exe");
     helper.arg0(NAME);

@@ -403,7 +403,7 @@ impl Command {
         self.start(with_input)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    #[expect(clippy::disallowed_types, reason = "this is the place")]
     fn start(self, with_input: bool) -> Result<Process, ProcessError> {
         let program = self.program_name();
         let typed = self.display();
@@ -464,6 +464,7 @@ impl Sink {
 /// Asks the kernel to kill the child when the thread that started it ends, so
 /// that nothing outlives a kvet that was itself killed.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
+#[expect(clippy::disallowed_types, reason = "this is the place")]
 fn die_with_parent(command: &mut tokio::process::Command) {
     let parent = rustix::process::getpid();
     // SAFETY: the closure runs between fork and exec and makes only the

@@ -1,4 +1,8 @@
 //! Steps that run programs of the root file system.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the agent starts what runs in its guest"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, PipeReader, Read};
@@ -18,10 +22,6 @@ use crate::guest::xfstests;
 use crate::step::ProgramStep;
 
 /// Does what a step says.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the agent starts what runs in its guest"
-)]
 pub(super) fn carry_out(
     guest: &Guest,
     step: &ProgramStep,
@@ -234,7 +234,6 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Result<StepReport, StepFailure> {
-        #[expect(clippy::disallowed_methods, reason = "as in a guest")]
         run(Command::new("sh").args(["-c", script]))
     }
 
@@ -252,7 +251,6 @@ mod tests {
     fn a_check_that_is_killed_between_two_sections_has_no_results() {
         let check = |end: &str| {
             let script = format!("echo 'Ran: generic/001'; echo 'Passed all 1 tests'; {end}");
-            #[expect(clippy::disallowed_methods, reason = "as in a guest")]
             run_check(Command::new("sh").args(["-c", &script]), &|_| {})
         };
         assert_eq!(check("exit 1").unwrap().counters["tests_run"], 1);
