@@ -27,7 +27,6 @@ use crate::step::Medium;
 use crate::store::Key;
 use crate::trial_id::TrialId;
 use crate::vm::{Acceleration, Hardware, Startup};
-use crate::workload::Workload;
 
 /// A job, resolved.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
-//! The shapes of the files that this module writes. Facts only: what a trial showed
-//! and whether its detectors were armed is derived from them each time.
+//! The shapes of most files of a run directory; `super` names the others. Facts only:
+//! what a trial showed and whether its detectors were armed is derived from them each
+//! time.
 
 use std::collections::BTreeMap;
 
