@@ -2,7 +2,7 @@
 //!
 //! They are plain numbers in Rust and are written back in a form these readers
 //! take again, so a step survives the way to the guest unchanged. So do times
-//! ([`duration`](crate::duration)).
+//! (`crate::duration`).
 
 use std::fmt;
 

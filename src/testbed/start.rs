@@ -25,7 +25,7 @@ pub enum Start<'a> {
         kernel: &'a Path,
         /// CPUs and memory.
         hardware: &'a Hardware,
-        /// Words after [`COMMAND_LINE`].
+        /// Words after [`COMMAND_LINE`](super::COMMAND_LINE).
         words: &'a str,
         /// Images of its disks, in order.
         disks: &'a [PathBuf],
@@ -39,7 +39,7 @@ pub enum Start<'a> {
         kernel: &'a Path,
         /// CPUs and memory.
         hardware: &'a Hardware,
-        /// Words after [`COMMAND_LINE`].
+        /// Words after [`COMMAND_LINE`](super::COMMAND_LINE).
         words: &'a str,
         /// What the kernel is called, if something has to be told of it.
         name: &'a str,
