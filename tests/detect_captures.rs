@@ -204,6 +204,16 @@ fn what_a_console_shows_once_more_is_no_restart() {
     assert_eq!(titles(&format!("{boot}{version}{late}")), [""; 0]);
     assert_eq!(titles(&format!("{boot}# dmesg\n{boot}{late}")), [""; 0]);
     assert_eq!(titles(&format!("{boot}{boot}{late}{boot}")), [""; 0]);
+    // Whatever hides in its lines, and however wide the terminal is.
+    let hidden = boot.replace("frob", "fr\x01ob").replace("init", "in\x01it");
+    assert_eq!(titles(&format!("{hidden}{hidden}{late}")), [""; 0]);
+    let mut broken = String::new();
+    for line in boot.lines() {
+        let line = format!("{line} {}", "x".repeat(90));
+        let (first, rest) = line.split_at(80);
+        broken.extend([first, "\n", rest, "\n"]);
+    }
+    assert_eq!(titles(&format!("{broken}{broken}{late}")), [""; 0]);
     // Without what tells it from other boots, or with other times, it is one.
     let other = boot.replace("0.104217", "0.104593").replace("345", "678");
     assert_eq!(titles(&format!("{boot}{other}{late}")).len(), 1);

@@ -5,8 +5,9 @@
 //! capture. Output is a [`Line`]: the kernel's own message with everything in
 //! front of it taken off, and what that told (time, caller, level). Nothing
 //! here knows what a message means; `detect` does.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
+mod control;
 mod decoder;
 mod prefix;
 mod record;
@@ -14,6 +15,7 @@ mod splitter;
 mod template;
 mod text;
 
+pub use control::{ESCAPE, is_control, visible};
 pub use decoder::Decoder;
 pub use prefix::{Caller, Line, after_stamp, parse};
 pub use splitter::{LONGEST_LINE, Splitter};

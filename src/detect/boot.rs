@@ -51,6 +51,10 @@ pub(super) struct Boot {
     pub(super) handed: Option<Report>,
     /// What the last boot began with. It is only looked at if a banner is in doubt.
     beginning: Vec<u8>,
+    /// How much of it was looked at.
+    read: usize,
+    /// What was found there: the lines that no other boot has.
+    own: HashSet<u64>,
     doubted: Option<Doubted>,
     /// The last stamp that was seen.
     last: f64,
@@ -60,9 +64,6 @@ pub(super) struct Boot {
 #[derive(Debug)]
 struct Doubted {
     banner: Report,
-    /// What the boot before began with, of each line that no other boot has, once
-    /// there is something to compare with it.
-    beginning: Option<HashSet<u64>>,
     /// How many lines came since.
     lines: u32,
     /// How many of them came before.
@@ -86,7 +87,6 @@ impl Boot {
         self.doubted = Some(Doubted {
             before: unlike.then_some(self.last),
             starts: !unlike,
-            beginning: None,
             banner,
             lines: 0,
             known: 0,
@@ -117,18 +117,11 @@ impl Boot {
 
     /// Sees a line while a banner is in doubt; gives that once it is a reset's.
     pub(super) fn follow(&mut self, line: &Line<'_>) -> Option<Report> {
+        self.doubted.as_ref()?;
+        let known = own_key(line).is_some_and(|key| self.began_with(key));
         let doubted = self.doubted.as_mut()?;
         doubted.lines += 1;
-        if let Some(key) = own_key(line) {
-            let beginning = doubted.beginning.get_or_insert_with(|| {
-                self.beginning
-                    .split(|byte| *byte == b'\n')
-                    .filter_map(|raw| own_key(&console::parse(raw.trim_ascii_end())))
-                    .take(REMEMBERED)
-                    .collect()
-            });
-            doubted.known += u32::from(beginning.contains(&key));
-        }
+        doubted.known += u32::from(known);
         doubted.starts |= FIRST_WORDS.iter().any(|start| line.body.starts_with(start));
         let goes_on = line
             .time
@@ -139,6 +132,19 @@ impl Boot {
             return None;
         }
         (doubted.lines >= LOOKED).then(|| self.settle())?
+    }
+
+    /// Whether the last boot began with a line. Its beginning is read no further than
+    /// that takes, and none of it twice.
+    fn began_with(&mut self, key: u64) -> bool {
+        while self.own.len() < REMEMBERED && self.read < self.beginning.len() {
+            let rest = &self.beginning[self.read..];
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            let raw = console::visible(rest[..end].trim_ascii_end());
+            self.own.extend(own_key(&console::parse(&raw)));
+            self.read += end;
+        }
+        self.own.contains(&key)
     }
 
     /// Nothing came that shows otherwise: the banner of a reset, if it is a kernel's.
@@ -152,6 +158,8 @@ impl Boot {
     /// What comes next is the beginning of a boot.
     pub(super) fn begin(&mut self) {
         self.beginning.clear();
+        self.read = 0;
+        self.own.clear();
     }
 
     /// Sees whether what stands before the first mention of a banner, in the
@@ -182,10 +190,17 @@ pub(super) fn line_key(time: f64, line: &Line<'_>) -> u64 {
     hasher.finish()
 }
 
-/// The same for a line whose time no other boot's has.
+/// What tells the beginning of a line and its time from others, if no other boot has
+/// that time. Its end may be on the terminal's next line.
 fn own_key(line: &Line<'_>) -> Option<u64> {
+    /// Bytes of a line that are on the terminal's first.
+    const BEGINNING: usize = 32;
     let time = line.time.filter(|time| is_fine(*time))?;
-    Some(line_key(time, line))
+    let body = line.body.as_bytes();
+    let mut hasher = DefaultHasher::new();
+    time.to_bits().hash(&mut hasher);
+    body[..body.len().min(BEGINNING)].hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Whether a time has microseconds, and late enough that other boots have others.

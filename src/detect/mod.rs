@@ -7,7 +7,7 @@
 //! lines, `parts` takes them apart, `naming` and `stall` choose the function that
 //! `title` names it after, `signature` gives its shape, `waiting`
 //! tells who waits for whom, `target` holds what jobs say about findings.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 mod assemble;
 mod boot;

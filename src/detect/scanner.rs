@@ -21,7 +21,7 @@ use super::target::ExtraRule;
 use super::title;
 use super::waiting::Dump;
 use super::wrap::Wrapped;
-use crate::console::{self, Caller, Decoder, Line, Splitter, Template};
+use crate::console::{self, Caller, Decoder, ESCAPE, Line, Splitter, Template, is_control};
 
 /// Lines of a context that belong to no report before its report is closed.
 const STRANGERS: u32 = 64;
@@ -45,17 +45,6 @@ const OPEN: usize = 64;
 const MESSAGES: u32 = 8;
 /// First lines remembered to recognise a replay.
 const REMEMBERED: usize = 4096;
-
-/// Begins what a terminal obeys, and is taken off with it when a line is parsed.
-const ESCAPE: u8 = 0x1b;
-
-/// Ends a command to the terminal that has text in it.
-const BELL: u8 = 0x07;
-
-/// Whether a byte is a control character that no message has.
-fn is_control(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t' && byte != b'\n') || byte == 0x7f
-}
 
 /// The first control character in these lines that does not end one.
 fn control(lines: &[u8]) -> Option<usize> {
@@ -413,25 +402,8 @@ impl State {
 
     fn whole_line(&mut self, raw: &[u8]) {
         let raw = raw.trim_ascii_end();
-        if !raw.iter().fold(false, |any, byte| any | is_control(*byte)) {
-            self.parsed(console::parse(raw));
-            return;
-        }
-        // What does nothing but hide is taken out first.
-        let escapes = memchr(ESCAPE, raw).is_some();
-        let is_plain = |b: &u8| match *b {
-            b'\r' | ESCAPE => true,
-            // It may end what an escape begins.
-            BELL => escapes,
-            other => !is_control(other),
-        };
-        let cleaned: Vec<u8>;
-        let raw = if raw.iter().all(is_plain) {
-            raw
-        } else {
-            cleaned = raw.iter().copied().filter(is_plain).collect();
-            &cleaned
-        };
+        let raw = console::visible(raw);
+        let raw = &*raw;
         if memchr(b'\r', raw).is_none() {
             let line = console::parse(raw);
             self.parsed(line);

@@ -350,7 +350,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "bad-mode",
-        literal: "detected",
+        literal: "Bad mode in ",
         pattern: r"^Bad mode in (?:Error|Synchronous Abort|IRQ|FIQ) handler",
         class: Class::Gpf,
         title: "Bad mode in {F}",
