@@ -1,10 +1,10 @@
 //! How long something may last, as people write it (`1500ms`, `20s`, `2m 30s`, `14d`)
-//! in jobs, workloads, settings and arguments. A bare number is refused: nobody could
-//! tell of what.
+//! in jobs, workloads, settings and arguments. A bare number but 0 is refused: nobody
+//! could tell of what.
 //!
 //! `#[serde(with = "crate::duration")]` reads a [`Duration`] and writes it back in a
 //! form that is read again.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
 
 /// `#[serde(default, with = "crate::duration::optional")]`: one that may be left out.
 pub(crate) mod optional {
-    use super::{Deserializer, Duration, Serializer};
+    use super::{Deserialize, Deserializer, Duration, Error, Serializer, parse};
 
     /// Writes it the way people do; nothing for nothing.
     #[expect(clippy::ref_option, reason = "serde calls it so")]
@@ -43,11 +43,13 @@ pub(crate) mod optional {
         }
     }
 
-    /// Reads it the way people write it.
+    /// Reads it the way people write it; nothing from nothing.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
-        super::deserialize(from).map(Some)
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| parse(&text).map_err(D::Error::custom))
+            .transpose()
     }
 }
 
@@ -81,6 +83,11 @@ mod tests {
         let times: Times = serde_yaml::from_str("{ one: 90s }").unwrap();
         let text = serde_json::to_string(&times).unwrap();
         assert_eq!(text, r#"{"one":"1m 30s","other":null}"#);
+        assert_eq!(serde_json::from_str::<Times>(&text).unwrap(), times);
+        assert_eq!(
+            serde_yaml::from_str::<Times>("{ one: 90s, other: ~ }").unwrap(),
+            times
+        );
         let text = r#"{"one":"1m 30s","other":"1500ms"}"#;
         let times: Times = serde_json::from_str(text).unwrap();
         assert_eq!(times.one, Duration::from_secs(90));

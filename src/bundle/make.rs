@@ -120,7 +120,10 @@ pub async fn make(
     packed.copy(&rootfs.path, IMAGE)?;
     let lost = patches(&mut packed, planned, &facts)?;
     if !lost.is_empty() {
-        let text = format!("changed since the run, so left out: {}", lost.join(", "));
+        let text = format!(
+            "gone or changed since the run, so left out: {}",
+            lost.join(", ")
+        );
         context.emit(Event::Warning(text));
     }
     seen(&mut packed, record, &recorded, &request.service)?;
@@ -414,7 +417,9 @@ impl Commands {
     fn of(record: &Record, recorded: &Recorded, service: &ServiceSpec) -> Self {
         let read = |path: PathBuf| is_plain(&path).then(|| head(&path, TEXT).ok()).flatten();
         let qemu = read(recorded.directory.join("command.txt")).unwrap_or_default();
-        let log = read(record.path().join(TRACE)).unwrap_or_default();
+        // A process of its own has a log of its own.
+        let log = read(recorded.directory.join(TRACE)).or_else(|| read(record.path().join(TRACE)));
+        let log = log.unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let started = |line| started(line, service.started_by());
         let service = log.lines().filter_map(started).take(Self::MOST).collect();

@@ -5,9 +5,9 @@
 #   ./repro.sh ~/linux               a built tree, or its arch/x86/boot/bzImage
 #   ./repro.sh --trials 10 KERNEL    more than once
 #
-# Needs QEMU, Ceph's daemons (Debian: qemu-system-x86 ceph-mon ceph-mgr ceph-osd
-# ceph-mds python3-rados python3-cephfs), unshare, nsenter and ip. No root, where
-# users may make namespaces. See README.md for the rest.
+# Needs QEMU, for a cluster Ceph's daemons (Debian: qemu-system-x86 ceph-mon ceph-mgr
+# ceph-osd ceph-mds python3-rados python3-cephfs), unshare, nsenter and ip. No root,
+# where users may make namespaces. See README.md for the rest.
 #
 # Exit: 0 nothing was seen, 1 it was seen again, 125 that cannot be told: fit for
 # `git bisect run`. 128: this host lacks something.

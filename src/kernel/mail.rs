@@ -610,7 +610,7 @@ fn in_order<'a>(name: &str, series: &[&'a Mail]) -> Result<Vec<&'a Mail>, MailEr
             .next()
             .ok_or_else(|| incomplete(number, "is missing"))?;
         if these.any(|other| other.text != mail.text) {
-            return Err(incomplete(number, "appears twice, and not the same"));
+            return Err(incomplete(number, "appears twice, with different content"));
         }
         ordered.push(*mail);
     }

@@ -2,6 +2,7 @@
 //! range, and whether a commit is there.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -103,9 +104,12 @@ pub async fn range(context: &Context, directory: &Path, range: &str) -> Result<R
             directory: directory.display().to_string(),
             source,
         })?;
-    let mailbox = bounded::read(&path, LARGEST).map_err(|source| RangeError::Large {
-        range: range.to_owned(),
-        source,
+    let mailbox = bounded::read(&path, LARGEST).map_err(|source| match source.kind() {
+        ErrorKind::FileTooLarge => RangeError::Large {
+            range: range.to_owned(),
+            source,
+        },
+        _ => io_error("read", &path)(source).into(),
     })?;
     let start = range.split_once("..").map_or("", |(start, _)| start);
     let base = commit(context, directory, start).await;
