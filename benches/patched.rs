@@ -48,13 +48,35 @@ async fn main() {
         let home = tempfile::tempdir().unwrap();
         let arguments = ["--arm", "fixed"];
         run(&tree, &home.path().join("first"), &arguments).await;
-        let file = tree.join(FILE);
-        let text = std::fs::read_to_string(&file).unwrap();
+        let edited = Edited::new(tree.join(FILE));
         rounds(&tree, "fixed", &arguments, || {
-            std::fs::write(&file, format!("{text}int kvet_bench = {};\n", unique())).unwrap();
+            let text = &edited.before;
+            std::fs::write(
+                &edited.file,
+                format!("{text}int kvet_bench = {};\n", unique()),
+            )
+            .unwrap();
         })
         .await;
-        std::fs::write(&file, text).unwrap();
+    }
+}
+
+/// A file that is what it was when this is dropped.
+struct Edited {
+    file: PathBuf,
+    before: String,
+}
+
+impl Edited {
+    fn new(file: PathBuf) -> Self {
+        let before = std::fs::read_to_string(&file).unwrap();
+        Self { file, before }
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        std::fs::write(&self.file, &self.before).unwrap();
     }
 }
 

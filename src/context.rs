@@ -1,6 +1,6 @@
 //! What every stage is handed besides its input: how to tell what it does, and
 //! how to learn that it should stop.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use tokio_util::sync::CancellationToken;
 

@@ -27,7 +27,7 @@ pub enum Stage {
     Build,
     /// Writing the initramfs.
     Rootfs,
-    /// Starting what guests mount. Its word is the one of a job's key for it.
+    /// Starting what guests mount. Written as `cluster`, the job's key for it.
     #[serde(rename = "cluster")]
     Service,
     /// Probing accelerators and booting guests.

@@ -1,7 +1,7 @@
 //! The words for how a trial ended (what it showed of its kernel, or why it
 //! showed nothing) and for what a job's trials amount to. Shared by events,
 //! verdicts, reports and webhooks.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Text that others wrote, made safe for a terminal, or for a shell. Guests, logs,
 //! jobs and records name things as they like; what they say goes through here
 //! before a person reads it, or types it.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use std::fmt::Write;
 

@@ -5,7 +5,7 @@
 //! This finds a secret as it is written, not one that a hostile guest has
 //! encoded or cut up with other text: against that helps only that the key is
 //! worth nothing outside its own trial.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use std::fmt;
 

@@ -18,8 +18,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::store::{StoreError, io_error};
 
-/// The most that one process writes to the file, in bytes.
-const LIMIT: u64 = 256 << 20;
+/// The most that is written to a run's file by one process, in bytes.
+pub const OF_A_RUN: u64 = 256 << 20;
+
+/// The most that is written to an attempt's: a run has thousands of these.
+pub const OF_AN_ATTEMPT: u64 = 16 << 20;
 
 /// The most of a message that is traced, in bytes.
 const SHOWN: usize = 1 << 10;
@@ -132,9 +135,10 @@ fn level(verbosity: u8) -> LevelFilter {
     }
 }
 
-/// Appends to this file from now on, until the guard is dropped.
-pub fn to_file(path: &Path) -> Result<Guard, StoreError> {
-    let log = Log::new(path, LIMIT)?;
+/// Appends to this file from now on, at most so many bytes, until the guard is
+/// dropped.
+pub fn to_file(path: &Path, limit: u64) -> Result<Guard, StoreError> {
+    let log = Log::new(path, limit)?;
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     Ok(Guard(()))
 }

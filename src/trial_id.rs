@@ -1,5 +1,5 @@
 //! Which trial: the name by which plans, events, records and reports know one.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 use std::fmt;
 

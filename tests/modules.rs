@@ -62,7 +62,7 @@ const PURE: &[&str] = &[
 ];
 
 /// What they say to clippy; clippy.toml has the list.
-const DENIED: &str = "\n#![deny(clippy::disallowed_methods)]\n";
+const DENIED: &str = "\n#![forbid(clippy::disallowed_methods)]\n";
 
 /// Modules of kvet's own by which something outside is reached.
 const OUTWARD: &[&str] = &["bounded", "process", "store", "trace"];

@@ -2,7 +2,8 @@
 //! did it.
 //!
 //! `search` decides, and knows nothing of kernels; `candidates` lists what is
-//! searched; `log` is the state on disk, from which a search is replayed;
+//! searched; `log` is the state on disk, from which a search is replayed, and
+//! `begun` its first line;
 //! `drive` builds and boots what the search asks for, in a laboratory, and logs
 //! what was seen, after `amplify` chose how trials are run; `judge` says what a
 //! trial tells; `report` is what comes out. Here is what the command line calls.

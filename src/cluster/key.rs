@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 /// A cephx key in the text form that keyrings and mount options take. It can
-/// be neither printed nor serialised by accident, other than the protocol's secrets,
+/// be neither printed nor serialised by accident, unlike the protocol's secrets,
 /// which are made to be sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

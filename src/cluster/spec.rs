@@ -137,7 +137,7 @@ impl ClusterSpec {
         for (name, value) in &self.options {
             if !names.insert(canonical(name)) {
                 return wrong(format!(
-                    "{name:?} in `options` appears twice, in two ways to write it"
+                    "{name:?} in `options` appears twice, spelled in two ways"
                 ));
             }
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');

@@ -10,7 +10,8 @@
 //! `ledger` decides who gets what (pure), `merge` is a result's way into the
 //! record, `worker` the host's side. `slurm` goes through a shared directory
 //! (`spool`), `session` over a pipe (`wire`) to whatever `reach` leads to: `ssh`, or
-//! `srun` where no directory is shared. `builds` has hosts make the kernels, too
+//! `srun` where no directory is shared; `connection` is what these give, and `apart`
+//! drives such a run. `builds` has hosts make the kernels, too
 //! (`builder` is their side). docs/scale.md says what bounds it.
 
 mod apart;

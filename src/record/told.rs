@@ -6,6 +6,7 @@ use super::{Record, keep_events};
 use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
+use crate::store::StoreError;
 use crate::trace;
 
 /// The file with what kvet did: of a run, or of an attempt that a process of its own
@@ -15,8 +16,8 @@ pub const TRACE: &str = "kvet.log";
 impl Record {
     /// Does what is to be done for this run, with a context whose events are kept in
     /// the run directory, too, and traces what it does there. Work that goes on with a
-    /// run goes on with its files. That what was told could not be kept is a warning:
-    /// it costs nothing of what the work comes to.
+    /// run goes on with its files. That either could not be kept is a warning: it costs
+    /// nothing of what the work comes to.
     pub async fn logged<T, W>(
         &self,
         context: &Context,
@@ -25,7 +26,8 @@ impl Record {
     where
         W: Future<Output = Result<T, Error>>,
     {
-        let _trace = trace::to_file(&self.path().join(TRACE))?;
+        let trace = trace::to_file(&self.path().join(TRACE), trace::OF_A_RUN);
+        let _trace = trace.map_err(|unkept| warn(context, unkept));
         let (events, told) = context.events.and_channel();
         let inner = Context {
             cancel: context.cancel.child_token(),
@@ -33,13 +35,15 @@ impl Record {
         };
         let file = self.events_file();
         let (result, kept) = tokio::join!(work(inner), keep_events(&file, told));
-        if let Err(unkept) = kept {
-            let text = Error::from(unkept).one_line();
-            let text = format!("the record does not have all that was told: {text}");
-            context.emit(Event::Warning(text));
-        }
+        kept.unwrap_or_else(|unkept| warn(context, unkept));
         result
     }
+}
+
+fn warn(context: &Context, unkept: StoreError) {
+    let text = Error::from(unkept).one_line();
+    let text = format!("the record does not have all that was told: {text}");
+    context.emit(Event::Warning(text));
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ pub async fn trial_of(
     request: &Path,
     directory: &Path,
 ) -> Result<Trial, Error> {
-    let _trace = trace::to_file(&directory.join(TRACE))?;
+    let _trace = trace::to_file(&directory.join(TRACE), trace::OF_AN_ATTEMPT)?;
     let request: Request = read_json(request)?;
     let setup = Setup {
         service: &request.service,

@@ -80,8 +80,8 @@ impl ServiceSpec {
         }
     }
 
-    /// The same with the options that a job's workloads need, each of which is
-    /// given by its name. The description's own word wins; two workloads that
+    /// The same with the options that a job's workloads need, given by the workload's
+    /// name. The description's own word wins; two workloads that
     /// contradict each other cannot share a service.
     pub fn with_options<'a>(
         &self,
@@ -93,7 +93,7 @@ impl ServiceSpec {
         }
     }
 
-    /// What else than QEMU a host needs for it, in words for a bundle's reader.
+    /// What a host needs for it besides QEMU, in words for a bundle's reader.
     #[must_use]
     pub fn needed(&self) -> Option<&'static str> {
         match self {

@@ -8,7 +8,7 @@
 //! Paths of steps are relative and begin with a mount's name: `a/victim` is
 //! the file `victim` in this trial's own directory on the mount `a`. Absolute
 //! paths name files of the guest itself.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 mod counters;
 pub(crate) mod errno;

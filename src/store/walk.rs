@@ -15,7 +15,7 @@ pub struct Below {
 }
 
 /// All plain files in a directory and in those in it, down to `depth`, in no order.
-/// Links are not followed.
+/// Links are not followed. None in what is a file itself.
 pub fn files_below(
     directory: &Path,
     depth: usize,

@@ -1,9 +1,9 @@
 //! What trials run on: a private network with the service that guests mount,
 //! an image for their root file system, an accelerator, and a way to a guest.
 //!
-//! `start` says how a guest comes to be, `saved` keeps those that need not boot,
-//! `guest` is what it is from then on, and `accelerator` which one to trust.
-//! Everything that boots a machine (trials,
+//! `start` says how a guest comes to be, of a `kernel` and its command line; `saved`
+//! keeps those that need not boot, `guest` is what it is from then on, and
+//! `accelerator` which one to trust. Everything that boots a machine (trials,
 //! self-tests, `kvet shell`, tests, benchmarks) does it through here.
 
 mod accelerator;

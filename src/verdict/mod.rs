@@ -6,7 +6,7 @@
 //! most until there is one. `statistics` and `sequential` have the tests,
 //! `evidence` applies them to a target and `regression` to other findings;
 //! docs/verdict.md explains them.
-#![deny(clippy::disallowed_methods)]
+#![forbid(clippy::disallowed_methods)]
 
 mod arm;
 mod armed;
