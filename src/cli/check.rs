@@ -107,11 +107,12 @@ pub(super) async fn check(arguments: Arguments, context: &Context) -> Result<Exi
         arguments.url.clone(),
         arguments.job.clone(),
     );
-    let (result, exit) = match run(arguments, context).await {
+    let mut series = Vec::new();
+    let (result, exit) = match run(arguments, context, &mut series).await {
         Ok(report) => (of_report(&report, url), report.verdict.kind.exit()),
         Err(error) if error.exit() == Exit::Interrupted => return Err(error),
         // b4 shows what is on standard output and nothing else.
-        Err(error) => (of_error(&job, &error, url), error.exit()),
+        Err(error) => (of_error(&job, &error, &series, url), error.exit()),
     };
     let tell = move || {
         match format {
@@ -123,7 +124,12 @@ pub(super) async fn check(arguments: Arguments, context: &Context) -> Result<Exi
     on_a_thread(context, tell).await
 }
 
-async fn run(arguments: Arguments, context: &Context) -> Result<Report, Error> {
+/// Runs the job on the series; tells what these are called as soon as that is known.
+async fn run(
+    arguments: Arguments,
+    context: &Context,
+    series: &mut Vec<String>,
+) -> Result<Report, Error> {
     let Arguments {
         job,
         tested,
@@ -139,6 +145,8 @@ async fn run(arguments: Arguments, context: &Context) -> Result<Report, Error> {
         let posted = series_of(context, &mail, tested.from.as_deref()).await?;
         tested.with(&[posted], context).await?
     };
+    let posted = choice.patched.iter().filter_map(|path| path.file_name());
+    series.extend(posted.map(|name| name.to_string_lossy().into_owned()));
     let plan = load_plan(context, job, options.on(choice)).await?;
     execute(context, &plan, &options, out).await
 }
@@ -272,11 +280,16 @@ fn detail(arm: &ArmReport, excused: bool) -> Detail {
     }
 }
 
-/// Why there was no run: the series does not apply, or something that says nothing of
-/// it. One that does not build is an arm without a kernel.
-fn of_error(job: &Path, error: &Error, url: String) -> CheckResult {
+/// Why there was no run: one of these series does not apply, or something that says
+/// nothing of them. One that does not build is an arm without a kernel.
+fn of_error(job: &Path, error: &Error, series: &[String], url: String) -> CheckResult {
+    // A patch of the job's own is not theirs.
+    let is_theirs = |patch: &str| {
+        let of = patch.split_once('/').map(|(name, _)| name);
+        series.iter().any(|name| Some(name.as_str()) == of)
+    };
     let status = match error.downcast_ref() {
-        Some(PatchError::Refused { .. }) => Status::Fail,
+        Some(PatchError::Refused { patch, .. }) if is_theirs(patch) => Status::Fail,
         _ => Status::Warn,
     };
     let whole = error.diagnostic().to_string();
@@ -364,17 +377,22 @@ mod tests {
         assert!(result.summary.starts_with("7.3.4 + x does not build"));
         assert!(!result.summary.contains('\u{1b}'));
         let error = Error::from(PatchError::Refused {
-            patch: "one.patch".to_owned(),
+            patch: "posted/one.patch".to_owned(),
             version: "7.3.4".to_owned(),
             file: None,
             hunk: None,
             reason: "it is empty".to_owned(),
             help: "rebase it".to_owned(),
         });
-        let result = of_error(Path::new("jobs/x.yaml"), &error, String::new());
-        assert_eq!(result.status, Status::Fail);
+        let job = Path::new("jobs/x.yaml");
+        let of_error = |error, series: &str| {
+            let series = [series.to_owned()];
+            of_error(job, error, &series, String::new())
+        };
+        assert_eq!(of_error(&error, "posted").status, Status::Fail);
+        assert_eq!(of_error(&error, "other").status, Status::Warn);
         let error = Error::from(ArchiveError::NoB4);
-        let result = of_error(Path::new("jobs/x.yaml"), &error, String::new());
+        let result = of_error(&error, "posted");
         assert_eq!(
             (result.status, result.tool.as_str()),
             (Status::Warn, "kvet/x")
@@ -394,7 +412,7 @@ mod tests {
             said: String::new(),
         });
         assert_eq!(error.exit(), Exit::Undecided);
-        let result = of_error(Path::new("x"), &error, String::new());
+        let result = of_error(Path::new("x"), &error, &[], String::new());
         assert_eq!(result.status, Status::Warn);
         let trials = |outcome| {
             let trial = |number| fixture::trial(number, outcome, "a reason");

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -11,6 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 
 use super::dump::{Uname, assemble};
 use super::qmp::Qmp;
@@ -46,6 +48,7 @@ pub enum End {
 #[derive(Debug)]
 pub struct Machine {
     process: Process,
+    words: Words,
     qmp: Qmp,
     console_in: OwnedWriteHalf,
     /// Whether QEMU outlives the guest's machine, until it is released.
@@ -77,6 +80,7 @@ impl Machine {
             .args(arguments(&boot, &sockets))
             .inside(namespace)
             .spawn(false)?;
+        let mut words = Words::of(&mut process);
         let command = process.display().to_owned();
         let connect = async {
             tokio::try_join!(
@@ -91,7 +95,7 @@ impl Machine {
             () = tokio::time::sleep(patience::of(START_DEADLINE)) => {
                 let after = patience::of(START_DEADLINE);
                 process.stop(Duration::ZERO).await;
-                let said = said(&mut process).await;
+                let said = words.said().await;
                 return Err(VmError::Silent { after, said });
             }
         };
@@ -101,7 +105,7 @@ impl Machine {
             // first and closes them on its way out: its own words tell more.
             Err(error) => match tokio::time::timeout(LAST_WORDS, process.wait()).await {
                 Ok(ended) => {
-                    let mut said = said(&mut process).await;
+                    let mut said = words.said().await;
                     if let (true, Ok(status)) = (said.is_empty(), ended) {
                         said = status.to_string();
                     }
@@ -113,6 +117,7 @@ impl Machine {
         let (console, console_in) = console.into_split();
         let machine = Self {
             process,
+            words,
             qmp,
             console_in,
             holds: boot.debugging.keeps_memory,
@@ -152,7 +157,7 @@ impl Machine {
                 Ok(Ok(status)) if status.signal() == Some(Signal::KILL.as_raw()) => Err(error),
                 Ok(_) => Err(VmError::Snapshot {
                     action: "restore",
-                    said: said(&mut self.process).await,
+                    said: self.words.said().await,
                 }),
                 Err(_) => Err(error),
             },
@@ -283,7 +288,7 @@ impl Machine {
                 if let Some(reason) = reason {
                     text = format!("{text} ({reason})");
                 }
-                let said = said(&mut self.process).await;
+                let said = self.words.said().await;
                 if !said.is_empty() {
                     text = format!("{text}: {said}");
                 }
@@ -308,13 +313,14 @@ impl Machine {
 impl Machine {
     /// A machine whose QEMU is another program that a test drives.
     pub(crate) async fn scripted(
-        process: Process,
+        mut process: Process,
         control: UnixStream,
         console: UnixStream,
         agent: UnixStream,
     ) -> Result<(Self, Channels), VmError> {
         let (console, console_in) = console.into_split();
         let machine = Self {
+            words: Words::of(&mut process),
             command: process.display().to_owned(),
             process,
             qmp: Qmp::open(control).await?,
@@ -357,16 +363,50 @@ async fn accept(listener: &UnixListener, path: &Path) -> Result<UnixStream, VmEr
     Ok(stream)
 }
 
-/// What QEMU wrote to standard error, in one line. What it runs under may have been
-/// killed alone: then QEMU is still there, and this has no end.
-async fn said(process: &mut Process) -> String {
-    let mut text = Vec::new();
-    if let Some(stderr) = process.take_stderr() {
-        let mut stderr = stderr.take(64 << 10);
-        drop(tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut text)).await);
+/// What QEMU writes to standard error. It is read as it comes: a QEMU that waits for a
+/// reader stands still, with its guest.
+#[derive(Debug)]
+struct Words {
+    /// The first of them.
+    heard: Arc<Mutex<Vec<u8>>>,
+    reading: JoinHandle<()>,
+}
+
+impl Words {
+    /// Bytes that are kept; the rest is read and forgotten.
+    const KEPT: usize = 64 << 10;
+
+    fn of(process: &mut Process) -> Self {
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let (stderr, kept) = (process.take_stderr(), Arc::clone(&heard));
+        let reading = tokio::spawn(async move {
+            let Some(mut stderr) = stderr else { return };
+            let mut chunk = [0; 4 << 10];
+            while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = Self::KEPT.saturating_sub(kept.len()).min(length);
+                kept.extend_from_slice(&chunk[..room]);
+            }
+        });
+        Self { heard, reading }
     }
-    let text = String::from_utf8_lossy(&text);
-    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+
+    /// All that it said before it ended, in one line. What it runs under may have been
+    /// killed alone: then QEMU is still there, and its words have no end.
+    async fn said(&mut self) -> String {
+        if !self.reading.is_finished() {
+            drop(tokio::time::timeout(LAST_WORDS, &mut self.reading).await);
+        }
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&heard);
+        text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
 }
 
 #[cfg(test)]
@@ -444,5 +484,12 @@ mod tests {
             panic!("{refused:?}");
         };
         assert_eq!(said, "no such device");
+        // More than a pipe holds, and than is kept.
+        let talks = "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1";
+        let talkative = restored(talks).await;
+        let VmError::Snapshot { said, .. } = &talkative else {
+            panic!("{talkative:?}");
+        };
+        assert_eq!(*said, "x".repeat(Words::KEPT));
     }
 }
