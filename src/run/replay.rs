@@ -328,7 +328,6 @@ fn shows(then: Outcome, finding: Option<&Seen>, judged: &Judged) -> bool {
 mod tests {
     use super::*;
     use crate::job::Choice;
-    use crate::workload::Workload;
 
     const JOB: &str = "\
 name: j
@@ -347,33 +346,11 @@ arms: { stock: { control: true } }
         std::fs::write(&job, JOB).unwrap();
         let plan = Plan::load(&job, &Choice::default()).unwrap();
         let request = Request {
-            id: TrialId {
-                arm: "stock".to_owned(),
-                workload: "w".to_owned(),
-                number: 1,
-            },
-            attempt: 1,
-            host: None,
-            hostname: "trial-1-1".to_owned(),
             kernel: "kernel/bzImage".into(),
             release: kernel.release.clone(),
-            words: String::new(),
             hardware: plan.hardware.clone(),
             image: "initramfs.cpio".into(),
-            acceleration: Acceleration::Tcg,
-            start: Startup::Boot,
-            save: false,
-            service: crate::service::ServiceSpec::None,
-            workload: Workload::load("w", "{ name: w, about: x, steps: [guest: sync] }").unwrap(),
-            timeout: None,
-            target: None,
-            known: Vec::new(),
-            patterns: Vec::new(),
-            profile: Vec::new(),
-            counters: Vec::new(),
-            counted: Vec::new(),
-            dump: false,
-            day: jiff::civil::date(2026, 1, 2),
+            ..Request::of_steps("[guest: sync]")
         };
         let manifest = Manifest {
             version: crate::bundle::VERSION,

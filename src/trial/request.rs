@@ -71,3 +71,41 @@ pub struct Request {
     /// When the run began, for findings that are known until some day.
     pub day: Date,
 }
+
+#[cfg(test)]
+impl Request {
+    /// A request of tests: the first attempt at the first trial of `stock`, whose
+    /// workload has these steps, in YAML, with nothing to mount and nothing asked.
+    pub(crate) fn of_steps(steps: &str) -> Self {
+        let workload = format!("{{ name: w, about: x, steps: {steps} }}");
+        Self {
+            id: TrialId {
+                arm: "stock".to_owned(),
+                workload: "w".to_owned(),
+                number: 1,
+            },
+            attempt: 1,
+            host: None,
+            hostname: "trial-1-1".to_owned(),
+            kernel: "/k".into(),
+            release: "7.3.4".to_owned(),
+            words: String::new(),
+            hardware: Hardware::default(),
+            image: "/i".into(),
+            acceleration: Acceleration::Tcg,
+            start: Startup::Boot,
+            save: false,
+            service: ServiceSpec::None,
+            workload: Workload::load("w", &workload).unwrap(),
+            timeout: None,
+            target: None,
+            known: Vec::new(),
+            patterns: Vec::new(),
+            profile: Vec::new(),
+            counters: Vec::new(),
+            counted: Vec::new(),
+            dump: false,
+            day: jiff::civil::date(2026, 1, 2),
+        }
+    }
+}

@@ -17,8 +17,6 @@ use crate::guest::protocol::{
 use crate::record::Line;
 use crate::step::{CounterStep, PIECE};
 use crate::testbed::scripted::{self, Script, ready};
-use crate::trial_id::TrialId;
-use crate::workload::Workload;
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt;
 
@@ -33,35 +31,9 @@ const HANG: &str = "\
 ";
 
 fn request(steps: &str) -> Request {
-    let workload = format!("{{ name: w, about: x, steps: {steps} }}");
     Request {
-        id: TrialId {
-            arm: "stock".to_owned(),
-            workload: "w".to_owned(),
-            number: 1,
-        },
-        attempt: 1,
-        host: None,
-        hostname: "trial-1-1".to_owned(),
-        kernel: "/k".into(),
-        release: "7.3.4".to_owned(),
-        words: String::new(),
-        hardware: crate::vm::Hardware::default(),
-        image: "/i".into(),
-        acceleration: crate::vm::Acceleration::Tcg,
-        start: Startup::Boot,
-        save: false,
-        service: crate::service::ServiceSpec::None,
-        workload: Workload::load("w", &workload).unwrap(),
-        timeout: None,
         target: Some(serde_yaml::from_str("{ class: hung_task }").unwrap()),
-        known: Vec::new(),
-        patterns: Vec::new(),
-        profile: Vec::new(),
-        counters: Vec::new(),
-        counted: Vec::new(),
-        dump: false,
-        day: jiff::civil::date(2026, 1, 2),
+        ..Request::of_steps(steps)
     }
 }
 
