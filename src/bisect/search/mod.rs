@@ -24,8 +24,16 @@ pub use terms::{Change, Point, Prices};
 use policy::{Choice, Market};
 use posterior::{Evidence, Known, Posterior};
 
-/// Hits of the bad end, and as many boots of the good end, before the search.
-const PROOF: u32 = 1;
+/// Hits of the bad end before the search, if its rate is learned and each boot shows
+/// the target.
+const PROOF: u32 = 2;
+
+/// Hits before it if not each boot does: with a rate that seems higher than it is,
+/// whoever sees a few boots without the target takes a bad range for a good one.
+const PROOF_OF_SOME: u32 = 3;
+
+/// After so many boots one hit is enough.
+const PROOF_BOOTS: u32 = 8;
 
 /// The search leaves the ends once "the rate never changes" is less likely.
 const DOUBT: f64 = 0.15;
@@ -39,6 +47,15 @@ const SURELY: f64 = 0.8;
 
 /// A candidate as likely as this is booted until it has shown the target.
 const LIKELY: f64 = 0.95;
+
+/// False alarms that are this part of the hits, or less, are no reason for doubt.
+const APART: f64 = 0.03;
+
+/// From this part on they are as much a reason as they get to be.
+const CLOSE: f64 = 0.11;
+
+/// The part of the probability of being wrong that is allowed no more then.
+const STRICT: f64 = 0.5;
 
 /// What the search is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -315,7 +332,7 @@ impl Search {
             .max_by(|a, b| a.1.total_cmp(b.1));
         match likeliest {
             Some((cell, &probability))
-                if probability >= confidence
+                if probability >= self.asked(cell, confidence)
                     && !self.divisible(cell)
                     && self.unshown(cell).is_none() =>
             {
@@ -465,12 +482,30 @@ impl Search {
             Change::Appears => (top, Point::Base),
             Change::Disappears => (Point::Base, top),
         };
-        if self.counts(bad).hits < PROOF {
+        let of_bad = self.counts(bad);
+        let proof = match self.settings.rates {
+            Rates::Known { .. } => 1,
+            Rates::Learned if of_bad.boots >= PROOF_BOOTS => 1,
+            Rates::Learned if of_bad.hits == of_bad.boots => PROOF,
+            Rates::Learned => PROOF_OF_SOME,
+        };
+        if of_bad.hits < proof {
             return Some(bad);
         }
         let seen = self.counts(good).boots;
-        (seen < PROOF || (self.posterior.none > DOUBT && seen < 2 * self.counts(bad).boots + PROOF))
-            .then_some(good)
+        (seen == 0 || (self.posterior.none > DOUBT && seen <= 2 * of_bad.boots)).then_some(good)
+    }
+
+    /// How likely a cell has to be for this confidence. False alarms that are not much
+    /// rarer than hits are more often taken for hits than the prior of the rates has
+    /// it, which is an average over all bugs.
+    fn asked(&self, cell: usize, confidence: f64) -> f64 {
+        let rates = &self.posterior.explained[cell];
+        if self.posterior.rates != Rates::Learned || rates.hit > SURELY {
+            return confidence;
+        }
+        let close = (rates.false_alarm / rates.hit - APART) / (CLOSE - APART);
+        1.0 - (1.0 - confidence) * (1.0 - STRICT * close.clamp(0.0, 1.0))
     }
 
     /// The candidate of this cell, if it would be named for what others showed: it

@@ -38,8 +38,10 @@ struct Waste {
     /// Where boots tell fewer bits than this, there are so many of them that builds
     /// matter less.
     faint: f64,
-    /// Where boots tell more bits than this, a wrong range is noticed at once.
+    /// Where boots tell more bits than this, a wrong range is noticed sooner.
     telling: f64,
+    /// Where they tell as many as this, it is noticed at once.
+    certain: f64,
     /// How much each per cent of false alarms adds, up to two.
     false_alarms: f64,
     /// How it falls with the part of the build that is lost, in 0 to 1.
@@ -56,20 +58,22 @@ const WASTE_KNOWN: Waste = Waste {
     dull: 0.06,
     faint: 0.08,
     telling: 1.0,
+    certain: 2.0,
     false_alarms: 0.0,
     lost: 0.8,
 };
 
 /// With the rates learned it is less so, above all early on.
 const WASTE_LEARNED: Waste = Waste {
-    boots: 0.118,
-    least: 0.0,
+    boots: 0.13,
+    least: 7.0,
     all: 1.2,
     ahead: 0.6,
     dullness: 0.8,
     dull: 0.1,
     faint: 0.0,
-    telling: 0.32,
+    telling: 0.3,
+    certain: 0.42,
     false_alarms: 1.0,
     lost: 0.7,
 };
@@ -78,14 +82,13 @@ impl Waste {
     /// The cost in boots for a build in a range of `size` of all candidates, when
     /// a boot tells `capacity` bits, if this part of it is lost.
     fn cost(&self, all: f64, size: f64, capacity: f64, false_alarm: f64, lost: f64) -> f64 {
-        let mut cost = 0.0;
-        if capacity <= self.telling {
-            cost = self.boots
-                * (1.0 + all).log2().powf(self.all)
-                * (1.0 + size).log2().powf(self.ahead)
-                * (1.0 + self.false_alarms * (100.0 * false_alarm).min(2.0))
-                / capacity.max(self.dull).powf(self.dullness);
-        }
+        let unnoticed = (self.certain - capacity) / (self.certain - self.telling);
+        let mut cost = self.boots
+            * (1.0 + all).log2().powf(self.all)
+            * (1.0 + size).log2().powf(self.ahead)
+            * (1.0 + self.false_alarms * (100.0 * false_alarm).min(2.0))
+            / capacity.max(self.dull).powf(self.dullness)
+            * unnoticed.clamp(0.0, 1.0);
         if capacity < self.faint {
             cost *= capacity / self.faint;
         }
@@ -95,7 +98,7 @@ impl Waste {
 
 /// By how many standard deviations a hit rate that is still being learned is taken
 /// to be lower than it seems, where the price of a build depends on it.
-const CAUTION: f64 = 1.3;
+const CAUTION: f64 = 1.0;
 
 /// The probability of being after the culprit at which a boot tells about most.
 const BALANCE: f64 = 0.48;

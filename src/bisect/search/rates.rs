@@ -6,7 +6,7 @@
 //! only the target's own signature counts:
 //!
 //! - a candidate without the bug never shows it, and one with it always does;
-//! - one without it never does, and the hit rate has Jeffreys' prior;
+//! - one without it never does, and the hit rate is more often high than low;
 //! - both rates have Jeffreys' prior, which is flat in the angle
 //!   `asin(sqrt(rate))`, or false alarms are few; times a factor that fades as the
 //!   false-alarm rate comes near the hit rate: a culprit changes the rate, or it
@@ -34,7 +34,11 @@ const REACH: f64 = 5.5;
 const ALWAYS: f64 = 0.15;
 
 /// What it gives to others that never show without their cause.
-const CLEAN: f64 = 0.15;
+const CLEAN: f64 = 0.27;
+
+/// The hit rate of these has the density Beta(`SHOWS`, 1/2), with a mean of three in
+/// four: what nothing else causes seldom depends on luck alone.
+const SHOWS: f64 = 1.5;
 
 /// The part of the rest in which false alarms are few: their rate has the density
 /// Beta(1, `SELDOM`), with a mean of one in thirteen.
@@ -192,6 +196,13 @@ fn ln_jeffreys(counts: Counts) -> f64 {
     ln_gamma_half(counts.hits) + ln_gamma_half(misses)
         - ln_gamma(f64::from(counts.boots) + 1.0)
         - PI.ln()
+}
+
+/// The same under the density Beta(`SHOWS`, 1/2).
+fn ln_shows(counts: Counts) -> f64 {
+    let beta = |a: f64, b: f64| ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b);
+    let (hits, misses) = (counts.hits, counts.boots - counts.hits);
+    beta(f64::from(hits) + SHOWS, f64::from(misses) + 0.5) - beta(SHOWS, 0.5)
 }
 
 fn ln_gamma_half(count: u32) -> f64 {
@@ -371,8 +382,8 @@ fn learned(sides: &[Sides]) -> Vec<Explanation> {
                 return part_of(1.0 - ALWAYS - CLEAN, any);
             }
             let clean = Explanation {
-                ln_likelihood: ln_jeffreys(with),
-                hit: (f64::from(with.hits) + 0.5) / (f64::from(with.boots) + 1.0),
+                ln_likelihood: ln_shows(with),
+                hit: (f64::from(with.hits) + SHOWS) / (f64::from(with.boots) + SHOWS + 0.5),
                 false_alarm: 0.0,
             };
             let always = (with.hits == with.boots).then_some(Explanation {
@@ -483,6 +494,16 @@ mod tests {
             .map(|hits| (choose(300, hits) + ln_jeffreys(counts(hits, 300))).exp())
             .sum();
         assert!((sum - 1.0).abs() < 1e-10, "{sum}");
+    }
+
+    #[test]
+    fn a_bug_without_false_alarms_is_taken_to_show_often() {
+        let chance = |hits: u32| ln_shows(counts(hits, 1)).exp();
+        assert!((chance(0) + chance(1) - 1.0).abs() < 1e-12);
+        assert!((chance(1) - SHOWS / (SHOWS + 0.5)).abs() < 1e-12);
+        // Against Jeffreys', many misses speak against it and hits for it.
+        assert!(ln_shows(counts(1, 12)) < ln_jeffreys(counts(1, 12)));
+        assert!(ln_shows(counts(3, 3)) > ln_jeffreys(counts(3, 3)));
     }
 
     #[test]

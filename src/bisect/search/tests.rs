@@ -131,12 +131,43 @@ fn one_rate_everywhere_is_told_from_a_culprit() {
 
 #[test]
 fn both_ends_are_booted_before_anything_between_them() {
-    let mut search = Search::new(Arc::new(Order::linear(64)), Settings::default());
-    assert_eq!(search.next(), Some(Point::Candidate(63)));
-    search.record(Point::Candidate(63), false);
-    assert_eq!(search.next(), Some(Point::Candidate(63)));
-    search.record(Point::Candidate(63), true);
-    assert_eq!(search.next(), Some(Point::Base));
+    let top = Point::Candidate(63);
+    let booted = |settings: Settings, top_shows: &[bool]| {
+        let mut search = Search::new(Arc::new(Order::linear(64)), settings);
+        for &hit in top_shows {
+            assert_eq!(search.next(), Some(top));
+            search.record(top, hit);
+        }
+        assert_eq!(search.next(), Some(Point::Base), "after {top_shows:?}");
+    };
+    // A rate that may be lower than it seems is looked at longer.
+    let learned = Settings::default();
+    booted(learned, &[true, true]);
+    booted(learned, &[true, false, true, false, true]);
+    booted(
+        learned,
+        &[false, false, false, false, false, false, false, true],
+    );
+    let rates = Rates::Known {
+        hit: 0.5,
+        false_alarm: 0.0,
+    };
+    booted(Settings { rates, ..learned }, &[false, true]);
+}
+
+/// False alarms that are nearly as frequent as hits are a reason for doubt.
+#[test]
+fn more_is_asked_where_the_rates_come_close() {
+    let mut search = Search::new(Arc::new(Order::linear(8)), Settings::default());
+    let asked_after = |search: &mut Search, false_alarms: u32| {
+        for boot in 0..40 {
+            search.record(Point::Candidate(7), boot % 3 == 0);
+            search.record(Point::Base, boot < false_alarms);
+        }
+        search.asked(0, 0.95)
+    };
+    assert!((asked_after(&mut search.clone(), 0) - 0.95).abs() < 1e-9);
+    assert!(asked_after(&mut search, 3) > 0.97);
 }
 
 #[test]
