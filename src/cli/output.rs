@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::error::{Error, Exit, Fault};
 use crate::printable::{printable, printable_json, printable_lines};
-use crate::report::{Style, WIDTH};
+use crate::report::{Style, WIDTH, write_line};
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -109,7 +109,7 @@ pub(super) fn complain(error: &Error) {
         text = printable(&error.one_line());
     }
     // Nobody is left to complain to if this fails.
-    drop(writeln!(io::stderr().lock(), "{}", text.trim_end()));
+    drop(write_line(&mut io::stderr().lock(), text.trim_end()));
 }
 
 /// Shows what is wrong with the arguments, or the help that was asked for.
@@ -120,7 +120,7 @@ pub(super) fn usage(error: &clap::Error) {
         drop(error.print());
     } else {
         // An argument that came from elsewhere; colours are not worth the risk.
-        drop(writeln!(io::stderr().lock(), "{}", safe.trim_end()));
+        drop(write_line(&mut io::stderr().lock(), safe.trim_end()));
     }
 }
 
@@ -220,11 +220,8 @@ impl std::error::Error for Cause {
 
 /// Says something that is no result, in a line.
 pub(super) fn note(kind: &str, text: &str) {
-    drop(writeln!(
-        io::stderr().lock(),
-        "{kind:8} {}",
-        printable(text)
-    ));
+    let line = format!("{kind:8} {}", printable(text));
+    drop(write_line(&mut io::stderr().lock(), &line));
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod junit;
 mod kcidb;
 mod known;
 mod ktap;
+mod line;
 mod mail;
 mod markdown;
 mod model;
@@ -39,6 +40,7 @@ pub use junit::junit;
 pub use kcidb::kcidb;
 pub use known::known;
 pub use ktap::ktap;
+pub(crate) use line::write_line;
 pub use mail::{mail, mailed, measured};
 pub use markdown::markdown;
 pub use model::{

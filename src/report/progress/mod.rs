@@ -8,13 +8,13 @@
 
 mod running;
 
-use std::io::Write;
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::event::Event;
 use crate::printable::printable;
+use crate::report::line::write_line;
 
 use running::Running;
 
@@ -122,7 +122,7 @@ impl Progress {
         let text = printable(text.trim_end());
         self.bars.suspend(|| {
             // Nobody left to tell if standard error is gone.
-            drop(writeln!(std::io::stderr().lock(), "{text}"));
+            drop(write_line(&mut std::io::stderr().lock(), &text));
         });
     }
 }
