@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::error::{Error, Exit, Fault};
 use crate::printable::{printable, printable_json, printable_lines};
-use crate::report::{Style, WIDTH, write_line};
+use crate::report::{Style, WIDTH, tell_line};
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -108,8 +108,7 @@ pub(super) fn complain(error: &Error) {
     if handler.render_report(&mut text, &shown).is_err() {
         text = printable(&error.one_line());
     }
-    // Nobody is left to complain to if this fails.
-    drop(write_line(&mut io::stderr().lock(), text.trim_end()));
+    tell_line(text.trim_end());
 }
 
 /// Shows what is wrong with the arguments, or the help that was asked for.
@@ -120,7 +119,7 @@ pub(super) fn usage(error: &clap::Error) {
         drop(error.print());
     } else {
         // An argument that came from elsewhere; colours are not worth the risk.
-        drop(write_line(&mut io::stderr().lock(), safe.trim_end()));
+        tell_line(safe.trim_end());
     }
 }
 
@@ -220,8 +219,7 @@ impl std::error::Error for Cause {
 
 /// Says something that is no result, in a line.
 pub(super) fn note(kind: &str, text: &str) {
-    let line = format!("{kind:8} {}", printable(text));
-    drop(write_line(&mut io::stderr().lock(), &line));
+    tell_line(&format!("{kind:8} {}", printable(text)));
 }
 
 #[cfg(test)]

@@ -2,10 +2,15 @@
 
 use std::io::{self, Write};
 
+/// Tells a line on standard error. If that is gone, nobody is left to tell.
+pub(crate) fn tell_line(text: &str) {
+    drop(write_line(&mut io::stderr().lock(), text));
+}
+
 /// Writes a line in one go, so that nothing that is written to the same pipe from
 /// elsewhere comes between its text and its end: a log in which the verdict stands
 /// behind something else in its line is searched in vain.
-pub(crate) fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
     let mut line = String::with_capacity(text.len() + 1);
     line.push_str(text);
     line.push('\n');

@@ -40,7 +40,7 @@ pub use junit::junit;
 pub use kcidb::kcidb;
 pub use known::known;
 pub use ktap::ktap;
-pub(crate) use line::write_line;
+pub(crate) use line::tell_line;
 pub use mail::{mail, mailed, measured};
 pub use markdown::markdown;
 pub use model::{

@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::event::Event;
 use crate::printable::printable;
-use crate::report::line::write_line;
+use crate::report::tell_line;
 
 use running::Running;
 
@@ -120,10 +120,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         let text = printable(text.trim_end());
-        self.bars.suspend(|| {
-            // Nobody left to tell if standard error is gone.
-            drop(write_line(&mut std::io::stderr().lock(), &text));
-        });
+        self.bars.suspend(|| tell_line(&text));
     }
 }
 
