@@ -295,7 +295,14 @@ impl<'a> Names<'a> {
                 self.text.path.display()
             )
         };
-        let help = self.nearest(kind, name, expected);
+        let help = if !name.contains('/') && self.here.join(name).exists() {
+            format!(
+                "write `./{name}` for the one beside {}",
+                self.text.path.display()
+            )
+        } else {
+            self.nearest(kind, name, expected)
+        };
         Err(self
             .text
             .error(place, format!("there is no {kind} `{name}`"), Some(help)))

@@ -215,6 +215,16 @@ fn workloads_that_are_not_there_or_twice_are_shown_in_their_place() {
 }
 
 #[test]
+fn a_file_beside_the_job_is_named_by_a_path() {
+    let job = JOB.replace("[cure]", "[job.yaml]");
+    let error = load(&job, &Choice::default()).unwrap_err();
+    let help = error.help().unwrap().to_string();
+    assert!(help.starts_with("write `./job.yaml` for"), "{help}");
+    let job = JOB.replace("[cure]", "[./job.yaml]");
+    load(&job, &Choice::default()).unwrap();
+}
+
+#[test]
 fn workloads_that_contradict_each_other_need_the_job_s_word() {
     let root = tempfile::tempdir().unwrap();
     let text = "{ name: other, about: x, steps: [guest: sync], \
