@@ -24,16 +24,19 @@ pub use terms::{Change, Point, Prices};
 use policy::{Choice, Market};
 use posterior::{Evidence, Known, Posterior};
 
-/// Hits of the bad end before the search, if its rate is learned and each boot shows
-/// the target.
-const PROOF: u32 = 2;
-
-/// Hits before it if not each boot does: with a rate that seems higher than it is,
-/// whoever sees a few boots without the target takes a bad range for a good one.
-const PROOF_OF_SOME: u32 = 3;
+/// Hits of the bad end before the search, if its rate is learned: with a rate that seems
+/// higher than it is, whoever sees a few boots without the target takes a bad range for a
+/// good one.
+const PROOF: u32 = 3;
 
 /// After so many boots one hit is enough.
 const PROOF_BOOTS: u32 = 8;
+
+/// The bad end is booted again while less than this part of all boots, and fewer boots
+/// than the number after it, were of candidates with the bug: their rate decides what a
+/// boot without the target means, and boots of others do not tell it.
+const MEASURED: f64 = 0.4;
+const ENOUGH: f64 = 5.0;
 
 /// The search leaves the ends once "the rate never changes" is less likely.
 const DOUBT: f64 = 0.15;
@@ -52,10 +55,10 @@ const LIKELY: f64 = 0.95;
 const APART: f64 = 0.03;
 
 /// From this part on they are as much a reason as they get to be.
-const CLOSE: f64 = 0.11;
+const CLOSE: f64 = 0.08;
 
 /// The part of the probability of being wrong that is allowed no more then.
-const STRICT: f64 = 0.5;
+const STRICT: f64 = 0.6;
 
 /// What the search is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -451,6 +454,14 @@ impl Search {
                 hit: 0.5,
             });
         }
+        if let Some(point) = self.unmeasured_end() {
+            return Some(Choice {
+                point,
+                score: 1.0,
+                bits: 1.0,
+                hit: self.rates().0,
+            });
+        }
         if let Some(point) = self.likely_and_unshown() {
             return Some(Choice {
                 point,
@@ -463,31 +474,31 @@ impl Search {
             &self.evidence.order,
             &self.posterior,
             self.settings.change,
-            (self.posterior.rates == Rates::Learned).then(|| self.boots()),
             self.settings.prices,
             self,
         )
     }
 
-    /// The end that has to be booted before anything between the ends is.
-    fn unproved_end(&self) -> Option<Point> {
-        if !self.settings.prove_ends {
-            return None;
-        }
+    /// The end with the bug and the one without, if they can be booted and are to be.
+    fn ends(&self) -> Option<(Point, Point)> {
         let top = self
             .top
-            .filter(|&top| self.open(top))
+            .filter(|&top| self.settings.prove_ends && self.open(top))
             .map(Point::Candidate)?;
-        let (bad, good) = match self.settings.change {
+        Some(match self.settings.change {
             Change::Appears => (top, Point::Base),
             Change::Disappears => (Point::Base, top),
-        };
+        })
+    }
+
+    /// The end that has to be booted before anything between the ends is.
+    fn unproved_end(&self) -> Option<Point> {
+        let (bad, good) = self.ends()?;
         let of_bad = self.counts(bad);
         let proof = match self.settings.rates {
             Rates::Known { .. } => 1,
             Rates::Learned if of_bad.boots >= PROOF_BOOTS => 1,
-            Rates::Learned if of_bad.hits == of_bad.boots => PROOF,
-            Rates::Learned => PROOF_OF_SOME,
+            Rates::Learned => PROOF,
         };
         if of_bad.hits < proof {
             return Some(bad);
@@ -536,10 +547,29 @@ impl Search {
         self.unshown(cell)
     }
 
-    /// All boots so far.
-    fn boots(&self) -> u32 {
+    /// The end with the bug, if too few boots tell how often the bug shows.
+    fn unmeasured_end(&self) -> Option<Point> {
+        let (bad, _) = self.ends()?;
         let known = self.evidence.known.values();
-        self.evidence.base.boots + known.map(|known| known.counts.boots).sum::<u32>()
+        let boots: u32 = known.map(|known| known.counts.boots).sum();
+        let enough = MEASURED * f64::from(self.evidence.base.boots + boots);
+        let learned = self.posterior.rates == Rates::Learned;
+        (learned && self.boots_with_bug() < enough.min(ENOUGH)).then_some(bad)
+    }
+
+    /// The expected number of boots of points with the bug, if any candidate brings it.
+    fn boots_with_bug(&self) -> f64 {
+        let some = (1.0 - self.posterior.none).max(f64::MIN_POSITIVE);
+        let with_bug = |after: f64| match self.settings.change {
+            Change::Appears => after / some,
+            Change::Disappears => 1.0 - after / some,
+        };
+        let of_base = with_bug(0.0) * f64::from(self.evidence.base.boots);
+        let booted = self.posterior.booted.iter().enumerate();
+        booted.fold(of_base, |sum, (index, &candidate)| {
+            let boots = self.counts(Point::Candidate(candidate)).boots;
+            sum + with_bug(self.posterior.after(index)) * f64::from(boots)
+        })
     }
 
     /// Both ways a boot may turn out, with their probabilities.

@@ -1,107 +1,79 @@
 //! Which candidate to boot next: the one that tells most about the culprit for
 //! its price.
 //!
-//! What a boot tells is the mutual information of its outcome and the culprit.
-//! Its price is a boot, and a build if the candidate has none yet. A build is
-//! worth its price to the degree that the culprit is among the candidates it
-//! divides: to name the culprit, those must be divided sooner or later. So a
-//! build in the middle of a range that surely holds the culprit is free, and one
-//! in a range that an unlucky boot points to costs almost all of its price.
+//! What a boot tells is the mutual information of its outcome and the culprit, and
+//! besides how much it settles where one candidate is likely already. Its price is a
+//! boot, and a build if the candidate has none yet. A build is worth its price to the
+//! degree that the culprit is among the candidates it divides: to name the culprit,
+//! those must be divided sooner or later. So a build in the middle of a range that
+//! surely holds the culprit is free, and one in a range that an unlucky boot points
+//! to costs almost all of its price, and more: see [`Waste`].
 
 use super::order::Order;
 use super::posterior::{Posterior, Segment};
+use super::rates::{Explanation, Rates};
 use super::terms::{Change, Point, Prices};
 
 /// Below this probability a range is not worth dividing.
 const NEGLIGIBLE: f64 = 1e-4;
 
-/// Where in a range to look for the best place to divide it.
+/// Where in a range of a line to divide it.
+const MIDDLE: [f64; 1] = [0.5];
+
+/// Where in a range to look for the best place to divide it, if others lie below or the
+/// middle may be broken.
 const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 
-/// What a build that divides a wrong range costs at least, in boots: whoever looks
-/// in the wrong range tends to build there more than once, and the fewer bits a
-/// boot tells, the longer it takes to notice.
+/// A single candidate as likely as this is worth settling.
+const LIKELY: f64 = 0.05;
+
+/// What a build costs beside its own price, in boots, if it divides a range that the
+/// culprit is not in. Whoever looks in the wrong range builds there more than once
+/// before the boots say so: as long as each candidate is booted once, a bug that shows
+/// in half of the boots looks like one that always shows, at another place.
 #[derive(Debug, Clone, Copy)]
 struct Waste {
     /// The cost, before all that follows.
     boots: f64,
-    /// The cost, whatever follows.
-    least: f64,
     /// How it grows with the halvings of all candidates.
     all: f64,
     /// How it grows with the halvings still ahead.
     ahead: f64,
-    /// How it grows as a boot tells less.
-    dullness: f64,
-    /// Boots that tell fewer bits than this do not make builds dearer still.
-    dull: f64,
-    /// Where boots tell fewer bits than this, there are so many of them that builds
-    /// matter less.
+    /// How it grows with the boots without the target that a bug gives, if boots of
+    /// candidates with the bug were taken for boots of others: the more of them, the
+    /// longer nobody notices.
+    unlucky: f64,
+    /// The same, if false alarms were taken for hits: what follows then are boots
+    /// without the target, which soon tell.
+    alarmed: f64,
+    /// The weight of that, beside the former.
+    alarm: f64,
+    /// Where the bug shows less often than this, boots are so many that builds matter
+    /// less: the cost falls with the power of 3/2 of the hit rate.
     faint: f64,
-    /// Where boots tell more bits than this, a wrong range is noticed sooner.
-    telling: f64,
-    /// Where they tell as many as this, it is noticed at once.
-    certain: f64,
-    /// How much each per cent of false alarms adds, up to two.
-    false_alarms: f64,
-    /// How it falls with the part of the build that is lost, in 0 to 1.
-    lost: f64,
 }
 
 /// With the rates known a range is as likely as it looks.
 const WASTE_KNOWN: Waste = Waste {
-    boots: 0.191,
-    least: 12.0,
-    all: 1.0,
-    ahead: 0.0,
-    dullness: 1.6,
-    dull: 0.06,
-    faint: 0.08,
-    telling: 1.0,
-    certain: 2.0,
-    false_alarms: 0.0,
-    lost: 0.8,
+    boots: 128.0,
+    all: 0.0,
+    ahead: 0.1,
+    unlucky: 3.4,
+    alarmed: 0.75,
+    alarm: 1.35,
+    faint: 0.25,
 };
 
 /// With the rates learned it is less so, above all early on.
 const WASTE_LEARNED: Waste = Waste {
-    boots: 0.13,
-    least: 7.0,
-    all: 1.2,
-    ahead: 0.6,
-    dullness: 0.8,
-    dull: 0.1,
-    faint: 0.0,
-    telling: 0.3,
-    certain: 0.42,
-    false_alarms: 1.0,
-    lost: 0.7,
+    boots: 17.0,
+    all: 1.35,
+    ahead: 0.45,
+    unlucky: 3.9,
+    alarmed: 2.0,
+    alarm: 0.45,
+    faint: 0.3,
 };
-
-impl Waste {
-    /// The cost in boots for a build in a range of `size` of all candidates, when
-    /// a boot tells `capacity` bits, if this part of it is lost.
-    fn cost(&self, all: f64, size: f64, capacity: f64, false_alarm: f64, lost: f64) -> f64 {
-        let unnoticed = (self.certain - capacity) / (self.certain - self.telling);
-        let mut cost = self.boots
-            * (1.0 + all).log2().powf(self.all)
-            * (1.0 + size).log2().powf(self.ahead)
-            * (1.0 + self.false_alarms * (100.0 * false_alarm).min(2.0))
-            / capacity.max(self.dull).powf(self.dullness)
-            * unnoticed.clamp(0.0, 1.0);
-        if capacity < self.faint {
-            cost *= capacity / self.faint;
-        }
-        cost.max(self.least) * lost.powf(self.lost)
-    }
-}
-
-/// By how many standard deviations a hit rate that is still being learned is taken
-/// to be lower than it seems, where the price of a build depends on it.
-const CAUTION: f64 = 1.0;
-
-/// The probability of being after the culprit at which a boot tells about most.
-const BALANCE: f64 = 0.48;
 
 /// How many boots of a new build are looked ahead.
 const LOOK_AHEAD: [u32; 6] = [1, 2, 3, 5, 8, 12];
@@ -129,11 +101,19 @@ pub(super) struct Choice {
 }
 
 /// The entropy of a coin, in bits.
-pub(super) fn entropy(p: f64) -> f64 {
+fn entropy(p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
         return 0.0;
     }
     -(p * p.log2() + (1.0 - p) * (1.0 - p).log2())
+}
+
+/// How far a coin of rate `b` is from one of rate `a`, in bits.
+pub(super) fn divergence(a: f64, b: f64) -> f64 {
+    let term = |a: f64, b: f64| {
+        if a > 0.0 { a * (a / b).log2() } else { 0.0 }
+    };
+    term(a, b) + term(1.0 - a, 1.0 - b)
 }
 
 /// What a boot's outcome depends on, summed over hypotheses.
@@ -159,6 +139,23 @@ impl Sums {
     }
 }
 
+/// The part of a build that is lost: it divides candidates that the culprit is not
+/// among, or not in the middle.
+struct Lost {
+    /// In 0 to 1.
+    part: f64,
+    /// What is not divided at all, by what it leads to.
+    weighted: f64,
+}
+
+/// A candidate that may well be the culprit.
+struct Suspect {
+    candidate: usize,
+    probability: f64,
+    /// The rates of the target before it and from it on, if it is the culprit.
+    rates: (f64, f64),
+}
+
 /// The posterior as the choice sees it.
 struct View<'a> {
     order: &'a Order,
@@ -171,28 +168,26 @@ struct View<'a> {
     rates: (f64, f64),
     /// What a build in a wrong range costs.
     waste: Waste,
-    /// Bits that a boot tells at best.
-    capacity: f64,
+    change: Change,
+    suspects: Vec<Suspect>,
 }
 
-/// The best boot, or `None` if nothing can be told by any. `learned_from` is the
-/// number of boots so far, if the rates are learned from them.
+/// The best boot, or `None` if nothing can be told by any.
 pub(super) fn best(
     order: &Order,
     posterior: &Posterior,
     change: Change,
-    learned_from: Option<u32>,
     prices: Prices,
     market: &impl Market,
 ) -> Option<Choice> {
-    let view = View::new(order, posterior, change, learned_from);
+    let view = View::new(order, posterior, change);
     let mut best: Option<Choice> = None;
     let mut offer = |choice: Choice| {
         if choice.bits > 1e-12 && best.is_none_or(|held| choice.score > held.score) {
             best = Some(choice);
         }
     };
-    offer(View::choice(Point::Base, view.base, prices.boot));
+    offer(view.choice(Point::Base, view.base, prices.boot));
     for (index, &candidate) in posterior.booted.iter().enumerate() {
         if market.open(candidate) {
             let sums = view.booted(index);
@@ -201,11 +196,7 @@ pub(super) fn best(
             } else {
                 prices.build
             };
-            offer(View::choice(
-                Point::Candidate(candidate),
-                sums,
-                prices.boot + build,
-            ));
+            offer(view.choice(Point::Candidate(candidate), sums, prices.boot + build));
         }
     }
     for choice in view.new_builds(prices, market) {
@@ -215,12 +206,7 @@ pub(super) fn best(
 }
 
 impl<'a> View<'a> {
-    fn new(
-        order: &'a Order,
-        posterior: &'a Posterior,
-        change: Change,
-        learned_from: Option<u32>,
-    ) -> Self {
+    fn new(order: &'a Order, posterior: &'a Posterior, change: Change) -> Self {
         let none = posterior.none;
         let mut base = Sums {
             hit: none * posterior.unchanged.hit,
@@ -233,10 +219,7 @@ impl<'a> View<'a> {
             .iter()
             .zip(&posterior.mass)
             .map(|(explained, &mass)| {
-                let (before, after) = match change {
-                    Change::Appears => (explained.false_alarm, explained.hit),
-                    Change::Disappears => (explained.hit, explained.false_alarm),
-                };
+                let (before, after) = in_order(*explained, change);
                 base.hit += mass * before;
                 base.rest += mass * entropy(before);
                 rates.0 += mass * before;
@@ -250,29 +233,62 @@ impl<'a> View<'a> {
             .collect();
         let some = (1.0 - none).max(f64::MIN_POSITIVE);
         let rates = (rates.0 / some, rates.1 / some);
-        let (waste, cautious) = match learned_from {
-            None => (WASTE_KNOWN, rates),
-            Some(boots) => (WASTE_LEARNED, cautious(rates, boots)),
-        };
+        let suspects = posterior
+            .segments
+            .iter()
+            .filter(|one| posterior.cells[one.cell].size == 1 && posterior.mass[one.cell] > LIKELY)
+            .map(|one| Suspect {
+                candidate: order.chains()[one.chain][one.from],
+                probability: posterior.mass[one.cell],
+                rates: in_order(posterior.explained[one.cell], change),
+            })
+            .collect();
         Self {
             order,
             posterior,
             base,
             shift,
             rates,
-            waste,
-            capacity: block_bits(1, BALANCE, cautious).max(1e-4),
+            waste: match posterior.rates {
+                Rates::Known { .. } => WASTE_KNOWN,
+                Rates::Learned => WASTE_LEARNED,
+            },
+            change,
+            suspects,
         }
     }
 
-    fn choice(point: Point, sums: Sums, price: f64) -> Choice {
-        let bits = sums.bits();
+    fn choice(&self, point: Point, sums: Sums, price: f64) -> Choice {
+        let bits = sums.bits() + self.settled(point, sums.hit);
         Choice {
             point,
             score: bits / price,
             bits,
             hit: sums.hit,
         }
+    }
+
+    /// How much more than its information a boot tells for or against single
+    /// candidates, in bits: what each predicts is compared with what all others
+    /// predict, and not with what all together do (the extrinsic Jensen-Shannon
+    /// divergence, less the information).
+    fn settled(&self, point: Point, hit: f64) -> f64 {
+        self.suspects
+            .iter()
+            .map(|suspect| {
+                let rate = match point {
+                    Point::Candidate(booted) if self.order.contains(booted, suspect.candidate) => {
+                        suspect.rates.1
+                    }
+                    _ => suspect.rates.0,
+                };
+                let probability = suspect.probability.min(1.0 - NEGLIGIBLE);
+                // What one of them rules out is not worth more than all else.
+                let others =
+                    ((hit - probability * rate) / (1.0 - probability)).clamp(1e-9, 1.0 - 1e-9);
+                probability * (divergence(rate, others) - divergence(rate, hit))
+            })
+            .sum()
     }
 
     /// What a boot of a candidate that was booted before would see.
@@ -317,11 +333,17 @@ impl<'a> View<'a> {
             // Without merges, an unlikely range tells no more than its ends; with
             // them it may lie on top of likely ones.
             let parts = match (likely, merges) {
-                (true, _) => &PLACES[..],
+                (true, false) => &MIDDLE[..],
+                (true, true) => &PLACES[..],
                 (false, true) => &PLACES[..1],
                 (false, false) => &[],
             };
-            for rank in places(self.order, *segment, parts, market) {
+            let mut ranks = places(self.order, *segment, parts, market);
+            let members = &self.order.chains()[chain];
+            if !merges && ranks.iter().any(|&rank| market.risk(members[rank]) > 0.0) {
+                ranks = places(self.order, *segment, &PLACES, market);
+            }
+            for rank in ranks {
                 let mut sums = under;
                 sums.add(shift, each * (rank + 1 - segment.from) as f64);
                 choices.push((segment, rank, sums));
@@ -349,15 +371,11 @@ impl<'a> View<'a> {
         let build = if market.built(candidate) {
             0.0
         } else {
-            let size = self.posterior.cells[segment.cell].size as f64;
-            let all = self.order.len() as f64;
-            let false_alarm = self.rates.0.min(self.rates.1);
-            let lost = self.wasted(segment, rank);
-            let waste = self.waste.cost(all, size, self.capacity, false_alarm, lost);
-            (prices.build * lost).max(prices.boot * waste)
+            let lost = self.lost(segment, rank);
+            (prices.build * lost.part).max(prices.boot * self.waste_of(segment, lost.weighted))
         };
         let chance = 1.0 - market.risk(candidate);
-        let mut choice = Self::choice(Point::Candidate(candidate), sums, prices.boot + build);
+        let mut choice = self.choice(Point::Candidate(candidate), sums, prices.boot + build);
         if build > 0.0 {
             for boots in LOOK_AHEAD {
                 let bits = block_bits(boots, sums.after, self.rates);
@@ -369,9 +387,20 @@ impl<'a> View<'a> {
         choice
     }
 
-    /// The part of this build that is lost: it divides candidates that the
-    /// culprit is not among, or not in the middle. In 0 to 1.
-    fn wasted(&self, segment: &Segment, rank: usize) -> f64 {
+    /// What such a build in this range costs beside its price, in boots.
+    fn waste_of(&self, segment: &Segment, weighted: f64) -> f64 {
+        let halvings = |candidates: usize| (1.0 + candidates as f64).log2();
+        self.waste.boots
+            * halvings(self.order.len()).powf(self.waste.all)
+            * halvings(self.posterior.cells[segment.cell].size).powf(self.waste.ahead)
+            * (self.rates.0.max(self.rates.1) / self.waste.faint)
+                .min(1.0)
+                .powf(1.5)
+            * weighted
+    }
+
+    /// How much of this build is lost.
+    fn lost(&self, segment: &Segment, rank: usize) -> Lost {
         let mut contained = vec![0_usize; self.posterior.cells.len()];
         contained[segment.cell] += rank + 1 - segment.from;
         for other in &self.posterior.segments {
@@ -384,15 +413,34 @@ impl<'a> View<'a> {
                 contained[other.cell] += other.len();
             }
         }
-        let divided: f64 = contained
-            .iter()
-            .zip(&self.posterior.cells)
-            .zip(&self.posterior.mass)
-            .map(|((&inside, cell), mass)| mass * entropy(inside as f64 / cell.size as f64))
-            .sum();
+        let (mut part, mut weighted) = (0.0, 0.0);
+        let cells = self.posterior.cells.iter().zip(&self.posterior.explained);
+        for ((&inside, &mass), (cell, explained)) in
+            contained.iter().zip(&self.posterior.mass).zip(cells)
+        {
+            let lost = mass * (1.0 - entropy(inside as f64 / cell.size as f64));
+            // If the culprit is there, this is how it came to look as if it were not.
+            let unlucky = match self.change {
+                Change::Appears => inside == cell.size,
+                Change::Disappears => inside == 0,
+            };
+            let misses = 1.0 - explained.hit;
+            part += lost;
+            if inside == 0 || inside == cell.size {
+                weighted += lost
+                    * if unlucky {
+                        misses.powf(self.waste.unlucky)
+                    } else {
+                        self.waste.alarm * misses.powf(self.waste.alarmed)
+                    };
+            }
+        }
         // If there is no culprit, no build divides anything.
         let some = (1.0 - self.posterior.none).max(NEGLIGIBLE);
-        (1.0 - divided / some).clamp(0.0, 1.0)
+        Lost {
+            part: (part / some).clamp(0.0, 1.0),
+            weighted: weighted / some,
+        }
     }
 
     fn chain_sums(&self) -> Vec<Sums> {
@@ -405,15 +453,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// The rates, with the hit rate as low as it may well be: about half of the boots
-/// so far were of candidates with the bug.
-fn cautious(rates: (f64, f64), boots: u32) -> (f64, f64) {
-    let deviation = |rate: f64| (rate * (1.0 - rate) / (1.0 + f64::from(boots) / 2.0)).sqrt();
-    let lower = |rate: f64, other: f64| (rate - CAUTION * deviation(rate)).max(other);
-    if rates.0 < rates.1 {
-        (rates.0, lower(rates.1, rates.0))
-    } else {
-        (lower(rates.0, rates.1), rates.1)
+/// The rates of the target before a culprit and from it on.
+fn in_order(explained: Explanation, change: Change) -> (f64, f64) {
+    match change {
+        Change::Appears => (explained.false_alarm, explained.hit),
+        Change::Disappears => (explained.hit, explained.false_alarm),
     }
 }
 

@@ -194,6 +194,15 @@ impl Posterior {
         self.segments[index].cell
     }
 
+    /// The probability that the culprit is contained in this one of the booted.
+    pub(super) fn after(&self, booted: usize) -> f64 {
+        let cells = self.cells.iter().zip(&self.mass);
+        cells
+            .filter(|(cell, _)| cell.contained[booted])
+            .map(|(_, mass)| mass)
+            .sum()
+    }
+
     /// The probability that this candidate alone is the culprit.
     pub(super) fn of_candidate(&self, order: &Order, candidate: usize) -> f64 {
         let cell = self.cell_of(order, candidate);

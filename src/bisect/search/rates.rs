@@ -41,9 +41,9 @@ const CLEAN: f64 = 0.27;
 const SHOWS: f64 = 1.5;
 
 /// The part of the rest in which false alarms are few: their rate has the density
-/// Beta(1, `SELDOM`), with a mean of one in thirteen.
+/// Beta(1, `SELDOM`), with a mean of one in eighteen.
 const FEW: f64 = 0.8;
-const SELDOM: f64 = 12.0;
+const SELDOM: f64 = 17.0;
 
 /// How sharply the prior fades as the two rates meet.
 const FADE: i32 = 3;
