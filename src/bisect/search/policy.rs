@@ -55,7 +55,7 @@ struct Waste {
 
 /// With the rates known a range is as likely as it looks.
 const WASTE_KNOWN: Waste = Waste {
-    boots: 128.0,
+    boots: 118.0,
     all: 0.0,
     ahead: 0.1,
     unlucky: 3.4,
@@ -66,13 +66,13 @@ const WASTE_KNOWN: Waste = Waste {
 
 /// With the rates learned it is less so, above all early on.
 const WASTE_LEARNED: Waste = Waste {
-    boots: 17.0,
+    boots: 23.0,
     all: 1.35,
     ahead: 0.45,
-    unlucky: 3.9,
+    unlucky: 4.4,
     alarmed: 2.0,
-    alarm: 0.45,
-    faint: 0.3,
+    alarm: 0.32,
+    faint: 0.35,
 };
 
 /// How many boots of a new build are looked ahead.

@@ -155,6 +155,23 @@ fn both_ends_are_booted_before_anything_between_them() {
     booted(Settings { rates, ..learned }, &[false, true]);
 }
 
+#[test]
+fn how_often_the_bug_shows_is_measured_at_the_bad_end() {
+    let top = Point::Candidate(63);
+    let mut search = Search::new(Arc::new(Order::linear(64)), Settings::default());
+    for hit in [true, false, true, true] {
+        search.record(top, hit);
+    }
+    search.record(Point::Base, false);
+    // Whatever this tells of candidate 31, it tells nothing of the bug.
+    for _ in 0..12 {
+        search.record(Point::Candidate(31), false);
+    }
+    assert_eq!(search.next(), Some(top));
+    search.record(top, true);
+    assert_ne!(search.next(), Some(top));
+}
+
 /// False alarms that are nearly as frequent as hits are a reason for doubt.
 #[test]
 fn more_is_asked_where_the_rates_come_close() {
