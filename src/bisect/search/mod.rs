@@ -32,10 +32,12 @@ const PROOF: u32 = 3;
 /// After so many boots one hit is enough.
 const PROOF_BOOTS: u32 = 8;
 
-/// The bad end is booted again while less than this part of all boots, and fewer boots
-/// than the number after it, were of candidates with the bug: their rate decides what a
-/// boot without the target means, and boots of others do not tell it.
+/// The bad end is booted again while less than this part of all boots were of candidates
+/// with the bug: their rate decides what a boot without the target means, and boots of
+/// others do not tell it.
 const MEASURED: f64 = 0.4;
+
+/// So many boots of candidates with the bug are enough for that.
 const ENOUGH: f64 = 5.0;
 
 /// The search leaves the ends once "the rate never changes" is less likely.
@@ -446,28 +448,15 @@ impl Search {
     }
 
     fn choose(&self) -> Option<Choice> {
-        if let Some(point) = self.unproved_end() {
+        let due = self
+            .unproved_end()
+            .or_else(|| self.unmeasured_end())
+            .or_else(|| self.likely_and_unshown());
+        if let Some(point) = due {
             return Some(Choice {
                 point,
                 score: 1.0,
                 bits: 1.0,
-                hit: 0.5,
-            });
-        }
-        if let Some(point) = self.unmeasured_end() {
-            return Some(Choice {
-                point,
-                score: 1.0,
-                bits: 1.0,
-                hit: self.rates().0,
-            });
-        }
-        if let Some(point) = self.likely_and_unshown() {
-            return Some(Choice {
-                point,
-                score: 1.0,
-                bits: 1.0,
-                hit: self.rates().0,
             });
         }
         policy::best(

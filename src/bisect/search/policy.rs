@@ -25,7 +25,7 @@ const MIDDLE: [f64; 1] = [0.5];
 const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 
 /// A single candidate as likely as this is worth settling.
-const LIKELY: f64 = 0.05;
+const SUSPECTED: f64 = 0.05;
 
 /// What a build costs beside its own price, in boots, if it divides a range that the
 /// culprit is not in. Whoever looks in the wrong range builds there more than once
@@ -96,8 +96,6 @@ pub(super) struct Choice {
     pub(super) score: f64,
     /// Bits that one boot is expected to tell.
     pub(super) bits: f64,
-    /// The probability that it shows the target.
-    pub(super) hit: f64,
 }
 
 /// The entropy of a coin, in bits.
@@ -236,7 +234,9 @@ impl<'a> View<'a> {
         let suspects = posterior
             .segments
             .iter()
-            .filter(|one| posterior.cells[one.cell].size == 1 && posterior.mass[one.cell] > LIKELY)
+            .filter(|one| {
+                posterior.cells[one.cell].size == 1 && posterior.mass[one.cell] > SUSPECTED
+            })
             .map(|one| Suspect {
                 candidate: order.chains()[one.chain][one.from],
                 probability: posterior.mass[one.cell],
@@ -264,7 +264,6 @@ impl<'a> View<'a> {
             point,
             score: bits / price,
             bits,
-            hit: sums.hit,
         }
     }
 

@@ -194,7 +194,7 @@ impl Posterior {
         self.segments[index].cell
     }
 
-    /// The probability that the culprit is contained in this one of the booted.
+    /// The probability that the culprit is contained in this one of [`Self::booted`].
     pub(super) fn after(&self, booted: usize) -> f64 {
         let cells = self.cells.iter().zip(&self.mass);
         cells

@@ -140,7 +140,7 @@ fn both_ends_are_booted_before_anything_between_them() {
         }
         assert_eq!(search.next(), Some(Point::Base), "after {top_shows:?}");
     };
-    // A rate that may be lower than it seems is looked at longer.
+    // Three hits, or one in eight boots.
     let learned = Settings::default();
     booted(learned, &[true, true, true]);
     booted(learned, &[true, false, true, false, true]);
