@@ -163,7 +163,7 @@ fn full_pipe() -> (OwnedFd, OwnedFd) {
 }
 
 /// Returns when the process has taken the signals into its own hands.
-fn ready(child: &Child) {
+fn ready(child: &mut Child, what: &str) {
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let wanted = SIGNALS.map(|signal| 1_u64 << (signal.as_raw() - 1));
     let wanted = wanted.into_iter().fold(0, |all, one| all | one);
@@ -177,6 +177,8 @@ fn ready(child: &Child) {
         if caught & wanted == wanted {
             return;
         }
+        let ended = child.try_wait().unwrap();
+        assert_eq!(ended, None, "{what}: it waits for nothing");
         std::thread::yield_now();
     }
 }
@@ -206,12 +208,65 @@ fn output_that_nobody_reads() {
     ] {
         for signal in SIGNALS {
             let (_reader, writer) = full_pipe();
-            let child = kvet(arguments, home.path())
+            let what = format!("{arguments:?}, {signal:?}");
+            let mut child = kvet(arguments, home.path())
                 .stdout(writer.as_fd().try_clone_to_owned().unwrap())
                 .spawn()
                 .unwrap();
-            ready(&child);
-            interrupt(child, signal, &format!("{arguments:?}, {signal:?}"));
+            ready(&mut child, &what);
+            interrupt(child, signal, &what);
         }
+    }
+}
+
+/// Sends the program that it is loaded into a signal as soon as the program has a
+/// handler for it, and before it knows that it has.
+const AT_ONCE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+
+int sigaction(int number, const struct sigaction *new, struct sigaction *old)
+{
+	int (*next)(int, const struct sigaction *, struct sigaction *);
+	const char *wanted = getenv("WANTED");
+	int result;
+
+	next = dlsym(RTLD_NEXT, "sigaction");
+	result = next(number, new, old);
+	if (wanted && atoi(wanted) == number && new && (new->sa_flags & SA_SIGINFO))
+		raise(number);
+	return result;
+}
+"#;
+
+#[test]
+fn a_signal_while_the_handlers_are_installed() {
+    let home = tempfile::tempdir().unwrap();
+    let (source, library) = (
+        home.path().join("at_once.c"),
+        home.path().join("at_once.so"),
+    );
+    std::fs::write(&source, AT_ONCE).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library);
+    assert!(
+        compiler
+            .arg(&source)
+            .arg("-ldl")
+            .status()
+            .unwrap()
+            .success()
+    );
+    for signal in SIGNALS {
+        let (_reader, writer) = full_pipe();
+        let status = kvet(&["cache", "list"], home.path())
+            .env("LD_PRELOAD", &library)
+            .env("WANTED", signal.as_raw().to_string())
+            .stdout(writer)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(130), "{signal:?}: {status}");
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, and here what they share: parsing
-//! arguments, the runtime, signals, printing errors, exit codes. Standard
-//! output carries data; everything else goes to standard error.
+//! arguments, the runtime, errors and exit codes. Standard output carries data;
+//! everything else goes to standard error.
 
 mod batch;
 mod bisect;
@@ -14,6 +14,7 @@ mod export;
 mod generate;
 mod history;
 mod hosts;
+mod interruptions;
 mod join;
 mod judge;
 mod list;
@@ -45,6 +46,7 @@ use crate::job::{Choice, Plan};
 use crate::library::Places;
 use crate::report::{Progress, Told, is_dumb};
 use crate::store::Store;
+use interruptions::Interruptions;
 
 /// Vets kernel patches: builds the kernels of an experiment, boots each in QEMU
 /// against a Ceph cluster, drives a workload, reads what the kernels say, and
@@ -333,43 +335,6 @@ async fn dispatch(command: Subcommands, context: Context) -> Result<Exit, Error>
     }
 }
 
-/// Ctrl-C and requests to end, heard from the moment this is made.
-struct Interruptions(Vec<tokio::signal::unix::Signal>);
-
-impl Interruptions {
-    /// `None` if signals cannot be had.
-    fn listen() -> Option<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut kinds = vec![
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            // A terminal that is in raw mode must not be left so.
-            SignalKind::quit(),
-        ];
-        // Who starts kvet with nohup wants it to outlive the terminal.
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if !is_ignored(&status, 1) {
-            kinds.push(SignalKind::hangup());
-        }
-        let signals: Result<Vec<_>, _> = kinds.into_iter().map(signal).collect();
-        signals.ok().map(Self)
-    }
-
-    /// The next one; one that came meanwhile counts.
-    async fn next(&mut self) {
-        let any = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
-        futures_util::future::select_all(any).await;
-    }
-}
-
-/// Whether a process whose `/proc/self/status` this is ignores a signal.
-fn is_ignored(status: &str, signal: u32) -> bool {
-    let mut lines = status.lines();
-    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
 /// Says what a scan has to say besides its findings.
 fn remark(remark: scan::Remark<'_>) {
     match remark {
@@ -392,15 +357,5 @@ mod tests {
         let ended = super::guarded(|| panic!("a defect"));
         let usage = std::process::ExitCode::from(super::Exit::Usage.code());
         assert_eq!(format!("{ended:?}"), format!("{usage:?}"));
-    }
-
-    #[test]
-    fn what_whoever_started_kvet_has_it_ignore_is_known() {
-        let status =
-            |mask: &str| format!("Name:\tkvet\nSigIgn:\t{mask}\nSigCgt:\t0000000000000001\n");
-        let is_ignored = |mask: &str| super::is_ignored(&status(mask), 1);
-        assert!(!is_ignored("0000000000001000"));
-        assert!(is_ignored("0000000000001001"));
-        assert!(!super::is_ignored("", 1));
     }
 }
