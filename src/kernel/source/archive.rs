@@ -76,6 +76,9 @@ fn unpack_blocking(
     } else {
         extract(decompress(reader)?, &raw)?;
     }
+    // What comes after the last file is not read. The tree is still to be put into
+    // its repository, which takes a while and is no part of these bytes.
+    progress.at(total, Some(total), Unit::Bytes);
     let top = only_directory(&raw)?;
     std::fs::rename(top, destination)?;
     std::fs::remove_dir_all(&raw)
@@ -205,7 +208,7 @@ impl Read for Counted {
         }
         let count = self.inner.read(buffer)?;
         self.done += count as u64;
-        if self.done >= self.reported + REPORT_EVERY || (count == 0 && self.done > self.reported) {
+        if self.done >= self.reported + REPORT_EVERY {
             self.reported = self.done;
             self.progress.at(self.done, Some(self.total), Unit::Bytes);
         }
@@ -216,6 +219,8 @@ impl Read for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Context;
+    use crate::event::{Event, EventSink, Stage};
 
     #[test]
     fn a_link_at_the_top_is_not_the_archives_tree() {
@@ -230,6 +235,38 @@ mod tests {
         std::fs::remove_file(raw.join("linux")).unwrap();
         std::fs::create_dir(raw.join("linux")).unwrap();
         assert_eq!(only_directory(&raw).unwrap(), raw.join("linux"));
+    }
+
+    /// An archive may go on behind its last file, where nobody reads.
+    #[test]
+    fn all_of_an_archive_is_done_when_its_files_are() {
+        let home = tempfile::tempdir().unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("linux/Makefile").unwrap();
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.resize(1 << 20, 0);
+        let archive = home.path().join("linux.tar");
+        std::fs::write(&archive, &bytes).unwrap();
+        let (events, mut told) = EventSink::channel();
+        let context = Context {
+            events,
+            ..Context::default()
+        };
+        let progress = Progress::start(&context, Stage::Source, "linux");
+        let tree = home.path().join("tree");
+        unpack_blocking(&archive, &tree, &progress, &CancellationToken::new()).unwrap();
+        drop((context, progress));
+        let mut far = None;
+        while let Ok(event) = told.try_recv() {
+            if let Event::Progress { done, total, .. } = event.event {
+                far = Some((done, total));
+            }
+        }
+        let all = bytes.len() as u64;
+        assert_eq!(far, Some((all, Some(all))));
     }
 
     /// A few bytes can say that a file has any number of zeros.
