@@ -22,7 +22,7 @@ use super::report::{Step, p_value};
 use super::search::{Answer, Change, Counts, OrderError, Point, Rates, Search, Settings};
 use super::table::{Subject, rows};
 use crate::error::{Exit, Fault};
-use crate::store::lock_file;
+use crate::store::LockedFile;
 
 /// The version of the log's shape.
 pub const VERSION: u32 = 1;
@@ -247,7 +247,7 @@ impl Fault for LogError {
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: File,
+    file: LockedFile,
     /// Its last line was not written to its end, and could not be cut off.
     torn: bool,
 }
@@ -262,10 +262,9 @@ impl Log {
             .map_err(failed("create", path))?;
         let mut log = Self {
             path: path.to_owned(),
-            file,
+            file: lock(path, file)?,
             torn: false,
         };
-        lock(path, &log.file)?;
         let mut state = State::new(begun.clone())?;
         log.add(&mut state, Entry::Begun(Box::new(begun)))?;
         Ok((log, state))
@@ -274,12 +273,12 @@ impl Log {
     /// Opens a log and replays it. A last line that was not written to its end is
     /// cut off.
     pub fn open(path: &Path) -> Result<(Self, State), LogError> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .append(true)
             .open(path)
             .map_err(failed("open", path))?;
-        lock(path, &file)?;
+        let mut file = lock(path, file)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed("read", path))?;
         let whole = whole(&text);
@@ -318,18 +317,15 @@ impl Log {
 }
 
 /// Keeps others from adding to a log.
-fn lock(path: &Path, file: &File) -> Result<(), LogError> {
-    match lock_file(file) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(LogError::Busy(path.to_owned())),
-        Err(error) => Err(failed("lock", path)(error)),
-    }
+fn lock(path: &Path, file: File) -> Result<LockedFile, LogError> {
+    let locked = LockedFile::take(file).map_err(failed("lock", path))?;
+    locked.ok_or_else(|| LogError::Busy(path.to_owned()))
 }
 
 /// Says so if another kvet is at work on a bisection.
 pub(super) fn free(path: &Path) -> Result<(), LogError> {
     let opened = OpenOptions::new().append(true).open(path);
-    lock(path, &opened.map_err(failed("open", path))?)
+    lock(path, opened.map_err(failed("open", path))?).map(drop)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {

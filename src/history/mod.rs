@@ -171,6 +171,10 @@ impl History {
         self.home.join("history")
     }
 
+    fn index_lock(&self) -> PathBuf {
+        self.home.join(".index.lock")
+    }
+
     fn index_file(&self) -> PathBuf {
         self.home.join("index.sqlite")
     }
@@ -429,8 +433,11 @@ impl History {
         for again in [false, true] {
             let done = std::fs::create_dir_all(&self.home)
                 .map_err(|error| Trouble::Unusable(error.to_string()))
-                .and_then(|()| Index::open(&file, self.patience))
-                .and_then(|mut index| work(&mut index));
+                .and_then(|()| {
+                    let _in_use = self.use_index()?;
+                    let mut index = Index::open(&file, self.patience)?;
+                    work(&mut index)
+                });
             match done {
                 Ok(done) => return Some(done),
                 Err(Trouble::Damaged(problem)) if !again => {
@@ -450,11 +457,24 @@ impl History {
         None
     }
 
-    /// Removes the index, unless another process is doing that. Who has it open
-    /// writes to what is nobody's any more: summaries are what counts.
+    /// To be held while the index is open: it and what `SQLite` keeps beside it are
+    /// several files, and nobody may remove them one by one meanwhile. Where there are
+    /// no locks, nothing is held.
+    fn use_index(&self) -> Result<Option<Lock>, Trouble> {
+        match Lock::share_within(&self.index_lock(), self.patience) {
+            Ok(None) => Err(Trouble::Locked),
+            held => Ok(held.ok().flatten()),
+        }
+    }
+
+    /// Removes the index, once nobody has it open.
     fn set_aside(&self, remarks: &mut Vec<Remark>) {
-        let lock = self.home.join(".index.lock");
-        let Ok(Some(_lock)) = Lock::try_acquire(&lock) else {
+        let Ok(Some(_lock)) = Lock::acquire_within(&self.index_lock(), self.patience) else {
+            let place = self.index_file();
+            let place = place.display();
+            remarks.push(format!(
+                "{place} stays as it is: another process has it open"
+            ));
             return;
         };
         for suffix in ["", "-wal", "-shm"] {

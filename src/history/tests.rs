@@ -496,6 +496,29 @@ fn a_run_that_goes_on_after_it_was_listed_is_read_again() {
     assert_eq!(listed(), 6);
 }
 
+/// It is several files, and who has it open would go on with some of the old ones.
+#[test]
+fn an_index_that_is_open_is_not_removed() {
+    let (_home, mut history) = home(1);
+    assert_eq!(listed(&history), 1);
+    history.patience = Duration::ZERO;
+    let number = || fs::metadata(history.index_file()).unwrap().ino();
+    let before = number();
+    let open = history.use_index().unwrap().unwrap();
+    let (count, remarks) = history.rebuild().unwrap();
+    assert!(remarks[0].contains("stays as it is"), "{remarks:?}");
+    assert_eq!((count, remarks.len(), number()), (1, 1, before));
+    drop(open);
+    // A name in between, or the number could be the same again.
+    fs::hard_link(
+        history.index_file(),
+        history.index_file().with_extension("old"),
+    )
+    .unwrap();
+    assert_eq!(history.rebuild().unwrap().1.len(), 0);
+    assert_ne!(number(), before);
+}
+
 #[test]
 fn a_record_whose_summary_cannot_be_kept_is_not_removed() {
     let (home, history) = home(1);

@@ -57,7 +57,7 @@ use crate::process::ProcessError;
 use crate::record::Record;
 use crate::report::Report;
 use crate::rootfs::{self, Rootfs};
-use crate::store::{Store, io_error, lock_file};
+use crate::store::{LockedFile, Store, io_error};
 use crate::testbed::{Setup, Testbed};
 
 /// The file in a run directory that whoever works on the run has locked.
@@ -96,7 +96,7 @@ pub async fn run(
 
 /// Keeps other kvets from going on with this run meanwhile: the attempts of two would
 /// take each other's place.
-fn alone(record: &Record) -> Result<File, Error> {
+fn alone(record: &Record) -> Result<LockedFile, Error> {
     let path = record.path().join(LOCK);
     let file = File::options()
         .create(true)
@@ -104,10 +104,8 @@ fn alone(record: &Record) -> Result<File, Error> {
         .write(true)
         .open(&path)
         .map_err(io_error("open", &path))?;
-    if lock_file(&file).map_err(io_error("lock", &path))? {
-        return Ok(file);
-    }
-    Err(FleetError::Busy(record.path().to_owned()).into())
+    let locked = LockedFile::take(file).map_err(io_error("lock", &path))?;
+    locked.ok_or_else(|| FleetError::Busy(record.path().to_owned()).into())
 }
 
 /// What a run comes to. One that was interrupted says so, whatever it has by then.

@@ -24,7 +24,7 @@ pub use atomic::{copy_whole, link_or_copy, remove_unfinished, write_atomic, writ
 pub use contents::Held;
 pub use kinds::room_for_a_kernel;
 pub use limit::{Limit, Over, parse_size, remove_over};
-pub use lock::{InUse, Lock, lock_file};
+pub use lock::{InUse, Lock, LockedFile};
 pub use prune::Pruned;
 pub use scratch::Scratch;
 pub use walk::{Below, files_below};

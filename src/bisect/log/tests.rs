@@ -85,7 +85,7 @@ fn a_full_disk_loses_nothing_that_was_seen() {
     drop(log);
     let mut full = Log {
         path: path.clone(),
-        file,
+        file: LockedFile::take(file).unwrap().unwrap(),
         torn: false,
     };
     let error = full.add(&mut state, boot(None, false)).unwrap_err();
@@ -220,7 +220,7 @@ fn nothing_is_written_after_a_line_that_was_not_written_to_its_end() {
         .unwrap();
     let mut log = Log {
         path,
-        file: writer,
+        file: LockedFile::take(writer).unwrap().unwrap(),
         torn: false,
     };
     let big = Entry::Other {
