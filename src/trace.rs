@@ -205,6 +205,12 @@ impl Write for Captured {
 /// Keeps what this thread traces as `-v`, given so often, would show it.
 #[cfg(test)]
 pub(crate) fn capture(verbosity: u8) -> (Captured, tracing::subscriber::DefaultGuard) {
+    // While there is one subscriber alone, the thread that comes first to a place
+    // that traces is asked for all threads, even if it has none.
+    static ANOTHER: std::sync::LazyLock<tracing::Dispatch> = std::sync::LazyLock::new(|| {
+        tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default())
+    });
+    std::sync::LazyLock::force(&ANOTHER);
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
