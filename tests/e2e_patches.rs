@@ -80,7 +80,7 @@ const TOGETHER: [&[&str]; 11] = [
 ];
 
 /// Jobs whose arms say what is applied together, too.
-const JOBS: [&str; 11] = [
+const JOBS: [&str; 12] = [
     "jobs/ceph-cap-order.yaml",
     "jobs/ceph-iput-alternatives.yaml",
     "jobs/ceph-iput-async.yaml",
@@ -90,6 +90,7 @@ const JOBS: [&str; 11] = [
     "jobs/ceph-programs.yaml",
     "jobs/ceph-snap-again.yaml",
     "jobs/ceph-snap-evicted.yaml",
+    "jobs/ceph-umount-killed.yaml",
     "jobs/ceph-writeback-storm.yaml",
     "tests/jobs/debug-heavy.yaml",
 ];

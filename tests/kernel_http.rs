@@ -75,19 +75,32 @@ fn digest(content: &[u8]) -> String {
 fn network(mirrors: &[&Server]) -> Network {
     Network {
         mirrors: mirrors.iter().map(|one| one.address.clone()).collect(),
-        stall: Duration::from_millis(300),
+        stall: Duration::from_secs(60),
         pause: Duration::from_millis(1),
         ..Network::default()
     }
 }
 
-async fn fetch_archive(home: &Path, server: &Server, sha256: &str) -> Result<Tree, SourceError> {
+/// Does not wait for long: a busy host has to answer within it.
+fn impatient(mirrors: &[&Server]) -> Network {
+    Network {
+        stall: Duration::from_secs(2),
+        ..network(mirrors)
+    }
+}
+
+async fn fetch_archive(
+    home: &Path,
+    server: &Server,
+    sha256: &str,
+    network: &Network,
+) -> Result<Tree, SourceError> {
     let spec = SourceSpec::Archive {
         url: format!("{}/linux.tar", server.address),
         sha256: sha256.to_owned(),
     };
     let store = Store::at(home).unwrap();
-    fetch_with(&Context::default(), &store, &spec, &network(&[])).await
+    fetch_with(&Context::default(), &store, &spec, network).await
 }
 
 async fn fetch_release(home: &Path, network: &Network) -> Result<Tree, SourceError> {
@@ -133,7 +146,7 @@ async fn a_cut_download_goes_on_where_it_stopped() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
@@ -154,12 +167,12 @@ async fn what_a_failed_run_left_is_continued_by_the_next() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let error = fetch_archive(home.path(), &server, &expected)
+    let error = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
     assert_no_source(home.path());
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
@@ -180,7 +193,7 @@ async fn a_silent_server_is_given_up_and_asked_again() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &impatient(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
@@ -206,14 +219,14 @@ async fn redirects_are_followed_but_not_for_ever() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
 
     let loops = Server::start(move |_, _| Reply::Send(to("/linux.tar"))).await;
     let home = tempfile::tempdir().unwrap();
-    let error = fetch_archive(home.path(), &loops, &expected)
+    let error = fetch_archive(home.path(), &loops, &expected, &network(&[]))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("redirect"), "{error}");
@@ -226,7 +239,7 @@ async fn wrong_bytes_are_never_unpacked() {
     let server = Server::start(|_, request| Reply::Send(honest(&archive(), request))).await;
     let home = tempfile::tempdir().unwrap();
     let wanted = "0".repeat(64);
-    let error = fetch_archive(home.path(), &server, &wanted)
+    let error = fetch_archive(home.path(), &server, &wanted, &network(&[]))
         .await
         .unwrap_err();
     let text = error.to_string();
@@ -252,7 +265,7 @@ async fn a_length_too_long_does_not_hide_a_whole_file() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
@@ -268,7 +281,7 @@ async fn a_length_too_short_is_a_wrong_file() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let error = fetch_archive(home.path(), &server, &expected)
+    let error = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("SHA-256"), "{error}");
@@ -282,7 +295,7 @@ async fn a_length_beyond_reason_is_refused_unread() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let error = fetch_archive(home.path(), &server, &"0".repeat(64))
+    let error = fetch_archive(home.path(), &server, &"0".repeat(64), &network(&[]))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("larger than"), "{error}");
@@ -308,7 +321,7 @@ async fn a_server_that_goes_on_elsewhere_is_asked_for_everything() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let tree = fetch_archive(home.path(), &server, &expected)
+    let tree = fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     assert_is_the_kernel(&tree).await;
@@ -411,11 +424,13 @@ async fn an_archive_of_the_cache_is_told_by_the_address_that_is_asked_for() {
     let expected = digest(&content);
     let server = Server::start(move |_, request| Reply::Send(honest(&content, request))).await;
     let home = tempfile::tempdir().unwrap();
-    fetch_archive(home.path(), &server, &expected)
+    fetch_archive(home.path(), &server, &expected, &network(&[]))
         .await
         .unwrap();
     let other = Server::start(|_, request| panic!("asked for {}", request.path)).await;
-    let tree = fetch_archive(home.path(), &other, &expected).await.unwrap();
+    let tree = fetch_archive(home.path(), &other, &expected, &network(&[]))
+        .await
+        .unwrap();
     assert!(tree.origin.contains(&other.address), "{}", tree.origin);
 }
 
@@ -436,14 +451,15 @@ async fn a_server_that_drips_is_given_up_for_the_next() {
     })
     .await;
     let home = tempfile::tempdir().unwrap();
-    let network = network(&[&slower, &slow, &good]);
+    let network = impatient(&[&slower, &slow, &good]);
     let tree = fetch_release(home.path(), &network).await.unwrap();
     assert_is_the_kernel(&tree).await;
     // One alone is told.
-    let error = fetch_archive(home.path(), &slower, &"0".repeat(64))
+    let network = impatient(&[]);
+    let error = fetch_archive(home.path(), &slower, &"0".repeat(64), &network)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("bytes in 300ms"), "{error}");
+    assert!(error.to_string().contains("bytes in 2s"), "{error}");
 }
 
 #[tokio::test]
@@ -487,7 +503,7 @@ async fn what_arrived_before_an_interruption_is_not_fetched_again() {
         "{result:?}"
     );
     assert_no_source(home.path());
-    fetch_archive(home.path(), &server, &expected)
+    fetch_archive(home.path(), &server, &expected, &network)
         .await
         .unwrap();
     assert_eq!(server.starts(), [None, Some(length)]);

@@ -47,7 +47,10 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let request = read_request(&mut stream).await;
+                // A client may have given up.
+                let Some(request) = read_request(&mut stream).await else {
+                    continue;
+                };
                 let number = {
                     let mut seen = seen.lock().unwrap();
                     seen.push(request.clone());
@@ -85,10 +88,11 @@ impl Server {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Request {
+/// `None` if it does not come to its end.
+async fn read_request(stream: &mut TcpStream) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
+        head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap().to_owned();
@@ -103,9 +107,9 @@ async fn read_request(stream: &mut TcpStream) -> Request {
             .then(|| value.parse().unwrap())
     });
     let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).await.unwrap();
+    stream.read_exact(&mut body).await.ok()?;
     let body = String::from_utf8(body).unwrap();
-    Request { path, start, body }
+    Some(Request { path, start, body })
 }
 
 pub fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
