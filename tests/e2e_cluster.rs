@@ -121,6 +121,21 @@ async fn in_state(pid: Pid, wanted: &str) {
     tokio::time::timeout(LONG, reached).await.unwrap();
 }
 
+/// What some work comes to that something else disturbs, and the latter. That may wait
+/// for what the work does, and would for ever if the work were at its end.
+async fn disturbed<T: std::fmt::Debug, U>(
+    work: impl Future<Output = T>,
+    other: impl Future<Output = U>,
+) -> (T, U) {
+    let (mut work, other) = (std::pin::pin!(work), std::pin::pin!(other));
+    let other = tokio::select! {
+        biased;
+        other = other => other,
+        early = &mut work => panic!("it ended before it was disturbed: {early:?}"),
+    };
+    (work.await, other)
+}
+
 fn assert_nothing_left(lab: &Lab) {
     let state = state_of(lab);
     assert_eq!(users_of(&state), []);
@@ -786,7 +801,7 @@ async fn a_vstart_script_that_fails_is_shown() {
         other.context.cancel.cancel();
     };
     let yaml = format!("{{vstart: {{script: {}}}}}", path.display());
-    let (result, ()) = tokio::join!(other.start(&yaml), watch);
+    let (result, ()) = disturbed(other.start(&yaml), watch).await;
     assert!(matches!(result.unwrap_err(), ClusterError::Interrupted));
     assert_eq!(users_of(Path::new("kvet: vstart.sh ended")), []);
     // Nobody reaps the dead in there, but none may live.
@@ -852,7 +867,7 @@ async fn dropping_and_interrupting_leave_nothing() {
             }
             lab.context.cancel.cancel();
         };
-        let (result, ()) = tokio::join!(lab.start("{}"), watch);
+        let (result, ()) = disturbed(lab.start("{}"), watch).await;
         let error = result.unwrap_err();
         assert!(
             matches!(error, ClusterError::Interrupted),
@@ -934,7 +949,7 @@ async fn up_status_and_down_work_together() {
         context.cancel.cancel();
         text
     };
-    let ((out, exit), key) = tokio::join!(kvet_cluster(home, &context, &["up"]), interrupt);
+    let ((out, exit), key) = disturbed(kvet_cluster(home, &context, &["up"]), interrupt).await;
     assert_eq!(exit.unwrap(), Exit::Interrupted);
     assert!(key.is_empty() || !out.contains(&key));
     assert!(!socket.exists() && !secret.exists());

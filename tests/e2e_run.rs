@@ -285,6 +285,7 @@ fn started(sandbox: &Sandbox) -> Child {
         }
     }
     while fs::metadata(&console).map_or(0, |data| data.len()) == 0 {
+        assert_eq!(child.try_wait().unwrap(), None, "no guest said a word");
         std::thread::yield_now();
     }
     child

@@ -6,13 +6,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat, open};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 const SIGNALS: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
@@ -44,13 +44,27 @@ fn interrupt(mut child: Child, signal: Signal, what: &str) {
     assert_eq!(status.code(), Some(130), "{what}: {status}");
 }
 
+/// Opens a FIFO when the command has.
+fn writer_of(fifo: &Path, child: &mut Child, what: &str) -> OwnedFd {
+    loop {
+        match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+            // Nobody reads it yet.
+            Err(Errno::NXIO) => {}
+            opened => return opened.unwrap(),
+        }
+        let ended = child.try_wait().unwrap();
+        assert_eq!(ended, None, "{what}: it did not open {}", fifo.display());
+        std::thread::yield_now();
+    }
+}
+
 /// Interrupts a command that has opened a FIFO and waits for what comes.
 fn waits_for(fifo: &Path, arguments: &[&str], home: &Path) {
     for signal in SIGNALS {
-        let child = kvet(arguments, home).spawn().unwrap();
-        // Opens when the other end has.
-        let _writer = File::options().write(true).open(fifo).unwrap();
-        interrupt(child, signal, &format!("{arguments:?}, {signal:?}"));
+        let what = format!("{arguments:?}, {signal:?}");
+        let mut child = kvet(arguments, home).spawn().unwrap();
+        let _writer = writer_of(fifo, &mut child, &what);
+        interrupt(child, signal, &what);
     }
 }
 
