@@ -196,6 +196,16 @@ fn systemd_takes_the_units() {
     assert!(said.contains("Typo"), "it sees nothing: {said}");
 }
 
+/// Makes a program of a script. Not written by this process: a child that another
+/// thread is just starting has its files open, too, and what is open for writing cannot
+/// be executed.
+fn program(path: &Path, script: &str) {
+    let written = path.with_extension("written");
+    fs::write(&written, script).unwrap();
+    let install = Command::new("install").args([&*written, path]).status();
+    assert!(install.unwrap().success());
+}
+
 /// A `kvet` that writes down how it was called.
 fn recorder(home: &Path, exit: i32) -> String {
     let bin = home.join("bin");
@@ -208,10 +218,7 @@ fn recorder(home: &Path, exit: i32) -> String {
          exit {exit}\n",
         home = home.display()
     );
-    let path = bin.join("kvet");
-    fs::write(&path, script).unwrap();
-    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(&path, mode).unwrap();
+    program(&bin.join("kvet"), &script);
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
@@ -264,7 +271,7 @@ fn a_night_that_is_ended_asks_kvet_for_an_orderly_end() {
          echo up > '{}'\nwait\n",
         fifo.display()
     );
-    fs::write(home.path().join("bin/kvet"), script).unwrap();
+    program(&home.path().join("bin/kvet"), &script);
     let mut night = Command::new("share/systemd/nightly")
         .arg("job")
         .env("PATH", path)

@@ -28,6 +28,9 @@ use crate::process::private_network;
 use crate::store::{Lock, Store, io_error, remove_tree};
 use crate::yaml_shape;
 
+/// How long the lock of a cluster is waited for that may only be looked at.
+const INSTANT: Duration = Duration::from_millis(50);
+
 /// How long either end waits for the other's line.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -214,7 +217,9 @@ async fn up(
 ) -> Result<Exit, Error> {
     // Closed last: whoever asked for the end takes that for its coming.
     let mut asked = None;
-    let Some(_lock) = Lock::try_acquire(&meeting.join("cluster.lock"))? else {
+    // `status` has it for an instant, to see whether there is one.
+    let lock = meeting.join("cluster.lock");
+    let Some(_lock) = Lock::acquire_within(&lock, INSTANT)? else {
         return Err(ControlError::AlreadyUp.into());
     };
     let wanted = args.clone();

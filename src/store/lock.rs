@@ -16,6 +16,11 @@ use super::{StoreError, io_error};
 /// How often a lock is asked for that another process has.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Whoever only looks whether something is locked has the lock for an instant. Those
+/// who are to keep it ask so often, with so much time in between.
+const LOOKS: u32 = 10;
+const INSTANT: Duration = Duration::from_millis(5);
+
 /// An open file with a lock on it, which goes when this is dropped. To close the file
 /// would not do: a child that another thread is just starting has it open, too, until
 /// it executes its program.
@@ -26,12 +31,24 @@ impl LockedFile {
     /// Locks a file that is open for writing for itself. `None` if another process
     /// has it. Where a file system has no locks, nobody is kept out.
     pub fn take(file: File) -> std::io::Result<Option<Self>> {
-        match Self::lock(file, FlockOperation::NonBlockingLockExclusive) {
+        match Self::keep(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(locked) => Ok(Some(locked)),
             Err((file, Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP)) => Ok(Some(Self(file))),
             Err((_, Errno::WOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
+    }
+
+    /// Locks a file that somebody may be looking at.
+    fn keep(mut file: File, how: FlockOperation) -> Result<Self, (File, Errno)> {
+        for _ in 1..LOOKS {
+            match Self::lock(file, how) {
+                Err((busy, Errno::WOULDBLOCK)) => file = busy,
+                result => return result,
+            }
+            std::thread::sleep(INSTANT);
+        }
+        Self::lock(file, how)
     }
 
     fn lock(file: File, how: FlockOperation) -> Result<Self, (File, Errno)> {
@@ -76,7 +93,7 @@ impl InUse {
     #[must_use]
     pub fn of(directory: &Path) -> Option<Self> {
         let file = File::open(directory).ok()?;
-        let file = LockedFile::lock(file, FlockOperation::NonBlockingLockShared).ok()?;
+        let file = LockedFile::keep(file, FlockOperation::NonBlockingLockShared).ok()?;
         // Whoever removes it renames it first, maybe since it was opened.
         let (opened, there) = (file.metadata().ok()?, directory.metadata().ok()?);
         let is_same = (opened.dev(), opened.ino()) == (there.dev(), there.ino());
