@@ -21,7 +21,7 @@ const NEGLIGIBLE: f64 = 1e-4;
 const MIDDLE: [f64; 1] = [0.5];
 
 /// Where in a range to look for the best place to divide it, if others lie below or the
-/// middle may be broken.
+/// middle may be broken or is built already.
 const PLACES: [f64; 7] = [0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.65];
 
 /// A single candidate as likely as this is worth settling.
@@ -339,7 +339,10 @@ impl<'a> View<'a> {
             };
             let mut ranks = places(self.order, *segment, parts, market);
             let members = &self.order.chains()[chain];
-            if !merges && ranks.iter().any(|&rank| market.risk(members[rank]) > 0.0) {
+            // It may be broken; or it is there already, and no build can be wasted.
+            let look_around =
+                |&rank: &usize| market.risk(members[rank]) > 0.0 || market.built(members[rank]);
+            if !merges && ranks.iter().any(look_around) {
                 ranks = places(self.order, *segment, &PLACES, market);
             }
             for rank in ranks {

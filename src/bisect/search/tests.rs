@@ -450,8 +450,7 @@ proptest! {
         }
     }
 
-    /// The next boot tells about as much as the best of all, tried one by one: a line is
-    /// divided in the middle of a range, whatever lies below it.
+    /// The next boot tells about as much as the best of all, tried one by one.
     #[test]
     fn the_choice_is_near_the_best_there_is(
         parents in history(),
@@ -467,8 +466,6 @@ proptest! {
         for (candidate, shown) in boots {
             search.record(Point::Candidate(candidate % order.len()), shown);
         }
-        // Of one as likely as that no search goes on to ask.
-        prop_assume!((0..order.len()).all(|one| search.probability(one) < 0.99));
         // What each candidate predicts beside what all do; one that may well be the
         // culprit beside what the others do.
         let bits = |booted: usize| -> f64 {
@@ -479,6 +476,8 @@ proptest! {
                 let (probability, rate) = (search.probability(one), rate(one));
                 let alone = posterior.cells[posterior.cell_of(&order, one)].size == 1;
                 let beside = if alone && probability > 0.05 {
+                    // As the choice has it, however sure.
+                    let probability = probability.min(1.0 - 1e-4);
                     (all - probability * rate) / (1.0 - probability)
                 } else {
                     all
@@ -489,7 +488,7 @@ proptest! {
         };
         let best = (0..order.len()).map(bits).fold(0.0, f64::max);
         if let Some(Point::Candidate(chosen)) = search.next() {
-            prop_assert!(bits(chosen) >= 0.7 * best - 1e-9, "{} of {best}", bits(chosen));
+            prop_assert!(bits(chosen) >= 0.8 * best - 1e-9, "{} of {best}", bits(chosen));
         }
     }
 
